@@ -1,0 +1,205 @@
+"""The command line: ``estimhank estimate`` and its stages one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TextIO
+
+import typer
+
+from estimhank import __version__
+from estimhank.config import Config, load_config
+from estimhank.config_sections import RunConfig
+from estimhank.context import RunContext
+from estimhank.data import SOURCES, DataWarning
+from estimhank.errors import EstimhankError, Interrupted
+from estimhank.pipeline import Outcome, run_pipeline
+from estimhank.progress import ProgressDisplay, format_seconds
+from estimhank.stages import STAGE_FUNCTIONS, build_target
+
+app = typer.Typer(
+    help="Bayesian estimation of HANK models with a certified neural surrogate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Backend(StrEnum):
+    """Where evaluations run."""
+
+    loky = "loky"
+    dask = "dask"
+    serial = "serial"
+
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="TOML file, or the name of a shipped one.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Results folder.", file_okay=True)]
+ProfileOption = Annotated[str, typer.Option(help="Sizes by name: smoke, default, paper, or one of the file's own.")]
+WorkersOption = Annotated[int | None, typer.Option(min=0, help="Worker processes; 0: one for each core.")]
+BackendOption = Annotated[Backend | None, typer.Option(help="Where evaluations run.")]
+SchedulerOption = Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every random number.")]
+SourceOption = Annotated[
+    str | None, typer.Option(help="Raw series: snapshot, fred, fred-csv, fred-cache, or a CSV or Excel file.")
+]
+VintageOption = Annotated[str | None, typer.Option(help='Figures of FRED as of this day, "2024-02-01".')]
+UntilOption = Annotated[str | None, typer.Option(help='Last quarter of the sample, "2007Q4".')]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Begin again, replacing what is in the folder.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+CertificateOption = Annotated[
+    bool, typer.Option("--require-certificate", help="End with exit code 3 if the surrogate's certificate fails.")
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Overrides:
+    """What the command line sets over the configuration file."""
+
+    workers: int | None = None
+    backend: str | None = None
+    scheduler: str | None = None
+    seed: int | None = None
+    until: str | None = None
+    source: str | None = None
+    vintage: str | None = None
+
+    def apply(self, config: Config) -> Config:
+        """The configuration with whatever is given in place of its own settings."""
+        given = {name: getattr(self, name) for name in ("workers", "backend", "scheduler", "seed")}
+        run: RunConfig = dataclasses.replace(config.run, **{k: v for k, v in given.items() if v is not None})
+        return dataclasses.replace(config, run=run, data=dataclasses.replace(config.data, **self._data()))
+
+    def _data(self) -> dict[str, Any]:
+        given = {} if self.until is None else {"end": self.until}
+        if self.source is not None:
+            # a path on the command line is relative to where it is typed, one in the file to the file; a vintage or a
+            # sheet in the file belongs to the source there
+            source = self.source if self.source in SOURCES else str(Path(self.source).expanduser().absolute())
+            given |= {"source": source, "vintage": "", "sheet": ""}
+        return given if self.vintage is None else given | {"vintage": self.vintage}
+
+
+def run_command(
+    config: Config, out: Path, only: str | None, resume: bool, overwrite: bool, quiet: bool = False
+) -> Outcome:
+    """Run the pipeline, or one stage, with progress on standard error."""
+    try:
+        with ProgressDisplay(quiet=quiet) as display, RunContext(config, out, build_target, display) as context:
+            return run_pipeline(context, STAGE_FUNCTIONS, only, resume, overwrite, display.say)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; what was evaluated is in {out}, --resume goes on from there") from None
+
+
+def conclude(outcome: Outcome, require_certificate: bool = False) -> None:
+    """Say where the results are; raise what is wrong with them."""
+    manifest = outcome.manifest
+    if not outcome.ran:
+        print(f"{outcome.folder} is up to date: nothing was computed (--overwrite computes it again)")
+    else:
+        files = [name for stage in outcome.ran for name in manifest.stages[stage].files]
+        see = outcome.folder / ("report.html" if "report.html" in files else files[0] if files else "")
+        seconds = sum(manifest.stages[stage].seconds for stage in outcome.ran)
+        print(f"{', '.join(outcome.ran)}: {format_seconds(seconds)}; see {see}")
+    wrong = outcome.verdict(require_certificate)
+    if wrong is not None:
+        raise wrong
+
+
+@app.command()
+def estimate(
+    config: ConfigArgument,
+    out: OutOption,
+    profile: ProfileOption = "default",
+    workers: WorkersOption = None,
+    backend: BackendOption = None,
+    scheduler: SchedulerOption = None,
+    seed: SeedOption = None,
+    until: UntilOption = None,
+    source: SourceOption = None,
+    vintage: VintageOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    require_certificate: CertificateOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Estimate: data, mode, sample, surrogate, posterior, report."""
+    overrides = Overrides(workers, backend, scheduler, seed, until, source, vintage)
+    settings = overrides.apply(load_config(config, profile))
+    conclude(run_command(settings, out, None, resume, overwrite, quiet), require_certificate)
+
+
+def _add_stage(name: str, words: str) -> None:
+    def command(
+        config: ConfigArgument,
+        out: OutOption,
+        profile: ProfileOption = "default",
+        workers: WorkersOption = None,
+        backend: BackendOption = None,
+        scheduler: SchedulerOption = None,
+        seed: SeedOption = None,
+        until: UntilOption = None,
+        source: SourceOption = None,
+        vintage: VintageOption = None,
+        resume: ResumeOption = False,
+        overwrite: OverwriteOption = False,
+        quiet: QuietOption = False,
+    ) -> None:
+        overrides = Overrides(workers, backend, scheduler, seed, until, source, vintage)
+        conclude(run_command(overrides.apply(load_config(config, profile)), out, name, resume, overwrite, quiet))
+
+    command.__doc__ = words
+    app.command(name)(command)
+
+
+_add_stage("data", "Stage 1: raw series to the observables in data.csv.")
+_add_stage("mode", "Stage 2: the posterior mode, from data.csv.")
+_add_stage("sample", "Stage 3: exact evaluations by multi-proposal Metropolis-Hastings, from mode.json.")
+_add_stage("surrogate", "Stage 4: train the network on the evaluations.")
+_add_stage("posterior", "Stage 5: draws from the surrogate, its certificate, and the exact correction.")
+_add_stage("report", "Tables, figures and report.html, from posterior.nc.")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Doubts about the data as one sentence; other warnings as ever."""
+    if issubclass(category, DataWarning):
+        print(f"estimhank: warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+
+
+def main() -> NoReturn:
+    """Entry point: what the user can put right is one sentence on standard error and an exit code.
+
+    Exit codes: 0 done or up to date; 2 bad input; 3 a required certificate failed; 4 the exact posterior has not
+    converged; 130 interrupted.
+    """
+    warnings.showwarning = show_warning
+    try:
+        app()
+    except EstimhankError as error:
+        print(f"estimhank: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

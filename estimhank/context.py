@@ -1,0 +1,186 @@
+"""What a running stage has at hand: configuration, folder, data, the target, and a recorder of evaluations."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from estimhank.config import Config
+from estimhank.data import Dataset, SeriesTable, check_units, load_dataset, load_table, read_dataset
+from estimhank.errors import DataError, ResultsError
+from estimhank.files import make_folder, writing
+from estimhank.manifest import Manifest
+from estimhank.model.parameters import ModelError
+from estimhank.model.registry import find_model
+from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.engine import Engine
+from estimhank.sampling.recorder import Recorder
+from estimhank.sampling.store import FILE_NAME as STORE
+from estimhank.sampling.store import EvaluationStore
+from estimhank.target import Target
+
+#: The stages in their order.
+STAGES: tuple[str, ...] = ("data", "mode", "sample", "surrogate", "posterior", "report")
+
+#: The tables of the configuration that the files of a stage, and of those before it, depend on.
+SECTIONS_OF: dict[str, tuple[str, ...]] = {
+    "data": ("data",),
+    "mode": ("data", "model", "parameters", "mode"),
+    "sample": ("data", "model", "parameters", "mode", "sample"),
+    "surrogate": ("data", "model", "parameters", "mode", "sample", "surrogate"),
+    "posterior": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
+    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
+}
+
+#: Stages under which the store keeps what a stage of the pipeline evaluates.
+STORED_AS: dict[str, tuple[str, ...]] = {
+    "mode": ("mode",),
+    "sample": ("sample",),
+    "surrogate": ("surrogate",),
+    "posterior": ("certificate", "exact"),
+}
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage leaves behind.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Files it wrote, relative to the results folder, without the evaluation store.
+    facts : mapping
+        Plain values for the manifest. The posterior stage gives ``converged``, ``convergence`` (words),
+        ``certificate_passed`` and ``certificate`` (words); see :mod:`estimhank.pipeline`.
+    """
+
+    files: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _silent(event: ProgressEvent) -> None:
+    """Show nothing."""
+
+
+@dataclass
+class RunContext:
+    """One run, open: build it in a ``with`` block, which ends workers and closes the store.
+
+    Attributes
+    ----------
+    config : Config
+        The resolved configuration.
+    folder : Path
+        The results folder.
+    build_target : callable
+        Makes the target from configuration and data.
+    progress : callable
+        Receives :class:`~estimhank.progress_event.ProgressEvent` reports.
+    manifest : Manifest, optional
+        The manifest as it stands when a stage begins; the pipeline keeps it up to date.
+    """
+
+    config: Config
+    folder: Path
+    build_target: Callable[[Config, Dataset], Target]
+    progress: Progress = _silent
+    manifest: Manifest | None = None
+    _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
+
+    def __enter__(self) -> RunContext:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    @cached_property
+    def source_dataset(self) -> Dataset:
+        """The observables made from the configured source."""
+        dataset = load_dataset(self.config.data, self.config.folder, self.source_table)
+        # a model that cannot be found is what the target has to say
+        with contextlib.suppress(ModelError):
+            check_units(dataset, find_model(self.config.model.name, self.config.folder).observables)
+        return dataset
+
+    @cached_property
+    def source_table(self) -> SeriesTable:
+        """The raw series of the configured source, fetched once."""
+        return load_table(self.config.data, self.config.folder)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The observables in the folder's ``data.csv``."""
+        path = self.folder / "data.csv"
+        if not path.is_file():
+            raise DataError(f"{path} does not exist; run the data stage first")
+        return read_dataset(path)
+
+    @cached_property
+    def target(self) -> Target:
+        """The posterior of the configured model, given the folder's data, or the source's before there are any."""
+        return self.build_target(self.config, self.dataset if self.has("data") else self.source_dataset)
+
+    @property
+    def workers(self) -> int:
+        """Number of workers: one for each core that this process may use, if the configuration says 0."""
+        return self.config.run.workers or int(joblib.cpu_count())
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """Evaluations through workers into the store, opened on first use."""
+        store = EvaluationStore.open(self.folder / STORE, self.target.names, self.target.fingerprint)
+        self._open.enter_context(store)
+        run = self.config.run
+        engine = Engine(self.target, backend=run.backend, workers=self.workers, scheduler=run.scheduler)
+        self._open.enter_context(engine)
+        return Recorder(engine, store)
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage is finished, by the manifest."""
+        record = None if self.manifest is None else self.manifest.stages.get(stage)
+        return record is not None and record.status == "finished"
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run; each stage adds a code of its own, so that stages can run one by one."""
+        return self.config.run.seed
+
+    def facts(self, stage: str) -> Mapping[str, Any]:
+        """What a finished stage left in the manifest."""
+        return self.manifest.stages[stage].facts if self.manifest is not None and self.has(stage) else {}
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[Path]:
+    """Create the results folder if need be and keep every other process out of it while the block runs.
+
+    Raises
+    ------
+    ResultsError
+        If another process is at work in the folder.
+    StorageError
+        If the folder cannot be created.
+    """
+    make_folder(folder)
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ResultsError(
+                f"another process is writing to {folder}; wait for it or choose another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks; the lock guards against a mistake, nothing depends on it
+        yield folder
+    finally:
+        os.close(handle)

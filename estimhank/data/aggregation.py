@@ -1,0 +1,49 @@
+"""Monthly series to quarterly ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+AVERAGE = "mean"
+
+#: The rules, applied to the three months of each quarter, shape (n, 3): average of a rate or an index, sum of a flow,
+#: last month of a stock. A quarter lacks a figure if a month that it needs does.
+AGGREGATES: dict[str, Callable[[Array], Array]] = {
+    "mean": lambda months: months.mean(axis=1),
+    "sum": lambda months: months.sum(axis=1),
+    "last": lambda months: months[:, 2].copy(),
+}
+
+
+def aggregate_months(values: Array, first: int, rule: str) -> Array:
+    """Quarterly figures from monthly ones.
+
+    Parameters
+    ----------
+    values : ndarray of shape (m,)
+        Figures of consecutive months, ``nan`` where missing.
+    first : int
+        Number of the first month (:func:`estimhank.data.quarters.parse_month`).
+    rule : str
+        One of :data:`AGGREGATES`. Not applied to a column that is quarterly already (:func:`is_quarterly`).
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        From the quarter of the first month to the quarter of the last; ``nan`` where months are missing.
+    """
+    before = first % 3
+    after = -(before + len(values)) % 3
+    months = np.concatenate([np.full(before, np.nan), values, np.full(after, np.nan)]).reshape(-1, 3)
+    return months[:, 0].copy() if is_quarterly(values, first) else AGGREGATES[rule](months)
+
+
+def is_quarterly(values: Array, first: int) -> bool:
+    """Whether a column of a monthly table has figures in the first months of quarters alone, and several of them."""
+    seen = np.flatnonzero(np.isfinite(values))
+    return seen.size > 1 and bool(((seen + first) % 3 == 0).all())

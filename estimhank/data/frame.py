@@ -1,0 +1,101 @@
+"""A pandas data frame as a source of raw series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from estimhank.data.dataset import Dataset, make_dataset
+from estimhank.data.excel import cell_of
+from estimhank.data.observables import US_OBSERVABLES, Observable, lags_of, rules_of
+from estimhank.data.quarters import format_quarter
+from estimhank.data.table import Cell, SeriesTable, Sheet, parse_rows, to_quarters
+from estimhank.errors import DataError
+from estimhank.files import sha256_of
+
+_WHERE = "the data frame"
+
+
+def table_from_frame(frame: pd.DataFrame, rules: Mapping[str, str] | None = None) -> SeriesTable:
+    """Raw series from a data frame.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One column a series. Quarters or months in the index (periods, time stamps, or text such as ``1966Q1``), or in
+        the first column if the index only counts rows.
+    rules : mapping of str to str, optional
+        How monthly columns become quarterly; averaged where not said.
+
+    Raises
+    ------
+    DataError
+        As for a file, naming row (counted from 1) and column.
+    """
+    if isinstance(frame.index, pd.MultiIndex) or isinstance(frame.columns, pd.MultiIndex):
+        raise DataError(f"{_WHERE} has an index of several levels: give it one row a quarter and one column a series")
+    if isinstance(frame.index, pd.RangeIndex):
+        if frame.shape[1] < 2:
+            raise DataError(f"{_WHERE} has no dates: put quarters into the index or the first column")
+        dates, body = list(frame.iloc[:, 0]), frame.iloc[:, 1:]
+    else:
+        dates, body = list(frame.index), frame
+    header = ["date", *(str(name) for name in body.columns)]
+    rows = list(_rows_of(dates, body))
+    sheet = Sheet(_WHERE, "row", header, 0, rows)
+    lines = [",".join(header), *(",".join(str(cell) for cell in cells) for _, cells in rows)]
+    return to_quarters(
+        parse_rows(sheet), sheet, rules or {}, {"source": "data frame", "sha256": sha256_of("\n".join(lines))}
+    )
+
+
+def dataset_from_frame(
+    frame: pd.DataFrame,
+    observables: Sequence[Observable] = US_OBSERVABLES,
+    start: str = "",
+    end: str = "",
+    exclude: Sequence[str] = (),
+    presample: int = 0,
+) -> Dataset:
+    """The observables of a data frame, for :class:`estimhank.Posterior`.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As :func:`table_from_frame`.
+    observables : sequence of Observable
+        In the order of the model's; those of the default model by default.
+    start, end : str
+        First and last quarter; by default all that the frame can give.
+    exclude, presample
+        As :func:`estimhank.data.dataset.make_dataset`.
+
+    Raises
+    ------
+    DataError
+        As :func:`table_from_frame` and :func:`estimhank.data.dataset.make_dataset`.
+    """
+    table = table_from_frame(frame, rules_of(observables))
+    lags = 0 if presample else max((lags_of(o) for o in observables), default=0)
+    start = start or format_quarter(table.first + lags)
+    return make_dataset(table, observables, start, end or format_quarter(table.last), exclude, presample)
+
+
+def _rows_of(dates: Sequence[object], body: pd.DataFrame) -> Iterator[tuple[int, list[Cell]]]:
+    columns = [[_cell(value) for value in body.iloc[:, j]] for j in range(body.shape[1])]
+    for i, date in enumerate(dates):
+        yield i + 1, [_date(date), *(column[i] for column in columns)]
+
+
+def _date(value: object) -> Cell:
+    if isinstance(value, np.datetime64):
+        value = pd.Timestamp(value)
+    return str(value) if isinstance(value, pd.Period) else cell_of(value)
+
+
+def _cell(value: object) -> Cell:
+    if value is pd.NA or value is pd.NaT:
+        return ""
+    return cell_of(value.item() if isinstance(value, np.generic) else value)

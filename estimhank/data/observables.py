@@ -1,0 +1,225 @@
+"""From raw series to observables: one declared transformation for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.data.aggregation import AGGREGATES, AVERAGE
+from estimhank.data.options import addition
+from estimhank.data.quarters import format_quarter, parse_quarters
+from estimhank.data.table import SeriesTable
+from estimhank.data.units import check_rate, period_of
+from estimhank.errors import DataError
+
+Array = NDArray[np.float64]
+
+
+PER_QUARTER, PER_YEAR = "percent per quarter", "percent per year"
+
+
+@dataclass(frozen=True)
+class Observable:
+    """How one of the model's observables is made from a raw series.
+
+    Attributes
+    ----------
+    name : str
+        Name of the observable in the model.
+    series : str
+        Column of the raw data.
+    transform : str
+        One of :data:`TRANSFORMS`.
+    scale : float
+        Factor applied after the transformation, e.g. 100 for percent, 0.25 for an annual rate as a quarterly one.
+    unit : str
+        Unit after scaling, as tables and figures show it, compared with the model's: percent per quarter where nothing
+        is said, percent per year for an annualised observable.
+    label : str
+        Words for tables and figures; the name where empty.
+    demean : bool, "sample" or float
+        What is taken off: the sample mean (``True`` or ``"sample"``), nothing (``False``), or a constant in the
+        observable's unit.
+    per_capita : str, optional
+        Column of the raw data that the series is divided by before anything else.
+    annualised : bool
+        Whether the observable that comes out is at an annual rate. Differences are then multiplied by four; a level is
+        taken to be at an annual rate as it stands.
+    detrend : str
+        ``"linear"`` takes a line through the sample off, around the sample's middle; or ``"none"``.
+    aggregate : str, optional
+        How a monthly series becomes quarterly: one of :data:`estimhank.data.aggregation.AGGREGATES`, the average by
+        default.
+    exclude : tuple of str
+        Quarters (``"2020Q2"``) and spans (``"2009Q1 to 2015Q4"``) in which this observable counts as missing.
+    """
+
+    name: str
+    series: str
+    transform: str
+    scale: float = 1.0
+    unit: str = ""
+    label: str = ""
+    demean: Any = True
+    # keys that stand at these values are not part of a run's identity: see Config.canonical
+    per_capita: str | None = addition(None)
+    annualised: bool = addition(False)
+    detrend: str = addition("none", choices=("none", "linear"))
+    aggregate: str | None = addition(None)
+    exclude: tuple[str, ...] = addition(())
+
+    def __post_init__(self) -> None:
+        who = f"the observable {self.name}"
+        if self.transform not in TRANSFORMS:
+            raise DataError(f"{who} has the unknown transform '{self.transform}'; there are {', '.join(TRANSFORMS)}")
+        if not np.isfinite(self.scale) or self.scale == 0:
+            raise DataError(f"{who} has the scale {self.scale}; it must be finite and not zero")
+        if self.detrend not in ("none", "linear"):
+            raise DataError(f"{who} has the unknown detrend '{self.detrend}'; there are none, linear")
+        if self.aggregate is not None and self.aggregate not in AGGREGATES:
+            raise DataError(f"{who} has the unknown aggregate '{self.aggregate}'; there are {', '.join(AGGREGATES)}")
+        if self.demean == "sample":
+            object.__setattr__(self, "demean", True)
+        if not isinstance(self.demean, bool):
+            if not isinstance(self.demean, int | float) or not np.isfinite(self.demean):
+                raise DataError(f'{who} has demean = {self.demean!r}; it is true, "sample", false or a finite number')
+            object.__setattr__(self, "demean", float(self.demean))
+        if not self.unit:
+            object.__setattr__(self, "unit", PER_YEAR if self.annualised else PER_QUARTER)
+        if self.annualised and period_of(self.unit) == "quarter":
+            raise DataError(
+                f"{who} is at an annual rate (annualised = true), but its unit is '{self.unit}': give the unit "
+                f"'{PER_YEAR}' for a model in those units, or leave annualised out"
+            )
+        for entry in self.exclude:
+            try:
+                parse_quarters(entry)
+            except ValueError as error:
+                raise DataError(f"{who}, exclude: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Transform:
+    """A function of a series with ``lags`` quarters more than its result."""
+
+    apply: Callable[[Array], Array]
+    lags: int
+    logarithm: bool
+
+
+#: The transformations: ``level`` s_t, ``difference`` s_t - s_{t-1}, ``log_level`` log s_t, ``log_difference``
+#: log s_t - log s_{t-1}.
+TRANSFORMS: dict[str, _Transform] = {
+    "level": _Transform(lambda s: s, 0, False),
+    "difference": _Transform(np.diff, 1, False),
+    "log_level": _Transform(np.log, 0, True),
+    "log_difference": _Transform(lambda s: np.diff(np.log(s)), 1, True),
+}
+
+#: Observables of the default model: percent per quarter, demeaned.
+US_OBSERVABLES: tuple[Observable, ...] = (
+    Observable("growth", "GDPC1", "log_difference", 100.0, label="GDP growth"),
+    Observable("inflation", "GDPDEF", "log_difference", 100.0, label="GDP deflator inflation"),
+    Observable("rate", "FEDFUNDS", "level", 0.25, label="Federal funds rate"),
+)
+
+
+def lags_of(observable: Observable) -> int:
+    """Quarters before the first one that the transformation needs."""
+    return TRANSFORMS[observable.transform].lags
+
+
+def series_of(observables: Sequence[Observable]) -> tuple[str, ...]:
+    """The raw series that observables are made from, populations included, each once."""
+    names = [name for o in observables for name in (o.series, o.per_capita) if name]
+    return tuple(dict.fromkeys(names))
+
+
+def rules_of(observables: Sequence[Observable]) -> dict[str, str]:
+    """How each series becomes quarterly if it is monthly.
+
+    Raises
+    ------
+    DataError
+        If two observables want one series aggregated in different ways.
+    """
+    rules: dict[str, str] = {}
+    for o in observables:
+        rule = o.aggregate or AVERAGE
+        if rules.setdefault(o.series, rule) != rule:
+            raise DataError(f"the series {o.series} is aggregated as {rules[o.series]} and as {rule}: choose one")
+    return rules
+
+
+def outside(table: SeriesTable, start: int, end: int) -> str:
+    """The sentence for a sample that the raw series do not cover."""
+    return (
+        f"the sample {format_quarter(start)} to {format_quarter(end)} reaches outside {table.where}, "
+        f"which covers {format_quarter(table.first)} to {format_quarter(table.last)}"
+    )
+
+
+def transform_series(table: SeriesTable, observable: Observable, start: int, end: int) -> Array:
+    """One observable over the sample, neither detrended nor demeaned.
+
+    Parameters
+    ----------
+    table : SeriesTable
+        Raw series.
+    observable : Observable
+        The declared transformation.
+    start, end : int
+        Numbers of the first and the last quarter of the sample. A difference at the first one uses the quarter before.
+
+    Returns
+    -------
+    ndarray of shape (end - start + 1,)
+        In the observable's units; ``nan`` where a value that it needs is missing.
+
+    Raises
+    ------
+    DataError
+        If the sample reaches outside the data, a logarithm meets a value that is not positive, the result is empty or
+        constant, or the figures cannot be in the declared unit.
+    """
+    rule = TRANSFORMS[observable.transform]
+    series = table.column(observable.series)
+    if start < table.first or end > table.last:
+        raise DataError(outside(table, start, end))
+    if start - rule.lags < table.first:
+        raise DataError(
+            f"the {observable.transform} of {observable.series} in {format_quarter(start)} needs "
+            f"{format_quarter(start - rule.lags)}, but {table.where} begins in {format_quarter(table.first)}: "
+            f"start the sample in {format_quarter(table.first + rule.lags)}"
+        )
+    low, high = start - rule.lags - table.first, end - table.first + 1
+    needed = series[low:high]
+    if observable.per_capita:
+        people = table.column(observable.per_capita)[low:high]
+        _refuse(people <= 0, people, table, low, observable.per_capita, "is not a population", observable)
+        needed = needed / people
+    if rule.logarithm:
+        _refuse(needed <= 0, series[low:high], table, low, observable.series, "has no logarithm", observable)
+    factor = 4.0 if observable.annualised and rule.lags else 1.0
+    values: Array = factor * observable.scale * rule.apply(needed)
+    seen = values[np.isfinite(values)]
+    column = f"{table.where}, column {observable.series}"
+    if seen.size == 0:
+        raise DataError(f"{column}: no value in the sample (observable {observable.name})")
+    if np.ptp(seen) <= 1e-12 * np.abs(seen).max():
+        raise DataError(f"{column}: the observable {observable.name} is constant over the sample")
+    check_rate(column, observable, series)
+    return values
+
+
+def _refuse(
+    bad: NDArray[np.bool_], values: Array, table: SeriesTable, low: int, name: str, what: str, observable: Observable
+) -> None:
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        place = table.place(low + row, name)
+        raise DataError(f"{place}: {values[row]:g} {what} (observable {observable.name})")

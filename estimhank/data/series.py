@@ -1,0 +1,121 @@
+"""The sources of raw series behind one function: the snapshot, FRED, a CSV or Excel file."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from estimhank.data.excel import EXCEL, read_sheet
+from estimhank.data.fred import FRED_SOURCES, load_fred
+from estimhank.data.observables import Observable, rules_of, series_of
+from estimhank.data.table import Cell, SeriesTable, Sheet, parse_rows, to_quarters
+from estimhank.errors import DataError
+from estimhank.files import bundled, read_text, sha256_of, sha256_of_file
+
+__all__ = ["SNAPSHOT", "SOURCES", "SeriesTable", "load_series", "read_series"]
+
+SNAPSHOT = "snapshot"
+SNAPSHOT_FILE = "data/us_macro.csv"
+SNAPSHOT_VINTAGE = "2026-06"
+
+#: Sources that have a name; any other is the path of a file.
+SOURCES = (SNAPSHOT, *FRED_SOURCES)
+
+
+def load_series(
+    source: str,
+    folder: Path | str = ".",
+    observables: Sequence[Observable] = (),
+    vintage: str = "",
+    sheet: str = "",
+) -> SeriesTable:
+    """Raw series from a source.
+
+    Parameters
+    ----------
+    source : str
+        ``"snapshot"`` for the figures shipped with the package; ``"fred"`` for FRED with the key in ``FRED_API_KEY``;
+        ``"fred-csv"`` for FRED's public files, without a key; ``"fred-cache"`` for what was retrieved before; otherwise
+        the path of a CSV or Excel file.
+    folder : path
+        Folder that a relative path is relative to: that of the configuration file.
+    observables : sequence of Observable
+        Which series are wanted from FRED, and how monthly ones become quarterly.
+    vintage : str
+        ``"2024-02-01"``: figures as they were known on that day, from ``"fred"`` or ``"fred-cache"``.
+    sheet : str
+        Sheet of an Excel file; the first where empty.
+
+    Raises
+    ------
+    DataError
+        If the source cannot be reached, or its content is not a table of quarterly or monthly numbers.
+    """
+    if vintage and source not in ("fred", "fred-cache"):
+        raise DataError(
+            f'the source "{source}" has no vintages: leave the vintage ({vintage}) out, or take source = "fred", '
+            "which needs a key in FRED_API_KEY"
+        )
+    if sheet and Path(source).suffix.lower() not in EXCEL:
+        raise DataError(f'the source "{source}" has no sheets, so the sheet "{sheet}" is not in it')
+    rules = rules_of(observables)
+    if source in FRED_SOURCES:
+        return load_fred(source, series_of(observables), rules, vintage)
+    if source == SNAPSHOT:
+        table = read_series(bundled(SNAPSHOT_FILE), SNAPSHOT_FILE, rules)
+        about = {**table.provenance, "source": SNAPSHOT, "file": SNAPSHOT_FILE, "vintage": SNAPSHOT_VINTAGE}
+        return dataclasses.replace(table, provenance=about)
+    path = Path(folder) / Path(source).expanduser()
+    if not path.is_file():
+        raise DataError(
+            f'the data source {source} is not a file ({path}); "snapshot" is the one shipped with estimhank, '
+            'and there are "fred", "fred-csv" and "fred-cache"'
+        )
+    if path.suffix.lower() not in EXCEL:
+        return read_series(path, rules=rules)
+    cells = read_sheet(path, sheet)
+    about = {"source": "file", "file": path.name, "sha256": sha256_of_file(path)}
+    return to_quarters(parse_rows(cells), cells, rules, about)
+
+
+def read_series(path: Path | str, where: str | None = None, rules: Mapping[str, str] | None = None) -> SeriesTable:
+    """Read a CSV file whose first column holds quarters or months and whose others hold one series each.
+
+    Parameters
+    ----------
+    path : path
+        File with a header line, comment lines that begin with # before it; dates as ``1966Q1``, ``1966-01`` or
+        ``1966-01-01``; missing values empty or ``.``.
+    where : str, optional
+        What messages call the file; its path by default.
+    rules : mapping of str to str, optional
+        How monthly columns become quarterly (:data:`estimhank.data.aggregation.AGGREGATES`); averaged where not said.
+
+    Raises
+    ------
+    DataError
+        Naming file, line and column: no header, a row with too few or too many fields, a date that is no quarter or
+        month, dates that repeat, go back or leave a gap, text where a number belongs.
+    """
+    text = read_text(path)
+    sheet = csv_sheet(text, where or str(path))
+    about = {"source": "file", "file": Path(path).name, "sha256": sha256_of(text)}
+    return to_quarters(parse_rows(sheet), sheet, rules or {}, about)
+
+
+def csv_sheet(text: str, where: str) -> Sheet:
+    """The rows of a CSV text; blank lines, and comment lines before the header, are left out."""
+    lines = text.splitlines(keepends=True)
+    skipped = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    reader = csv.reader(io.StringIO("".join(lines[skipped:]), newline=""))
+    header = next(reader, [])
+    return Sheet(where, "line", header, skipped + 1, _numbered(reader, skipped))
+
+
+def _numbered(reader: Iterable[list[str]], skipped: int) -> Iterable[tuple[int, Sequence[Cell]]]:
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            yield skipped + reader.line_num, row  # type: ignore[attr-defined]

@@ -1,0 +1,182 @@
+"""Units: what the data are declared in, what their size says, and what the model observes."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.errors import DataError
+
+Array = NDArray[np.float64]
+
+#: Series of FRED that are quoted in percent a year.
+ANNUAL_RATES = frozenset(
+    (
+        *("FEDFUNDS", "DFF", "EFFR", "SOFR", "MPRIME", "TB3MS", "TB6MS", "DTB3", "AAA", "BAA"),
+        *("GS1", "GS2", "GS5", "GS10", "GS30", "DGS1", "DGS2", "DGS5", "DGS10", "DGS30"),
+        *("ECBDFR", "IR3TIB01EZM156N", "IR3TIB01GBM156N", "IR3TIB01JPM156N"),
+        *("A191RL1Q225SBEA", "A191RI1Q225SBEA"),  # growth of US output at an annual rate
+    )
+)
+
+_PERIODS = {
+    "quarter": re.compile(r"per quarter|a quarter|quarterly|/ ?q\b|quarter-on-quarter|\bqoq\b"),
+    "year": re.compile(r"per (year|annum)|a year|annual|/ ?y\b|\bp\.? ?a\b"),
+    "month": re.compile(r"per month|a month|monthly"),
+}
+_SIZES = {
+    "percent": re.compile(r"percent|per cent|%"),
+    "fraction": re.compile(r"fraction|decimal|natural unit"),
+    "basis points": re.compile(r"basis point|\bbps?\b"),
+}
+
+
+class DataWarning(UserWarning):
+    """Figures that are probably not what their declaration says, but might be."""
+
+
+class Declared(Protocol):
+    """What the checks read of an observable of the data."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def series(self) -> str: ...
+    @property
+    def transform(self) -> str: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def unit(self) -> str: ...
+
+
+class Observed(Protocol):
+    """What the checks read of an observable of the model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def units(self) -> str: ...
+
+
+class Data(Protocol):
+    """What the checks read of a data set."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def units(self) -> tuple[str, ...]: ...
+    @property
+    def values(self) -> Array: ...
+    @property
+    def provenance(self) -> Mapping[str, object]: ...
+
+
+def period_of(unit: str) -> str:
+    """``"quarter"``, ``"year"`` or ``"month"`` if a unit is a rate per such a period, otherwise empty."""
+    return _find(_PERIODS, unit)
+
+
+def size_of(unit: str) -> str:
+    """``"percent"``, ``"fraction"`` or ``"basis points"`` if a unit says so, otherwise empty."""
+    return _find(_SIZES, unit)
+
+
+def _find(patterns: dict[str, re.Pattern[str]], unit: str) -> str:
+    return next((name for name, pattern in patterns.items() if pattern.search(unit.lower())), "")
+
+
+def check_units(data: Data, observed: Iterable[Observed]) -> None:
+    """Compare the units of the data with those of the model's observables of the same names, and with the figures.
+
+    Compared is what units say: rates per quarter with rates per year, percent with fractions. And a log difference that
+    is declared in percent but not multiplied by 100 is a fraction.
+
+    Raises
+    ------
+    DataError
+        If they differ, with what to change.
+    """
+    wanted = {o.name: o.units for o in observed}
+    for j, (name, unit) in enumerate(zip(data.names, data.units, strict=True)):
+        if name in wanted:
+            _compare_units(name, unit, wanted[name])
+            _check_fraction(name, unit, _entry(data, j), data.values[:, j])
+
+
+def _compare_units(name: str, unit: str, model: str) -> None:
+    mine, theirs = period_of(unit), period_of(model)
+    if mine and theirs and mine != theirs:
+        words = "an annualised rate" if mine == "year" else f"a rate per {mine}"
+        hint = ""
+        if (mine, theirs) == ("year", "quarter"):
+            hint = ": leave annualised out, or divide by four with scale, and declare the unit per quarter"
+        raise DataError(
+            f"the observable {name} is {words} ({unit}), but the model observes a rate per {theirs} ({model}){hint}"
+        )
+    mine, theirs = size_of(unit), size_of(model)
+    if mine and theirs and mine != theirs:
+        raise DataError(
+            f"the observable {name} is in {mine} ({unit}), but the model observes {theirs} ({model}): "
+            "change scale and unit"
+        )
+
+
+def _entry(data: Data, j: int) -> Mapping[str, object]:
+    listed = data.provenance.get("observables")
+    entry = listed[j] if isinstance(listed, list | tuple) and len(listed) > j else {}
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def _check_fraction(name: str, unit: str, entry: Mapping[str, object], values: Array) -> None:
+    scale, largest = entry.get("scale", 100.0), float(np.nanmax(np.abs(values)))
+    small = isinstance(scale, int | float) and abs(scale) <= 4 and largest < 0.5
+    if size_of(unit) == "percent" and entry.get("transform") == "log_difference" and small:
+        raise DataError(
+            f"the observable {name} is declared in {unit}, but the log difference of {entry.get('series')} times "
+            f"{scale:g} is a fraction (at most {largest:.2g} here): set scale = 100"
+        )
+
+
+def check_rate(column: str, observable: Declared, series: Array) -> None:
+    """Compare a series that is used as it stands with the declared unit.
+
+    Parameters
+    ----------
+    column : str
+        Words for the column, for messages.
+    observable : Declared
+    series : ndarray of shape (n,)
+        The raw series, all quarters of it.
+
+    Raises
+    ------
+    DataError
+        If a series that is known to be quoted in percent a year is used as it is where percent per quarter is declared.
+
+    Warns
+    -----
+    DataWarning
+        If a rate that is declared in percent looks like a fraction.
+    """
+    scale = abs(observable.scale)
+    if observable.transform != "level" or size_of(observable.unit) != "percent" or scale > 4:
+        return
+    what = f"{column}: the observable {observable.name} is declared in {observable.unit}"
+    if period_of(observable.unit) == "quarter" and observable.series in ANNUAL_RATES and scale > 0.5:
+        raise DataError(
+            f"{what}, but {observable.series} is quoted in percent a year, an annualised rate: set scale = 0.25"
+        )
+    largest = float(np.nanmax(np.abs(series)))
+    if largest < 0.3:
+        warnings.warn(
+            f"{what}, but no figure of the series exceeds {largest:.3g}, as if 5 percent were written 0.05: "
+            "if so, multiply scale by 100",
+            DataWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,283 @@
+"""Any log density: the sample, surrogate and posterior stages without a declared model (``docs/any_density.md``)."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from estimhank.errors import EstimhankError, ResultsError
+from estimhank.files import make_folder, sha256_of, write_json
+from estimhank.progress_event import Progress
+from estimhank.target import Evaluation
+from estimhank.transform import Transform
+
+Array = NDArray[np.float64]
+
+
+class DensityError(EstimhankError):
+    """A log density that cannot be estimated as it is given."""
+
+
+@dataclass(frozen=True)
+class DensityTarget:
+    """A user's log density as a :class:`estimhank.target.Target`; make it with :func:`from_log_density`.
+
+    Attributes
+    ----------
+    function : callable
+        Log density of natural parameters (d,), up to a constant; ``-inf`` or ``nan`` where there is none.
+    names : tuple of str, length d
+    transform : Transform
+        From the bounds.
+    start, spread : tuple of float, length d
+        A point with a density, and a rough scale around it, natural units: where the mode search starts.
+    gradient : callable or "jax", optional
+        Gradient (d,) in natural units; ``"jax"`` differentiates ``function``.
+    version : str
+        Changes whenever the density does although its source does not (other data, for instance).
+    """
+
+    function: Callable[[Array], Any]
+    names: tuple[str, ...]
+    transform: Transform
+    start: tuple[float, ...]
+    spread: tuple[float, ...]
+    gradient: Callable[[Array], Any] | str | None = None
+    version: str = ""
+    _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether gradients are available."""
+        return self.gradient is not None
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of the function's source, the version, names, bounds and starting point."""
+        parts = {
+            "function": _source_of(self.function),
+            "version": self.version,
+            "parameters": repr((self.names, self.transform.lower, self.transform.upper)),
+            "start": repr((self.start, self.spread)),
+        }
+        return {name: sha256_of(part)[:16] for name, part in parts.items()}
+
+    def evaluate(self, theta: ArrayLike, gradient: bool = False) -> Evaluation:
+        """Evaluate at natural parameters, shape (d,). Exceptions of the function are not caught: they are bugs."""
+        point = np.asarray(theta, float)
+        if not bool(self.transform.contains(point)):
+            return Evaluation(-np.inf, 0.0, "outside_support")
+        value, slope = self._call(point, gradient)
+        if not math.isfinite(value):
+            return Evaluation(-np.inf, 0.0, "outside_support" if value == -math.inf else "non_finite")
+        if slope is not None and not np.isfinite(slope).all():
+            return Evaluation(-np.inf, 0.0, "non_finite")
+        return Evaluation(value, 0.0, "ok", slope)
+
+    def _call(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
+        if self.gradient == "jax":
+            name = "both" if gradient else "value"
+            if name not in self._compiled:
+                self._compiled[name] = jax.jit(jax.value_and_grad(self.function) if gradient else self.function)
+            out = self._compiled[name](point)
+            return (float(out[0]), np.asarray(out[1], float)) if gradient else (float(out), None)
+        value = float(self.function(point))
+        if not gradient:
+            return value, None
+        if not callable(self.gradient):
+            raise DensityError("this log density has no gradient: give gradient='jax' or a function")
+        return value, np.asarray(self.gradient(point), float) if math.isfinite(value) else None
+
+    def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
+        """Starting points: normal in unconstrained coordinates around ``start``, shape (n, d), natural units."""
+        center = self.transform.to_unconstrained(self.start)
+        step = 1e-6
+        slope = (self.transform.to_natural(center + step) - self.transform.to_natural(center - step)) / (2 * step)
+        return self.transform.to_natural(center + rng.standard_normal((n, len(self.names))) * self.spread / slope)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # compiled functions stay behind; a worker compiles its own
+        return {f.name: {} if f.name == "_compiled" else getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+def from_log_density(
+    function: Callable[[Array], Any],
+    names: Sequence[str],
+    start: ArrayLike,
+    spread: ArrayLike,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    gradient: Callable[[Array], Any] | str | None = None,
+    version: str = "",
+) -> DensityTarget:
+    """Wrap a log density for the sample, surrogate and posterior stages.
+
+    Parameters
+    ----------
+    function : callable
+        Log density of a vector (d,) of parameters in natural units, up to a constant. ``-inf`` where there is none. A
+        plain Python function is evaluated by worker processes.
+    names : sequence of str, length d
+    start : array_like of shape (d,)
+        A point with a finite density, inside the bounds.
+    spread : array_like of shape (d,) or number
+        A rough scale of each parameter, natural units.
+    bounds : mapping, optional
+        ``name: (lower, upper)``, either may be infinite; parameters are sampled in unconstrained coordinates.
+    gradient : "jax" or callable, optional
+        ``"jax"`` if the function is made of JAX operations; or a function that returns the gradient (d,). With
+        gradients the surrogate needs several times fewer evaluations.
+    version : str
+        Part of the fingerprint of stored evaluations; change it when data that the function reads change.
+
+    Raises
+    ------
+    DensityError
+        Names, start, spread and bounds that do not fit each other; no finite density at ``start``.
+    """
+    named, d = tuple(str(n) for n in names), len(names)
+    if d == 0 or len(set(named)) < d:
+        raise DensityError("give each parameter a name of its own")
+    limits = dict(bounds or {})
+    for name in limits:
+        if name not in named:
+            raise DensityError(f"bounds for '{name}', which is not a parameter ({', '.join(named)})")
+    center = np.asarray(start, float)
+    scale = np.broadcast_to(np.asarray(spread, float), (d,)) if np.size(spread) in (1, d) else np.empty(0)
+    if center.shape != (d,) or scale.shape != (d,):
+        raise DensityError(f"start and spread must have {d} entries, one for each parameter")
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise DensityError("spread must be positive")
+    try:
+        box = [limits.get(name, (-math.inf, math.inf)) for name in named]
+        transform = Transform(tuple(float(low) for low, _ in box), tuple(float(high) for _, high in box))
+    except ValueError as error:
+        raise DensityError(str(error)) from None
+    if gradient is not None and gradient != "jax" and not callable(gradient):
+        raise DensityError("gradient must be 'jax', a function, or left out")
+    target = DensityTarget(function, named, transform, tuple(center.tolist()), tuple(scale.tolist()), gradient, version)
+    first = target.evaluate(center, gradient=target.has_gradient)
+    if first.reason != "ok":
+        raise DensityError(f"the log density is not finite at the starting point ({first.reason})")
+    if first.gradient is not None and first.gradient.shape != (d,):
+        raise DensityError(f"the gradient has shape {first.gradient.shape}, expected ({d},)")
+    return target
+
+
+@dataclass(frozen=True)
+class DensityRun:
+    """What :func:`estimate_density` returns.
+
+    Attributes
+    ----------
+    target : DensityTarget
+    draws : ndarray of shape (chain, draw, d)
+        Exact posterior, natural units.
+    surrogate_draws : ndarray of shape (chain, draw, d)
+        The surrogate's own.
+    certificate : Certificate
+    converged : bool
+        Whether the exact chains met R-hat and effective draws.
+    folder : Path
+        Holds ``evaluations.bin``, ``mode.json``, ``surrogate.*``, ``certificate.json`` and ``posterior.nc``.
+    """
+
+    target: DensityTarget
+    draws: Array
+    surrogate_draws: Array
+    certificate: Any
+    converged: bool
+    folder: Path
+
+
+def estimate_density(
+    target: DensityTarget,
+    folder: Path | str,
+    settings: Any = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> DensityRun:
+    """Mode, sample, surrogate and posterior stages on a user's log density.
+
+    Parameters
+    ----------
+    target : DensityTarget
+    folder : path
+        Results folder.
+    settings : Config, optional
+        Sizes, seed, workers and backend, as from ``load_config`` or ``make_config({...}, profile)``; model and data
+        tables are not read.
+    resume : bool
+        Go on from evaluations that the folder holds; without it a folder that holds some is refused.
+    progress : callable, optional
+
+    Raises
+    ------
+    ResultsError
+        The folder holds evaluations and ``resume`` is false, or they are those of another density.
+    """
+    # imported here: a worker that evaluates the density needs neither networks nor files
+    from estimhank.analysis.arrays import PosteriorArrays
+    from estimhank.analysis.inference_data import write_inference_data
+    from estimhank.analysis.parameters import ParameterInfo
+    from estimhank.config import make_config
+    from estimhank.reporting import exact_draws_of, fresh_draws_of
+    from estimhank.sampling.engine import Engine
+    from estimhank.sampling.mode import find_mode
+    from estimhank.sampling.mode_result import write_mode
+    from estimhank.sampling.proposals import Center
+    from estimhank.sampling.recorder import Recorder
+    from estimhank.sampling.sample import run_multi_proposal
+    from estimhank.sampling.store import FILE_NAME, EvaluationStore
+    from estimhank.surrogate.posterior_stage import run_posterior
+    from estimhank.surrogate.surrogate import save_surrogate
+    from estimhank.surrogate.surrogate_stage import run_surrogate
+
+    config = settings or make_config({})
+    folder = make_folder(folder)
+    if (folder / FILE_NAME).exists() and not resume:
+        raise ResultsError(f"{folder} holds evaluations already: pass resume=True to go on, or choose another folder")
+    seed = config.run.seed
+    with (
+        EvaluationStore.open(folder / FILE_NAME, target.names, target.fingerprint) as store,
+        Engine(target, config.run.backend, config.run.workers, config.run.scheduler) as engine,
+    ):
+        recorder = Recorder(engine, store)
+        mode = find_mode(recorder, target, config.mode, seed, progress=progress)
+        write_mode(folder / "mode.json", mode)
+        sample = dataclasses.replace(config.sample, gradient=config.sample.gradient and target.has_gradient)
+        run_multi_proposal(recorder, target, Center(mode.center_x, mode.covariance_x), sample, seed, progress)
+        evaluations = store.read("mode", "sample")
+        trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress)
+        save_surrogate(trained.surrogate, folder)
+        result = run_posterior(recorder.evaluate, target, trained.surrogate, config.posterior, seed, progress)
+    write_json(folder / "certificate.json", result.certificate.to_json())
+    infos = tuple(
+        ParameterInfo(name, lower=low, upper=high)
+        for name, low, high in zip(target.names, target.transform.lower, target.transform.upper, strict=True)
+    )
+    exact = exact_draws_of(target.transform, result)
+    arrays = PosteriorArrays(
+        target.names, exact, result.surrogate.theta, fresh=fresh_draws_of(target.transform, result)
+    )
+    write_inference_data(folder / "posterior.nc", arrays, infos, {"seed": seed})
+    return DensityRun(target, exact.theta, result.surrogate.theta, result.certificate, result.exact.converged, folder)
+
+
+def _source_of(function: Any) -> str:
+    """A function's code without comments and formatting; its name where there is no source."""
+    try:
+        return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(function))))
+    except (OSError, TypeError, SyntaxError):
+        return str(getattr(function, "__qualname__", type(function).__qualname__))

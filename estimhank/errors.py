@@ -1,0 +1,47 @@
+"""Errors that a user can act on.
+
+Whatever the input or the machine does wrong is an :class:`EstimhankError` with one clear sentence; the command line
+prints that sentence and ends with the error's exit code. Anything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class EstimhankError(Exception):
+    """Something the user can put right, said in one sentence."""
+
+    exit_code: int = 2
+
+
+class ConfigError(EstimhankError):
+    """A configuration file that cannot be used: unknown key, wrong type, impossible value."""
+
+
+class DataError(EstimhankError):
+    """Data that cannot be used: gaps, text in numbers, a sample outside the data, a constant series."""
+
+
+class StorageError(EstimhankError):
+    """A file that cannot be written or read: no permission, no room, missing, damaged."""
+
+
+class ResultsError(EstimhankError):
+    """A results folder that does not fit the run: unfinished, or of another model, data set or configuration."""
+
+
+class CertificateError(EstimhankError):
+    """The surrogate's certificate failed and the run was told to require it."""
+
+    exit_code = 3
+
+
+class ConvergenceError(EstimhankError):
+    """The exact posterior did not reach its convergence criteria."""
+
+    exit_code = 4
+
+
+class Interrupted(EstimhankError):
+    """The user stopped the run."""
+
+    exit_code = 130

@@ -1,0 +1,57 @@
+"""Autocovariances of the infinite moving average that a truncated solution implies.
+
+Up to a date t* the coefficients are those of the solution; from there on each shock's coefficients decay at the shock's
+own root, M[t] = M[t*] rho^(t - t*), which is what the solution of the infinite-horizon model does once the economy's
+own dynamics have died out. With m the first t* coefficients and M* the one at t*, lag k of one shock is
+
+    sum_{t < t*-k} m[t+k] m[t]'                              both dates before t*: by FFT, padded so that nothing
+    aliases + M* (sum_{j=1}^{min(k,t*)} rho^(k-j) m[t*-j])'          the later date in the tail: a first-order
+    recursion in k + rho^k / (1 - rho^2) M* M*'                             both in the tail: closed form
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from scipy.fft import next_fast_len
+
+
+def autocovariances(coefficients: jax.Array, rho: jax.Array, lags: int, tail_start: int) -> jax.Array:
+    """Autocovariances of the observables.
+
+    Parameters
+    ----------
+    coefficients : array of shape (T, n_o, n_z)
+        Moving-average coefficients, in units of each shock's standard deviation.
+    rho : array of shape (n_z,)
+        Decay of each shock's coefficients beyond ``tail_start``, inside the unit circle.
+    lags : int
+        Number of lags, zero included.
+    tail_start : int
+        The date t* < T at which the geometric tail begins.
+
+    Returns
+    -------
+    array of shape (lags, n_o, n_o)
+        ``[k]`` is Cov(y_{t+k}, y_t).
+    """
+    m, star = coefficients[:tail_start], coefficients[tail_start]
+    size = next_fast_len(tail_start + min(lags, tail_start), real=True)
+    waves = jnp.fft.rfft(m, size, axis=0)
+    n_o = m.shape[1]
+    power = jnp.stack(
+        [jnp.stack([(waves[:, i] * jnp.conj(waves[:, j])).sum(-1) for j in range(n_o)], -1) for i in range(n_o)], 1
+    )
+    before = jnp.fft.irfft(power, size, axis=0)[: min(lags, tail_start)]
+    if lags > tail_start:
+        before = jnp.concatenate([before, jnp.zeros((lags - tail_start, n_o, n_o))])
+
+    def recursion(g: jax.Array, fresh: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return rho * g + fresh, g
+
+    backward = m[::-1][: lags - 1] if lags > 1 else m[:0]
+    backward = jnp.concatenate([backward, jnp.zeros((lags - backward.shape[0], *m.shape[1:]))])
+    _, crossed = jax.lax.scan(recursion, jnp.zeros_like(star), backward)
+    decay = rho[None] ** jnp.arange(lags)[:, None] / (1 - rho**2)
+    crossed = crossed + decay[:, None, :] * star
+    return before + jnp.einsum("oz,kpz->kop", star, crossed)

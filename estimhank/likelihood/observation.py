@@ -1,0 +1,39 @@
+"""From responses of model variables to moving-average coefficients of the observables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from estimhank.model.declaration import Observable
+
+
+def observe(
+    responses: jax.Array, observables: Sequence[Observable], names: tuple[str, ...], steady: Mapping[str, Any]
+) -> jax.Array:
+    """Responses of the observables, in their units.
+
+    Parameters
+    ----------
+    responses : array of shape (T, n_v, n_z)
+        Responses of the model's unknowns.
+    observables : sequence of Observable
+    names : tuple of str
+        Names of the unknowns.
+    steady : mapping of str to scalar
+        Steady-state values, by which growth rates are scaled.
+
+    Returns
+    -------
+    array of shape (T, n_o, n_z)
+    """
+    columns = []
+    for observable in observables:
+        path = responses[:, names.index(observable.variable)]
+        if observable.kind == "growth":
+            path = (path - jnp.concatenate([jnp.zeros_like(path[:1]), path[:-1]])) / steady[observable.variable]
+        columns.append(observable.scale * path)
+    return jnp.stack(columns, axis=1)

@@ -1,0 +1,179 @@
+"""How a model is written down: a household problem, aggregate equilibrium conditions, shocks, observables, parameters.
+
+A user subclasses :class:`Model` and writes the conditions as they stand in the paper; which variables are solved for in
+which order is found automatically (:mod:`estimhank.sequence_space.elimination`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from estimhank.model.household import HouseholdBlock, HouseholdTarget
+from estimhank.model.parameters import ModelError, Parameters, Values
+
+
+@dataclass(frozen=True)
+class AR1:
+    """A first-order autoregressive shock process with Gaussian innovations.
+
+    Parameters
+    ----------
+    name : str
+        Name under which the equations read it.
+    rho, sigma : str, optional
+        Parameters that hold the autocorrelation and the innovations' standard deviation; ``rho_<name>`` and
+        ``sigma_<name>`` by default.
+    scale : float
+        Units of the standard deviation: 0.01 means that ``sigma`` is in percent.
+    description : str
+        A few words for tables and plots.
+    """
+
+    name: str
+    rho: str = ""
+    sigma: str = ""
+    scale: float = 0.01
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rho", self.rho or f"rho_{self.name}")
+        object.__setattr__(self, "sigma", self.sigma or f"sigma_{self.name}")
+        object.__setattr__(self, "description", self.description or self.name)
+
+
+@dataclass(frozen=True)
+class Observable:
+    """An observed series as a function of one model variable; see :func:`Growth` and :func:`Level`.
+
+    ``kind`` is ``"growth"``: scale (x_t - x_{t-1}) / x, the change of the log, or ``"level"``: scale (x_t - x), with x
+    the steady state.
+    """
+
+    variable: str
+    kind: str
+    name: str
+    scale: float = 100.0
+    units: str = "percent per quarter"
+
+
+def Growth(variable: str, name: str = "", scale: float = 100.0, units: str = "percent per quarter") -> Observable:
+    """The growth rate of a variable, 100 (x_t - x_{t-1}) / x by default."""
+    return Observable(variable, "growth", name or f"{variable}_growth", scale, units)
+
+
+def Level(variable: str, name: str = "", scale: float = 100.0, units: str = "percent per quarter") -> Observable:
+    """The deviation of a variable from its steady state, 100 (x_t - x) by default."""
+    return Observable(variable, "level", name or variable, scale, units)
+
+
+class Model:
+    """Base class of declared models.
+
+    Class attributes
+    ----------------
+    name, title : str
+        In files and fingerprints; on reports (the name in words where there is none).
+    household : HouseholdBlock or None
+        ``None`` for a model whose equations are all aggregate.
+    variables : tuple of str
+        Aggregate variables, one equation each.
+    shocks : tuple of AR1
+    observables : tuple of Observable
+    parameters : Parameters
+    dense : tuple of str
+        Variables to solve for densely; chosen automatically where empty.
+    """
+
+    name: ClassVar[str] = ""
+    title: str = ""
+    household: HouseholdBlock | None = None
+    variables: tuple[str, ...] = ()
+    shocks: tuple[AR1, ...] = ()
+    observables: tuple[Observable, ...] = ()
+    parameters: Parameters = Parameters()
+    dense: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Parameters | None = None, household: HouseholdBlock | None = None) -> None:
+        if parameters is not None:
+            self.parameters = parameters
+        if household is not None:
+            self.household = household
+        self.title = self.title or self.name.replace("_", " ")
+        self._check()
+
+    @abstractmethod
+    def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
+        """Yield ``(name, residual)`` of each equilibrium condition at one date, zero in equilibrium.
+
+        Parameters
+        ----------
+        lag, now, lead : attribute access to the variables at t-1, t, t+1
+        household : attribute access to the household outputs at t
+        shock : attribute access to the shock processes at t
+        p : attribute access to the parameters
+        """
+        raise NotImplementedError
+
+    def household_target(self, p: Values) -> HouseholdTarget:
+        """Steady-state inputs of the household block and what it is solved for."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def steady_state(self, p: Values, household: Any) -> Mapping[str, Any]:
+        """Steady-state values of all variables, and of parameters that the steady state determines.
+
+        ``household`` gives the household's aggregate outputs by attribute.
+        """
+        raise NotImplementedError
+
+    # -- what the rest of the package reads ---------------------------------------------------------------------
+    @property
+    def household_outputs(self) -> tuple[str, ...]:
+        """Outputs of the household block, empty without one."""
+        return self.household.outputs if self.household else ()
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        """All variables of the linear system at one date: aggregate variables, then household outputs."""
+        return self.variables + self.household_outputs
+
+    def residuals(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> list[tuple[str, Any]]:
+        """The equations as a list, checked to be as many as there are variables."""
+        pairs = list(self.equations(lag, now, lead, household, shock, p))
+        if len(pairs) != len(self.variables):
+            raise ModelError(
+                f"model {self.name}: {len(pairs)} equations ({', '.join(n for n, _ in pairs)}) "
+                f"for {len(self.variables)} variables ({', '.join(self.variables)})"
+            )
+        return pairs
+
+    def _check(self) -> None:
+        problems = []
+        names = self.unknowns
+        for name in {n for n in names if names.count(n) > 1}:
+            problems.append(f"'{name}' is declared twice among variables and household outputs")
+        for shock in self.shocks:
+            for role in (shock.rho, shock.sigma):
+                if role not in self.parameters:
+                    problems.append(f"shock '{shock.name}' needs the parameter '{role}'")
+        for observable in self.observables:
+            if observable.variable not in names:
+                problems.append(
+                    f"observable '{observable.name}' reads '{observable.variable}', which is not a variable"
+                )
+            if observable.kind not in ("growth", "level"):
+                problems.append(f"observable '{observable.name}' is of unknown kind '{observable.kind}'")
+        if self.household:
+            for name in self.household.inputs:
+                if name not in self.variables:
+                    problems.append(f"household input '{name}' is not a variable")
+            for name in self.household.parameters:
+                if name not in self.parameters:
+                    problems.append(f"the household needs the parameter '{name}'")
+        if not self.shocks or not self.observables:
+            problems.append("it needs at least one shock and one observable")
+        if problems:
+            raise ModelError(f"model {self.name or type(self).__name__}: " + "; ".join(problems))

@@ -1,0 +1,118 @@
+"""Progress for people: one live line on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from estimhank.progress_event import ProgressEvent
+
+#: Rates are those of the last so many seconds: a resumed stage begins with a stretch that is read, not computed.
+WINDOW = 20.0
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: ``"0.4 s"``, ``"12 s"``, ``"3 min 05 s"``, ``"2 h 10 min"``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class ProgressDisplay:
+    """Shows :class:`~estimhank.progress_event.ProgressEvent` reports; call it with one, use it in a ``with`` block.
+
+    Parameters
+    ----------
+    stream : text stream
+        Where to write; standard error by default.
+    interval : float
+        Least seconds between two plain lines of one stage.
+    clock : callable
+        Seconds that only go forward; for tests.
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        interval: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+        quiet: bool = False,
+    ) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._interval = interval
+        self._clock = clock
+        self._quiet = quiet
+        console = Console(file=self._stream)
+        live = console.is_terminal and not quiet
+        self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
+        self._stage = ""
+        self._marks: deque[tuple[float, int, int]] = deque()
+        self._last_line = -float("inf")
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays: a stage begins or ends."""
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(Text(""), refresh=True)
+            self._live.console.print(Text(text), soft_wrap=True)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Show one report."""
+        time_now = self._clock()
+        if event.stage != self._stage:
+            self._stage = event.stage
+            self._marks.clear()
+            self._last_line = time_now  # the first plain line comes after one interval
+        self._marks.append((time_now, event.done, event.evaluations))
+        while len(self._marks) > 2 and time_now - self._marks[1][0] >= WINDOW:
+            self._marks.popleft()
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(Text(self._line(event), no_wrap=True, overflow="ellipsis"), refresh=True)
+        elif time_now - self._last_line >= self._interval:
+            self._last_line = time_now
+            print(self._line(event), file=self._stream, flush=True)
+
+    def _line(self, event: ProgressEvent) -> str:
+        parts = [f"{event.stage}: {event.done:,}" + (f" of {event.total:,}" if event.total else "")]
+        (start, done, evaluations), (end, _, _) = self._marks[0], self._marks[-1]
+        elapsed = end - start
+        if event.evaluations:
+            rate = f" ({(event.evaluations - evaluations) / elapsed:,.0f}/s)" if elapsed > 0 else ""
+            parts.append(f"{event.evaluations:,} evaluations{rate}")
+        if event.total and event.done > done and elapsed > 0:
+            left = (event.total - event.done) * elapsed / (event.done - done)
+            parts.append(f"{format_seconds(max(left, 0.0))} left")
+        if event.message:
+            parts.append(event.message)
+        return "  " + ", ".join(parts)

@@ -1,0 +1,166 @@
+"""What the report is made of: one frozen dataclass, whose parts are plain arrays, numbers and mappings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.analysis.arrays import PosteriorArrays
+from estimhank.analysis.certificate_table import CertificateFigure, certificate_figures, other_reasons
+from estimhank.analysis.modes import determinate_share
+from estimhank.analysis.parameters import ParameterInfo
+from estimhank.analysis.posterior_table import PosteriorRow, SurrogateGap, compare_surrogate, posterior_table
+from estimhank.analysis.summary import DrawSummary, summarise_draws
+from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Verdict, judge
+from estimhank.sampling.mode_result import ModeResult
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrainingRound:
+    """One round of training the surrogate.
+
+    Attributes
+    ----------
+    evaluations : int
+        Exact evaluations the round learned from.
+    epoch : ndarray (n,)
+        Epochs at which the losses were taken.
+    loss : ndarray (n,)
+        Training loss.
+    holdout_loss : ndarray (n,), optional
+        The same loss on evaluations held out.
+    s_e : float
+        Standard deviation of the error on evaluations held out, log points, at the end of the round.
+    """
+
+    evaluations: int
+    epoch: Array
+    loss: Array
+    holdout_loss: Array | None = None
+    s_e: float = math.nan
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """A finished run, as the report sees it; whatever is ``None`` or empty is left out of the report.
+
+    Attributes
+    ----------
+    title : str
+        Headline of the page, e.g. ``"One-asset HANK model, US data 1966Q1–2019Q4"``.
+    parameters : tuple of ParameterInfo, length d
+        Names, units and priors, in the order of every parameter vector.
+    arrays : PosteriorArrays
+        Draws, data, the certificate's evaluations: what ``posterior.nc`` holds.
+    mode : ModeResult, optional
+        The mode search.
+    surrogate_slices : ndarray (d, k), optional
+        The surrogate's log posterior of the natural parameters at ``mode.slice_theta``, up to one constant.
+    certificate : mapping, optional
+        ``certificate.json``: figures, their standard errors under ``<key>_mcse``, counts, ``passed``.
+    evaluations : mapping of stage to mapping of reason to int
+        Evaluations by stage and by reason (``"ok"`` included).
+    seconds : mapping of stage to float
+        Wall time by stage.
+    training : tuple of TrainingRound
+        History of the surrogate's training, first round first.
+    horizon : HorizonCheck, optional
+        Log likelihood at the run's horizon against a longer one.
+    criteria : Criteria
+        What the run had to reach.
+    facts : mapping of str to str
+        Short facts for the head of the page (model, sample, profile, date of the run), shown in this order.
+    configuration : mapping
+        The configuration, nested.
+    environment : mapping of str to str
+        Versions, seeds, data vintage, digests.
+    """
+
+    title: str
+    parameters: tuple[ParameterInfo, ...]
+    arrays: PosteriorArrays
+    mode: ModeResult | None = None
+    surrogate_slices: Array | None = None
+    certificate: Mapping[str, Any] | None = None
+    evaluations: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    training: tuple[TrainingRound, ...] = ()
+    horizon: HorizonCheck | None = None
+    criteria: Criteria = field(default_factory=Criteria)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = tuple(p.name for p in self.parameters)
+        if names != self.arrays.names:
+            raise ValueError(f"parameters {', '.join(names)} but draws of {', '.join(self.arrays.names)}")
+        if self.mode is not None:
+            if self.mode.names != names:
+                raise ValueError(f"a mode of {', '.join(self.mode.names)} but draws of {', '.join(names)}")
+            if self.surrogate_slices is not None and self.surrogate_slices.shape != self.mode.slice_theta.shape:
+                raise ValueError("the surrogate's slices are not those of the mode search")
+
+    @cached_property
+    def exact(self) -> DrawSummary:
+        """Summary of the exact posterior."""
+        return summarise_draws(self.arrays.exact.theta)
+
+    @cached_property
+    def surrogate(self) -> DrawSummary | None:
+        """Summary of the surrogate's posterior."""
+        return None if self.arrays.surrogate is None else summarise_draws(self.arrays.surrogate)
+
+    @cached_property
+    def gap(self) -> SurrogateGap | None:
+        """Surrogate's posterior against the exact one."""
+        return None if self.surrogate is None else compare_surrogate(self.exact, self.surrogate)
+
+    @cached_property
+    def rows(self) -> tuple[PosteriorRow, ...]:
+        """The prior/posterior table."""
+        mode = None if self.mode is None else self.mode.theta
+        return posterior_table(self.parameters, self.exact, self.surrogate, mode)
+
+    @cached_property
+    def certificate_figures(self) -> tuple[CertificateFigure, ...]:
+        """The certificate, figure by figure; empty without one."""
+        return () if self.certificate is None else certificate_figures(self.certificate)
+
+    @cached_property
+    def failures(self) -> dict[str, int]:
+        """Evaluations by reason over all stages, ``"ok"`` included."""
+        total: dict[str, int] = {}
+        for counts in self.evaluations.values():
+            for reason, number in counts.items():
+                total[reason] = total.get(reason, 0) + int(number)
+        return total
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether to trust the run."""
+        chains, draws, _ = self.arrays.exact.theta.shape
+        evidence = Evidence(
+            names=self.arrays.names,
+            exact=self.exact,
+            draws=chains * draws,
+            certificate=self.certificate_figures,
+            certificate_passed=None if self.certificate is None else bool(self.certificate.get("passed", False)),
+            certificate_reasons=() if self.certificate is None else other_reasons(self.certificate),
+            gap=self.gap,
+            mode=self.mode,
+            best_draw=float(np.max(self.arrays.exact.log_density)),
+            horizon=self.horizon,
+            determinacy=None if self.mode is None else determinate_share(self.mode),
+            failures=self.failures,
+            criteria=self.criteria,
+        )
+        return judge(evidence)

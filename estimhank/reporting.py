@@ -1,0 +1,181 @@
+"""What ``posterior.nc`` and the report are made of, gathered from the stages and from a results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
+from estimhank.analysis.inference_data import arrays_of, read_inference_data
+from estimhank.analysis.parameters import ParameterInfo
+from estimhank.analysis.verdict import Criteria, HorizonCheck
+from estimhank.config import Config
+from estimhank.data import Dataset
+from estimhank.files import read_json
+from estimhank.manifest import Manifest
+from estimhank.model.priors import Prior
+from estimhank.posterior import Posterior
+from estimhank.report.inputs import ReportInputs, TrainingRound
+from estimhank.sampling.mode_result import ModeResult, read_mode
+from estimhank.surrogate.posterior_stage import PosteriorStageResult
+from estimhank.surrogate.surrogate import Surrogate, load_surrogate
+from estimhank.transform import Transform
+
+Array = NDArray[np.float64]
+
+_SEED_CODE = 6
+_PRIOR_DRAWS = 4_000
+_HORIZON_DRAWS, _LONGER = 100, 200
+
+
+def parameter_infos(posterior: Posterior) -> tuple[ParameterInfo, ...]:
+    """Names, units and priors of the estimated parameters, from the model's parameter table."""
+    return tuple(_parameter_info(name, posterior) for name in posterior.names)
+
+
+def _parameter_info(name: str, posterior: Posterior) -> ParameterInfo:
+    entry, prior = posterior.model.parameters[name], posterior.priors[name]
+    low, high = prior.support
+    return ParameterInfo(
+        name,
+        entry.latex,
+        entry.description,
+        prior_family=prior.family.replace("_", " "),
+        prior_mean=prior.mean,
+        prior_sd=prior.sd,
+        lower=low,
+        upper=high,
+        log_prior=lambda theta: _log_prior(prior, theta),
+    )
+
+
+def _log_prior(prior: Prior, theta: Array) -> Array:
+    return np.asarray(prior.logpdf(theta), float)
+
+
+def collect_arrays(posterior: Posterior, result: PosteriorStageResult, seed: int) -> PosteriorArrays:
+    """What ``posterior.nc`` holds; log densities are those of the natural parameters."""
+    return PosteriorArrays(
+        names=posterior.names,
+        exact=exact_draws_of(posterior.transform, result),
+        surrogate=result.surrogate.theta,
+        prior=posterior.sample_prior(np.random.default_rng([seed, _SEED_CODE]), _PRIOR_DRAWS),
+        observed=posterior.data,
+        fresh=fresh_draws_of(posterior.transform, result),
+    )
+
+
+def exact_draws_of(transform: Transform, result: PosteriorStageResult) -> ExactDraws:
+    """The exact stage's draws with log densities of the natural parameters."""
+    exact = result.exact
+    return ExactDraws(
+        theta=exact.theta,
+        log_likelihood=exact.log_likelihood,
+        log_prior=exact.log_prior,
+        accepted=exact.accepted,
+        step_kind=exact.step_kind,
+        surrogate_log_density=exact.surrogate_log_density - transform.log_jacobian(exact.x),
+        outside_fence=result.outside_fence,
+    )
+
+
+def fresh_draws_of(transform: Transform, result: PosteriorStageResult) -> FreshDraws:
+    """The certificate's evaluations with log densities of the natural parameters."""
+    fresh, log_jacobian = result.fresh, transform.log_jacobian(result.fresh.x)
+    return FreshDraws(fresh.theta, fresh.exact - log_jacobian, fresh.surrogate - log_jacobian)
+
+
+def check_horizon(posterior: Posterior, theta: Array) -> dict[str, float]:
+    """Log likelihood at the run's horizon against a longer one, over draws spread evenly over theta (chain, draw, d).
+
+    Returns
+    -------
+    dict
+        The fields of :class:`estimhank.analysis.verdict.HorizonCheck`.
+    """
+    flat = theta.swapaxes(0, 1).reshape(-1, theta.shape[-1])
+    draws = flat[np.unique(np.linspace(0, len(flat) - 1, _HORIZON_DRAWS).astype(int))]
+    longer = Posterior(posterior.model, posterior.data, posterior.horizon + _LONGER, posterior.tail_start + _LONGER)
+    error = np.array([posterior.log_likelihood(draw) - longer.log_likelihood(draw) for draw in draws])
+    return {
+        "horizon": posterior.horizon,
+        "longer_horizon": longer.horizon,
+        "draws": len(draws),
+        "sd": float(error.std(ddof=1)),
+        "largest": float(np.abs(error).max()),
+    }
+
+
+def surrogate_slices(surrogate: Surrogate, transform: Transform, mode: ModeResult) -> Array:
+    """The surrogate's log posterior of the natural parameters along the mode check's slices, shape (d, k)."""
+    d, k = mode.slice_theta.shape
+    points = np.tile(mode.theta, (d, k, 1))
+    points[np.arange(d), :, np.arange(d)] = mode.slice_theta
+    x = transform.to_unconstrained(points.reshape(-1, d))
+    return (surrogate.log_density(x) - transform.log_jacobian(x)).reshape(d, k)
+
+
+def training_rounds(facts: Mapping[str, Any]) -> tuple[TrainingRound, ...]:
+    """History of the training from what the surrogate stage left in the manifest."""
+    return tuple(
+        TrainingRound(
+            evaluations=entry["points"],
+            epoch=np.array(entry["epoch"], float),
+            loss=np.array(entry["loss"], float),
+            s_e=float(entry["value_rmse"]),
+        )
+        for entry in facts.get("rounds", [])
+    )
+
+
+def criteria_of(config: Config) -> Criteria:
+    """What a run of this configuration has to reach."""
+    wanted = config.posterior
+    return Criteria(r_hat=wanted.max_r_hat, ess=wanted.min_ess, ess_tail=min(Criteria().ess_tail, wanted.min_ess))
+
+
+def gather_report(folder: Path, config: Config, posterior: Posterior, manifest: Manifest) -> ReportInputs:
+    """Read what the stages before the report left in the folder.
+
+    Raises
+    ------
+    StorageError, ResultsError
+        If ``mode.json``, ``certificate.json`` or ``posterior.nc`` cannot be read.
+    """
+    horizon = manifest.stages["posterior"].facts.get("horizon")
+    data, mode = posterior.data, read_mode(folder / "mode.json")
+    surrogate = load_surrogate(folder, posterior.fingerprint)
+    return ReportInputs(
+        title=f"{posterior.model.title}, {data.dates[0]}–{data.dates[-1]}",
+        parameters=parameter_infos(posterior),
+        arrays=arrays_of(read_inference_data(folder / "posterior.nc")),
+        mode=mode,
+        surrogate_slices=surrogate_slices(surrogate, posterior.transform, mode),
+        certificate=read_json(folder / "certificate.json"),
+        evaluations=manifest.evaluations,
+        seconds={name: record.seconds for name, record in manifest.stages.items() if record.status == "finished"},
+        training=training_rounds(manifest.stages["surrogate"].facts),
+        horizon=None if horizon is None else HorizonCheck(**horizon),
+        criteria=criteria_of(config),
+        facts=_headline_facts(manifest, data),
+        configuration=manifest.configuration,
+        environment=_environment(manifest),
+    )
+
+
+def _headline_facts(manifest: Manifest, data: Dataset) -> Mapping[str, str]:
+    return {
+        "Sample": f"{data.dates[0]} to {data.dates[-1]}, {len(data.dates)} quarters",
+        "Data": f"{manifest.data.get('source', '')} {manifest.data.get('vintage', '')}".strip(),
+        "Profile": manifest.profile,
+        "Run": manifest.created,
+    }
+
+
+def _environment(manifest: Manifest) -> dict[str, str]:
+    digests = {"data SHA-256": str(manifest.data.get("sha256", "")), "seed": str(manifest.seed)}
+    return {**manifest.versions, **manifest.machine, **digests}

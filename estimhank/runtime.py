@@ -1,0 +1,58 @@
+"""Process-wide numerical settings: double precision, one BLAS thread a process, a persistent compilation cache.
+
+XLA reads its flags and OpenBLAS its thread count once, when they are loaded. So the environment of a worker must be set
+before it starts (:func:`worker_environment`), and :func:`configure` runs when ``estimhank`` is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import scipy.linalg  # noqa: F401  loads the BLAS that is limited below
+from threadpoolctl import threadpool_limits
+
+#: XLA on the CPU spreads a single matrix operation over all cores unless told not to; parallelism here is over
+#: proposals.
+SINGLE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+def cache_folder() -> Path:
+    """Folder of the user's cache for compiled code and downloads (``ESTIMHANK_CACHE`` overrides it)."""
+    explicit = os.environ.get("ESTIMHANK_CACHE")
+    if explicit:
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "estimhank"
+
+
+def worker_environment() -> dict[str, str]:
+    """Environment variables under which a worker process evaluates with exactly one thread."""
+    return {
+        "XLA_FLAGS": SINGLE_THREAD_XLA,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
+    }
+
+
+def configure() -> None:
+    """Switch JAX to double precision, one thread, and a persistent compilation cache (where its folder is writable).
+
+    One thread here as in the workers, so that an evaluation has the same bits wherever it runs (a factorisation
+    split over two threads rounds differently, and at these sizes is slower too). Whoever sets ``XLA_FLAGS`` has the
+    last word on XLA.
+    """
+    os.environ.setdefault("XLA_FLAGS", SINGLE_THREAD_XLA)
+    # JAX calls the LAPACK that scipy has loaded
+    threadpool_limits(1, user_api="blas")
+    jax.config.update("jax_enable_x64", True)
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = cache_folder() / "xla"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

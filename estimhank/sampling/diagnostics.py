@@ -1,0 +1,49 @@
+"""Convergence diagnostics, as ArviZ computes them (Vehtari, Gelman, Simpson, Carpenter and Buerkner 2021)."""
+
+from __future__ import annotations
+
+import numpy as np
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def r_hat(draws: Array) -> Array:
+    """Rank-normalised split R-hat of each parameter.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (chain, draw, d)
+
+    Returns
+    -------
+    ndarray of shape (d,)
+        nan for a parameter that never moves, or where there are fewer than four draws.
+    """
+    return _each(draws, array_stats.rhat)
+
+
+def ess(draws: Array, method: str = "bulk") -> Array:
+    """Effective number of draws of each parameter, all chains together.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (chain, draw, d)
+    method : {"bulk", "tail", "mean"}
+        Tail: the smaller of those of the 5 % and 95 % quantiles.
+
+    Returns
+    -------
+    ndarray of shape (d,)
+    """
+    if method == "tail":
+        return _each(draws, array_stats.ess, method="tail", prob=(0.05, 0.95))
+    return _each(draws, array_stats.ess, method=method)
+
+
+def _each(draws: Array, statistic, **options) -> Array:  # type: ignore[no-untyped-def]
+    draws = np.asarray(draws, float)
+    if draws.ndim != 3:
+        raise ValueError(f"draws must have shape (chain, draw, parameter), not {draws.shape}")
+    return np.array([statistic(draws[:, :, i], chain_axis=0, draw_axis=1, **options) for i in range(draws.shape[2])])

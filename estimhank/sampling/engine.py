@@ -1,0 +1,165 @@
+"""Evaluate a log density at many points on many workers; the same bits come from any number of them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from concurrent.futures import Future, as_completed
+from typing import Self
+
+import cloudpickle
+import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
+
+from estimhank.errors import ConfigError, EstimhankError
+from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.sampling.executors import BACKENDS, WorkerPool, open_pool
+from estimhank.sampling.worker import EvaluationError, evaluate_chunk, evaluate_points
+from estimhank.target import Target
+
+Array = NDArray[np.float64]
+
+_MOST_LOSSES = 3
+_MOST_CALLS = 8  # to one worker in one batch; evenness gains nothing from more
+
+
+class WorkersLost(EstimhankError):
+    """Workers died again and again on the same points."""
+
+    exit_code = 5
+
+
+class Engine:
+    """Workers that evaluate one target. Use it in a ``with`` block: it starts them and ends them.
+
+    Each point is evaluated on its own by a single-threaded process, and a batch comes back in the order in which it was
+    given, so the backend, the number of workers and how points are spread over them leave no trace in the numbers. A
+    worker receives the target once and keeps it, and whatever it compiled for it, for as long as the worker lives.
+
+    Parameters
+    ----------
+    target : Target
+    backend : {"loky", "dask", "serial"}
+        ``"serial"`` evaluates in this process.
+    workers : int
+        Worker processes; 0 takes one for each core.
+    scheduler : str
+        Address of a running dask scheduler; empty starts a local one.
+    """
+
+    def __init__(self, target: Target, backend: str = "loky", workers: int = 2, scheduler: str = "") -> None:
+        if backend not in BACKENDS:
+            raise ConfigError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+        if workers < 0:
+            raise ConfigError(f"the number of workers must not be negative, it is {workers}")
+        self.target = target
+        self.backend = backend
+        self.workers = 1 if backend == "serial" else workers or cpu_count()
+        self._scheduler = scheduler
+        self._pool: WorkerPool | None = None
+        self._seconds = 0.004  # of one evaluation, to begin with
+        self._payload = b""
+        self._key = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        self.close(at_once=kind is not None)
+
+    def close(self, at_once: bool = False) -> None:
+        """End the workers, ``at_once`` without letting them finish; using the engine again starts new ones."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.close(at_once)
+
+    def evaluate(self, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+        """Evaluate n points, shape (n, d), natural units; results are in the same order.
+
+        Raises
+        ------
+        EvaluationError
+            If the target raises anywhere in the batch: the first such point in the order of the batch.
+        WorkersLost
+            If workers keep dying (out of memory, a crash in compiled code).
+        """
+        thetas = np.array(thetas, float)
+        if thetas.ndim != 2 or thetas.shape[1] != len(self.target.names) or not len(thetas):
+            raise ValueError(f"points must have shape (n, {len(self.target.names)}) with n > 0, not {thetas.shape}")
+        if self.backend == "serial":
+            return evaluate_points(self.target, thetas, gradient)
+        chunks = self._split(thetas)
+        done: list[EvaluationBatch | None] = [None] * len(chunks)
+        for _ in range(_MOST_LOSSES):
+            if self._run(chunks, done, gradient):
+                break
+            self.close(at_once=True)  # some workers died: the next turn starts new ones and sends what is missing
+        else:
+            first = next(chunk[0] for chunk, batch in zip(chunks, done, strict=True) if batch is None)
+            raise WorkersLost(
+                f"worker processes died {_MOST_LOSSES} times (out of memory?) while evaluating a batch that begins at "
+                + ", ".join(f"{name} = {value!r}" for name, value in zip(self.target.names, first, strict=True))
+            )
+        batches = [batch for batch in done if batch is not None]
+        self._seconds = max(float(np.median(np.concatenate([batch.seconds for batch in batches]))), 1e-6)
+        return _join(batches)
+
+    def _run(self, chunks: list[Array], done: list[EvaluationBatch | None], gradient: bool) -> bool:
+        """Fill in the batches that ``done`` lacks; return whether all workers lived."""
+        pool = self._open_pool()
+        lived = True
+        calls: dict[Future, int] = {}
+        try:
+            for i, points in enumerate(chunks):
+                if done[i] is None:
+                    calls[pool.executor.submit(evaluate_chunk, self._key, None, points, gradient)] = i
+            while calls:
+                again: dict[Future, int] = {}
+                for call in as_completed(calls):
+                    i = calls[call]
+                    try:
+                        result = call.result()
+                    except pool.lost:
+                        lived = False
+                        continue
+                    if isinstance(result, EvaluationError):
+                        raise result
+                    done[i] = result
+                    if result is None:
+                        # The worker is new and does not hold the target. Sending it at once, while the others are busy,
+                        # is what makes it reach this very worker.
+                        call = pool.executor.submit(evaluate_chunk, self._key, self._payload, chunks[i], gradient)
+                        again[call] = i
+                calls = again
+        except pool.lost:
+            return False
+        return lived
+
+    def _open_pool(self) -> WorkerPool:
+        if not self._payload:
+            self._payload = cloudpickle.dumps(self.target)
+            self._key = hashlib.sha256(self._payload).hexdigest()
+        if self._pool is None:
+            self._pool = open_pool(self.backend, self.workers, self._scheduler)
+            self.workers = self._pool.workers
+        return self._pool
+
+    def _split(self, thetas: Array) -> list[Array]:
+        """Cut a batch into calls that are long enough to send and short enough to keep every worker busy to the end."""
+        pool = self._open_pool()
+        points = max(math.ceil(pool.chunk_seconds / self._seconds), math.ceil(len(thetas) / pool.workers / _MOST_CALLS))
+        calls = math.ceil(len(thetas) / points)
+        calls = math.ceil(calls / pool.workers) * pool.workers  # equal shares
+        return np.array_split(thetas, min(calls, len(thetas)))
+
+
+def _join(batches: list[EvaluationBatch]) -> EvaluationBatch:
+    return EvaluationBatch(
+        theta=np.concatenate([batch.theta for batch in batches]),
+        log_likelihood=np.concatenate([batch.log_likelihood for batch in batches]),
+        log_prior=np.concatenate([batch.log_prior for batch in batches]),
+        reason=np.concatenate([batch.reason for batch in batches]),
+        seconds=np.concatenate([batch.seconds for batch in batches]),
+        gradient=np.concatenate([batch.gradient for batch in batches]),
+    )

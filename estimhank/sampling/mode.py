@@ -1,0 +1,234 @@
+"""The posterior mode: dispersed starts, all local modes, curvature, and slices that show whether it is one.
+
+The mode is that of the density of the natural parameters; the search moves in unconstrained coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.errors import EstimhankError
+from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.ascent import Ascent, Value, ascend, run_in_lockstep
+from estimhank.sampling.curvature import (
+    condition_number,
+    covariance_from_hessian,
+    differentiate,
+    hessian_in_natural,
+    hessian_with_jacobian,
+    is_positive_definite,
+    slope,
+)
+from estimhank.sampling.mode_result import LocalMode, ModeResult, StartResult
+from estimhank.sampling.objective import Objective
+from estimhank.sampling.recorder import Recorder
+from estimhank.sampling.starts import find_starts, prior_scale
+from estimhank.target import Target
+
+Array = NDArray[np.float64]
+
+STAGE = "mode"
+_SEED_CODE = 1
+_POLISH_STEPS = 3
+_DIFFERENCE = 1e-3  # step of second derivatives, in standard deviations
+_NOTHING_TO_GAIN = 1e-10  # log points
+_SAME_PLACE = 0.1  # standard deviations
+
+
+@dataclass(frozen=True)
+class ModeConfig:
+    """Sizes of the mode search.
+
+    Attributes
+    ----------
+    starts : int
+        Number of dispersed starts.
+    max_rounds : int
+        Most evaluations of one start.
+    candidates : int
+        Prior points from which the starts are chosen.
+    slice_points : int
+        Points of each mode-check slice (odd: the mode is one of them).
+    slice_width : float
+        Half-width of a slice in posterior standard deviations.
+    agreement : float
+        Log points within which two starts have found the same maximum.
+    """
+
+    starts: int = 8
+    max_rounds: int = 400
+    candidates: int = 64
+    slice_points: int = 15
+    slice_width: float = 3.0
+    agreement: float = 0.01
+
+
+class ModeError(EstimhankError):
+    """No start of the mode search could be used."""
+
+
+def find_mode(
+    recorder: Recorder,
+    target: Target,
+    config: ModeConfig | None = None,
+    seed: int = 0,
+    extra_starts: Array | None = None,
+    progress: Progress | None = None,
+) -> ModeResult:
+    """Find the mode of the density of natural parameters, and all local modes that the starts lead to.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Evaluations go through it as stage ``"mode"``.
+    target : Target
+        Where it has no gradients (``has_gradient`` false) they are taken by central differences.
+    config : ModeConfig, optional
+    seed : int
+        Everything follows from it and from the density.
+    extra_starts : ndarray of shape (k, d), optional
+        Natural parameters to start from as well.
+    progress : callable, optional
+        Told after each round.
+
+    Raises
+    ------
+    NoFeasibleStart
+        If the density exists at none of many prior draws.
+    """
+    config = config or ModeConfig()
+    rng = np.random.default_rng([seed, _SEED_CODE])
+    draws, prior_sd = prior_scale(target, rng)
+    objective = Objective.of(recorder, target, STAGE, prior_sd)
+    found = find_starts(objective, draws, rng, config.starts, config.candidates)
+    starts = found.x
+    if extra_starts is not None:
+        starts = np.concatenate([starts, target.transform.to_unconstrained(np.atleast_2d(extra_starts))])
+    ends = run_in_lockstep(
+        [ascend(start, np.diag(prior_sd**2), config.max_rounds, interior=found.interior) for start in starts],
+        _reporting(objective, len(starts), progress),
+    )
+    if all(end.status == "infeasible" for end in ends):
+        raise ModeError("no start of the mode search has a finite log density with a finite gradient")
+    x, here, hessian = _polish(objective, max(ends, key=lambda end: end.value))
+    center, covariance = _approximate(objective, x, hessian)
+    hessian_theta = hessian_in_natural(target.transform, x, hessian, here.gradient)
+    theta = target.transform.to_natural(x)
+    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(slope(target.transform, x)), config)
+    at_mode, slices = _evaluate_slices(objective, theta, grid)
+    return ModeResult(
+        names=target.names,
+        theta=theta,
+        x=x,
+        log_density=sum(at_mode),
+        log_likelihood=at_mode[0],
+        log_prior=at_mode[1],
+        gradient=here.gradient / slope(target.transform, x),
+        modes=_group(target, ends, (x, here.value), hessian, prior_sd, config.agreement),
+        starts=tuple(
+            StartResult(start, end.x, end.value, end.evaluations, end.status)
+            for start, end in zip(starts, ends, strict=True)
+        ),
+        agreeing=sum(end.value > here.value - config.agreement for end in ends),
+        hessian=hessian_theta,
+        hessian_x=hessian_with_jacobian(target.transform, x, hessian),
+        condition=condition_number(hessian_theta),
+        positive_definite=is_positive_definite(hessian_theta),
+        center_x=center,
+        covariance_x=covariance,
+        slice_theta=grid,
+        slice_log_density=slices,
+        infeasible_prior=found.infeasible,
+        prior_draws=found.prior_draws,
+        evaluations=recorder.total(STAGE),
+    )
+
+
+def _reporting(objective: Objective, total: int, progress: Progress | None) -> Callable[[Array], list[Value]]:
+    """Evaluate a round, which has one point of each start that still climbs, and say how far the search is."""
+    best = -np.inf
+
+    def evaluate(points: Array) -> list[Value]:
+        nonlocal best
+        values = objective.natural(points)
+        best = max(best, *(value.value for value in values))
+        if progress is not None:
+            used = objective.recorder.total(STAGE)
+            progress(ProgressEvent(STAGE, total - len(points), total, used, f"best log posterior {best:.3f}"))
+        return values
+
+    return evaluate
+
+
+def _polish(objective: Objective, best: Ascent) -> tuple[Array, Value, Array]:
+    """Newton steps from the best end; return the point, its value, and the Hessian of minus the objective there."""
+    x, here = best.x, Value(best.value, best.gradient)
+    scale = _DIFFERENCE * np.clip(np.sqrt(np.diag(best.metric)), _DIFFERENCE * objective.scale, objective.scale)
+    hessian = differentiate(objective.natural, x, here, scale)
+    moved = 0.0
+    for _ in range(_POLISH_STEPS):
+        if not is_positive_definite(hessian):
+            break
+        step = np.linalg.solve(hessian, here.gradient)
+        if step @ here.gradient < _NOTHING_TO_GAIN:
+            break
+        (there,) = objective.natural((x + step)[None])
+        if not there.feasible or there.value < here.value:
+            break
+        moved += float(np.sqrt(step @ hessian @ step))
+        x, here = x + step, there
+    if moved > _DIFFERENCE:
+        hessian = differentiate(objective.natural, x, here, scale)
+    return x, here, hessian
+
+
+def _approximate(objective: Objective, x: Array, hessian: Array) -> tuple[Array, Array]:
+    """Mode of the density of the coordinates, and the covariance of the normal approximation there."""
+    transform, prior_sd = objective.target.transform, objective.scale
+    metric = covariance_from_hessian(hessian_with_jacobian(transform, x, hessian), prior_sd)
+    (end,) = run_in_lockstep([ascend(x, metric)], objective.unconstrained)
+    scale = _DIFFERENCE * np.sqrt(np.diag(metric))
+    around = differentiate(objective.unconstrained, end.x, Value(end.value, end.gradient), scale)
+    return end.x, covariance_from_hessian(around, prior_sd)
+
+
+def _group(
+    target: Target, ends: list[Ascent], best: tuple[Array, float], hessian: Array, prior_sd: Array, agreement: float
+) -> tuple[LocalMode, ...]:
+    """Sort the ends of the converged starts into modes: same density and same place, up to a tenth of an s.d."""
+    root = np.linalg.cholesky(hessian).T if is_positive_definite(hessian) else np.diag(1 / prior_sd)
+    found: list[tuple[Array, float, int]] = [(*best, 0)]
+    for end in sorted(ends, key=lambda end: -end.value):
+        for i, (x, value, starts) in enumerate(found):
+            if abs(value - end.value) < agreement and np.linalg.norm(root @ (end.x - x)) < _SAME_PLACE:
+                found[i] = x, value, starts + 1
+                break
+        else:
+            if end.status == "converged":
+                found.append((end.x, end.value, 1))
+    found.sort(key=lambda mode: -mode[1])
+    return tuple(LocalMode(target.transform.to_natural(x), x, value, starts) for x, value, starts in found)
+
+
+def _slice_grid(target: Target, theta: Array, hessian: Array, fallback_sd: Array, config: ModeConfig) -> Array:
+    """Values of each parameter around the mode, inside its support; shape (d, k)."""
+    sd = np.sqrt(np.diag(np.linalg.inv(hessian))) if is_positive_definite(hessian) else fallback_sd
+    offsets = np.linspace(-config.slice_width, config.slice_width, config.slice_points)
+    grid = theta[:, None] + sd[:, None] * offsets
+    lower, upper = np.array(target.transform.lower)[:, None], np.array(target.transform.upper)[:, None]
+    room = 0.01 * np.minimum(theta[:, None] - lower, upper - theta[:, None])
+    room = np.where(np.isfinite(room), room, 0.0)
+    return np.clip(grid, lower + room, upper - room)
+
+
+def _evaluate_slices(objective: Objective, theta: Array, grid: Array) -> tuple[tuple[float, float], Array]:
+    """Log likelihood and log prior at the mode, and log densities along the slices; one batch."""
+    d, k = grid.shape
+    points = np.tile(theta, (d, k, 1))
+    points[np.arange(d), :, np.arange(d)] = grid
+    batch = objective.batch(np.concatenate([theta[None], points.reshape(-1, d)]))
+    return (float(batch.log_likelihood[0]), float(batch.log_prior[0])), batch.log_density[1:].reshape(d, k)

@@ -1,0 +1,87 @@
+"""The log density in unconstrained coordinates, as the mode search asks for it: batches of values with gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.sampling.ascent import Value
+from estimhank.sampling.curvature import slope
+from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.sampling.recorder import Recorder
+from estimhank.target import Target
+
+Array = NDArray[np.float64]
+
+_STEP = 1e-4  # of differences, in prior standard deviations, where a target has no gradients of its own
+
+
+def has_gradient(target: Target) -> bool:
+    """Whether a target returns gradients (a target that does not say so does)."""
+    return bool(getattr(target, "has_gradient", True))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Batches of a stage, numbered as they are asked for.
+
+    Attributes
+    ----------
+    recorder : Recorder
+    target : Target
+    stage : str
+    scale : ndarray of shape (d,)
+        Scale of each coordinate: its prior standard deviation.
+    numbers : iterator of int
+        The next batch's number.
+    """
+
+    recorder: Recorder
+    target: Target
+    stage: str
+    scale: Array
+    numbers: Iterator[int]
+
+    @classmethod
+    def of(cls, recorder: Recorder, target: Target, stage: str, scale: Array) -> Objective:
+        """Return an objective whose batches are numbered from zero."""
+        return cls(recorder, target, stage, scale, count())
+
+    def batch(self, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+        """Evaluate natural parameters, shape (n, d), as the stage's next batch."""
+        return self.recorder.evaluate(self.stage, next(self.numbers), thetas, gradient)
+
+    def natural(self, points: Array) -> list[Value]:
+        """Log density of the *natural* parameters, and its gradient in x, at points x of shape (n, d)."""
+        return self._values(points, with_jacobian=False)
+
+    def unconstrained(self, points: Array) -> list[Value]:
+        """Log density of the *coordinates* (log Jacobian added), and its gradient, at points x of shape (n, d)."""
+        return self._values(points, with_jacobian=True)
+
+    def _values(self, points: Array, with_jacobian: bool) -> list[Value]:
+        values, gradients = self._analytic(points) if has_gradient(self.target) else self._by_differences(points)
+        if with_jacobian:
+            transform = self.target.transform
+            values = values + transform.log_jacobian(points)
+            gradients = gradients + transform.gradient_to_unconstrained(points, np.zeros_like(points))
+        return [Value(float(v) if math.isfinite(v) else -math.inf, g) for v, g in zip(values, gradients, strict=True)]
+
+    def _analytic(self, points: Array) -> tuple[Array, Array]:
+        batch = self.batch(self.target.transform.to_natural(points), gradient=True)
+        return batch.log_density, batch.gradient * slope(self.target.transform, points)
+
+    def _by_differences(self, points: Array) -> tuple[Array, Array]:
+        n, d = points.shape
+        steps = np.diag(_STEP * self.scale)
+        stencil = np.concatenate([np.zeros((1, d)), steps, -steps])
+        flat = (points[:, None] + stencil).reshape(-1, d)
+        values = self.batch(self.target.transform.to_natural(flat)).log_density.reshape(n, 2 * d + 1)
+        with np.errstate(invalid="ignore"):  # inf - inf next to an infeasible region: such a point counts as infeasible
+            gradients = (values[:, 1 : d + 1] - values[:, d + 1 :]) / (2 * np.diag(steps))
+        return values[:, 0], gradients

@@ -1,0 +1,120 @@
+"""Dispersed feasible starting points from a prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from estimhank.errors import EstimhankError
+from estimhank.sampling.objective import Objective
+from estimhank.target import REASONS, Target
+from estimhank.transform import Transform
+
+Array = NDArray[np.float64]
+
+_PRIOR_DRAWS = 1024
+_MOST_BATCHES = 10
+
+
+class NoFeasibleStart(EstimhankError):
+    """The prior has next to no mass where the log density exists."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Starting points.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, d)
+        Unconstrained coordinates, the one of the highest density first.
+    infeasible : dict of str to float
+        Share of independent prior draws without a density, by reason.
+    prior_draws : int
+        Number of draws behind these shares.
+    interior : ndarray of shape (d,)
+        Mean of all feasible points found, in coordinates.
+    """
+
+    x: Array
+    infeasible: dict[str, float]
+    prior_draws: int
+    interior: Array
+
+
+def prior_scale(target: Target, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Prior draws in natural units, shape (n, d), and their standard deviations in coordinates, shape (d,)."""
+    draws = target.sample_prior(rng, _PRIOR_DRAWS)
+    spread = np.std(target.transform.to_unconstrained(draws), axis=0)
+    if not (np.isfinite(spread).all() and (spread > 0).all()):
+        raise ValueError("sample_prior must return draws inside the support that vary in every parameter")
+    return draws, spread
+
+
+def prior_quantiles(draws: Array, rng: np.random.Generator, n: int) -> Array:
+    """Points of a scrambled Sobol sequence in the marginal quantiles of ``draws``; shape (n, d)."""
+    sobol = qmc.Sobol(draws.shape[1], rng=rng)
+    levels = sobol.random_base2(max(1, (n - 1).bit_length()))[:n]
+    ordered = np.sort(draws, axis=0)
+    rows = np.minimum((levels * len(draws)).astype(int), len(draws) - 1)
+    return np.take_along_axis(ordered, rows, axis=0)
+
+
+def choose_dispersed(x: Array, first: int, n: int, scale: Array) -> Array:
+    """Pick n rows of ``x`` far from each other (greedy: the farthest from those chosen), beginning with ``first``."""
+    chosen = [first]
+    distance = np.linalg.norm((x - x[first]) / scale, axis=1)
+    while len(chosen) < min(n, len(x)):
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm((x - x[chosen[-1]]) / scale, axis=1))
+    return x[chosen]
+
+
+def find_starts(objective: Objective, draws: Array, rng: np.random.Generator, n: int, candidates: int = 64) -> Starts:
+    """Find n feasible, dispersed points: half the candidates are prior draws, half Sobol points in prior quantiles.
+
+    Parameters
+    ----------
+    objective : Objective
+    draws : ndarray of shape (m, d)
+        Prior draws, natural units.
+    rng : Generator
+    n : int
+        Starts wanted.
+    candidates : int
+        Points evaluated at a time; more are drawn while fewer than n are feasible.
+
+    Raises
+    ------
+    NoFeasibleStart
+        If none of many candidates is feasible.
+    """
+    transform: Transform = objective.target.transform
+    candidates = max(candidates, 2 * n)
+    feasible: list[Array] = []
+    values: list[Array] = []
+    reasons: list[NDArray[np.uint8]] = []
+    for _ in range(_MOST_BATCHES):
+        half = candidates // 2
+        from_prior = draws[rng.choice(len(draws), half, replace=half > len(draws))]
+        points = np.concatenate([from_prior, prior_quantiles(draws, rng, candidates - half)])
+        batch = objective.batch(points)
+        reasons.append(batch.reason[:half])
+        feasible.append(points[batch.ok])
+        values.append(batch.log_density[batch.ok])
+        if sum(map(len, feasible)) >= n:
+            break
+    codes = np.concatenate(reasons)
+    infeasible = {reason: float(np.mean(codes == k)) for k, reason in enumerate(REASONS) if k and (codes == k).any()}
+    x = transform.to_unconstrained(np.concatenate(feasible))
+    if not len(x):
+        why = max(infeasible, key=lambda reason: infeasible[reason])
+        raise NoFeasibleStart(
+            f"the log density exists at none of {len(codes)} prior draws (most often: {why}): "
+            "the prior, or the calibration, does not suit the model"
+        )
+    best = int(np.argmax(np.concatenate(values)))
+    return Starts(choose_dispersed(x, best, n, objective.scale), infeasible, len(codes), x.mean(axis=0))

@@ -1,0 +1,151 @@
+"""What runs in a worker process: hold a target, evaluate it point by point, and never lose an exception."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.errors import EstimhankError
+from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
+from estimhank.target import REASONS, Target
+
+Array = NDArray[np.float64]
+
+_OK, _NON_FINITE = REASONS.index("ok"), REASONS.index("non_finite")
+
+#: Targets of this process by key: unpickling one, and compiling what it runs, is done once a worker.
+_targets: OrderedDict[str, Target] = OrderedDict()
+_MOST_TARGETS = 4
+
+
+class EvaluationError(EstimhankError):
+    """A log density raised an exception: a fault in the model or the code, not a low density.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (d,)
+        Natural parameters at which it happened.
+    names : tuple of str
+        Their names.
+    cause : str
+        The exception in one line.
+    details : str
+        Its traceback, from the process in which it was raised.
+    """
+
+    exit_code = 5
+
+    def __init__(self, theta: Array, names: tuple[str, ...], cause: str, details: str) -> None:
+        point = ", ".join(f"{name} = {float(value)!r}" for name, value in zip(names, theta, strict=True))
+        super().__init__(f"the log density raised {cause} at {point}")
+        self.theta, self.names, self.cause, self.details = np.array(theta, float), tuple(names), cause, details
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EvaluationError, (self.theta, self.names, self.cause, self.details)
+
+
+def evaluate_points(target: Target, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+    """Evaluate a target at each of n points on its own, in order, in this process.
+
+    Parameters
+    ----------
+    target : Target
+    thetas : ndarray of shape (n, d)
+        Natural parameters.
+    gradient : bool
+        Whether gradients are wanted too.
+
+    Raises
+    ------
+    EvaluationError
+        If the target raises; the original exception is its cause.
+    """
+    thetas = np.array(thetas, float, ndmin=2)
+    n, d = thetas.shape
+    values = np.full((2, n), -np.inf)
+    reason, seconds = np.zeros(n, np.uint8), np.zeros(n, np.float32)
+    gradients = np.full((n, d), np.nan) if gradient else empty_gradient(n, d)
+    for i, theta in enumerate(thetas):
+        start = time.perf_counter()
+        try:
+            evaluation = target.evaluate(theta.copy(), gradient=gradient)
+            if evaluation.reason not in REASONS:
+                raise ValueError(f"unknown reason {evaluation.reason!r}")
+            code = REASONS.index(evaluation.reason)
+            if gradient and code == _OK and evaluation.gradient is None:
+                raise TypeError("a gradient was asked for and none was returned")
+        except Exception as error:  # whatever it is, it goes on with the parameters that caused it
+            cause = f"{type(error).__name__}: {error}"
+            raise EvaluationError(theta, target.names, cause, traceback.format_exc()) from error
+        seconds[i] = time.perf_counter() - start
+        values[:, i] = evaluation.log_likelihood, evaluation.log_prior
+        if code == _OK and not np.isfinite(values[:, i]).all():
+            code = _NON_FINITE
+        if code != _OK:
+            values[0, i] = -np.inf
+        elif gradient:
+            gradients[i] = evaluation.gradient
+        reason[i] = code
+    return EvaluationBatch(thetas, values[0], values[1], reason, seconds, gradients)
+
+
+def evaluate_chunk(
+    key: str, payload: bytes | None, thetas: Array, gradient: bool
+) -> EvaluationBatch | EvaluationError | None:
+    """Evaluate points of a batch in a worker.
+
+    Parameters
+    ----------
+    key : str
+        Which target is meant.
+    payload : bytes, optional
+        The target itself, pickled; left out where the worker is expected to hold it already.
+    thetas : ndarray of shape (n, d)
+    gradient : bool
+
+    Returns
+    -------
+    EvaluationBatch, EvaluationError or None
+        None asks for the same call with the payload: this worker is new. Exceptions are returned rather than raised,
+        because one that cannot be pickled would take the whole pool down.
+    """
+    if key in _targets:
+        _targets.move_to_end(key)
+    elif payload is None:
+        return None
+    else:
+        import pickle  # bytes from the parent process over its own pipe, never a file
+
+        _targets[key] = pickle.loads(payload)
+        while len(_targets) > _MOST_TARGETS:
+            _targets.popitem(last=False)
+    try:
+        return evaluate_points(_targets[key], thetas, gradient)
+    except EvaluationError as error:
+        return error
+
+
+def prepare_worker(parent: int) -> None:
+    """Set up a loky worker of the process ``parent``.
+
+    It ends when its parent is gone, for a killed run must not leave workers behind. And loky must not take what JAX
+    compiles in the first evaluations for a memory leak: it would replace the worker, which would compile again.
+    """
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = math.inf
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="follow-parent").start()

@@ -1,0 +1,164 @@
+"""Recursions that solve the banded part of the linear system and its transpose.
+
+The block-tridiagonal matrix with constant blocks (lag, now, lead) over T dates has the pivots
+
+    S_0 = now,    S_t = now - lag S_{t-1}^{-1} lead.
+
+``lag`` has few non-zero columns (the lagged variables, l of them), ``lead`` too (p of them), so S_t differs from
+``now`` in p columns and S_t^{-1} = (I + G_t E_p') now^{-1} with G_t of shape (n, p): one small recursion, and every
+solve costs O(n (l + p)) a date and right-hand side.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from estimhank.sequence_space.elimination import Elimination
+from estimhank.sequence_space.linear_system import LinearSystem
+
+
+class BandedFactor(NamedTuple):
+    """Factorised banded block.
+
+    Attributes
+    ----------
+    inverse : (n, n)
+        now^{-1}.
+    from_lag : (n, l)
+        now^{-1} lag, non-zero columns.
+    correction : (T, n, p)
+        G_t.
+    to_lead : (T, n, p)
+        K_t = S_t^{-1} lead, non-zero columns.
+    """
+
+    inverse: jax.Array
+    from_lag: jax.Array
+    correction: jax.Array
+    to_lead: jax.Array
+
+
+def factorize_banded(system: LinearSystem, e: Elimination, horizon: int) -> BandedFactor:
+    """Pivots of the banded block over ``horizon`` dates."""
+    rows, rest = jnp.array(e.rows, int), jnp.array(e.rest, int)
+    lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
+    lag, now, lead = (m[rows][:, rest] for m in (system.lag, system.now, system.lead))
+    inverse = jnp.linalg.inv(now)
+    from_lag = inverse @ lag[:, lagged]
+    from_lead = inverse @ lead[:, leading]
+    n, p = from_lead.shape
+    eye = jnp.eye(p)
+
+    def step(to_lead: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        v = from_lag @ to_lead[lagged]
+        correction = v @ _small_inverse(eye - v[leading])
+        new = from_lead + correction @ from_lead[leading]
+        return new, (correction, new)
+
+    if p == 0:
+        empty = jnp.zeros((horizon, n, 0))
+        return BandedFactor(inverse, from_lag, empty, empty)
+    _, (corrections, to_lead) = jax.lax.scan(step, jnp.zeros((n, p)), None, length=horizon)
+    return BandedFactor(inverse, from_lag, corrections, to_lead)
+
+
+def _small_inverse(matrix: jax.Array) -> jax.Array:
+    """Inverse; without a call into LAPACK for the common one-by-one case, which sits in a recursion over dates."""
+    return 1.0 / matrix if matrix.shape[0] == 1 else jnp.linalg.inv(matrix)
+
+
+def solve_banded(factor: BandedFactor, e: Elimination, right: jax.Array) -> jax.Array:
+    """Solve the banded system for few right-hand sides: (T, n, k) equations to (T, n, k) variables."""
+    lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
+    scaled = jnp.einsum("ij,tjk->tik", factor.inverse, right)
+
+    def down(c: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        d, correction = at
+        y = d - factor.from_lag @ c
+        v = y + correction @ y[leading]
+        return v[lagged], v
+
+    def up(x: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        v, to_lead = at
+        new = v - to_lead @ x
+        return new[leading], new
+
+    k = right.shape[2]
+    _, v = jax.lax.scan(down, jnp.zeros((lagged.shape[0], k)), (scaled, factor.correction))
+    return jax.lax.scan(up, jnp.zeros((leading.shape[0], k)), (v, factor.to_lead), reverse=True)[1]
+
+
+def solve_banded_transposed(factor: BandedFactor, e: Elimination, right: jax.Array) -> jax.Array:
+    """Solve the transposed banded system: (T, n, k) variables to (T, n, k) equations."""
+    lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
+
+    def down(s: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        g, to_lead = at
+        y = g.at[leading].add(-s)
+        return to_lead.T @ y, y
+
+    def up(q: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        y, correction = at
+        y = y.at[lagged].add(-q)
+        y = y.at[leading].add(correction.T @ y)
+        return factor.from_lag.T @ y, y
+
+    k = right.shape[2]
+    _, y = jax.lax.scan(down, jnp.zeros((leading.shape[0], k)), (right, factor.to_lead))
+    _, y = jax.lax.scan(up, jnp.zeros((lagged.shape[0], k)), (y, factor.correction), reverse=True)
+    return jnp.einsum("ji,tjk->tik", factor.inverse, y)
+
+
+def contract_rows(factor: BandedFactor, e: Elimination, sources: jax.Array, columns: jax.Array) -> jax.Array:
+    """Many rows times the inverse of the banded block, contracted with a few equation columns.
+
+    Parameters
+    ----------
+    factor : BandedFactor
+    e : Elimination
+    sources : array of shape (T, n_s, R)
+        R row vectors, non-zero only at the variables ``e.sources``.
+    columns : array of shape (n, d)
+        Columns over the equations of one date.
+
+    Returns
+    -------
+    array of shape (T, d, R)
+        ``[t]`` is columns' times the rows' solution at the equations of date t: O(T R) a column, the step that replaces
+        a T x T by T x T product.
+    """
+    lagged, leading, at_source = (jnp.array(i, int) for i in (e.lagged, e.leading, e.sources))
+    n_l, n_p = len(e.lagged), len(e.leading)
+    rows = sources.shape[2]
+
+    # with s_t the part that earlier dates pass on through the leads: s_t = K_{t-1}' (g_{t-1} - E_p s_{t-1})
+    def down(s: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        g, k = at
+        return _combine(k, jnp.concatenate([g, s])), s
+
+    if n_p:
+        weights = jnp.concatenate([factor.to_lead[:, at_source], -factor.to_lead[:, leading]], axis=1)
+        _, passed = jax.lax.scan(down, jnp.zeros((n_p, rows)), (sources, weights.transpose(0, 2, 1)))
+    else:
+        passed = jnp.zeros((sources.shape[0], 0, rows))
+
+    # S_t^{-1} times [lagged columns of lag | columns], as rows over (sources, leads, lags)
+    both = jnp.concatenate([factor.from_lag, factor.inverse @ columns], axis=1)
+    solved = both[None] + jnp.einsum("tnp,pd->tnd", factor.correction, both[leading])
+    weights = jnp.concatenate([solved[:, at_source], -solved[:, leading], -solved[:, lagged]], axis=1)
+
+    def up(q: jax.Array, at: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        g, s, k = at
+        out = _combine(k, jnp.concatenate([g, s, q]))
+        return out[:n_l], out[n_l:]
+
+    start = jnp.zeros((n_l, rows))
+    return jax.lax.scan(up, start, (sources, passed, weights.transpose(0, 2, 1)), reverse=True)[1]
+
+
+def _combine(weights: jax.Array, rows: jax.Array) -> jax.Array:
+    """A few linear combinations of a few long rows."""
+    return weights @ rows

@@ -1,0 +1,256 @@
+"""General equilibrium in the sequence space: linear responses to shocks, with an exact and cheap derivative.
+
+The unknowns of all dates solve
+
+    [ B  D ] [ rest  ]      [ E_B ]            B: banded block          D: dense variables in the banded equations
+    [ G  H ] [ dense ]  = - [ E_D ] z          G, H: household Jacobians and the equations moved beside them
+
+and the dense system S = H - G B^{-1} D is assembled by recursions along the rows of the household Jacobians
+(:func:`estimhank.sequence_space.banded.contract_rows`), factorised once, and solved for as many right-hand sides as
+there are shocks. The derivative solves the transposed system with the same factors (implicit function theorem).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import lu_factor, lu_solve
+
+from estimhank.model.declaration import Model
+from estimhank.sequence_space.banded import (
+    BandedFactor,
+    contract_rows,
+    factorize_banded,
+    solve_banded,
+    solve_banded_transposed,
+)
+from estimhank.sequence_space.elimination import Elimination
+from estimhank.sequence_space.linear_system import LinearSystem
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What of a model is known before its numbers: positions of variables and equations.
+
+    ``inputs`` and ``outputs`` are the positions, among the unknowns, of the household's inputs and of its outputs that
+    have Jacobians.
+    """
+
+    elimination: Elimination
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class HouseholdOperator(NamedTuple):
+    """Household Jacobians, also laid out for the recursions.
+
+    ``jacobians`` (n_o, n_i, T, T); ``by_date`` (T, n_i, n_o T): ``[s, i, o T + t]`` is minus the Jacobian of output
+    o at date t with respect to input i at date s.
+    """
+
+    jacobians: jax.Array
+    by_date: jax.Array
+
+
+def household_positions(model: Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Positions among ``model.unknowns`` of the household's inputs and of its outputs that have Jacobians."""
+    if model.household is None:
+        return (), ()
+    names, block = model.unknowns, model.household
+    return (
+        tuple(names.index(n) for n in block.inputs),
+        tuple(names.index(n) for n in block.outputs if n not in block.derived),
+    )
+
+
+def household_operator(jacobians: jax.Array) -> HouseholdOperator:
+    """Lay household Jacobians (n_o, n_i, T, T) out for the recursions."""
+    n_o, n_i, horizon, _ = jacobians.shape
+    by_date = -jacobians.transpose(3, 1, 0, 2).reshape(horizon, n_i, n_o * horizon)
+    return HouseholdOperator(jacobians, by_date)
+
+
+class _Factors(NamedTuple):
+    banded: BandedFactor
+    dense: Any
+    sources: jax.Array
+
+
+def _bands(system: LinearSystem, rows: tuple[int, ...], variables: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    r, v = jnp.array(rows, int), jnp.array(variables, int)
+    return tuple(m[r][:, v] for m in (system.lag, system.now, system.lead))
+
+
+def _apply_bands(bands: tuple[jax.Array, ...], x: jax.Array) -> jax.Array:
+    """Banded rows times a path: (T, n, k) to (T, rows, k); nothing before the first and after the last date."""
+    lag, now, lead = bands
+    before = jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
+    after = jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
+    return lag @ before + now @ x + lead @ after
+
+
+def _apply_bands_transposed(bands: tuple[jax.Array, ...], y: jax.Array) -> jax.Array:
+    """Transpose of :func:`_apply_bands`: (T, rows, k) to (T, n, k)."""
+    lag, now, lead = (m.T for m in bands)
+    before = jnp.concatenate([jnp.zeros_like(y[:1]), y[:-1]])
+    after = jnp.concatenate([y[1:], jnp.zeros_like(y[:1])])
+    return lag @ after + now @ y + lead @ before
+
+
+def _target_rows(bands: tuple[jax.Array, ...], horizon: int) -> jax.Array:
+    """Moved equations as rows by date of the variable: (T, n, n_q T)."""
+    lag, now, lead = bands
+    eye, one_before, one_after = jnp.eye(horizon), jnp.eye(horizon, k=1), jnp.eye(horizon, k=-1)
+    # a variable at date s enters the equation of date s + 1 with its lag and that of s - 1 with its lead
+    rows = (
+        jnp.einsum("qv,st->svqt", now, eye)
+        + jnp.einsum("qv,st->svqt", lag, one_before)
+        + jnp.einsum("qv,st->svqt", lead, one_after)
+    )
+    return rows.reshape(horizon, now.shape[1], now.shape[0] * horizon)
+
+
+def _dense_rows(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...]
+) -> jax.Array:
+    """Dense equations (household outputs, then moved equations) by date of the given variables: (T, n, m T)."""
+    horizon = household.by_date.shape[0]
+    n_o = len(st.outputs)
+    parts = []
+    for v in variables:
+        row = jnp.zeros((horizon, n_o * horizon))
+        if v in st.inputs:
+            row = household.by_date[:, st.inputs.index(v)]
+        if v in st.outputs:
+            o = st.outputs.index(v)
+            row = row.at[:, o * horizon : (o + 1) * horizon].add(jnp.eye(horizon))
+        parts.append(row)
+    rows = jnp.stack(parts, axis=1) if parts else jnp.zeros((horizon, 0, n_o * horizon))
+    if st.elimination.targets:
+        moved = _target_rows(_bands(system, st.elimination.targets, variables), horizon)
+        rows = jnp.concatenate([rows, moved], axis=2)
+    return rows
+
+
+def _factorize(st: Structure, system: LinearSystem, household: HouseholdOperator) -> _Factors:
+    e = st.elimination
+    horizon = household.by_date.shape[0]
+    banded = factorize_banded(system, e, horizon)
+    if not e.dense:
+        return _Factors(banded, None, jnp.zeros((horizon, 0, 0)))
+    sources = _dense_rows(st, system, household, tuple(e.rest[i] for i in e.sources))
+    lag, now, lead = _bands(system, e.rows, e.dense)
+    d_lag, d_now, d_lead = (jnp.array(i, int) for i in (e.dense_lag, e.dense_now, e.dense_lead))
+    columns = jnp.concatenate([now[:, d_now], lag[:, d_lag], lead[:, d_lead]], axis=1)
+    out = contract_rows(banded, e, sources, columns)
+    n_now, n_lag = len(e.dense_now), len(e.dense_lag)
+    transposed = _dense_rows(st, system, household, e.dense)
+    transposed = transposed.at[:, d_now].add(-out[:, :n_now])
+    if e.dense_lag:
+        transposed = transposed.at[:-1, d_lag].add(-out[1:, n_now : n_now + n_lag])
+    if e.dense_lead:
+        transposed = transposed.at[1:, d_lead].add(-out[:-1, n_now + n_lag :])
+    size = len(e.dense) * horizon
+    return _Factors(banded, lu_factor(transposed.transpose(1, 0, 2).reshape(size, size)), sources)
+
+
+def _stack(paths: jax.Array) -> jax.Array:
+    """(T, m, k) to (m T, k), variable by variable."""
+    return paths.transpose(1, 0, 2).reshape(-1, paths.shape[2])
+
+
+def _unstack(vector: jax.Array, horizon: int) -> jax.Array:
+    return vector.reshape(-1, horizon, vector.shape[1]).transpose(1, 0, 2)
+
+
+def _forward(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array
+) -> tuple[jax.Array, _Factors]:
+    e = st.elimination
+    horizon, n_z = paths.shape
+    factors = _factorize(st, system, household)
+    rows = jnp.array(e.rows, int)
+    forcing = system.shock[rows][None] * paths[:, None, :]
+    solved = solve_banded(factors.banded, e, forcing)
+    n_v = len(e.rest) + len(e.dense)
+    solution = jnp.zeros((horizon, n_v, n_z))
+    rest = jnp.array(e.rest, int)
+    if not e.dense:
+        return solution.at[:, rest].set(-solved), factors
+    targets = jnp.array(e.targets, int)
+    direct = jnp.concatenate(
+        [jnp.zeros((horizon, len(st.outputs), n_z)), system.shock[targets][None] * paths[:, None, :]], axis=1
+    )
+    at_source = jnp.array(e.sources, int)
+    # as one matrix product: an einsum over two axes is several times slower here
+    flat = factors.sources.reshape(-1, factors.sources.shape[2])
+    right = flat.T @ solved[:, at_source].reshape(-1, n_z) - _stack(direct)
+    dense = _unstack(lu_solve(factors.dense, right, trans=1), horizon)
+    forcing = forcing + _apply_bands(_bands(system, e.rows, e.dense), dense)
+    solution = solution.at[:, rest].set(-solve_banded(factors.banded, e, forcing))
+    return solution.at[:, jnp.array(e.dense, int)].set(dense), factors
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def solve_equilibrium(
+    structure: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array
+) -> jax.Array:
+    """Linear response of every unknown to shock paths known at date 0.
+
+    Parameters
+    ----------
+    structure : Structure
+    system : LinearSystem
+    household : HouseholdOperator
+    paths : array of shape (T, n_z)
+        Path of each shock process.
+
+    Returns
+    -------
+    array of shape (T, n_v, n_z)
+        Response of each unknown to each shock alone. Differentiable (reverse mode) in the system's matrices, the
+        household Jacobians and the paths.
+    """
+    return _forward(structure, system, household, paths)[0]
+
+
+def _vjp_forward(structure: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array) -> Any:
+    solution, factors = _forward(structure, system, household, paths)
+    return solution, (system, household, paths, solution, factors)
+
+
+def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
+    system, household, paths, solution, factors = residuals
+    e = st.elimination
+    horizon, n_z = paths.shape
+    n_o = len(st.outputs)
+    rest, dense = jnp.array(e.rest, int), jnp.array(e.dense, int)
+    c_rest = cotangent[:, rest]
+    adjoint = jnp.zeros((horizon, system.now.shape[0], n_z))
+    rows, targets = jnp.array(e.rows, int), jnp.array(e.targets, int)
+    household_adjoint = jnp.zeros((horizon, n_o, n_z))
+    if e.dense:
+        first = solve_banded_transposed(factors.banded, e, c_rest)
+        right = cotangent[:, dense] - _apply_bands_transposed(_bands(system, e.rows, e.dense), first)
+        multiplier = lu_solve(factors.dense, _stack(right), trans=0)
+        back = (factors.sources.reshape(-1, factors.sources.shape[2]) @ multiplier).reshape(horizon, -1, n_z)
+        c_rest = c_rest.at[:, jnp.array(e.sources, int)].add(-back)
+        paths_of = _unstack(multiplier, horizon)
+        household_adjoint = paths_of[:, :n_o]
+        adjoint = adjoint.at[:, targets].set(paths_of[:, n_o:])
+    adjoint = adjoint.at[:, rows].set(solve_banded_transposed(factors.banded, e, c_rest))
+
+    before = jnp.concatenate([jnp.zeros_like(solution[:1]), solution[:-1]])
+    after = jnp.concatenate([solution[1:], jnp.zeros_like(solution[:1])])
+    lag_bar, now_bar, lead_bar = (-jnp.einsum("tez,tvz->ev", adjoint, x) for x in (before, solution, after))
+    system_bar = LinearSystem(lag_bar, now_bar, lead_bar, -jnp.einsum("tez,tz->ez", adjoint, paths))
+    jacobians_bar = jnp.einsum("toz,siz->oits", household_adjoint, solution[:, jnp.array(st.inputs, int)])
+    household_bar = HouseholdOperator(jacobians_bar, jnp.zeros_like(household.by_date))
+    return system_bar, household_bar, -jnp.einsum("ez,tez->tz", system.shock, adjoint)
+
+
+solve_equilibrium.defvjp(_vjp_forward, _vjp_backward)

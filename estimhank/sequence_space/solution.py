@@ -1,0 +1,128 @@
+"""The two halves of a solution: what the steady state determines, and how the equations are eliminated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from estimhank.model.declaration import Model
+from estimhank.model.parameters import ModelError, Values
+from estimhank.model.priors import Prior
+from estimhank.sequence_space.determinacy import HouseholdSymbol, household_symbol
+from estimhank.sequence_space.elimination import choose_elimination
+from estimhank.sequence_space.equilibrium import (
+    HouseholdOperator,
+    Structure,
+    household_operator,
+    household_positions,
+)
+from estimhank.sequence_space.fake_news import household_jacobians
+from estimhank.sequence_space.household_steady_state import HouseholdSteadyState
+from estimhank.sequence_space.linear_system import linearize
+from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
+
+#: Prior draws, beside the reference values, at which a choice of dense variables must serve.
+_REFERENCE_DRAWS = 6
+
+
+class SteadySolution(NamedTuple):
+    """Steady state, household Jacobians in the layout of the recursions, and their Fourier transform."""
+
+    state: SteadyState
+    household: HouseholdOperator
+    symbol: HouseholdSymbol
+
+
+@lru_cache(maxsize=32)
+def _compiled_jacobians(block: Any, horizon: int) -> Any:
+    def solve(steady: HouseholdSteadyState, inputs: dict[str, Any], parameters: dict[str, Any]) -> Any:
+        jacobians = household_jacobians(block, steady, inputs, Values(parameters), horizon)
+        return household_operator(jacobians), household_symbol(jacobians)
+
+    return jax.jit(solve)
+
+
+def solve_steady(model: Model, changes: Mapping[str, float], horizon: int) -> SteadySolution:
+    """Everything that depends on the steady state alone.
+
+    Parameters
+    ----------
+    model : Model
+    changes : mapping of str to float
+        Parameter values that replace those of the table.
+    horizon : int
+        Dates T.
+
+    Raises
+    ------
+    SteadyStateError
+    """
+    state = solve_steady_state(model, changes)
+    if model.household is None or state.household is None:
+        nothing = jnp.zeros((0, 0, horizon, horizon))
+        return SteadySolution(state, household_operator(nothing), household_symbol(nothing))
+    block = model.household
+    inputs = {name: state.values[name] for name in block.inputs}
+    read = {name: state.parameters[name] for name in block.parameters}
+    return SteadySolution(state, *_compiled_jacobians(block, horizon)(state.household, inputs, read))
+
+
+def model_structure(model: Model, state: SteadyState, priors: Mapping[str, Prior]) -> Structure:
+    """Choose how the equations are eliminated, at the reference values and at a few draws from the prior.
+
+    Raises
+    ------
+    ModelError
+        If the equations do not determine the variables, or an estimated parameter moves the steady state although the
+        parameter table says that it does not.
+    """
+    inputs, outputs = household_positions(model)
+    rng = np.random.default_rng(0)
+    draws = [{n: float(priors[n].sample(rng, 1)[0]) for n in priors} for _ in range(_REFERENCE_DRAWS)]
+    fixed_point = [n for n in priors if model.parameters[n].touches != "steady_state"]
+    for name in fixed_point:
+        _check_steady_state_stays(model, state, name, draws[0][name])
+    kept = [{n: draw[n] for n in fixed_point} for draw in draws]
+    at = jax.jit(lambda parameters: linearize(model, state.values, parameters))
+    systems = [at(point) for point in (state.parameters, *({**state.parameters, **draw} for draw in kept))]
+    # a coefficient that is zero at the reference steady state need not be zero elsewhere
+    moved = [at({**state.parameters, **draw}) for draw in draws]
+    elimination = choose_elimination(
+        systems,
+        model.unknowns,
+        inputs + outputs,
+        len(outputs),
+        model.dense,
+        moved if len(kept[0]) < len(priors) else (),
+    )
+    return Structure(elimination, inputs, outputs)
+
+
+def _check_steady_state_stays(model: Model, state: SteadyState, name: str, value: float) -> None:
+    """Refuse a parameter that moves the steady state although the parameter table says that it does not."""
+    refusal = f"model {model.name}: '{name}' moves the steady state ({{}}); declare it with touches=\"steady_state\""
+    if model.household is not None and name in model.household.parameters:
+        raise ModelError(refusal.format("the household reads it"))
+    moved = Values({**state.parameters, name: value})
+    now, quiet = Values(state.values), Values({s.name: 0.0 for s in model.shocks})
+    for equation, residual in model.residuals(now, now, now, now, quiet, moved):
+        if not abs(float(residual)) < RESIDUAL_LIMIT:
+            raise ModelError(refusal.format(f"equation '{equation}'"))
+    found = dict(model.steady_state(moved, now))
+    if model.household is not None:
+        target, before = model.household_target(moved), model.household_target(Values(state.parameters))
+        found |= {f"household target {n}": v for n, v in {**target.inputs, "value": target.value}.items()}
+        expected = {f"household target {n}": v for n, v in {**before.inputs, "value": before.value}.items()}
+    else:
+        expected = {}
+    expected |= {
+        n: {**state.parameters, **{v: state.values[v] for v in model.variables}}[n] for n in found if n not in expected
+    }
+    for what, number in found.items():
+        if not abs(float(number) - float(expected[what])) < RESIDUAL_LIMIT * (1 + abs(float(expected[what]))):
+            raise ModelError(refusal.format(what))

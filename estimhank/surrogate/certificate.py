@@ -1,0 +1,280 @@
+"""The certificate: how far the surrogate is from the posterior, in figures with Monte Carlo errors and limits.
+
+With e = log surrogate - log posterior, centred:
+
+* s_e is its standard deviation over fresh draws of the surrogate, and over the exact stage's states: the first
+cannot see
+  what the surrogate misses, the second can. Any posterior mean is off by at most about s_e posterior standard
+  deviations.
+* wrong accepts E max(a' - a, 0) and wrong rejects E max(a - a', 0): x an exact draw, x* a fresh random-walk
+proposal, a and
+  a' the acceptance probabilities by the posterior and by the surrogate, the proposal's scale such that a quarter is
+  accepted.
+* Pareto k of the weights posterior / surrogate over the fresh draws.
+* mean acceptance probability of the exact stage's subchain steps, and the share of its states outside the fence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.surrogate.pareto import pareto_k, pareto_k_mcse, pareto_limit
+
+Array = NDArray[np.float64]
+
+#: Limits of the figures; Pareto k's depends on the number of draws.
+LIMITS: dict[str, float] = {
+    "s_e": 0.05,
+    "s_e_exact_states": 0.05,
+    "wrong_accept": 0.002,
+    "wrong_reject": 0.002,
+    "second_stage_acceptance": 0.95,
+    "outside_fence": 0.01,
+    "infeasible_share": 0.01,
+}
+_QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
+_WORDS: dict[str, str] = {
+    "s_e": "the error of the surrogate's log density on its own draws has s.d. {value:.3f}",
+    "s_e_exact_states": "the error of the surrogate's log density on exact draws has s.d. {value:.3f}",
+    "wrong_accept": "random-walk proposals are wrongly accepted with probability {value:.2%}",
+    "wrong_reject": "random-walk proposals are wrongly rejected with probability {value:.2%}",
+    "pareto_k": "the importance weights have the tail index {value:.2f}",
+    "second_stage_acceptance": "of the subchains' ends the exact step accepts {value:.1%}",
+    "outside_fence": "of the exact draws {value:.2%} are where the surrogate has seen no data",
+    "infeasible_share": "of the surrogate's draws {value:.2%} have no exact density",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and its Monte Carlo standard error (``nan`` where it has none)."""
+
+    value: float
+    mcse: float = math.nan
+
+
+@dataclass(frozen=True)
+class FreshDraws:
+    """Draws of the surrogate with fresh exact evaluations.
+
+    Attributes
+    ----------
+    theta, x : ndarray of shape (n, d)
+        Natural units and coordinates.
+    exact, surrogate : ndarray of shape (n,)
+        Log densities of the coordinates; ``exact`` is ``-inf`` where there is none.
+    """
+
+    theta: Array
+    x: Array
+    exact: Array
+    surrogate: Array
+
+    @property
+    def error(self) -> Array:
+        """e of the draws that have an exact density, centred."""
+        return centred_error(self.surrogate, self.exact)
+
+
+@dataclass(frozen=True)
+class ProposalPairs:
+    """Differences of log densities, fresh proposal minus the exact draw it is from, shape (chain, n)."""
+
+    exact: Array
+    surrogate: Array
+
+
+@dataclass(frozen=True)
+class ExactStates:
+    """What the certificate reads of the exact stage; arrays of shape (chain, draw)."""
+
+    exact: Array
+    surrogate: Array
+    acceptance_probability: Array
+    subchain: NDArray[np.bool_]
+    outside: NDArray[np.bool_]
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Figures by key, limits by key, and the verdict.
+
+    Attributes
+    ----------
+    figures : dict of str to Figure
+    limits : dict of str to float
+    reasons : tuple of str
+        What failed, in words; empty if the certificate is passed.
+    quantiles, quantiles_exact_states : dict of str to float
+        Of the centred error.
+    counts : dict of str to int
+        ``training_evaluations``, ``certificate_evaluations``, ``exact_stage_evaluations``, ``draws``.
+    """
+
+    figures: dict[str, Figure]
+    limits: dict[str, float]
+    reasons: tuple[str, ...]
+    quantiles: dict[str, float]
+    quantiles_exact_states: dict[str, float]
+    counts: dict[str, int]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure meets its limit."""
+        return not self.reasons
+
+    @property
+    def words(self) -> str:
+        """The verdict in a sentence."""
+        if self.passed:
+            s_e = max(self.figures[key].value for key in ("s_e", "s_e_exact_states"))
+            return f"the surrogate is certified: its posterior means are within about {s_e:.3f} s.d. of the exact ones"
+        return "the surrogate is not certified: " + "; ".join(self.reasons)
+
+    def to_json(self) -> dict[str, Any]:
+        """Content of ``certificate.json``: plain numbers, rates as fractions."""
+        content: dict[str, Any] = {"passed": self.passed, "reasons": list(self.reasons)}
+        for key, figure in self.figures.items():
+            content[key] = figure.value
+            if not math.isnan(figure.mcse):
+                content[f"{key}_mcse"] = figure.mcse
+        content["limits"] = dict(self.limits)
+        content["error_quantiles"] = dict(self.quantiles)
+        content["error_quantiles_exact_states"] = dict(self.quantiles_exact_states)
+        return content | dict(self.counts)
+
+
+def compute_certificate(
+    fresh: FreshDraws, states: ExactStates, pairs: ProposalPairs, counts: dict[str, int], seed: int = 0
+) -> Certificate:
+    """All figures of the certificate, and what they mean.
+
+    Parameters
+    ----------
+    fresh : FreshDraws
+        Nearly independent draws of the surrogate that it has not been trained on.
+    states : ExactStates
+    pairs : ProposalPairs
+    counts : dict of str to int
+        Goes into the file as it is.
+    seed : int
+        Of the bootstrap of Pareto k's error.
+    """
+    log_weights = np.where(np.isfinite(fresh.exact), fresh.exact - fresh.surrogate, -np.inf)
+    wrong_accept, wrong_reject = wrong_decisions(pairs)
+    figures = {
+        "s_e": error_spread(fresh),
+        "s_e_exact_states": error_spread_of_chains(states),
+        "wrong_accept": mean_over_chains(wrong_accept),
+        "wrong_reject": mean_over_chains(wrong_reject),
+        "pareto_k": Figure(pareto_k(log_weights), pareto_k_mcse(log_weights, seed)),
+        "second_stage_acceptance": subchain_acceptance(states),
+        "outside_fence": mean_over_chains(states.outside.astype(float)),
+        "infeasible_share": _share(~np.isfinite(fresh.exact)),
+        "pair_acceptance": mean_over_chains(np.exp(np.minimum(pairs.exact, 0.0))),
+    }
+    limits = {**LIMITS, "pareto_k": pareto_limit(len(fresh.exact))}
+    reasons = list(_failures(figures, limits))
+    if not states.converged:
+        reasons.append("the exact stage has not converged, so its draws do not vouch for the surrogate")
+    return Certificate(
+        figures=figures,
+        limits=limits,
+        reasons=tuple(reasons),
+        quantiles=_quantiles(fresh.error),
+        quantiles_exact_states=_quantiles(centred_error(states.surrogate.ravel(), states.exact.ravel())),
+        counts=dict(counts),
+    )
+
+
+def _failures(figures: dict[str, Figure], limits: dict[str, float]) -> list[str]:
+    failures = []
+    for key, limit in limits.items():
+        value = figures[key].value
+        at_least = key == "second_stage_acceptance"
+        if not (value > limit if at_least else value < limit):  # a figure that is nan fails
+            needed = f"{'more' if at_least else 'less'} than {limit:.4g}"
+            failures.append(f"{_WORDS[key].format(value=value)} ({needed} is needed)")
+    return failures
+
+
+def centred_error(surrogate: Array, exact: Array) -> Array:
+    """Log surrogate minus log posterior, mean zero, where the posterior has a density; shape (m,)."""
+    there = np.isfinite(exact)
+    error: Array = surrogate[there] - exact[there]
+    return error - error.mean() if len(error) else error
+
+
+def error_spread(fresh: FreshDraws) -> Figure:
+    """s_e over independent draws; its standard error by the delta method from the fourth moment."""
+    error = fresh.error
+    n = len(error)
+    if n < 2 or not np.isfinite(error).all():
+        return Figure(math.inf)
+    variance = float(error.var(ddof=1))
+    if variance == 0:
+        return Figure(0.0, 0.0)
+    fourth = float((error**4).mean())
+    return Figure(math.sqrt(variance), math.sqrt(max(fourth - variance**2, 0.0) / n) / (2 * math.sqrt(variance)))
+
+
+def error_spread_of_chains(states: ExactStates) -> Figure:
+    """s_e over the exact stage's states; its standard error by the jackknife over chains, which are independent."""
+    error = states.surrogate - states.exact
+    if not np.isfinite(error).all():
+        return Figure(math.inf)
+    return Figure(float(error.std()), jackknife(error, lambda chains: float(chains.std())))
+
+
+def jackknife(chains: Array, statistic: Callable[[Array], float]) -> float:
+    """Standard error of a statistic of independent chains, shape (chain, ...), leaving out one at a time."""
+    m = len(chains)
+    if m < 2:
+        return math.nan
+    values = np.array([statistic(np.delete(chains, i, axis=0)) for i in range(m)])
+    return math.sqrt((m - 1) / m * float(((values - values.mean()) ** 2).sum()))
+
+
+def mean_over_chains(values: Array) -> Figure:
+    """Mean of values of shape (chain, n), with the standard error of the chains' means."""
+    means = values.mean(axis=1)
+    mcse = float(means.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
+    return Figure(float(means.mean()), mcse)
+
+
+def wrong_decisions(pairs: ProposalPairs) -> tuple[Array, Array]:
+    """Probabilities, given each pair, of accepting by the surrogate alone and of rejecting by it alone."""
+    exact, surrogate = (np.exp(np.minimum(difference, 0.0)) for difference in (pairs.exact, pairs.surrogate))
+    return np.maximum(surrogate - exact, 0.0), np.maximum(exact - surrogate, 0.0)
+
+
+def subchain_acceptance(states: ExactStates) -> Figure:
+    """Mean acceptance probability of the subchain steps; standard error by the jackknife over chains."""
+    if not states.subchain.any():
+        return Figure(math.nan)
+
+    def ratio(stack: Array) -> float:
+        total = float(stack[..., 1].sum())
+        return float(stack[..., 0].sum()) / total if total else math.nan
+
+    counted = states.subchain.astype(float)
+    stack = np.stack([states.acceptance_probability * counted, counted], axis=-1)
+    return Figure(ratio(stack), jackknife(stack, ratio))
+
+
+def _share(mask: NDArray[np.bool_]) -> Figure:
+    share = float(mask.mean())
+    return Figure(share, math.sqrt(share * (1 - share) / len(mask)))
+
+
+def _quantiles(error: Array) -> dict[str, float]:
+    if len(error) == 0:
+        return {}
+    return {f"{q:g}": float(v) for q, v in zip(_QUANTILES, np.quantile(error, _QUANTILES), strict=True)}

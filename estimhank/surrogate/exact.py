@@ -1,0 +1,398 @@
+"""Exact draws at the price of about one evaluation each: delayed acceptance with surrogate subchains.
+
+A step of a chain in state x (density pi, surrogate density s):
+
+* subchain step: k steps of the surrogate's own reversible kernel lead from x to y; accept y with probability
+  min(1, pi(y) s(x) / (pi(x) s(y))). The k-step kernel is reversible with respect to s, so the step is reversible with
+  respect to pi whatever s is (Christen and Fox 2005; Liu 2001). The s that is divided out is the one the subchain used.
+* plain step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); it never asks the surrogate.
+
+Which one is taken, and k, are drawn independently of the state. All chains move in lockstep: one batch of exact
+evaluations a round. Nothing adapts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.errors import EstimhankError
+from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.diagnostics import ess, r_hat
+from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.sampling.proposals import generator
+from estimhank.surrogate.config import PosteriorConfig
+from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
+from estimhank.surrogate.surrogate import Surrogate
+from estimhank.target import Target
+
+Array = NDArray[np.float64]
+
+STAGE = "exact"
+#: Kinds of steps; the position is the code in :attr:`ExactDraws.step_kind`.
+STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
+
+_SEED_CODE = 5
+_START_TRIES = 20
+_OVERDISPERSION = 1.5
+_FREEDOM = 5  # degrees of freedom of the plain proposals
+_STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
+_SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
+_JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
+_BURN_IN_PLAIN = 0.5
+_DISTRUST_BURN_IN = 0.25
+
+
+class Evaluate(Protocol):
+    """What asks for exact evaluations: :meth:`estimhank.sampling.recorder.Recorder.evaluate` or a stand-in."""
+
+    def __call__(self, stage: str, iteration: int, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+        """Evaluations at natural parameters (n, d), as batch ``iteration`` of ``stage``."""
+        ...
+
+
+class NoStart(EstimhankError):
+    """The exact stage found no state with a positive density."""
+
+
+class States(NamedTuple):
+    """States of M chains.
+
+    Whitened and unconstrained coordinates and natural units, each (M, d); log likelihood, log prior, log density of the
+    coordinates, the surrogate's relative log density, each (M,).
+    """
+
+    z: NDArray[np.float32]
+    x: Array
+    theta: Array
+    log_likelihood: Array
+    log_prior: Array
+    log_density: Array
+    surrogate: Array
+
+    def rows(self, chosen: NDArray[np.bool_]) -> States:
+        """States of some of the chains."""
+        return States(**{name: getattr(self, name)[chosen] for name in States._fields})
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is fixed before the exact stage begins.
+
+    Attributes
+    ----------
+    subchain : int
+        Steps of a full subchain.
+    plain_share : float
+        Probability of a plain step after the burn-in.
+    mixed_lengths : bool
+        Whether subchains are now and then 10 or 100 times shorter: a poor surrogate leads the shorter ones less
+        astray.
+    burn_in_share : float
+        Share of the rounds, at least, that is discarded.
+    """
+
+    subchain: int
+    plain_share: float
+    mixed_lengths: bool
+    burn_in_share: float
+
+    @classmethod
+    def choose(cls, config: PosteriorConfig, subchain: int, trusted: bool) -> Policy:
+        """Few plain steps where the fresh draws speak for the surrogate, many and a longer burn-in where not."""
+        if trusted:
+            return cls(subchain, config.plain_share, False, config.burn_in_share)
+        return cls(subchain, config.distrust_plain_share, True, max(config.burn_in_share, _DISTRUST_BURN_IN))
+
+
+@dataclass(frozen=True)
+class ExactDraws:
+    """Draws of the exact posterior, burn-in discarded; M chains of n draws.
+
+    Attributes
+    ----------
+    theta, x : ndarray of shape (M, n, d)
+        Natural units and unconstrained coordinates.
+    z : ndarray of float32, shape (M, n, d)
+        Whitened coordinates, the numbers that the kernels moved.
+    log_likelihood, log_prior : ndarray of shape (M, n)
+        Of the very states in ``theta``.
+    log_density, surrogate_log_density : ndarray of shape (M, n)
+        Of the coordinates: exact, and the surrogate's.
+    accepted : ndarray of bool, shape (M, n)
+        Whether the step that ended here was accepted.
+    step_kind : ndarray of uint8, shape (M, n)
+        Index into :data:`STEP_KINDS`.
+    acceptance_probability : ndarray of shape (M, n)
+        Of that step.
+    converged : bool
+        Whether R-hat and the numbers of effective draws meet the criteria.
+    r_hat, ess_bulk, ess_tail : ndarray of shape (d,)
+        Of the draws here.
+    rounds, burn_in : int
+        Rounds run, and those of them discarded.
+    evaluations : int
+        Exact evaluations of the whole stage, starts and burn-in included.
+    policy : Policy
+    """
+
+    theta: Array
+    x: Array
+    z: NDArray[np.float32]
+    log_likelihood: Array
+    log_prior: Array
+    log_density: Array
+    surrogate_log_density: Array
+    accepted: NDArray[np.bool_]
+    step_kind: NDArray[np.uint8]
+    acceptance_probability: Array
+    converged: bool
+    r_hat: Array
+    ess_bulk: Array
+    ess_tail: Array
+    rounds: int
+    burn_in: int
+    evaluations: int
+    policy: Policy
+
+    @property
+    def draws_per_evaluation(self) -> float:
+        """Effective draws (bulk, worst parameter) for each exact evaluation, starts and burn-in included."""
+        return float(np.min(self.ess_bulk)) / self.evaluations
+
+    @property
+    def convergence(self) -> str:
+        """Whether the chains have converged, in words."""
+        worst, fewest = float(np.max(self.r_hat)), float(min(np.min(self.ess_bulk), np.min(self.ess_tail)))
+        figures = f"largest R-hat {worst:.4f}, fewest effective draws {fewest:.0f}, {self.rounds} rounds"
+        return f"{'converged' if self.converged else 'not converged'}: {figures}"
+
+
+class _History:
+    """States and steps of all rounds."""
+
+    def __init__(self) -> None:
+        self.states: list[States] = []
+        self.steps: list[tuple[NDArray[np.bool_], NDArray[np.uint8], Array]] = []
+
+    def column(self, name: str, first: int) -> np.ndarray:
+        return np.stack([getattr(state, name) for state in self.states[first:]], axis=1)
+
+    def step(self, k: int, first: int) -> np.ndarray:
+        return np.stack([step[k] for step in self.steps[first:]], axis=1)
+
+
+def acceptance(current: States, proposed: States, kind: NDArray[np.uint8]) -> Array:
+    """Probability of accepting each proposal, shape (M,): the formulas at the head of this file."""
+    with np.errstate(invalid="ignore"):
+        ratio = proposed.log_density - current.log_density
+        ratio = np.where(kind == 0, ratio + current.surrogate - proposed.surrogate, ratio)
+    probability: Array = np.exp(np.minimum(ratio, 0.0))
+    return np.where(np.isfinite(proposed.log_density) & np.isfinite(ratio), probability, 0.0)
+
+
+def run_exact(
+    evaluate: Evaluate,
+    target: Target,
+    surrogate: Surrogate,
+    proposal: Proposal,
+    starts: NDArray[np.float32],
+    policy: Policy,
+    config: PosteriorConfig,
+    seed: int,
+    progress: Progress | None = None,
+) -> ExactDraws:
+    """Run the chains until they meet the criteria, looked at after fixed numbers of rounds, or rounds run out.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Gives exact evaluations; batches of stage ``"exact"`` are numbered from 0.
+    target, surrogate : Target, Surrogate
+    proposal : Proposal
+        Frozen moves of the surrogate's kernel.
+    starts : ndarray of shape (m, d)
+        Draws of the surrogate, whitened, to start from.
+    policy : Policy
+    config : PosteriorConfig
+    seed : int
+    progress : callable, optional
+
+    Raises
+    ------
+    NoStart
+        If a chain finds no state with a positive density.
+    """
+    counter = _Counter(evaluate, target, surrogate)
+    state = _start(counter, surrogate, starts, config, seed)
+    history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
+    root = np.asarray(proposal.root, float) * float(proposal.scale)
+    anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
+    done, verdict = 0, _Verdict.unknown(surrogate.dimension)
+    while done < config.max_rounds and not verdict.converged:
+        rng = generator(seed, _SEED_CODE, done + 1)
+        share = max(policy.plain_share, _BURN_IN_PLAIN) if done < config.burn_in else policy.plain_share
+        kind = (rng.random(config.chains) < share).astype(np.uint8)
+        steps = np.where(kind == 0, _lengths(rng, policy, config.chains), 0)
+        now = Chains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
+        ends, _ = run_steps(
+            surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
+            jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
+        )  # fmt: skip
+        walked = _plain_proposals(rng, state.z, root, anchors)
+        plain = start_chains(surrogate, walked)
+        z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
+        proposed = counter(z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(plain.value, float)))
+        probability = acceptance(state, proposed, kind)
+        accepted = rng.random(config.chains) < probability
+        state = _replace(state, np.flatnonzero(accepted), proposed.rows(accepted))
+        history.states.append(state)
+        history.steps.append((accepted, kind, probability))
+        done += 1
+        if done % config.check_every == 0 or done == config.max_rounds:
+            first = discarded(done, config, policy)
+            verdict = _judge(history.column("theta", first), config)
+        if progress is not None:
+            progress(ProgressEvent(STAGE, done, config.max_rounds, counter.total, verdict.words(probability)))
+    first = discarded(done, config, policy)
+    return ExactDraws(
+        **{
+            name: history.column(name, first)
+            for name in ("theta", "x", "z", "log_likelihood", "log_prior", "log_density")
+        },
+        surrogate_log_density=surrogate.constant + history.column("surrogate", first),
+        accepted=history.step(0, first),
+        step_kind=history.step(1, first),
+        acceptance_probability=history.step(2, first),
+        converged=verdict.converged,
+        r_hat=verdict.r_hat,
+        ess_bulk=verdict.ess_bulk,
+        ess_tail=verdict.ess_tail,
+        rounds=done,
+        burn_in=first,
+        evaluations=counter.total,
+        policy=policy,
+    )
+
+
+def discarded(rounds: int, config: PosteriorConfig, policy: Policy) -> int:
+    """Rounds of the burn-in after ``rounds`` rounds; at least one is kept."""
+    return min(max(config.burn_in, math.ceil(policy.burn_in_share * rounds)), rounds - 1)
+
+
+class _Counter:
+    """Exact evaluations as states, numbered and counted."""
+
+    def __init__(self, evaluate: Evaluate, target: Target, surrogate: Surrogate) -> None:
+        self.evaluate, self.target, self.surrogate = evaluate, target, surrogate
+        self.batches, self.total = 0, 0
+
+    def __call__(self, z: NDArray[np.float32], value: Array) -> States:
+        transform = self.target.transform
+        x = self.surrogate.unwhiten(z)
+        theta = transform.to_natural(x)
+        batch = self.evaluate(STAGE, self.batches, theta)
+        self.batches += 1
+        self.total += len(z)
+        density = batch.log_density + transform.log_jacobian(x)
+        density = np.where(np.isnan(density), -np.inf, density)
+        return States(np.asarray(z, np.float32), x, theta, batch.log_likelihood, batch.log_prior, density, value)
+
+
+def _lengths(rng: np.random.Generator, policy: Policy, chains: int) -> NDArray[np.int64]:
+    full = np.full(chains, policy.subchain)
+    if not policy.mixed_lengths:
+        return full
+    shorter = np.maximum(1, policy.subchain // np.array(_SHORTER))
+    return rng.choice(shorter, chains, p=_SHORTER_SHARES)
+
+
+def _plain_proposals(
+    rng: np.random.Generator, z: NDArray[np.float32], root: Array, anchors: np.ndarray
+) -> NDArray[np.float32]:
+    """Symmetric proposals: multivariate t at several scales, and jumps by the difference of two local modes."""
+    n, d = z.shape
+    heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
+    stretch = rng.choice(_STRETCHES, n, p=_STRETCH_SHARES)
+    move = rng.standard_normal((n, d)) @ root.T * (heavy * stretch)[:, None]
+    if len(anchors) > 1:
+        a, b = rng.integers(0, len(anchors), n), rng.integers(0, len(anchors), n)
+        leap = anchors[a] - anchors[b] + 0.1 * move
+        jump = np.asarray(rng.random(n) < _JUMP_SHARE)
+        move = np.where(jump[:, None], leap, move)
+    return (z + move).astype(np.float32)
+
+
+def _start(
+    counter: _Counter, surrogate: Surrogate, starts: NDArray[np.float32], config: PosteriorConfig, seed: int
+) -> States:
+    """First states: draws of the surrogate; overdispersed points and known local modes for the last chains."""
+    rng = generator(seed, _SEED_CODE, 0)
+    m, d = config.chains, surrogate.dimension
+    modes = surrogate.whiten(surrogate.anchors)[: config.dispersed] if len(surrogate.anchors) > 1 else np.empty((0, d))
+    spread = np.std(starts, axis=0)
+    state: States | None = None
+    for attempt in range(_START_TRIES):
+        z = starts[rng.integers(0, len(starts), m)].astype(float)
+        wide = m - config.dispersed + np.arange(config.dispersed)
+        z[wide] = starts.mean(axis=0) + _OVERDISPERSION * spread * rng.standard_normal((config.dispersed, d))
+        if attempt == 0:
+            z[wide[: len(modes)]] = modes
+        if (
+            attempt >= _START_TRIES // 2
+        ):  # a surrogate that prefers impossible places: begin where it is known to be possible
+            z = surrogate.whiten(surrogate.known)[rng.integers(0, len(surrogate.known), m)].astype(float)
+        rows = np.arange(m) if state is None else np.flatnonzero(~np.isfinite(state.log_density))
+        chains = start_chains(surrogate, z[rows].astype(np.float32))
+        found = counter(np.asarray(chains.z), np.asarray(chains.value, float))
+        state = found if state is None else _replace(state, rows, found)
+        if np.isfinite(state.log_density).all():
+            return state
+    raise NoStart("the exact stage found no starting states with a positive density among draws or around them")
+
+
+def _replace(states: States, rows: NDArray[np.int64], new: States) -> States:
+    """The states with those of some chains replaced."""
+
+    def put(old: np.ndarray, values: np.ndarray) -> np.ndarray:
+        changed = old.copy()
+        changed[rows] = values
+        return changed
+
+    return States(**{name: put(getattr(states, name), getattr(new, name)) for name in States._fields})
+
+
+class _Verdict(NamedTuple):
+    r_hat: Array
+    ess_bulk: Array
+    ess_tail: Array
+    converged: bool
+
+    @classmethod
+    def unknown(cls, d: int) -> _Verdict:
+        nothing = np.full(d, np.nan)
+        return cls(nothing, nothing, nothing, False)
+
+    def words(self, probability: Array) -> str:
+        rate = f"{float(probability.mean()):.0%} accepted"
+        if np.isnan(self.r_hat).any():
+            return rate
+        fewest = min(self.ess_bulk.min(), self.ess_tail.min())
+        return f"{rate}, R-hat {self.r_hat.max():.3f}, {fewest:.0f} effective draws"
+
+
+def _judge(theta: Array, config: PosteriorConfig) -> _Verdict:
+    d = theta.shape[-1]
+    if theta.shape[1] < 4:
+        return _Verdict.unknown(d)
+    # a parameter that has not moved at all has no R-hat; it counts as not converged
+    ratio = np.nan_to_num(r_hat(theta), nan=np.inf)
+    bulk, tail = (np.nan_to_num(ess(theta, method), nan=0.0) for method in ("bulk", "tail"))
+    enough = min(bulk.min(), tail.min()) >= config.min_ess
+    return _Verdict(ratio, bulk, tail, bool(ratio.max() <= config.max_r_hat and enough))

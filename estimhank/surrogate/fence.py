@@ -1,0 +1,82 @@
+"""A fence around the training points: outside it the network is not asked, and the surrogate is pushed down.
+
+Landmarks summarise the points (k-means). The distance of a place from the nearest one says how far from data it is.
+Beyond the radius that covers the points the networks are read where the way from the landmark crosses the fence, so
+that what they do where they have seen nothing has no effect, and strength * (distance - radius)^2 is taken off. The
+penalty is finite, so that a chain that starts outside walks in, and grows without bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_STRENGTH = 2.0  # log points per squared whitened unit; a normal log density falls by one half per squared unit
+_COVERED = 0.998  # share of the points inside
+_MARGIN = 0.5  # whitened units: so far beyond its data a network is believed
+_SWEEPS = 10
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Region near the training points, in whitened coordinates.
+
+    Attributes
+    ----------
+    landmarks : ndarray of shape (m, d)
+        Centres of clusters of the points.
+    radius : float
+        Distance from the nearest landmark at which the fence stands.
+    strength : float
+        Log points per squared distance beyond it.
+    """
+
+    landmarks: Array
+    radius: float
+    strength: float = _STRENGTH
+
+
+def build_fence(z: Array, landmarks: int = 64, seed: int = 0) -> Fence:
+    """Fence around whitened points of shape (n, d), n >= 2."""
+    rng = np.random.default_rng([seed, 11])
+    count = min(landmarks, max(1, len(z) // 4))
+    centres = z[rng.choice(len(z), count, replace=False)]
+    for _ in range(_SWEEPS):  # Lloyd's algorithm; nothing here needs the best clustering
+        nearest = ((centres * centres).sum(axis=1) - 2 * z @ centres.T).argmin(axis=1)
+        members = np.bincount(nearest, minlength=count)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, z)
+        centres = np.where(members[:, None] > 0, sums / np.maximum(members, 1)[:, None], centres)
+    distance = np.sqrt(squared_distance(np, z, centres).min(axis=1))
+    return Fence(centres, float(np.quantile(distance, _COVERED)) + _MARGIN)
+
+
+def squared_distance(xp, z, landmarks):  # type: ignore[no-untyped-def]
+    """Squared distances from the landmarks, shape (n, m), with NumPy or JAX as ``xp``."""
+    cross = z @ landmarks.T
+    return xp.maximum((z * z).sum(axis=-1)[:, None] - 2 * cross + (landmarks * landmarks).sum(axis=-1), 0.0)
+
+
+def hold_inside(
+    z: jax.Array, landmarks: jax.Array, radius: jax.Array, strength: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Whitened points, those outside the fence moved to it, shape (n, d); and log points taken off, shape (n,)."""
+    squared = squared_distance(jnp, z, landmarks)
+    nearest = landmarks[jnp.argmin(squared, axis=-1)]
+    distance = jnp.sqrt(squared.min(axis=-1))
+    beyond = jnp.maximum(distance - radius, 0)
+    held = nearest + (z - nearest) * (radius / (radius + beyond))[:, None]
+    # inside, nothing is touched, not even by rounding
+    return jnp.where((beyond > 0)[:, None], held, z), strength * beyond**2
+
+
+def outside(fence: Fence, z: Array, factor: float = 1.0) -> NDArray[np.bool_]:
+    """Which whitened points, shape (n, d), are beyond the fence, or beyond ``factor`` times its radius."""
+    result: NDArray[np.bool_] = squared_distance(np, z, fence.landmarks).min(axis=1) > (factor * fence.radius) ** 2
+    return result

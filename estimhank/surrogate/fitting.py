@@ -1,0 +1,194 @@
+"""From points to a surrogate: whiten, fit the quadratic, train the networks on what is left, build the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.surrogate.config import SurrogateConfig
+from estimhank.surrogate.fence import Fence, build_fence, outside
+from estimhank.surrogate.network import Weights
+from estimhank.surrogate.points import Points, depth_weights, near_posterior, typical_depth, usable
+from estimhank.surrogate.quadratic import Quadratic, fit_quadratic
+from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate, whiten
+from estimhank.surrogate.training import Examples, TrainingError, ensemble_losses, examples, train_ensemble
+from estimhank.target import Target
+
+Array = NDArray[np.float64]
+
+_FEWEST = 20
+_KNOWN = 64  # training points that go with the surrogate
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Affine map x = center + root z to coordinates in which the posterior is near standard normal.
+
+    Attributes
+    ----------
+    center : ndarray of shape (d,)
+    root : ndarray of shape (d, d)
+        Lower triangular.
+    """
+
+    center: Array
+    root: Array
+
+    @classmethod
+    def from_moments(cls, mean: Array, covariance: Array) -> Whitening:
+        """Whitening by a mean and a covariance; ``LinAlgError`` if the latter is not positive definite."""
+        return cls(np.array(mean, float), np.linalg.cholesky(covariance))
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How one fit went.
+
+    Attributes
+    ----------
+    points, with_gradient, held_out : int
+        Points in the fit, those of them with a gradient, and those kept out of it.
+    infeasible : int
+        Points without a density at which the surrogate is kept low.
+    dropped_low : int
+        Points left out because their density is too low.
+    quadratic_rmse : float
+        Weighted error of the quadratic alone on the points kept out, log points.
+    value_rmse, gradient_rmse : float
+        The surrogate's there: log points, and log points per posterior standard deviation (nan without gradients).
+    losses : ndarray of shape (networks, calls)
+        The training loss as it fell.
+    """
+
+    points: int
+    with_gradient: int
+    held_out: int
+    infeasible: int
+    dropped_low: int
+    quadratic_rmse: float
+    value_rmse: float
+    gradient_rmse: float
+    losses: Array
+
+
+def fit_surrogate(
+    points: Points,
+    whitening: Whitening,
+    target: Target,
+    config: SurrogateConfig,
+    epochs: int,
+    seed: int,
+    tick: Callable[[float], None] | None = None,
+) -> tuple[Surrogate, FitReport]:
+    """Fit a surrogate to points.
+
+    Parameters
+    ----------
+    points : Points
+    whitening : Whitening
+    target : Target
+        Its names and fingerprint go with the surrogate.
+    config : SurrogateConfig
+    epochs : int
+    seed : int
+    tick : callable, optional
+        Told the share of the training that is done.
+
+    Raises
+    ------
+    TrainingError
+        If there are too few points, or training does not succeed.
+    """
+    if len(points) < _FEWEST:
+        raise TrainingError(f"a surrogate needs {_FEWEST} points with a finite density, there are {len(points)}")
+    chosen = usable(points, config.drop_lowest, config.max_points)
+    d = points.x.shape[1]
+    z = whiten(chosen.x, whitening.center, whitening.root)
+    slope = chosen.gradient @ whitening.root
+    weight = depth_weights(chosen.log_density, d, config.depth_weight)
+    quadratic = fit_quadratic(z, chosen.log_density, slope, weight)
+    rest, rest_slope = chosen.log_density - quadratic.value(z), slope - quadratic.gradient(z)
+    scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
+    fence = build_fence(z[near_posterior(chosen)], seed=seed)
+    bounds, bounds_value = _ceilings(points, chosen, whitening, quadratic, fence)
+    data = _examples((z, rest / scale, rest_slope / scale, weight), bounds, bounds_value / scale)
+    order = np.random.default_rng([seed, 5]).permutation(len(chosen))
+    kept_out = np.sort(order[: max(1, int(config.holdout * len(order)))])
+    rows = np.concatenate([np.sort(order[len(kept_out) :]), np.arange(len(chosen), len(chosen) + len(bounds))])
+    networks, losses = train_ensemble(data, rows, config, epochs, seed, tick)
+    surrogate = Surrogate(
+        names=target.names,
+        fingerprint=dict(target.fingerprint),
+        center=whitening.center,
+        root=whitening.root,
+        constant=quadratic.constant,
+        parameters=_parameters(quadratic, networks, scale, fence),
+        shape=Shape(config.hidden, config.activation),
+        anchors=np.empty((0, d)),
+        known=_thin(chosen.x[near_posterior(chosen)]),
+        training_evaluations=0,
+    )
+    test = Examples(*(column[kept_out] for column in data))
+    errors = ensemble_losses(networks, test, surrogate.shape)
+    known = bool(np.asarray(test.known).any())
+    return surrogate, FitReport(
+        points=len(chosen) - len(kept_out),
+        with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
+        infeasible=len(bounds),
+        held_out=len(kept_out),
+        dropped_low=len(points) - len(chosen),
+        quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
+        value_rmse=scale * float(errors.value),
+        gradient_rmse=scale * float(errors.slope) if known else float("nan"),
+        losses=losses,
+    )
+
+
+def _thin(x: Array) -> Array:
+    return x[np.linspace(0, len(x) - 1, min(len(x), _KNOWN)).astype(int)]
+
+
+def _ceilings(
+    points: Points, chosen: Points, whitening: Whitening, quadratic: Quadratic, fence: Fence
+) -> tuple[Array, Array]:
+    """Places inside the fence that have no density (m, d), and how far above the quadratic the surrogate may be there.
+
+    A smooth function cannot jump to minus infinity, but it can fall to where posterior draws do not go.
+    """
+    d = points.x.shape[1]
+    if len(points.infeasible) == 0:
+        return np.empty((0, d)), np.empty(0)
+    z = whiten(points.infeasible, whitening.center, whitening.root)
+    z = z[~outside(fence, z)]
+    return z, chosen.log_density.max() - typical_depth(d) - quadratic.value(z)
+
+
+def _examples(columns: tuple[Array, Array, Array, Array], bounds: Array, value: Array) -> Examples:
+    """Examples of points (inputs, values, gradients, weights) and then of bounds."""
+    z, rest, slope, weight = columns
+    return examples(
+        np.concatenate([z, bounds]),
+        np.concatenate([rest, value]),
+        np.concatenate([slope, np.full_like(bounds, np.nan)]),
+        np.concatenate([weight, np.ones(len(bounds))]),
+        np.arange(len(z) + len(bounds)) >= len(z),
+    )
+
+
+def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: float, fence: Fence) -> Parameters:
+    def single(value: Array | float) -> jnp.ndarray:
+        return jnp.asarray(value, jnp.float32)
+
+    return Parameters(
+        linear=single(quadratic.linear),
+        quadratic=single(quadratic.matrix),
+        networks=networks,
+        scale=single(scale),
+        landmarks=single(fence.landmarks),
+        radius=single(fence.radius),
+        strength=single(fence.strength),
+    )

@@ -1,0 +1,117 @@
+"""From evaluations to what a network can learn from: finite points in unconstrained coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.target import REASONS
+from estimhank.transform import Transform
+
+Array = NDArray[np.float64]
+
+_FALL = 5.0  # log points over which weights fall below the typical depth
+_NEAR = 2.0  # multiples of the typical depth down to which tempered draws and random-walk candidates fall
+_DEEPEST = 6.0  # multiples of the typical depth below which a point says nothing about the posterior
+
+
+@dataclass(frozen=True)
+class Points:
+    """Exact evaluations in unconstrained coordinates.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, d)
+        Coordinates.
+    log_density : ndarray of shape (n,)
+        Log density of the coordinates (log Jacobian included), finite.
+    gradient : ndarray of shape (n, d)
+        Its gradient; rows of nan where there is none.
+    dropped : mapping of str to int
+        Evaluations without a finite density, by reason.
+    infeasible : ndarray of shape (m, d)
+        Coordinates inside the box of the transform at which the density is zero. A value that is not a number by
+        mistake says nothing about its place.
+    """
+
+    x: Array
+    log_density: Array
+    gradient: Array
+    dropped: Mapping[str, int]
+    infeasible: Array
+
+    def __len__(self) -> int:
+        """Number of points n."""
+        return len(self.x)
+
+    @property
+    def has_gradient(self) -> NDArray[np.bool_]:
+        """Which points have a gradient, shape (n,)."""
+        return np.isfinite(self.gradient).all(axis=1)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Points:
+        """Return the points that an index, a slice or a mask picks."""
+        return replace(self, x=self.x[rows], log_density=self.log_density[rows], gradient=self.gradient[rows])
+
+    def extend(self, other: Self) -> Points:
+        """These points and then those of ``other``."""
+        dropped = dict(self.dropped)
+        for reason, count in other.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+        return Points(
+            np.concatenate([self.x, other.x]),
+            np.concatenate([self.log_density, other.log_density]),
+            np.concatenate([self.gradient, other.gradient]),
+            dropped,
+            np.concatenate([self.infeasible, other.infeasible]),
+        )
+
+
+def points_from(batch: EvaluationBatch, transform: Transform) -> Points:
+    """Points of a batch: evaluations without a finite density are left out and counted by reason.
+
+    A point whose density is finite and whose gradient is not keeps its value.
+    """
+    x = transform.to_unconstrained(batch.theta)
+    value = batch.log_density + transform.log_jacobian(x)
+    fine = batch.ok & np.isfinite(value) & np.isfinite(x).all(axis=1)
+    dropped = {REASONS[code]: int(n) for code, n in enumerate(np.bincount(batch.reason)) if code and n}
+    odd = int((batch.ok & ~fine).sum())
+    if odd:
+        dropped["non_finite"] = dropped.get("non_finite", 0) + odd
+    infeasible = x[~batch.ok & np.isfinite(x).all(axis=1)]
+    x, gradient = x[fine], transform.gradient_to_unconstrained(x[fine], batch.gradient[fine])
+    gradient = np.where(np.isfinite(gradient).all(axis=1, keepdims=True), gradient, np.nan)
+    return Points(x, value[fine], gradient, dropped, infeasible)
+
+
+def typical_depth(d: int) -> float:
+    """Log points below the mode that one posterior draw in a thousand falls under, for a normal posterior in R^d."""
+    return float(0.5 * chi2.ppf(0.999, d))
+
+
+def usable(points: Points, drop_lowest: float, max_points: int) -> Points:
+    """The latest ``max_points`` points, without the lowest share and without those far too low to matter."""
+    chosen = points.select(slice(max(0, len(points) - max_points), None))
+    depth = chosen.log_density.max() - chosen.log_density
+    limit = min(np.quantile(depth, 1 - drop_lowest), _DEEPEST * typical_depth(points.x.shape[1]))
+    return chosen.select(depth <= limit)
+
+
+def near_posterior(points: Points) -> NDArray[np.bool_]:
+    """Which points, shape (n,), are not much lower than posterior draws can be: what they surround is known."""
+    depth = points.log_density.max() - points.log_density
+    near: NDArray[np.bool_] = depth <= _NEAR * typical_depth(points.x.shape[1])
+    return near
+
+
+def depth_weights(log_density: Array, d: int, power: float) -> Array:
+    """Weights (n,) that are one down to the typical depth and fall as (1 + excess / 5)^-power below it."""
+    excess = np.maximum(log_density.max() - log_density - typical_depth(d), 0.0)
+    return (1 + excess / _FALL) ** -power

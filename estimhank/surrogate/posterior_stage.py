@@ -1,0 +1,270 @@
+"""The posterior stage: draws of the surrogate, fresh exact evaluations, exact draws, certificate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.diagnostics import ess
+from estimhank.sampling.proposals import generator
+from estimhank.surrogate.certificate import (
+    Certificate,
+    ExactStates,
+    FreshDraws,
+    ProposalPairs,
+    compute_certificate,
+    error_spread,
+)
+from estimhank.surrogate.config import PosteriorConfig
+from estimhank.surrogate.exact import Evaluate, ExactDraws, Policy, run_exact
+from estimhank.surrogate.fast_mh import Chains, FastDraws, Proposal, draw, warm_up
+from estimhank.surrogate.surrogate import Surrogate
+from estimhank.target import Target
+
+Array = NDArray[np.float64]
+
+STAGE = "certificate"
+_SEED_CODE = 4
+_PILOT_DRAWS = 1_000
+_PILOT_CHAINS = 32
+_TRUSTED_RATE = 0.6  # acceptance of subchains that the fresh draws must predict
+_FAR_TOO_HIGH = 5.0  # log points by which a start may be overrated
+_PAIR_ACCEPTANCE = 0.25
+
+
+@dataclass(frozen=True)
+class SurrogateDraws:
+    """Draws of the surrogate's posterior.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (chain, draw, d)
+        Natural units.
+    acceptance : float
+        Share of steps accepted.
+    autocorrelation_time : float
+        Of the slowest coordinate, in steps.
+    steps, seconds, draws_per_second : int, float, float
+        Steps of all chains together, their wall time, their rate; kept draws are thinned from them.
+    """
+
+    theta: Array
+    acceptance: float
+    autocorrelation_time: float
+    steps: int
+    seconds: float
+
+    @property
+    def draws_per_second(self) -> float:
+        """Steps of all chains a second of wall time, after compilation."""
+        return self.steps / self.seconds if self.seconds > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class PosteriorStageResult:
+    """Surrogate draws, fresh draws, exact draws, certificate.
+
+    Attributes
+    ----------
+    surrogate : SurrogateDraws
+    fresh : FreshDraws
+    exact : ExactDraws
+    outside_fence : ndarray of bool, shape (chain, draw)
+        Which exact draws are outside the fence.
+    certificate : Certificate
+    trusted : bool
+        Whether the fresh draws spoke for the surrogate, on which the share of plain exact steps depends.
+    """
+
+    surrogate: SurrogateDraws
+    fresh: FreshDraws
+    exact: ExactDraws
+    outside_fence: NDArray[np.bool_]
+    certificate: Certificate
+    trusted: bool
+
+
+def run_posterior(
+    evaluate: Evaluate,
+    target: Target,
+    surrogate: Surrogate,
+    config: PosteriorConfig | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> PosteriorStageResult:
+    """Draw from the surrogate, certify it, and draw from the exact posterior.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Gives exact evaluations; stages ``"certificate"`` (batch 0: fresh draws, batch 1: proposals) and ``"exact"``.
+    target : Target
+    surrogate : Surrogate
+    config : PosteriorConfig, optional
+    seed : int
+        The result, but for times, is a function of it and of the evaluations.
+    progress : callable, optional
+
+    Raises
+    ------
+    NoStart
+        If the exact chains find no state with a positive density.
+    """
+    config = config or PosteriorConfig()
+    _tell(progress, 0, 0, "drawing from the surrogate")
+    chains, proposal = _settle(surrogate, config, seed)
+    tau = _autocorrelation_time(surrogate, chains, proposal, seed)
+    fast = _draw(surrogate, chains, proposal, config, seed)
+    _tell(progress, 1, 0, f"{fast.steps / fast.seconds:,.0f} surrogate draws a second")
+    fresh = evaluate_fresh(evaluate, target, surrogate, fast.z, config.certificate_draws)
+    _tell(progress, 2, len(fresh.exact), f"error of fresh draws {error_spread(fresh).value:.3f}")
+    trusted = is_trusted(fresh)
+    subchain = int(np.clip(math.ceil(config.subchain_factor * tau), config.min_subchain, config.max_subchain))
+    policy = Policy.choose(config, subchain, trusted)
+    starts = choose_starts(surrogate, fresh)
+    exact = run_exact(evaluate, target, surrogate, proposal, starts, policy, config, seed, progress)
+    pairs, asked = evaluate_pairs(evaluate, target, surrogate, exact, proposal, config.certificate_pairs, seed)
+    outside = surrogate.outside(exact.x.reshape(-1, surrogate.dimension)).reshape(exact.log_density.shape)
+    certificate = compute_certificate(
+        fresh,
+        ExactStates(
+            exact=exact.log_density,
+            surrogate=exact.surrogate_log_density,
+            acceptance_probability=exact.acceptance_probability,
+            subchain=exact.step_kind == 0,
+            outside=outside,
+            converged=exact.converged,
+        ),
+        pairs,
+        {
+            "training_evaluations": surrogate.training_evaluations,
+            "certificate_evaluations": len(fresh.exact) + asked,
+            "exact_stage_evaluations": exact.evaluations,
+            "fresh_draws": len(fresh.exact),
+            "subchain_length": subchain,
+        },
+        seed,
+    )
+    _tell(progress, 3, len(fresh.exact) + asked, certificate.words)
+    theta = target.transform.to_natural(surrogate.unwhiten(fast.z))
+    draws = SurrogateDraws(theta, fast.acceptance, tau, fast.steps, fast.seconds)
+    return PosteriorStageResult(draws, fresh, exact, outside, certificate, trusted)
+
+
+def _tell(progress: Progress | None, done: int, evaluations: int, message: str) -> None:
+    if progress is not None:
+        progress(ProgressEvent(STAGE, done, 3, evaluations, message))
+
+
+def _integer(seed: int, number: int) -> int:
+    return int(generator(seed, _SEED_CODE, number).integers(2**31))
+
+
+def _settle(surrogate: Surrogate, config: PosteriorConfig, seed: int) -> tuple[Chains, Proposal]:
+    """Chains from a wide normal around the centre of the training points, burnt in, with their proposals."""
+    rng = generator(seed, _SEED_CODE, 0)
+    landmarks = np.asarray(surrogate.parameters.landmarks)
+    picked = landmarks[rng.integers(0, len(landmarks), config.surrogate_chains)]
+    starts = (picked + 0.5 * rng.standard_normal(picked.shape)).astype(np.float32)
+    return warm_up(surrogate, starts, np.ones(len(starts)), _integer(seed, 1), phases=10)
+
+
+def _autocorrelation_time(surrogate: Surrogate, chains: Chains, proposal: Proposal, seed: int) -> float:
+    """Steps of the slowest coordinate's chain that are worth one independent draw."""
+    some = Chains(chains.z[:_PILOT_CHAINS], chains.value[:_PILOT_CHAINS])
+    pilot = draw(surrogate, some, proposal, _PILOT_DRAWS, 2, _integer(seed, 2))
+    effective = ess(pilot.z.astype(float), "bulk")
+    slowest = float(np.nanmin(effective)) if np.isfinite(effective).any() else 1.0
+    return 2 * pilot.z.shape[0] * _PILOT_DRAWS / max(slowest, 1.0)
+
+
+def _draw(surrogate: Surrogate, chains: Chains, proposal: Proposal, config: PosteriorConfig, seed: int) -> FastDraws:
+    each = -(-config.surrogate_draws // config.surrogate_chains)
+    return draw(surrogate, chains, proposal, each, config.thin, _integer(seed, 3))
+
+
+def evaluate_fresh(
+    evaluate: Evaluate, target: Target, surrogate: Surrogate, z: NDArray[np.float32], n: int
+) -> FreshDraws:
+    """Exact evaluations of n draws spread evenly over draws of shape (chain, draw, d), draw by draw."""
+    flat = z.swapaxes(0, 1).reshape(-1, z.shape[-1])
+    x = surrogate.unwhiten(flat[np.linspace(0, len(flat) - 1, min(n, len(flat))).astype(int)])
+    theta = target.transform.to_natural(x)
+    batch = evaluate(STAGE, 0, theta)
+    exact = batch.log_density + target.transform.log_jacobian(x)
+    return FreshDraws(theta, x, np.where(np.isfinite(exact), exact, -np.inf), surrogate.log_density(x))
+
+
+def choose_starts(surrogate: Surrogate, fresh: FreshDraws) -> NDArray[np.float32]:
+    """Fresh draws that exact chains may start from, whitened, shape (m, d).
+
+    Left out are those without a density, and those in places that the surrogate holds for far more probable than they
+    are: a chain can be slow to leave them. With a poor surrogate almost all remain, as dispersed as they are.
+    """
+    weights = _log_weights(fresh)
+    finite = np.isfinite(weights)
+    if not finite.any():
+        return surrogate.whiten(fresh.x)
+    return surrogate.whiten(fresh.x[finite & (weights >= np.median(weights[finite]) - _FAR_TOO_HIGH)])
+
+
+def _log_weights(fresh: FreshDraws) -> Array:
+    return np.where(np.isfinite(fresh.exact), fresh.exact - fresh.surrogate, -np.inf)
+
+
+def is_trusted(fresh: FreshDraws) -> bool:
+    """Whether fresh draws speak well enough for the surrogate to leave the exact stage mostly to its subchains."""
+    weights = _log_weights(fresh)
+    if not np.isfinite(fresh.surrogate).all() or not np.isfinite(weights).any():
+        return False
+    return predicted_acceptance(weights) > _TRUSTED_RATE
+
+
+def predicted_acceptance(log_weights: Array) -> float:
+    """Second-stage acceptance that the weights of draws of the surrogate predict: E min(1, w_y / w_x).
+
+    The proposal y is a draw of the surrogate, the state x one of the posterior: a draw weighted by its weight w.
+    """
+    weights = np.exp(log_weights - log_weights.max())
+    return float(np.minimum(weights[:, None], weights[None, :]).mean() / weights.mean())
+
+
+def evaluate_pairs(
+    evaluate: Evaluate, target: Target, surrogate: Surrogate, exact: ExactDraws, proposal: Proposal, n: int, seed: int
+) -> tuple[ProposalPairs, int]:
+    """Fresh random-walk proposals from about n exact draws, evenly spread over the chains; and their number."""
+    rng = generator(seed, _SEED_CODE, 4)
+    chains, draws, d = exact.z.shape
+    each = np.linspace(0, draws - 1, min(draws, -(-n // chains))).astype(int)
+    z = exact.z[:, each].reshape(-1, d).astype(float)
+    noise = rng.standard_normal(z.shape) @ np.asarray(proposal.root, float).T
+    here = exact.surrogate_log_density[:, each].ravel()
+    scale = _scale_for(_PAIR_ACCEPTANCE, lambda s: _accepted(surrogate, z + s * noise, here), float(proposal.scale))
+    x = surrogate.unwhiten((z + scale * noise).astype(np.float32))
+    batch = evaluate(STAGE, 1, target.transform.to_natural(x))
+    density = batch.log_density + target.transform.log_jacobian(x)
+    density = np.where(np.isfinite(density), density, -np.inf)
+    shape = (chains, len(each))
+    pairs = ProposalPairs(
+        exact=density.reshape(shape) - exact.log_density[:, each],
+        surrogate=(surrogate.log_density(x) - here).reshape(shape),
+    )
+    return pairs, len(x)
+
+
+def _accepted(surrogate: Surrogate, z: Array, here: Array) -> float:
+    gain = surrogate.log_density(surrogate.unwhiten(z)) - here
+    return float(np.exp(np.minimum(gain, 0.0)).mean())
+
+
+def _scale_for(rate: float, accepted, guess: float) -> float:  # type: ignore[no-untyped-def]
+    """Scale at which the acceptance rate, which falls with it, is ``rate``: bisection in logs."""
+    low, high = math.log(guess) - 4.0, math.log(guess) + 4.0
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if accepted(math.exp(middle)) > rate else (low, middle)
+    return math.exp(0.5 * (low + high))

@@ -1,0 +1,234 @@
+"""The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, minus the fence's penalty.
+
+Everything is computed in whitened coordinates z = root^{-1} (x - center) in single precision; the constant is added in
+double precision at the boundary. The functions that kernels call are pure: :func:`relative_log_density` of
+``surrogate.parameters`` and z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solve_triangular
+
+from estimhank.errors import ResultsError, StorageError
+from estimhank.files import read_json, reading, replacing, write_json
+from estimhank.surrogate.fence import Fence, hold_inside, outside
+from estimhank.surrogate.network import Weights, evaluate_network, flatten_weights, unflatten_weights
+
+Array = NDArray[np.float64]
+
+ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
+_FORMAT = 1
+
+
+class Parameters(NamedTuple):
+    """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence."""
+
+    linear: jax.Array
+    quadratic: jax.Array
+    networks: tuple[Weights, ...]
+    scale: jax.Array
+    landmarks: jax.Array
+    radius: jax.Array
+    strength: jax.Array
+
+
+class Shape(NamedTuple):
+    """What compiled code depends on: hidden layers and activation."""
+
+    hidden: tuple[int, ...]
+    activation: str
+
+
+def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
+    """Log density by each network on its own, without the constant, shape (K, n)."""
+    held, fence = hold_inside(z, parameters.landmarks, parameters.radius, parameters.strength)
+    base = z @ parameters.linear + 0.5 * jnp.sum((z @ parameters.quadratic) * z, axis=-1)
+    parts = [evaluate_network(weights, held, shape.hidden, shape.activation) for weights in parameters.networks]
+    return base - fence + parameters.scale * jnp.stack(parts)
+
+
+def relative_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
+    """Log density in whitened coordinates, without its constant; shape (n, d) to (n,), single precision."""
+    return each_log_density(parameters, z, shape).mean(axis=0)
+
+
+_relative = partial(jax.jit, static_argnames="shape")(relative_log_density)
+_each = partial(jax.jit, static_argnames="shape")(each_log_density)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A trained surrogate of the log density of the unconstrained coordinates x (log Jacobian included).
+
+    Attributes
+    ----------
+    names : tuple of str
+        Parameter names.
+    fingerprint : mapping of str to str
+        Of the target it stands for.
+    center : ndarray of shape (d,)
+        Origin of the whitened coordinates.
+    root : ndarray of shape (d, d)
+        Lower triangular; x = center + root z.
+    constant : float
+        Log density of the quadratic at the centre.
+    parameters : Parameters
+        Everything else, single precision.
+    shape : Shape
+        Of the networks.
+    anchors : ndarray of shape (m, d)
+        Local modes that matter, coordinates x: exact chains start there too.
+    known : ndarray of shape (k, d)
+        Some of the training points near the posterior, coordinates x: exact chains fall back on them for a start.
+    training_evaluations : int
+        Exact evaluations made until it was trained, those of mode search and sampling included.
+    """
+
+    names: tuple[str, ...]
+    fingerprint: Mapping[str, str]
+    center: Array
+    root: Array
+    constant: float
+    parameters: Parameters
+    shape: Shape
+    anchors: Array
+    known: Array
+    training_evaluations: int
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters d."""
+        return len(self.center)
+
+    @cached_property
+    def fence(self) -> Fence:
+        """The fence, in whitened coordinates."""
+        p = self.parameters
+        return Fence(np.asarray(p.landmarks, float), float(p.radius), float(p.strength))
+
+    def whiten(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Whitened coordinates, single precision, of x; shape (n, d)."""
+        return whiten(np.asarray(x, float), self.center, self.root).astype(np.float32)
+
+    def unwhiten(self, z: ArrayLike) -> Array:
+        """Coordinates x, double precision, of whitened ones; shape (..., d)."""
+        return self.center + np.asarray(z, float) @ self.root.T
+
+    def log_density(self, x: ArrayLike) -> Array:
+        """Log density of coordinates x; shape (n, d) to (n,)."""
+        z = jnp.asarray(self.whiten(x))
+        return self.constant + np.asarray(_relative(self.parameters, z, self.shape), float)
+
+    def spread(self, x: ArrayLike) -> Array:
+        """Standard deviation between the networks (each centred over the points), shape (n,); zeros for one network."""
+        each = np.asarray(_each(self.parameters, jnp.asarray(self.whiten(x)), self.shape), float)
+        if len(each) == 1:
+            return np.zeros(each.shape[1])
+        centred = each - each.mean(axis=1, keepdims=True)
+        return centred.std(axis=0, ddof=1)
+
+    def with_fence_strength(self, strength: float) -> Surrogate:
+        """The same surrogate with a steeper or flatter penalty outside the fence."""
+        return replace(self, parameters=self.parameters._replace(strength=jnp.asarray(strength, jnp.float32)))
+
+    def outside(self, x: ArrayLike, factor: float = 1.0) -> NDArray[np.bool_]:
+        """Which points, shape (n, d), are outside the fence, or outside ``factor`` times its radius."""
+        return outside(self.fence, whiten(np.asarray(x, float), self.center, self.root), factor)
+
+
+def whiten(x: Array, center: Array, root: Array) -> Array:
+    """Solve root z = x - center for each row; shape (n, d)."""
+    return solve_triangular(root, (x - center).T, lower=True).T
+
+
+def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path]:
+    """Write ``surrogate.npz`` (numbers) and ``surrogate.json`` (what they mean), each whole or not at all."""
+    folder, p = Path(folder), surrogate.parameters
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in p._asdict().items() if name != "networks"}
+    arrays |= {
+        "center": surrogate.center,
+        "root": surrogate.root,
+        "anchors": surrogate.anchors,
+        "known": surrogate.known,
+    }
+    for k, weights in enumerate(p.networks):
+        arrays |= {f"network/{k}/{name}": value for name, value in flatten_weights(weights).items()}
+    with replacing(folder / ARRAYS) as path:
+        np.savez(path, **arrays)
+    description = {
+        "format": _FORMAT,
+        "names": surrogate.names,
+        "fingerprint": surrogate.fingerprint,
+        "hidden": surrogate.shape.hidden,
+        "activation": surrogate.shape.activation,
+        "networks": len(p.networks),
+        "constant": surrogate.constant,
+        "training_evaluations": surrogate.training_evaluations,
+    }
+    return folder / ARRAYS, write_json(folder / DESCRIPTION, description)
+
+
+def load_surrogate(folder: Path | str, fingerprint: Mapping[str, str] | None = None) -> Surrogate:
+    """Read what :func:`save_surrogate` wrote.
+
+    Parameters
+    ----------
+    folder : path
+    fingerprint : mapping, optional
+        That of the target at hand; a surrogate of another one is refused.
+
+    Raises
+    ------
+    StorageError
+        If the files cannot be read or do not belong together.
+    ResultsError
+        If the surrogate stands for another target; the sentence says which part differs.
+    """
+    folder = Path(folder)
+    description = read_json(folder / DESCRIPTION)
+    try:
+        with reading(folder / ARRAYS), np.load(folder / ARRAYS, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        surrogate = _assemble(description, arrays)
+    except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"cannot read {folder / ARRAYS}: it is not a surrogate ({error!r})") from error
+    if fingerprint is not None and dict(fingerprint) != dict(surrogate.fingerprint):
+        parts = sorted({*fingerprint, *surrogate.fingerprint})
+        other = [part for part in parts if fingerprint.get(part) != surrogate.fingerprint.get(part)]
+        raise ResultsError(f"the surrogate in {folder} was trained on another {', '.join(other)}")
+    return surrogate
+
+
+def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Surrogate:
+    if description["format"] != _FORMAT:
+        raise ValueError(f"format {description['format']}")
+    networks = []
+    for k in range(int(description["networks"])):
+        prefix = f"network/{k}/"
+        networks.append(
+            unflatten_weights({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+        )
+    single = {name: jnp.asarray(arrays[name], jnp.float32) for name in Parameters._fields if name != "networks"}
+    return Surrogate(
+        names=tuple(description["names"]),
+        fingerprint=dict(description["fingerprint"]),
+        center=arrays["center"],
+        root=arrays["root"],
+        constant=float(description["constant"]),
+        parameters=Parameters(networks=tuple(networks), **single),
+        shape=Shape(tuple(description["hidden"]), str(description["activation"])),
+        anchors=arrays["anchors"],
+        known=arrays["known"],
+        training_evaluations=int(description["training_evaluations"]),
+    )

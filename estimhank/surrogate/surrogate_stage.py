@@ -1,0 +1,220 @@
+"""The surrogate stage: fit, look where the surrogate's own posterior lies, evaluate there, fit again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.sampling.mode_result import ModeResult
+from estimhank.sampling.objective import has_gradient
+from estimhank.sampling.proposals import generator
+from estimhank.surrogate.certificate import centred_error
+from estimhank.surrogate.config import SurrogateConfig
+from estimhank.surrogate.exact import Evaluate
+from estimhank.surrogate.fast_mh import warm_up
+from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
+from estimhank.surrogate.points import Points, near_posterior, points_from
+from estimhank.surrogate.surrogate import Surrogate
+from estimhank.target import Target
+
+Array = NDArray[np.float64]
+
+STAGE = "surrogate"
+_SEED_CODE = 3
+_FEWEST_CHAINS = 64
+_STEEPER, _STEEPENINGS = 4.0, 4
+_FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share of a surrogate's draws beyond it
+_MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
+
+#: A last fit whose fresh draws err by more than this has seen too little somewhere: it learns from them and is
+#: repeated, at most so many times.
+_GOOD_ENOUGH, _REPEATS = 0.05, 2
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """One fit and, unless it is the last, the fresh draws that followed it.
+
+    Attributes
+    ----------
+    fit : FitReport
+    evaluations, infeasible : int
+        Fresh evaluations after the fit, and those of them without a density.
+    fresh_s_e : float
+        Standard deviation of the error on the fresh draws at temperature 1, ``nan`` after the last fit.
+    fit_seconds, evaluation_seconds : float
+        Wall time of the fit, and of the fresh evaluations.
+    """
+
+    fit: FitReport
+    evaluations: int
+    infeasible: int
+    fresh_s_e: float
+    fit_seconds: float
+    evaluation_seconds: float
+
+
+@dataclass(frozen=True)
+class SurrogateStageResult:
+    """What the stage leaves.
+
+    Attributes
+    ----------
+    surrogate : Surrogate
+    rounds : tuple of RoundReport
+    dropped : dict of str to int
+        Evaluations that could not be learned from, by reason.
+    """
+
+    surrogate: Surrogate
+    rounds: tuple[RoundReport, ...]
+    dropped: dict[str, int]
+
+    @property
+    def training_seconds(self) -> float:
+        """Wall time of all fits."""
+        return sum(report.fit_seconds for report in self.rounds)
+
+
+def run_surrogate(
+    evaluate: Evaluate,
+    target: Target,
+    training_data: EvaluationBatch,
+    mode: ModeResult,
+    config: SurrogateConfig | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> SurrogateStageResult:
+    """Train the surrogate.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Gives exact evaluations; batches of stage ``"surrogate"`` are numbered by round.
+    target : Target
+        Fresh draws are evaluated with gradients where it has them and ``config.gradient_weight`` is positive.
+    training_data : EvaluationBatch
+        All evaluations so far; those without a finite density are dropped and counted.
+    mode : ModeResult
+        Its normal approximation whitens the first fit; its local modes become anchors of the exact chains.
+    config : SurrogateConfig, optional
+    seed : int
+        The result is a function of it and of the evaluations.
+    progress : callable, optional
+
+    Raises
+    ------
+    TrainingError
+        If there are too few usable points, or the networks cannot be trained.
+    """
+    config = config or SurrogateConfig()
+    points = points_from(training_data, target.transform)
+    whitening = Whitening.from_moments(mode.center_x, mode.covariance_x)
+    gradient = config.gradient_weight > 0 and has_gradient(target)
+    used, reports, good = len(training_data), [], False
+    work = _Work(config, len(points), progress)
+    for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
+        last = good or number >= config.rounds
+        epochs = config.epochs if last else config.round_epochs
+        begin = time.perf_counter()
+        fit_seed = int(generator(seed, _SEED_CODE, 1000 + number).integers(2**31))
+        surrogate, fit = fit_surrogate(
+            points, whitening, target, config, epochs, fit_seed, work.tick(epochs * len(points), used)
+        )
+        work.add(epochs * len(points))
+        surrogate, states = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number))
+        seconds = time.perf_counter() - begin
+        if last and (config.rounds == 0 or number == config.rounds + _REPEATS):
+            reports.append(RoundReport(fit, 0, 0, float("nan"), seconds, 0.0))
+            break
+        x, cold = _choose(states, config.round_points)
+        if last:
+            x = x[:cold]  # to look at the last fit, not to explore
+        whitening = _moments(states[0]) or whitening
+        begin = time.perf_counter()
+        batch = evaluate(STAGE, number, target.transform.to_natural(x), gradient)
+        waited = time.perf_counter() - begin
+        used += len(batch)
+        exact = batch.log_density[:cold] + target.transform.log_jacobian(x[:cold])
+        error = centred_error(surrogate.log_density(x[:cold]), exact)
+        s_e = float(error.std()) if len(error) > 1 else float("inf")
+        if last and s_e < _GOOD_ENOUGH:
+            # what the fresh draws say stands in the report; the certificate draws others
+            reports.append(RoundReport(fit, len(batch), int((~batch.ok).sum()), s_e, seconds, waited))
+            work.report(used, f"error of fresh draws {s_e:.3f}")
+            break
+        good = good or s_e < config.stop_s_e
+        points = points.extend(points_from(batch, target.transform))
+        reports.append(RoundReport(fit, len(batch), int((~batch.ok).sum()), s_e, seconds, waited))
+        work.report(used, f"error of fresh draws {s_e:.3f}")
+    anchors = np.array([m.x for m in mode.modes if m.log_density > mode.log_density - _MODES_WITHIN])
+    surrogate = replace(surrogate, anchors=anchors.reshape(-1, surrogate.dimension), training_evaluations=used)
+    return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
+
+
+def _contain(
+    surrogate: Surrogate, points: Points, config: SurrogateConfig, rng: np.random.Generator
+) -> tuple[Surrogate, Array]:
+    """The surrogate, its fence so steep that its draws stay near, and tempered draws, (temperature, chain, d).
+
+    A network may rise without bound where it has seen nothing. Draws at temperature 1 that end up far outside the
+    fence show it, at no exact evaluation; the penalty is then raised.
+    """
+    temperatures = np.array(config.temperatures)
+    chains = max(-(-config.round_points // len(temperatures)), _FEWEST_CHAINS)
+    near = np.flatnonzero(near_posterior(points))
+    power = np.repeat(1 / temperatures, chains)
+    for steepening in range(_STEEPENINGS + 1):
+        starts = points.x[rng.choice(near, len(power))]
+        end, _ = warm_up(surrogate, surrogate.whiten(starts), power, int(rng.integers(2**31)))
+        x = surrogate.unwhiten(np.asarray(end.z, float)).reshape(len(temperatures), chains, -1)
+        if steepening == _STEEPENINGS or surrogate.outside(x[0], _FAR).mean() <= _MAY_BE_FAR:
+            break
+        surrogate = surrogate.with_fence_strength(_STEEPER * surrogate.fence.strength)
+    return surrogate, x
+
+
+def _choose(x: Array, n: int) -> tuple[Array, int]:
+    """About n of the draws in equal shares of the temperatures, those at the first one first; and their number."""
+    share = -(-n // len(x))
+    chosen = [draws[: min(share, n - t * share)] for t, draws in enumerate(x)]
+    return np.concatenate(chosen), len(chosen[0])
+
+
+def _moments(x: Array) -> Whitening | None:
+    """Whitening by draws, or none where they do not span the space."""
+    n, d = x.shape
+    covariance = np.atleast_2d(np.cov(x.T))
+    share = d / (n + d)
+    covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
+    if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 1e-12:
+        return None
+    return Whitening.from_moments(x.mean(axis=0), covariance)
+
+
+class _Work:
+    """Progress of the whole stage in points times epochs."""
+
+    def __init__(self, config: SurrogateConfig, points: int, progress: Progress | None) -> None:
+        sizes = points + config.round_points * np.arange(config.rounds + 1)
+        epochs = np.append(np.full(config.rounds, config.round_epochs), config.epochs)
+        self.total, self.done, self.progress = int(sizes @ epochs), 0, progress
+
+    def add(self, work: int) -> None:
+        self.done += work
+
+    def tick(self, work: int, used: int) -> Callable[[float], None]:
+        return lambda share: self._show(self.done + int(share * work), used, "training")
+
+    def report(self, used: int, message: str) -> None:
+        self._show(self.done, used, message)
+
+    def _show(self, done: int, used: int, message: str) -> None:
+        if self.progress is not None:
+            self.progress(ProgressEvent(STAGE, min(done, self.total), self.total, used, message))

@@ -1,0 +1,243 @@
+"""Training of the networks: values and gradients, AdamW with a cosine schedule, many steps in one compiled call.
+
+The loss of a point is w [ (f - r)^2 + lambda |grad f - grad r|^2 ] with r the standardised difference between log
+density and quadratic, and gradients in posterior standard deviations. By the Poincare inequality of a (near) normal
+posterior the second term alone bounds the variance of the error, which is why it earns a large weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from estimhank.errors import EstimhankError
+from estimhank.surrogate.config import SurrogateConfig
+from estimhank.surrogate.network import Weights, evaluate_network, initial_weights
+from estimhank.surrogate.surrogate import Shape
+
+Array = NDArray[np.float64]
+
+_STEPS = 256  # of one compiled call
+_PAD = 2_048  # arrays grow in such pieces, so that a few more points need no new compilation
+_WARM_UP = 0.05  # share of the steps in which the rate rises
+_CLIP = 10.0
+_RESTARTS = 3
+
+
+class TrainingError(EstimhankError):
+    """The network could not be trained on these points."""
+
+
+class Examples(NamedTuple):
+    """What networks are trained on, single precision: inputs, standardised residuals, their gradients, weights.
+
+    Shapes (n, d), (n,), (n, d), (n,), (n,), (n,). ``known`` is one where there is a gradient (elsewhere ``slope`` is
+    zero). ``ceiling`` is one where the value is only a bound from above: there is no density at such a point.
+    """
+
+    z: jax.Array
+    value: jax.Array
+    slope: jax.Array
+    weight: jax.Array
+    known: jax.Array
+    ceiling: jax.Array
+
+
+class Losses(NamedTuple):
+    """Root mean squared errors of value and gradient over examples, weighted, standardised units."""
+
+    value: jax.Array
+    slope: jax.Array
+
+
+def examples(z: Array, value: Array, slope: Array, weight: Array, ceiling: NDArray[np.bool_]) -> Examples:
+    """Examples from arrays in double precision, padded with points of weight zero; a row of nan is no gradient."""
+    known = np.isfinite(slope).all(axis=1)
+    empty = -len(z) % _PAD
+    columns = (z, value, np.where(known[:, None], slope, 0.0), weight, known, ceiling)
+    return Examples(*(jnp.asarray(_pad(np.asarray(c, np.float32), empty)) for c in columns))
+
+
+def _pad(column: NDArray[np.float32], empty: int) -> NDArray[np.float32]:
+    return np.concatenate([column, np.zeros((empty, *column.shape[1:]), np.float32)])
+
+
+def train_ensemble(
+    data: Examples,
+    rows: NDArray[np.int64],
+    config: SurrogateConfig,
+    epochs: int,
+    seed: int,
+    tick: Callable[[float], None] | None = None,
+) -> tuple[tuple[Weights, ...], Array]:
+    """Train ``config.ensemble`` networks, ``config.threads`` at a time.
+
+    Parameters
+    ----------
+    data : Examples
+    rows : ndarray of int, shape (m,)
+        The examples to learn from.
+    config : SurrogateConfig
+    epochs : int
+    seed : int
+        The result is a function of it and of the examples; networks do not depend on each other.
+    tick : callable, optional
+        Told the share of the work that is done.
+
+    Returns
+    -------
+    tuple of weights, and ndarray of shape (K, calls)
+        The loss of every compiled call of each network.
+
+    Raises
+    ------
+    TrainingError
+        If the loss stays non-finite however small the learning rate.
+    """
+    shares = [0.0] * config.ensemble
+
+    def fit(k: int) -> tuple[Weights, Array]:
+        def note(share: float) -> None:
+            shares[k] = share
+
+        return _train_network(data, rows, config, epochs, [seed, k], note)
+
+    with ThreadPoolExecutor(min(config.threads, config.ensemble)) as pool:
+        futures: list[Future[tuple[Weights, Array]]] = [pool.submit(fit, k) for k in range(config.ensemble)]
+        running = set(futures)
+        while running:
+            _, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+            if tick is not None:
+                tick(sum(shares) / len(shares))
+        results = [future.result() for future in futures]
+    return tuple(weights for weights, _ in results), np.stack([losses for _, losses in results])
+
+
+def _train_network(
+    data: Examples,
+    rows: NDArray[np.int64],
+    config: SurrogateConfig,
+    epochs: int,
+    seed: list[int],
+    note: Callable[[float], None],
+) -> tuple[Weights, Array]:
+    shape = Shape(config.hidden, config.activation)
+    calls = max(1, -(-epochs * len(rows) // (config.batch_size * _STEPS)))
+    gradient_weight = config.gradient_weight if bool(np.asarray(data.known).any()) else 0.0
+    peak = config.learning_rate
+    for attempt in range(_RESTARTS + 1):
+        rng = np.random.default_rng([*seed, 7, attempt])
+        weights = initial_weights(data.z.shape[1], config.hidden, config.activation, int(rng.integers(2**31)))
+        state = _optimizer(config.weight_decay).init(weights)
+        stream = _batches(rng, rows, config.batch_size)
+        losses = np.empty(calls)
+        for call in range(calls):
+            index = np.stack([next(stream) for _ in range(_STEPS)])
+            rates = peak * _schedule((call * _STEPS + np.arange(_STEPS)) / (calls * _STEPS))
+            weights, state, loss = _train_steps(
+                weights, state, data, index, rates.astype(np.float32), shape, gradient_weight, config.weight_decay
+            )
+            losses[call] = float(loss)
+            if not np.isfinite(losses[call]):
+                break
+            note((call + 1) / calls)
+        else:
+            return weights, losses
+        peak /= 3
+    raise TrainingError("the network's loss is not finite, whatever the learning rate: the points hold extreme values")
+
+
+def _batches(rng: np.random.Generator, rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int32]]:
+    """Batches from a stream of permutations: every point once an epoch, batches may straddle epochs."""
+    left = np.empty(0, np.int32)
+    while True:
+        while len(left) < size:
+            left = np.concatenate([left, rng.permutation(rows).astype(np.int32)])
+        yield left[:size]
+        left = left[size:]
+
+
+def _schedule(share: Array) -> Array:
+    rise = np.minimum(share / _WARM_UP, 1.0)
+    fall = 0.5 * (1 + np.cos(np.pi * np.clip((share - _WARM_UP) / (1 - _WARM_UP), 0.0, 1.0)))
+    scaled: Array = rise * (1e-3 + (1 - 1e-3) * fall)
+    return scaled
+
+
+def _optimizer(weight_decay: float) -> optax.GradientTransformation:
+    """AdamW without its rate, which changes from step to step."""
+    return optax.chain(
+        optax.clip_by_global_norm(_CLIP), optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(weight_decay)
+    )
+
+
+def _errors(weights: Weights, data: Examples, shape: Shape, with_slope: bool) -> tuple[jax.Array, jax.Array]:
+    """Squared errors of value and gradient, shapes (n,)."""
+
+    def output(z: jax.Array) -> jax.Array:
+        return evaluate_network(weights, z, shape.hidden, shape.activation)
+
+    def squared(value: jax.Array) -> jax.Array:
+        error = value - data.value
+        return jnp.where((data.ceiling > 0) & (error < 0), 0, error) ** 2
+
+    if not with_slope:
+        value = output(data.z)
+        return squared(value), jnp.zeros_like(value)
+    value, pull = jax.vjp(output, data.z)
+    (slope,) = pull(jnp.ones_like(value))
+    return squared(value), data.known * jnp.sum((slope - data.slope) ** 2, axis=-1)
+
+
+@partial(jax.jit, static_argnames=("shape", "gradient_weight", "weight_decay"))
+def _train_steps(
+    weights: Weights,
+    state: Any,
+    data: Examples,
+    index: jax.Array,
+    rates: jax.Array,
+    shape: Shape,
+    gradient_weight: float,
+    weight_decay: float,
+) -> tuple[Weights, Any, jax.Array]:
+    """As many steps as ``index`` has rows; returns weights, optimiser state, mean loss."""
+    optimizer = _optimizer(weight_decay)
+
+    def loss(current: Weights, batch: Examples) -> jax.Array:
+        value, slope = _errors(current, batch, shape, gradient_weight > 0)
+        return jnp.mean(batch.weight * (value + gradient_weight * slope))
+
+    def step(carry: tuple[Weights, Any], xs: tuple[jax.Array, jax.Array]) -> tuple[tuple[Weights, Any], jax.Array]:
+        current, memory = carry
+        rows, rate = xs
+        here, slope = jax.value_and_grad(loss)(current, jax.tree.map(lambda column: column[rows], data))
+        update, memory = optimizer.update(slope, memory, current)
+        current = jax.tree.map(lambda w, u: w - rate * u, current, update)
+        return (current, memory), here
+
+    (weights, state), losses = jax.lax.scan(step, (weights, state), (index, rates))
+    return weights, state, losses.mean()
+
+
+@partial(jax.jit, static_argnames="shape")
+def ensemble_losses(networks: tuple[Weights, ...], data: Examples, shape: Shape) -> Losses:
+    """Weighted errors of the ensemble's mean over examples (those of weight zero do not count)."""
+
+    def mean(z: jax.Array) -> jax.Array:
+        return jnp.stack([evaluate_network(w, z, shape.hidden, shape.activation) for w in networks]).mean(axis=0)
+
+    value, pull = jax.vjp(mean, data.z)
+    (slope,) = pull(jnp.ones_like(value))
+    off = data.known * jnp.sum((slope - data.slope) ** 2, axis=-1)
+    total, known = data.weight.sum(), jnp.maximum((data.weight * data.known).sum(), 1e-30)
+    return Losses(
+        jnp.sqrt((data.weight * (value - data.value) ** 2).sum() / total), jnp.sqrt((data.weight * off).sum() / known)
+    )

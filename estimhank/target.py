@@ -1,0 +1,91 @@
+"""What a sampler needs to know of a posterior, and nothing else.
+
+The sampling, surrogate and posterior stages work on any object that answers to :class:`Target`: the posterior of a
+declared model (:class:`estimhank.posterior.Posterior`), a user's own log density, or a textbook target in a test.
+Parameters are in *natural units* (theta) wherever a person or a file sees them and in *unconstrained coordinates* (x)
+wherever a kernel moves them; :class:`estimhank.transform.Transform` maps one to the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.transform import Transform
+
+Array = NDArray[np.float64]
+
+#: Why an evaluation has no finite density. The position in this tuple is the code kept in the evaluation store.
+REASONS: tuple[str, ...] = (
+    "ok",
+    "outside_support",
+    "steady_state",
+    "indeterminate",
+    "no_stable_solution",
+    "not_positive_definite",
+    "non_finite",
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a log density at natural parameters.
+
+    Attributes
+    ----------
+    log_likelihood : float
+        Log likelihood, constant included; ``-inf`` unless ``reason`` is ``"ok"``.
+    log_prior : float
+        Normalised log prior density of the natural parameters.
+    reason : str
+        ``"ok"`` or one of :data:`REASONS`.
+    gradient : ndarray of shape (d,), optional
+        Gradient of ``log_likelihood + log_prior`` with respect to the natural parameters; only where asked for and
+        ``reason == "ok"``.
+    """
+
+    log_likelihood: float
+    log_prior: float
+    reason: str = "ok"
+    gradient: Array | None = None
+
+    @property
+    def log_density(self) -> float:
+        """Log likelihood plus log prior, ``-inf`` wherever either is."""
+        return self.log_likelihood + self.log_prior if self.reason == "ok" else -np.inf
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A log density over named parameters.
+
+    A target must be picklable (workers receive a copy), evaluate each point on its own (so that results do not depend
+    on how points are spread over workers), and return failures as an :class:`Evaluation` with a reason. It raises only
+    for bugs.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names, in the order of every parameter vector."""
+        ...
+
+    @property
+    def transform(self) -> Transform:
+        """Map between unconstrained coordinates and natural units."""
+        ...
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What the density depends on, part by part (``model``, ``data``, ``prior``, ...), each as a short digest."""
+        ...
+
+    def evaluate(self, theta: Array, gradient: bool = False) -> Evaluation:
+        """Evaluate at natural parameters ``theta`` of shape (d,)."""
+        ...
+
+    def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
+        """Draw ``n`` parameter vectors, shape (n, d), natural units, from the prior (for starts and fences)."""
+        ...

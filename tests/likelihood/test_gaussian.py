@@ -1,0 +1,63 @@
+"""The exact likelihood against scipy's multivariate normal, complete and with holes, and its gradient."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from estimhank.likelihood.autocovariance import autocovariances
+from estimhank.likelihood.dense import dense_log_likelihood, stacked_covariance
+from estimhank.likelihood.toeplitz import toeplitz_log_likelihood
+
+
+def process(n: int, n_o: int, seed: int = 0) -> tuple[jax.Array, np.ndarray]:
+    """Autocovariances and a sample of a random moving average."""
+    rng = np.random.default_rng(seed)
+    coefficients = rng.normal(size=(40, n_o, n_o)) * 0.8 ** np.arange(40)[:, None, None]
+    gamma = autocovariances(jnp.asarray(coefficients), jnp.linspace(0.3, 0.7, n_o), n, 30)
+    return gamma, rng.normal(size=(n, n_o))
+
+
+@pytest.mark.parametrize(("n", "n_o"), [(1, 1), (2, 2), (7, 3), (30, 1), (61, 3), (25, 7)])
+def test_toeplitz_recursion_equals_scipy(n: int, n_o: int) -> None:
+    gamma, sample = process(n, n_o)
+    law = multivariate_normal(np.zeros(n * n_o), np.asarray(stacked_covariance(gamma, n)))
+    assert float(toeplitz_log_likelihood(gamma, sample)) == pytest.approx(law.logpdf(sample.ravel()), abs=1e-9)
+
+
+@pytest.mark.parametrize(("n", "n_o"), [(2, 1), (9, 2), (40, 3)])
+def test_toeplitz_gradient_equals_that_of_the_dense_density(n: int, n_o: int) -> None:
+    gamma, sample = process(n, n_o, 3)
+    direction = np.random.default_rng(4).normal(size=gamma.shape)
+    direction[0] += direction[0].T
+    fast = jax.grad(toeplitz_log_likelihood)(gamma, sample)
+    slow = jax.grad(lambda g: dense_log_likelihood(g, sample))(gamma)
+    assert float((fast * direction).sum()) == pytest.approx(float((slow * direction).sum()), rel=1e-9)
+
+
+def test_missing_entries_are_dropped_rows_and_columns() -> None:
+    gamma, sample = process(20, 3, 1)
+    holes = sample.copy()
+    holes[4:9, 1] = np.nan
+    holes[0] = np.nan
+    holes[19, 2] = np.nan
+    kept = ~np.isnan(holes.ravel())
+    covariance = np.asarray(stacked_covariance(gamma, 20))[np.ix_(kept, kept)]
+    law = multivariate_normal(np.zeros(kept.sum()), covariance)
+    assert float(dense_log_likelihood(gamma, holes)) == pytest.approx(law.logpdf(holes.ravel()[kept]), abs=1e-9)
+    assert float(dense_log_likelihood(gamma, sample)) == pytest.approx(
+        float(toeplitz_log_likelihood(gamma, sample)), abs=1e-9
+    )
+
+
+def test_a_covariance_that_is_not_positive_definite_gives_nan() -> None:
+    gamma, sample = process(10, 2)
+    bad = gamma.at[1].multiply(5.0)
+    assert np.isnan(float(toeplitz_log_likelihood(bad, sample)))
+    assert np.isnan(float(dense_log_likelihood(bad, sample)))
+    singular = jnp.concatenate([jnp.ones((1, 2, 2)), jnp.zeros((9, 2, 2))])
+    value = float(toeplitz_log_likelihood(singular, sample))
+    assert not np.isfinite(value) or value < -1e6

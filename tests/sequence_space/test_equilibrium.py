@@ -1,0 +1,293 @@
+"""General equilibrium against a dense solution of the whole system, and its derivative against differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from estimhank.model.declaration import AR1, Level, Model
+from estimhank.model.household import StandardIncompleteMarkets
+from estimhank.model.krusell_smith import KrusellSmith
+from estimhank.model.one_asset_hank import OneAssetHANK
+from estimhank.model.parameters import ModelError, Parameter, Parameters
+from estimhank.model.priors import Beta, Gamma, Normal
+from estimhank.posterior import Posterior
+from estimhank.sequence_space.equilibrium import HouseholdOperator, Structure, household_operator, solve_equilibrium
+from estimhank.sequence_space.linear_system import LinearSystem, linearize
+from estimhank.sequence_space.solution import model_structure, solve_steady
+
+T = 40
+
+
+def small(cls: type[Model], dense: tuple[str, ...] = ()) -> tuple[Any, Structure, LinearSystem, HouseholdOperator]:
+    """A model on a small grid and a short horizon, solved up to general equilibrium."""
+    model = cls(
+        household=StandardIncompleteMarkets(inputs=cls.household.inputs, n_e=3, n_a=60) if cls.household else None
+    )
+    model.dense = dense
+    solution = solve_steady(model, {}, T)
+    structure = model_structure(model, solution.state, model.parameters.priors())
+    system = jax.jit(lambda p: linearize(model, solution.state.values, p))(solution.state.parameters)
+    return model, structure, system, solution.household
+
+
+def dense_solution(st: Structure, system: LinearSystem, jacobians: np.ndarray, paths: np.ndarray) -> np.ndarray:
+    """The whole stacked system by one dense solve, no elimination."""
+    lag, now, lead, shock = (np.asarray(m) for m in system)
+    n_eq, n_v = now.shape
+    n_o = len(st.outputs)
+    size = n_eq + n_o
+    k, right = np.zeros((T * size, T * n_v)), np.zeros((T * size, paths.shape[1]))
+    for t in range(T):
+        row = slice(t * size, t * size + n_eq)
+        for block, s in ((lag, t - 1), (now, t), (lead, t + 1)):
+            if 0 <= s < T:
+                k[row, s * n_v : (s + 1) * n_v] = block
+        right[row] = -shock * paths[t]
+        for o, output in enumerate(st.outputs):
+            r = t * size + n_eq + o
+            k[r, t * n_v + output] = 1.0
+            for i, v in enumerate(st.inputs):
+                k[r, v::n_v] -= jacobians[o, i, t]
+    return np.linalg.solve(k, right).reshape(T, n_v, -1)
+
+
+class RealBusinessCycle(Model):
+    """A representative agent: no household block, one leading and one lagged variable."""
+
+    name = "rbc"
+    variables = ("C", "K", "Y", "r")
+    shocks = (AR1("z"),)
+    observables = (Level("Y"),)
+    parameters = Parameters(
+        rho_z=Parameter(0.9, "r", "persistence", Beta(0.5, 0.2), "shocks"),
+        sigma_z=Parameter(0.7, "s", "s.d.", Gamma(0.5, 0.2), "shocks"),
+        alpha=Parameter(0.33, "a", "capital share", touches="steady_state"),
+        delta=Parameter(0.025, "d", "depreciation", touches="steady_state"),
+        beta=Parameter(0.99, "b", "discount factor", touches="steady_state"),
+    )
+
+    def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
+        """Euler equation, resources, production, rental rate."""
+        yield "Euler equation", 1 / now.C - p.beta * (1 + lead.r) / lead.C
+        yield "resources", now.C + now.K - (1 - p.delta) * lag.K - now.Y
+        yield "production", now.Y - (1 + shock.z) * lag.K**p.alpha
+        yield "rental rate", now.r - (p.alpha * (1 + shock.z) * lag.K ** (p.alpha - 1) - p.delta)
+
+    def steady_state(self, p: Any, household: Any) -> dict[str, float]:
+        """Closed form."""
+        r = 1 / p.beta - 1
+        k = (p.alpha / (r + p.delta)) ** (1 / (1 - p.alpha))
+        return {"r": r, "K": k, "Y": k**p.alpha, "C": k**p.alpha - p.delta * k}
+
+
+@pytest.mark.parametrize(
+    ("cls", "dense"),
+    [
+        (OneAssetHANK, ()),
+        (OneAssetHANK, ("Y",)),
+        (OneAssetHANK, ("pi",)),
+        (OneAssetHANK, ("Y", "B")),
+        (KrusellSmith, ()),
+        (KrusellSmith, ("K",)),
+        (RealBusinessCycle, ()),
+    ],
+    ids=lambda v: v.__name__ if isinstance(v, type) else "-".join(v) or "automatic",
+)
+def test_elimination_gives_the_dense_solution(cls: type[Model], dense: tuple[str, ...]) -> None:
+    model, st, system, household = small(cls, dense)
+    if dense:
+        assert {model.unknowns[i] for i in st.elimination.dense} == set(dense)
+    roots = np.linspace(0.5, 0.9, len(model.shocks))
+    paths = roots ** np.arange(T)[:, None]
+    mine = np.asarray(jax.jit(solve_equilibrium, static_argnums=0)(st, system, household, jnp.asarray(paths)))
+    np.testing.assert_allclose(mine, dense_solution(st, system, np.asarray(household.jacobians), paths), atol=1e-10)
+
+
+def test_taking_household_assets_as_given_is_found_singular() -> None:
+    with pytest.raises(ModelError, match="do not determine"):
+        small(OneAssetHANK, ("A",))
+
+
+@pytest.mark.parametrize("dense", [("r_ante",), ("Y", "B")], ids="-".join)
+def test_derivative_equals_differences(dense: tuple[str, ...]) -> None:
+    _, st, system, household = small(OneAssetHANK, dense)
+    rng = np.random.default_rng(0)
+    paths = jnp.asarray(np.array([0.9, 0.8, 0.5]) ** np.arange(T)[:, None])
+    weights = jnp.asarray(rng.normal(size=(T, len(system.now[0]), 3)))
+
+    def scalar(s: LinearSystem, jacobians: jax.Array, z: jax.Array) -> jax.Array:
+        return (weights * solve_equilibrium(st, s, household_operator(jacobians), z)).sum()
+
+    def with_operator(s: LinearSystem, h: HouseholdOperator, z: jax.Array) -> jax.Array:
+        return (weights * solve_equilibrium(st, s, h, z)).sum()
+
+    s_bar, h_bar, z_bar = jax.jit(jax.grad(with_operator, argnums=(0, 1, 2)))(system, household, paths)
+    # directions that respect the zeros of the equations: elimination knows the pattern
+    direction = LinearSystem(*(m * jnp.asarray(rng.normal(size=m.shape)) for m in system))
+    j_direction = jnp.asarray(rng.normal(size=household.jacobians.shape)) * household.jacobians
+    z_direction = jnp.asarray(rng.normal(size=paths.shape))
+    step = 1e-6
+
+    compiled = jax.jit(scalar)
+
+    def at(sign: int) -> float:
+        moved = LinearSystem(*(m + sign * step * d for m, d in zip(system, direction, strict=True)))
+        return float(
+            compiled(moved, household.jacobians + sign * step * j_direction, paths + sign * step * z_direction)
+        )
+
+    numeric = (at(1) - at(-1)) / (2 * step)
+    exact = sum(float((b * d).sum()) for b, d in zip(s_bar, direction, strict=True))
+    exact += float((h_bar.jacobians * j_direction).sum()) + float((z_bar * z_direction).sum())
+    assert exact == pytest.approx(numeric, rel=1e-6)
+
+
+def test_impact_responses_of_the_default_model(posterior: Posterior, reference: dict[str, float]) -> None:
+    impact = posterior.responses(reference)[0].T
+    np.testing.assert_allclose(
+        impact,
+        [
+            [-0.40587184, 0.22062326, 0.16216278],
+            [0.53325066, 0.35026062, 0.33104969],
+            [-0.26415213, -0.40844631, 0.03631112],
+        ],
+        atol=1e-6,
+    )
+
+
+def test_goods_market_clears_by_walras_law() -> None:
+    model, st, system, household = small(OneAssetHANK)
+    paths = np.array([0.9, 0.8, 0.5]) ** np.arange(T)[:, None]
+    x = np.asarray(jax.jit(solve_equilibrium, static_argnums=0)(st, system, household, jnp.asarray(paths)))
+    names = model.unknowns
+    spending = np.zeros((T, 3))
+    spending[:, 1] = paths[:, 1]
+    gap = x[:, names.index("C")] + spending - x[:, names.index("Y")]
+    assert np.abs(gap).max() < 1e-8
+
+
+class Doubled(OneAssetHANK):
+    """Goods-market clearing beside asset-market clearing, in place of the Fisher equation."""
+
+    name = "doubled"
+
+    def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
+        """The default model's, with one exchanged."""
+        for name, residual in super().equations(lag, now, lead, household, shock, p):
+            if name == "ex-ante real rate":
+                yield "goods market", household.C + p.G + shock.g - now.Y
+            else:
+                yield name, residual
+
+
+def test_an_equation_that_follows_from_the_others_is_reported() -> None:
+    with pytest.raises(ModelError, match="Walras"):
+        small(Doubled)
+
+
+class Mistimed(OneAssetHANK):
+    """phi_y moves the steady state because the rule is written around the wrong level of output."""
+
+    name = "mistimed"
+
+    def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
+        """The default model's, with an intercept that only the reference value of phi_y cancels."""
+        for name, residual in super().equations(lag, now, lead, household, shock, p):
+            yield name, residual + (p.phi_y - 0.125 if name == "Taylor rule" else 0.0)
+
+
+def test_a_parameter_that_moves_the_steady_state_undeclared_is_reported() -> None:
+    with pytest.raises(ModelError, match="'phi_y' moves the steady state"):
+        small(Mistimed)
+
+
+def test_too_few_equations_are_counted() -> None:
+    class Short(RealBusinessCycle):
+        name = "short"
+
+        def equations(self, *args: Any) -> Iterator[tuple[str, Any]]:
+            yield from list(super().equations(*args))[:-1]
+
+    with pytest.raises(ModelError, match=r"3 equations .* for 4 variables"):
+        solve_steady(Short(), {}, T)
+
+
+def test_priors_of_the_test_model_are_what_they_say() -> None:
+    assert Normal(0, 1).mean == 0.0
+    assert set(RealBusinessCycle.parameters.estimated) == {"rho_z", "sigma_z"}
+
+
+def scalar_model(lag: float, lead: float) -> type[Model]:
+    """y_t = lag y_{t-1} + lead y_{t+1} + u_t without a household."""
+
+    class Scalar(Model):
+        name = "scalar"
+        variables = ("y",)
+        shocks = (AR1("u"),)
+        observables = (Level("y"),)
+        parameters = Parameters(
+            rho_u=Parameter(0.5, "r", "persistence", Beta(0.5, 0.2), "shocks"),
+            sigma_u=Parameter(1.0, "s", "s.d.", Gamma(1.0, 0.2), "shocks"),
+        )
+
+        def equations(self, before: Any, now: Any, after: Any, household: Any, shock: Any, p: Any) -> Any:
+            yield "only", now.y - lag * before.y - lead * after.y - shock.u
+
+        def steady_state(self, p: Any, household: Any) -> dict[str, float]:
+            return {"y": 0.0}
+
+    return Scalar
+
+
+@pytest.mark.parametrize(("lag", "lead"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.6), (0.3, 0.4)])
+def test_models_without_a_household_have_their_closed_form(lag: float, lead: float) -> None:
+    _, st, system, household = small(scalar_model(lag, lead))
+    rho = 0.5
+    paths = jnp.asarray(rho ** np.arange(T)[:, None])
+    y = np.asarray(jax.jit(solve_equilibrium, static_argnums=0)(st, system, household, paths))[:, 0, 0]
+    # y_t = a y_{t-1} + b u_t with a = lag + lead a^2 the stable root and b = 1 / (1 - lead (a + rho))
+    a = (1 - np.sqrt(1 - 4 * lag * lead)) / (2 * lead) if lead else lag
+    b = 1 / (1 - lead * (a + rho))
+    expected, last = [], 0.0
+    for t in range(T):
+        last = a * last + b * rho**t
+        expected.append(last)
+    np.testing.assert_allclose(y[: T // 2], expected[: T // 2], atol=1e-5)
+
+
+def test_a_household_parameter_declared_not_to_move_the_steady_state_is_reported() -> None:
+    class Careless(OneAssetHANK):
+        name = "careless"
+        parameters = OneAssetHANK.parameters.changed("sd_e", prior=Gamma(0.92, 0.1), touches="equilibrium")
+
+    with pytest.raises(ModelError, match="'sd_e' moves the steady state"):
+        small(Careless)
+
+
+def test_a_lag_whose_coefficient_is_zero_at_the_reference_is_kept() -> None:
+    class Indexed(RealBusinessCycle):
+        name = "indexed"
+        variables = ("C", "K", "Y", "r", "q")
+        parameters = Parameters(
+            {
+                **RealBusinessCycle.parameters,
+                "habit": Parameter(0.0, "h", "habit", Normal(0.0, 0.3), "steady_state"),
+            }
+        )
+
+        def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Any:
+            yield from super().equations(lag, now, lead, household, shock, p)
+            yield "index", now.q - p.habit * lag.q - now.Y
+
+        def steady_state(self, p: Any, household: Any) -> dict[str, float]:
+            values = super().steady_state(p, household)
+            return {**values, "q": values["Y"] / (1 - p.habit)}
+
+    model, st, _, _ = small(Indexed)
+    assert "q" in {model.unknowns[st.elimination.rest[i]] for i in st.elimination.lagged}

@@ -1,0 +1,202 @@
+"""The household block against reference numbers, identities, and a direct perturbation of one date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import linalg
+
+from estimhank.model.household import HouseholdTarget, StandardIncompleteMarkets, rouwenhorst
+from estimhank.model.krusell_smith import KrusellSmith
+from estimhank.model.one_asset_hank import OneAssetHANK
+from estimhank.model.parameters import Values
+from estimhank.sequence_space.fake_news import household_jacobians
+from estimhank.sequence_space.household_steady_state import (
+    SteadyStateError,
+    check_stationary,
+    forward,
+    lottery_of,
+    solve_household,
+    solve_stationary,
+)
+from estimhank.sequence_space.steady_state import SteadyState, solve_steady_state
+
+HORIZON = 300
+
+
+def jacobians_of(model: Any, state: SteadyState, horizon: int) -> np.ndarray:
+    """All outputs, derived ones too: (outputs, inputs, T, T)."""
+    block, p = model.household, Values(state.parameters)
+    inputs = {name: state.values[name] for name in block.inputs}
+    return np.asarray(household_jacobians(block, state.household, inputs, p, horizon, block.outputs))
+
+
+@pytest.fixture(scope="module")
+def default() -> tuple[SteadyState, np.ndarray]:
+    model = OneAssetHANK()
+    state = solve_steady_state(model)
+    return state, jacobians_of(model, state, HORIZON)
+
+
+def test_rouwenhorst_has_the_moments_asked_for() -> None:
+    e, transition, stationary = (np.asarray(x) for x in rouwenhorst(jnp.asarray(0.9), jnp.asarray(0.5), 7))
+    assert stationary @ e == pytest.approx(1.0, abs=1e-14)
+    np.testing.assert_allclose(stationary @ transition, stationary, atol=1e-14)
+    log_e = np.log(e) - stationary @ np.log(e)
+    assert np.sqrt(stationary @ log_e**2) == pytest.approx(0.5, rel=1e-12)
+    assert (stationary * log_e) @ transition @ log_e / (stationary @ log_e**2) == pytest.approx(0.9, rel=1e-12)
+
+
+def test_default_steady_state(default: tuple[SteadyState, np.ndarray]) -> None:
+    state, _ = default
+    assert state.parameters["beta"] == pytest.approx(0.91981514102, abs=1e-9)
+    assert state.values["C"] == pytest.approx(0.8, abs=1e-9)
+    assert state.household is not None
+    assert float(state.household.distribution[:, 0].sum()) == pytest.approx(0.3059003852, abs=1e-9)
+    assert float(state.household.distribution.sum()) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_default_jacobians_have_the_reference_entries(default: tuple[SteadyState, np.ndarray]) -> None:
+    _, j = default
+    (a_r, a_z), (c_r, c_z) = j
+    for entries, reference in [
+        (c_r[0], [0.08091017, -0.24553489, -0.20971021, -0.17986146]),
+        (c_z[0], [0.18160189, 0.09328281, 0.07947426, 0.0681931]),
+        (c_z[:, 0], [0.18160189, 0.093646, 0.08045582, 0.06989558]),
+        (a_r[:, 0], [0.91908983, 0.84917328, 0.78475335, 0.72532893]),
+        (a_z[:, 0], [0.81839811, 0.7288441, 0.6520325, 0.58539708]),
+    ]:
+        np.testing.assert_allclose(entries[:4], reference, atol=1e-6)
+
+
+def test_jacobians_satisfy_the_budget_and_its_present_value(default: tuple[SteadyState, np.ndarray]) -> None:
+    state, (assets, consumption) = default
+    r, debt = state.values["r"], state.values["A"]
+    before = np.concatenate([np.zeros((2, 1, HORIZON)), assets[:, :-1]], axis=1)
+    gap = assets - (1 + r) * before + consumption
+    gap[0] -= debt * np.eye(HORIZON)
+    gap[1] -= np.eye(HORIZON)
+    assert np.abs(gap).max() < 1e-8
+    discount = (1 + r) ** -np.arange(float(HORIZON))
+    present_value = discount @ consumption[1] + discount[-1] * assets[1, -1]
+    np.testing.assert_allclose(present_value, discount, atol=1e-8)
+
+
+def _path(block: Any, state: SteadyState, inputs: Mapping[str, np.ndarray], horizon: int) -> np.ndarray:
+    """Aggregates (T, outputs) along a path of inputs, by backward and forward iteration: no linearisation."""
+    p, steady = Values(state.parameters), state.household
+    assert steady is not None
+    value, policies = steady.policies.marginal_value, []
+    for t in reversed(range(horizon)):
+        now = {name: jnp.asarray(path[t]) for name, path in inputs.items()}
+        policy = block.backward(value, now, steady.grids, p)
+        value = policy.marginal_value
+        policies.append(policy)
+    distribution, out = steady.distribution, []
+    for policy in reversed(policies):
+        out.append([float(jnp.vdot(distribution, policy.outputs[name])) for name in block.outputs])
+        distribution = forward(distribution, lottery_of(policy.assets, steady.grids.a), steady.grids.transition)
+    return np.array(out)
+
+
+@pytest.mark.parametrize("date", [0, 3, 11])
+def test_fake_news_equals_a_direct_perturbation_of_one_date(date: int) -> None:
+    horizon, step = 12, 1e-5
+    model = OneAssetHANK(household=StandardIncompleteMarkets(n_e=3, n_a=40))
+    state = solve_steady_state(model)
+    block = model.household
+    j = jacobians_of(model, state, horizon)
+    for i, name in enumerate(block.inputs):
+        ends = []
+        for sign in (1, -1):
+            inputs = {n: np.full(horizon, state.values[n]) for n in block.inputs}
+            inputs[name][date] += sign * step
+            ends.append(_path(block, state, inputs, horizon))
+        direct = (ends[0] - ends[1]) / (2 * step)
+        np.testing.assert_allclose(j[:, i, :, date].T, direct, atol=2e-7)
+
+
+def test_stationary_distribution_is_the_eigenvector_of_the_transition_matrix() -> None:
+    block = StandardIncompleteMarkets(n_e=3, n_a=30)
+    p = Values({"beta": 0.92, "eis": 0.5, "rho_e": 0.9, "sd_e": 0.6})
+    solution = solve_stationary(block, {"r": jnp.asarray(0.005), "Z": jnp.asarray(0.8)}, p)
+    size = solution.distribution.size
+    columns = [
+        np.asarray(forward(unit.reshape(3, 30), solution.lottery, solution.grids.transition)).ravel()
+        for unit in jnp.eye(size)
+    ]
+    matrix = np.stack(columns, axis=1)
+    np.testing.assert_allclose(matrix.sum(axis=0), 1.0, atol=1e-12)
+    null = linalg.null_space(matrix - np.eye(size))[:, 0]
+    np.testing.assert_allclose(np.asarray(solution.distribution).ravel(), null / null.sum(), atol=1e-12)
+
+
+class ToolkitHousehold:
+    """Krusell and Smith's household in the sequence-jacobian toolkit: first row of dC/dr by differences."""
+
+    def __init__(self, parameters: Mapping[str, float]) -> None:
+        sj = pytest.importorskip("sequence_jacobian")
+
+        def income(w, e_grid):  # type: ignore[no-untyped-def]
+            y = w * e_grid
+            return y
+
+        def grids(rho_e, sd_e, n_e, n_a, a_max):  # type: ignore[no-untyped-def]
+            e_grid, _, Pi = sj.grids.markov_rouwenhorst(rho_e, sd_e, n_e)
+            a_grid = sj.grids.agrid(a_max, n_a)
+            return e_grid, Pi, a_grid
+
+        self.block = sj.hetblocks.hh_sim.hh.add_hetinputs([income, grids])
+        values = {name: parameters[name] for name in ("eis", "rho_e", "sd_e", "r", "beta")}
+        values |= {"n_e": 7, "n_a": 500, "a_max": 200, "w": 1 - parameters["alpha"]}
+        self.steady = self.block.steady_state(values, backward_tol=1e-12, forward_tol=1e-14)
+
+    def jacobian(self, h: float, twosided: bool) -> np.ndarray:
+        """Five entries of the first row."""
+        row: np.ndarray = self.block.jacobian(self.steady, ["r"], ["C"], T=60, h=h, twosided=twosided)["C"]["r"][0, :5]
+        return row
+
+
+def test_krusell_smith_has_the_reference_numbers() -> None:
+    model = KrusellSmith()
+    state = solve_steady_state(model)
+    assert state.parameters["beta"] == pytest.approx(0.98195278806, abs=1e-9)
+    assert state.values["A"] == pytest.approx(3.142857142857, abs=1e-9)
+    assert state.values["C"] == pytest.approx(0.92142857, abs=1e-8)
+    exact = jacobians_of(model, state, 60)[1, 0, 0, :5]
+    toolkit = ToolkitHousehold(state.parameters)
+    # central differences of the toolkit's own solution agree with the exact tangents ...
+    central = toolkit.jacobian(h=1e-6, twosided=True)
+    np.testing.assert_allclose(exact, central, atol=2e-7)
+    # ... and the published row is the toolkit's default, a one-sided difference with a step of 1e-4
+    published = [0.09578534, -0.68179015, -0.64119935, -0.60434415, -0.57057436]
+    np.testing.assert_allclose(toolkit.jacobian(h=1e-4, twosided=False), published, atol=1e-7)
+
+
+def _solve(block: Any, inputs: Mapping[str, float]) -> Any:
+    arrays = {k: jnp.asarray(v) for k, v in inputs.items()}
+    compiled = jax.jit(lambda parameters: solve_stationary(block, arrays, Values(parameters)))
+    return lambda p: compiled({k: jnp.asarray(v) for k, v in p.as_dict().items()})
+
+
+def test_failures_of_the_steady_state_are_typed() -> None:
+    inputs = {"r": 0.005, "Z": 0.8}
+    base = {"eis": 0.5, "rho_e": 0.9, "sd_e": 0.6}
+    block = StandardIncompleteMarkets(n_e=3, n_a=30)
+    target = HouseholdTarget(inputs, "beta", (0.5, 0.6), "A", 50.0)
+    with pytest.raises(SteadyStateError, match="no beta in") as error:
+        solve_household(target, lambda more: Values({**base, **more}), _solve(block, inputs))
+    assert error.value.kind == "no_bracket"
+    small = StandardIncompleteMarkets(n_e=3, n_a=30, a_max=1.0)
+    with pytest.raises(SteadyStateError, match="a_max") as error:
+        check_stationary(_solve(small, inputs)(Values({**base, "beta": 0.97})))
+    assert error.value.kind == "grid_too_small"
+    impatient = solve_stationary(block, inputs, Values({**base, "beta": 0.95}), limit=5)
+    with pytest.raises(SteadyStateError, match="did not converge") as error:
+        check_stationary(impatient, limit=5)
+    assert error.value.kind == "no_convergence"

@@ -1,0 +1,45 @@
+"""Small sizes for the surrogate and posterior stages, the same in all tests so that little is compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
+from estimhank.surrogate.exact import ExactDraws
+from tests.support.known_targets import KnownTarget
+
+TRAINING = SurrogateConfig(
+    hidden=(48, 48), ensemble=1, epochs=100, round_epochs=50, rounds=1, round_points=300, threads=1
+)
+SIZES = PosteriorConfig(
+    surrogate_chains=64,
+    surrogate_draws=6_400,
+    certificate_pairs=400,
+    chains=16,
+    dispersed=4,
+    min_ess=800,
+    max_rounds=300,
+)
+D = 3
+
+
+def worst_z_scores(target: KnownTarget, exact: ExactDraws, n: int = 400_000) -> dict[str, float]:
+    """Largest distance of exact draws from the truth over parameters, in Monte Carlo standard errors.
+
+    Of means, standard deviations, and the shares of draws below the true 5 % and 95 % quantiles.
+    """
+    truth = target.sample(np.random.default_rng(99), n)
+    theta = exact.theta.reshape(-1, truth.shape[1])
+    bulk, tail = exact.ess_bulk, exact.ess_tail
+    mean, sd = truth.mean(axis=0), truth.std(axis=0)
+    kurtosis = (((truth - mean) / sd) ** 4).mean(axis=0)
+    scores: dict[str, Any] = {
+        "mean": (theta.mean(axis=0) - mean) / (sd / np.sqrt(bulk)),
+        "sd": (theta.std(axis=0) / sd - 1) / np.sqrt((kurtosis - 1) / (4 * np.minimum(bulk, tail))),
+    }
+    for q in (0.05, 0.95):
+        share = (theta < np.quantile(truth, q, axis=0)).mean(axis=0)
+        scores[f"{q:.0%}"] = (share - q) / np.sqrt(q * (1 - q) / tail)
+    return {name: float(np.abs(score).max()) for name, score in scores.items()}

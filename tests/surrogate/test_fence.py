@@ -1,0 +1,68 @@
+"""Inside the fence nothing happens; outside, networks are read at the fence and a finite, growing penalty is due."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from estimhank.surrogate.fence import Fence, build_fence, hold_inside, outside, squared_distance
+
+
+def held(fence: Fence, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    arguments = (jnp.asarray(a, jnp.float32) for a in (z, fence.landmarks, fence.radius, fence.strength))
+    place, penalty = hold_inside(*arguments)
+    return np.asarray(place), np.asarray(penalty)
+
+
+def cloud(n: int = 2_000, d: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((n, d))
+
+
+def test_almost_all_points_are_inside_and_left_as_they_are() -> None:
+    z = cloud().astype(np.float32)
+    fence = build_fence(z.astype(float))
+    inside = ~outside(fence, z.astype(float))
+    assert inside.mean() > 0.997
+    place, penalty = held(fence, z[inside])
+    np.testing.assert_array_equal(place, z[inside])
+    np.testing.assert_array_equal(penalty, 0.0)
+
+
+def test_the_penalty_grows_with_the_square_of_the_distance_and_is_finite() -> None:
+    fence = Fence(np.zeros((1, 2)), 3.0, strength=2.0)
+    distances = np.array([2.9, 3.0, 4.0, 5.0, 1e3, 1e6])
+    place, penalty = held(fence, np.column_stack([distances, 0 * distances]))
+    np.testing.assert_allclose(penalty, 2.0 * np.maximum(distances - 3.0, 0) ** 2, rtol=1e-5)
+    assert np.isfinite(penalty).all()
+    np.testing.assert_allclose(np.linalg.norm(place, axis=1), np.minimum(distances, 3.0), rtol=1e-5)
+
+
+def test_points_outside_are_read_where_the_way_from_the_nearest_landmark_crosses_the_fence() -> None:
+    fence = Fence(np.array([[0.0, 0.0], [10.0, 0.0]]), 1.0)
+    place, _ = held(fence, np.array([[10.0, 5.0]]))
+    np.testing.assert_allclose(place, [[10.0, 1.0]], rtol=1e-6)
+
+
+def test_the_fence_follows_a_cloud_that_is_not_round() -> None:
+    z = cloud(4_000, 2)
+    bent = np.column_stack([3 * z[:, 0], 0.3 * z[:, 1] - z[:, 0] ** 2])
+    fence = build_fence(bent)
+    assert outside(fence, np.array([[0.0, -8.0]]))[0], "within the cloud's ellipse, far from its points"
+    assert not outside(fence, np.array([[0.0, 0.0]]))[0]
+
+
+def test_two_clouds_have_a_gap_between_them() -> None:
+    z, shift = cloud(1_000, 2), np.array([8.0, 0.0])
+    fence = build_fence(np.concatenate([z - shift, z + shift]))
+    np.testing.assert_array_equal(outside(fence, np.array([[-8.0, 0.0], [0.0, 0.0], [8.0, 0.0]])), [False, True, False])
+
+
+def test_distances_are_those_of_brute_force() -> None:
+    z, landmarks = cloud(20), cloud(5) + 1.0
+    brute = ((z[:, None] - landmarks[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(squared_distance(np, z, landmarks), brute, rtol=1e-10)
+
+
+def test_very_few_points_have_a_fence_too() -> None:
+    fence = build_fence(cloud(2))
+    assert len(fence.landmarks) == 1 and fence.radius > 0

@@ -1,0 +1,133 @@
+"""Rounds evaluate where the surrogate lives, stop when it is good, and repeat themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from estimhank.progress_event import ProgressEvent
+from estimhank.surrogate.config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig
+from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
+from estimhank.surrogate.training import TrainingError
+from tests.support.known_targets import KnownTarget, Memory, banana, candidates, mode_of
+from tests.support.stages import TRAINING, D
+
+TARGET = banana(D)
+
+
+def train(
+    seed: int = 1, n: int = 400, target: KnownTarget = TARGET, **changes: object
+) -> tuple[SurrogateStageResult, Memory]:
+    memory = Memory(target)
+    config = replace(TRAINING, **changes)  # type: ignore[arg-type]
+    return run_surrogate(memory, target, candidates(target, n), mode_of(target), config, seed), memory
+
+
+def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
+    result, memory = train(rounds=2, n=150, round_epochs=200, gradient_weight=3.0)
+    assert [report.evaluations for report in result.rounds][:3] == [300, 300, 100]
+    fits = [report.fit for report in result.rounds]
+    assert [fit.points + fit.held_out + fit.dropped_low for fit in fits][:3] == [150, 450, 750]
+    assert result.rounds[1].fresh_s_e < result.rounds[0].fresh_s_e
+    assert result.surrogate.training_evaluations == 150 + memory.count("surrogate")
+    assert all(np.isfinite(batch.gradient).all() for _, _, batch in memory.batches)
+    assert [number for _, number, _ in memory.batches] == list(range(len(memory.batches)))
+
+
+def test_a_last_fit_is_looked_at_and_repeated_where_it_errs() -> None:
+    good, _ = train(rounds=1, n=2000, round_epochs=50)
+    assert [report.evaluations for report in good.rounds] == [300, 100] and good.rounds[-1].fresh_s_e < 0.05
+    # a fit of two epochs never gets there: it learns from its own draws, and gives up after the second time
+    poor, memory = train(rounds=1, n=40, round_epochs=2, epochs=2)
+    assert [report.evaluations for report in poor.rounds] == [300, 100, 100, 0]
+    assert np.isnan(poor.rounds[-1].fresh_s_e) and memory.count("surrogate") == 500
+    assert poor.rounds[3].fit.points > poor.rounds[2].fit.points > poor.rounds[1].fit.points
+
+
+def test_fresh_points_are_draws_of_the_surrogate_a_third_at_each_temperature() -> None:
+    _, memory = train(round_points=301)
+    theta = memory.batches[0][2].theta
+    assert len(theta) == 301
+    widths = [group[:, 2].std() for group in np.split(theta, [101, 202])]
+    np.testing.assert_allclose(widths, np.sqrt(TRAINING.temperatures), rtol=0.25)
+
+
+def test_rounds_end_once_the_fresh_error_is_small() -> None:
+    result, memory = train(rounds=5, stop_s_e=1e9)
+    assert [report.evaluations for report in result.rounds][:2] == [300, 100]
+    assert memory.count("surrogate") <= 500
+    assert result.rounds[1].fit.points > result.rounds[0].fit.points, "the last fit has the round's points"
+
+
+def test_the_stage_repeats_itself_to_the_bit() -> None:
+    (one, evaluated), (same, again) = train(seed=7), train(seed=7)
+    jax.tree.map(np.testing.assert_array_equal, one.surrogate.parameters, same.surrogate.parameters)
+    np.testing.assert_array_equal(evaluated.batches[0][2].theta, again.batches[0][2].theta)
+
+
+def test_without_gradients_values_are_enough() -> None:
+    class ValuesOnly(KnownTarget):
+        has_gradient = False
+
+    target = ValuesOnly(TARGET.label, TARGET.log_pdf, TARGET.sample, TARGET.transform)
+    result, memory = train(target=target)
+    assert np.isnan(memory.batches[0][2].gradient).all()
+    assert result.rounds[-1].fit.with_gradient > 0, "those of the candidates are still used"
+
+
+def test_local_modes_near_the_best_become_anchors() -> None:
+    mode = mode_of(TARGET, anchors=(np.zeros(D), np.ones(D)))
+    mode.modes[1].log_density = -5.0
+    far = mode_of(TARGET, anchors=(np.zeros(D), np.ones(D)))
+    far.modes[1].log_density = -50.0
+    for found, count in ((mode, 2), (far, 1)):
+        result = run_surrogate(Memory(TARGET), TARGET, candidates(TARGET, 100), found, replace(TRAINING, rounds=0))
+        assert len(result.surrogate.anchors) == count
+
+
+def test_progress_is_reported_and_ends_at_its_total() -> None:
+    events: list[ProgressEvent] = []
+    memory = Memory(TARGET)
+    run_surrogate(memory, TARGET, candidates(TARGET, 100), mode_of(TARGET), TRAINING, 1, events.append)
+    assert {event.stage for event in events} == {"surrogate"}
+    assert all(0 <= event.done <= event.total for event in events) and events[-1].done > 0.95 * events[-1].total
+    assert events[-1].evaluations == 100 + memory.count("surrogate")
+    assert any("error of fresh draws" in event.message for event in events)
+
+
+def test_no_usable_evaluation_is_refused_in_a_sentence() -> None:
+    nothing = candidates(TARGET, 30)
+    nothing = replace(nothing, reason=np.ones(30, np.uint8))
+    with pytest.raises(TrainingError, match="finite density, there are 0"):
+        run_surrogate(Memory(TARGET), TARGET, nothing, mode_of(TARGET), TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: SurrogateConfig(hidden=()), "hidden"),
+        (lambda: SurrogateConfig(activation="relu"), "activation must be one of"),
+        (lambda: SurrogateConfig(epochs=0), "epochs must be at least 1"),
+        (lambda: SurrogateConfig(learning_rate=0.0), "learning_rate must be positive"),
+        (lambda: SurrogateConfig(holdout=1.0), "holdout"),
+        (lambda: SurrogateConfig(temperatures=(2.0,)), "the first temperature must be 1"),
+        (lambda: PosteriorConfig(chains=1), "chains must be at least 2"),
+        (lambda: PosteriorConfig(dispersed=99), "dispersed must not exceed chains"),
+        (lambda: PosteriorConfig(plain_share=1.0), "plain_share"),
+        (lambda: PosteriorConfig(max_r_hat=1.0), "max_r_hat"),
+        (lambda: PosteriorConfig(min_subchain=500, max_subchain=10), "max_subchain"),
+    ],
+)
+def test_impossible_settings_are_refused(make, match: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+def test_the_settings_of_the_paper_are_settings() -> None:
+    paper = SurrogateConfig(**PAPER_SURROGATE)
+    assert (paper.hidden, paper.activation, paper.epochs, paper.batch_size) == ((128, 128, 128), "celu", 1_000, 100)
+    assert paper.drop_lowest == 0.2 and paper.gradient_weight == 0.0 and paper.rounds == 0 and paper.ensemble == 1
+    assert PosteriorConfig(**PAPER_POSTERIOR).surrogate_draws == 200_000

@@ -1,0 +1,115 @@
+"""Training is a function of its seed, uses gradients where they are, and refuses what it cannot learn from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.points import Points, points_from
+from estimhank.surrogate.surrogate import Surrogate
+from estimhank.surrogate.training import TrainingError, examples, train_ensemble
+from tests.support.known_targets import banana, candidates, skewed
+from tests.support.stages import TRAINING, D
+
+TARGET = banana(D)
+WHITENING = Whitening.from_moments(np.zeros(D), np.diag([1.0, 2.4, 1.0]))
+
+
+def training_points(n: int = 800) -> Points:
+    return points_from(candidates(TARGET, n), TARGET.transform)
+
+
+def error(surrogate: Surrogate) -> float:
+    theta = TARGET.sample(np.random.default_rng(5), 2_000)
+    off = surrogate.log_density(theta) - TARGET.batch(theta).log_density
+    return float(np.quantile(np.abs(off - np.median(off)), 0.9))
+
+
+def fit(points: Points, seed: int = 1, **changes: object) -> Surrogate:
+    config = replace(TRAINING, **({"epochs": 200} | changes))  # type: ignore[arg-type]
+    return fit_surrogate(points, WHITENING, TARGET, config, config.epochs, seed)[0]
+
+
+def test_the_banana_is_learned_and_gradients_help() -> None:
+    points = training_points()
+    with_gradient = error(fit(points))
+    values_only = error(fit(points, gradient_weight=0.0))
+    assert with_gradient < 0.15
+    assert with_gradient < 0.6 * values_only
+
+
+def test_training_is_the_same_to_the_bit_and_another_seed_is_another_network() -> None:
+    points = training_points()
+    one, same, other = (fit(points, seed, ensemble=2, threads=2, epochs=20) for seed in (1, 1, 2))
+    jax.tree.map(np.testing.assert_array_equal, one.parameters, same.parameters)
+    x = training_points(20).x
+    assert (one.log_density(x) != other.log_density(x)).any()
+    assert (one.spread(x) > 0).all(), "networks of an ensemble differ"
+    serial = fit(points, 1, ensemble=2, threads=1, epochs=20)
+    jax.tree.map(np.testing.assert_array_equal, one.parameters, serial.parameters)
+
+
+def test_points_without_gradient_train_beside_points_with_one() -> None:
+    points = training_points()
+    gradient = points.gradient.copy()
+    gradient[::2] = np.nan
+    mixed = replace(points, gradient=gradient)
+    _, report = fit_surrogate(mixed, WHITENING, TARGET, TRAINING, TRAINING.epochs, 1)
+    assert report.points + report.held_out + report.dropped_low == len(points)
+    assert abs(report.with_gradient - report.points / 2) < 20
+    assert error(fit(mixed)) < 0.3
+    assert report.value_rmse < 0.2 * report.quadratic_rmse
+
+
+def test_a_report_without_gradients_says_so() -> None:
+    points = training_points(100)
+    _, report = fit_surrogate(
+        replace(points, gradient=np.full_like(points.gradient, np.nan)), WHITENING, TARGET, TRAINING, 5, 1
+    )
+    assert report.with_gradient == 0 and np.isnan(report.gradient_rmse) and np.isfinite(report.value_rmse)
+
+
+def test_the_surrogate_is_kept_low_where_there_is_no_density() -> None:
+    target = skewed(D, bound_known=False)
+    points = points_from(candidates(target, 600), target.transform)
+    whitening = Whitening.from_moments(np.array([1.0, 0.5, 0.5]), np.eye(D))
+    x = target.sample(np.random.default_rng(3), 500)
+    mirrored = x * np.array([-1.0, 1.0, 1.0])  # on the wrong side of the bound
+    excess = []
+    for known in (points, replace(points, infeasible=np.empty((0, D)))):
+        # at the default weight of the gradients the bounds hold less firmly
+        config = replace(TRAINING, gradient_weight=3.0)
+        surrogate, _ = fit_surrogate(known, whitening, target, config, TRAINING.epochs, 1)
+        excess.append(np.quantile(surrogate.log_density(mirrored), 0.75) - np.median(surrogate.log_density(x)))
+    assert excess[0] < -2.0 < 0.0 < excess[1]
+
+
+def test_too_few_points_are_refused_in_a_sentence() -> None:
+    with pytest.raises(TrainingError, match="needs 20 points with a finite density, there are 7"):
+        fit(training_points().select(slice(0, 7)))
+
+
+def test_a_loss_that_stays_infinite_is_refused_in_a_sentence() -> None:
+    n = 64
+    z = np.random.default_rng(0).standard_normal((n, D))
+    data = examples(z, np.full(n, 1e30), np.full((n, D), np.nan), np.ones(n), np.zeros(n, bool))
+    with pytest.raises(TrainingError, match="loss is not finite"):
+        train_ensemble(data, np.arange(n), TRAINING, 2, seed=1)
+
+
+def test_padding_adds_examples_that_do_not_count() -> None:
+    z = np.ones((5, D))
+    data = examples(z, np.ones(5), np.full((5, D), np.nan), np.ones(5), np.zeros(5, bool))
+    assert data.z.shape[0] % 2_048 == 0
+    assert float(data.weight.sum()) == 5.0 and float(data.known.sum()) == 0.0
+    assert all(column.dtype == np.float32 for column in data)
+
+
+def test_progress_is_told() -> None:
+    shares: list[float] = []
+    fit_surrogate(training_points(60), WHITENING, TARGET, TRAINING, 5, 1, shares.append)
+    assert shares and shares[-1] == pytest.approx(1.0) and min(shares) >= 0
