@@ -110,6 +110,7 @@ class Engine:
         pool = self._open_pool()
         lived = True
         calls: dict[Future, int] = {}
+        errors: dict[int, EvaluationError] = {}
         try:
             for i, points in enumerate(chunks):
                 if done[i] is None:
@@ -124,7 +125,10 @@ class Engine:
                         lived = False
                         continue
                     if isinstance(result, EvaluationError):
-                        raise result
+                        # Not raised yet: a call that comes earlier in the batch may be about to raise too, and which of
+                        # them returns first is chance.
+                        errors[i] = result
+                        continue
                     done[i] = result
                     if result is None:
                         # The worker is new and does not hold the target. Sending it at once, while the others are busy,
@@ -133,7 +137,9 @@ class Engine:
                         again[call] = i
                 calls = again
         except pool.lost:
-            return False
+            lived = False
+        if errors:
+            raise errors[min(errors)]
         return lived
 
     def _open_pool(self) -> WorkerPool:
