@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
 from estimhank.posterior import Posterior
+
+# The same examples in every run, and no time limit: what passes on one machine passes on a busy one.
+hypothesis.settings.register_profile("estimhank", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("estimhank")
 
 #: The parameter vector at which reference numbers are known.
 REFERENCE = {
