@@ -11,7 +11,6 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,11 +32,12 @@ from estimhank.likelihood.toeplitz import toeplitz_log_likelihood
 from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
-from estimhank.sequence_space.determinacy import HouseholdSymbol, winding_number
-from estimhank.sequence_space.equilibrium import HouseholdOperator, solve_equilibrium
+from estimhank.sequence_space.determinacy import winding_number
+from estimhank.sequence_space.equilibrium import solve_equilibrium
 from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.sequence_space.linear_system import linearize
-from estimhank.sequence_space.solution import SteadySolution, model_structure, solve_steady
+from estimhank.sequence_space.solution import model_structure
+from estimhank.sequence_space.steady_solver import SteadyParts, SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.target import Evaluation
 from estimhank.transform import Transform
@@ -46,16 +46,6 @@ Array = NDArray[np.float64]
 
 #: Raised whenever a release changes the value of any log density: stores of older releases are then refused.
 DENSITY_VERSION = "1"
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """Everything of one steady state that an evaluation reads, as arrays."""
-
-    values: dict[str, Any]
-    parameters: dict[str, Any]
-    household: HouseholdOperator
-    symbol: HouseholdSymbol
 
 
 class Posterior:
@@ -159,17 +149,16 @@ class Posterior:
             raise ValueError(f"theta has shape {point.shape}, the posterior has {len(self.names)} parameters")
         if not bool(self.transform.contains(point)):
             return Evaluation(-np.inf, -np.inf, "outside_support")
+        slope = None
         try:
-            parts = self._parts_at(point)
+            if not gradient:
+                out = self._value(point, self._parts_at(point))
+            elif not self._moving:
+                (_, out), slope = self._with_gradient(point, self._steady.reference_parts)
+            else:
+                out, slope = self._with_steady_gradient(point)
         except SteadyStateError:
             return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state")
-        slope = None
-        if gradient:
-            if self._moving:
-                raise ModelError(f"no gradients: {', '.join(self._moving)} move the steady state")
-            (_, out), slope = self._with_gradient(point, parts)
-        else:
-            out = self._value(point, parts)
         value, prior, winding, regular = (x.item() for x in out)
         reason = "ok"
         if winding != 0:
@@ -182,8 +171,9 @@ class Posterior:
 
     @property
     def has_gradient(self) -> bool:
-        """Whether gradients are available (they are unless an estimated parameter moves the steady state)."""
-        return not self._moving
+        """Whether gradients are available: unless an estimated parameter moves the steady state and the model's
+        functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
+        return not self._moving or self._steady.differentiable
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:
@@ -252,25 +242,34 @@ class Posterior:
     @cached_property
     def steady_state(self) -> SteadyState:
         """Steady state at the reference values."""
-        return self._reference_solution.state
+        return self._steady.reference
 
     @cached_property
-    def _reference_solution(self) -> SteadySolution:
-        return solve_steady(self.model, {}, self.horizon)
+    def _steady(self) -> SteadySolver:
+        spread = {n: self.priors[n].sd for n in self._moving}
+        spread = {n: sd if np.isfinite(sd) and sd > 0 else 0.1 for n, sd in spread.items()}
+        return SteadySolver(self.model, spread, self.horizon)
 
     @cached_property
     def _structure(self) -> Any:
-        return model_structure(self.model, self._reference_solution.state, self.priors)
+        return model_structure(self.model, self.steady_state, self.priors)
 
-    @cached_property
-    def _reference_parts(self) -> _Parts:
-        return _parts(self._reference_solution)
+    def _parts_at(self, point: Array) -> SteadyParts:
+        return self._steady.at(dict(zip(self.names, point.tolist(), strict=True)))
 
-    def _parts_at(self, point: Array) -> _Parts:
-        if not self._moving:
-            return self._reference_parts
-        changes = dict(zip(self.names, point.tolist(), strict=True))
-        return _parts(solve_steady(self.model, changes, self.horizon))
+    def _with_steady_gradient(self, point: Array) -> tuple[tuple[Any, ...], Any]:
+        """Value and gradient where parameters move the steady state, in one pass over everything."""
+        if not self._steady.differentiable:
+            raise ModelError(
+                f"no gradients: {', '.join(self._moving)} move the steady state, and the model's steady_state or "
+                "household_target uses numbers where JAX needs arrays (write jnp.log for math.log, jnp.where for if)"
+            )
+        moved = {name: float(point[self.names.index(name)]) for name in self._moving}
+        (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.guess(moved))
+        if not bool(checks.search.converged):
+            (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.robust_point(moved))
+        self._steady.verify(checks, moved)
+        return out, slope
 
     @cached_property
     def _log_prior(self) -> Any:
@@ -285,7 +284,7 @@ class Posterior:
         """Choose the elimination with numbers, before a compilation puts tracers in their place."""
         _ = self._structure
 
-    def _coefficients(self, theta: jax.Array, parts: _Parts) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def _coefficients(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Moving-average coefficients (T, n_o, n_z), the shocks' roots (n_z,), and the winding number."""
         model = self.model
         parameters = {**parts.parameters, **{name: theta[i] for i, name in enumerate(self.names)}}
@@ -297,7 +296,7 @@ class Posterior:
         responses = solve_equilibrium(self._structure, system, parts.household, paths)
         return observe(responses, model.observables, model.unknowns, parts.values), roots, winding
 
-    def _log_likelihood(self, theta: jax.Array, parts: _Parts) -> tuple[jax.Array, ...]:
+    def _log_likelihood(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, ...]:
         coefficients, roots, winding = self._coefficients(theta, parts)
         values = np.asarray(self.data.values, float)
         gamma = autocovariances(coefficients, roots, len(values), self.tail_start)
@@ -311,7 +310,7 @@ class Posterior:
     def _value(self) -> Any:
         self._prepare()
 
-        def value(theta: jax.Array, parts: _Parts) -> tuple[jax.Array, ...]:
+        def value(theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, ...]:
             log_likelihood, winding, regular = self._log_likelihood(theta, parts)
             return log_likelihood, self._log_prior(theta), winding, regular
 
@@ -321,10 +320,23 @@ class Posterior:
     def _with_gradient(self) -> Any:
         self._prepare()
 
-        def density(theta: jax.Array, parts: _Parts) -> tuple[jax.Array, Any]:
+        def density(theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, Any]:
             log_likelihood, winding, regular = self._log_likelihood(theta, parts)
             log_prior = self._log_prior(theta)
             return log_likelihood + log_prior, (log_likelihood, log_prior, winding, regular)
+
+        return jax.jit(jax.value_and_grad(density, has_aux=True))
+
+    @cached_property
+    def _with_gradient_through(self) -> Any:
+        self._prepare()
+        places = {name: self.names.index(name) for name in self._moving}
+
+        def density(theta: jax.Array, start: Any) -> tuple[jax.Array, Any]:
+            parts, checks = self._steady.compute({name: theta[i] for name, i in places.items()}, start)
+            log_likelihood, winding, regular = self._log_likelihood(theta, parts)
+            log_prior = self._log_prior(theta)
+            return log_likelihood + log_prior, ((log_likelihood, log_prior, winding, regular), checks)
 
         return jax.jit(jax.value_and_grad(density, has_aux=True))
 
@@ -336,13 +348,6 @@ class Posterior:
     def __reduce__(self) -> Any:
         # compiled functions stay behind; a worker compiles its own (from the cache on disk)
         return type(self), (self.model, self.data, self.horizon, self.tail_start)
-
-
-jax.tree_util.register_dataclass(_Parts, data_fields=["values", "parameters", "household", "symbol"], meta_fields=[])
-
-
-def _parts(solution: SteadySolution) -> _Parts:
-    return _Parts(solution.state.values, solution.state.parameters, solution.household, solution.symbol)
 
 
 def _source_of(cls: type) -> str:

@@ -9,7 +9,7 @@ a > 1 gives -1, 1 - rho lag with rho > 1 gives +1).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,15 @@ PHASE_LIMIT = 1.2
 
 
 class HouseholdSymbol(NamedTuple):
-    """Fourier transform of the far diagonals of the household Jacobians on two grids of frequencies in [0, pi].
+    """Fourier transform of the far diagonals of the household Jacobians.
 
-    ``coarse`` and ``fine``: (n_w, n_o, n_i), complex.
+    ``coarse`` (n_w, n_o, n_i), complex: at the frequencies :data:`COARSE`. ``lags`` (n_o, n_i, T) and ``leads``
+    (n_o, n_i, T-1): the diagonals, for more frequencies where they are needed.
     """
 
     coarse: jax.Array
-    fine: jax.Array
+    lags: jax.Array
+    leads: jax.Array
 
 
 def frequencies(refinement: int = 1) -> NDArray[np.float64]:
@@ -42,18 +44,21 @@ def frequencies(refinement: int = 1) -> NDArray[np.float64]:
 COARSE, FINE = frequencies(1), frequencies(24)
 
 
-def household_symbol(jacobians: jax.Array) -> HouseholdSymbol:
-    """Symbols of household Jacobians (n_o, n_i, T, T) from their last row and column, the longest diagonals."""
-    horizon = jacobians.shape[-1]
-    lags = jacobians[:, :, -1, ::-1]
-    leads = jacobians[:, :, -2::-1, -1]
-    ahead, back = np.arange(horizon), np.arange(1, horizon)
+def household_symbol(by_date: jax.Array) -> HouseholdSymbol:
+    """Symbols of household Jacobians, laid out as (T, n_i, n_o, T), ``[s, i, o, t]``.
 
-    def transform(grid: NDArray[np.float64]) -> jax.Array:
-        lag_waves, lead_waves = np.exp(1j * np.outer(grid, ahead)), np.exp(-1j * np.outer(grid, back))
-        return jnp.einsum("wk,oik->woi", lag_waves, lags) + jnp.einsum("wk,oik->woi", lead_waves, leads)
+    The longest diagonals that the horizon holds are the last date of the output and the last date of the input.
+    """
+    lags = by_date[::-1, :, :, -1].transpose(2, 1, 0)
+    leads = by_date[-1, :, :, -2::-1].transpose(1, 0, 2)
+    ahead = np.arange(lags.shape[2])
+    coarse = _transform(lags, leads, np.exp(1j * np.outer(COARSE, ahead)))
+    return HouseholdSymbol(coarse, lags, leads)
 
-    return HouseholdSymbol(transform(COARSE), transform(FINE))
+
+def _transform(lags: jax.Array, leads: jax.Array, waves: Any) -> jax.Array:
+    """Symbols at some frequencies; ``waves`` (n_w, T) are exp(i w k) for k = 0, ..., T-1."""
+    return jnp.einsum("wk,oik->woi", waves, lags) + jnp.einsum("wk,oik->woi", jnp.conj(waves[:, 1:]), leads)
 
 
 def _phase_steps(
@@ -79,7 +84,10 @@ def winding_number(structure: Structure, system: LinearSystem, symbol: Household
     coarse = _phase_steps(structure, system, symbol.coarse, COARSE)
 
     def refine(_: None) -> jax.Array:
-        return _phase_steps(structure, system, symbol.fine, FINE).sum()
+        # made here, not kept: a root so close to the unit circle is rare, and the table is large
+        waves = jnp.exp(1j * jnp.outer(jnp.asarray(FINE), jnp.arange(symbol.lags.shape[2])))
+        fine = _transform(symbol.lags, symbol.leads, waves)
+        return _phase_steps(structure, system, fine, FINE).sum()
 
     total = jax.lax.cond(jnp.abs(coarse).max() > PHASE_LIMIT, refine, lambda _: coarse.sum(), None)
     return jnp.round(total / jnp.pi).astype(int)

@@ -46,14 +46,19 @@ class Structure:
 
 
 class HouseholdOperator(NamedTuple):
-    """Household Jacobians, also laid out for the recursions.
+    """Household Jacobians, laid out for the recursions.
 
-    ``jacobians`` (n_o, n_i, T, T); ``by_date`` (T, n_i, n_o T): ``[s, i, o T + t]`` is minus the Jacobian of output
-    o at date t with respect to input i at date s.
+    ``by_date`` (T, n_i, n_o T): ``[s, i, o T + t]`` is minus the Jacobian of output o at date t with respect to input
+    i at date s.
     """
 
-    jacobians: jax.Array
     by_date: jax.Array
+
+    @property
+    def jacobians(self) -> jax.Array:
+        """The Jacobians themselves: (n_o, n_i, T, T), ``[o, i, t, s]``."""
+        horizon, n_i, width = self.by_date.shape
+        return -self.by_date.reshape(horizon, n_i, width // horizon, horizon).transpose(2, 1, 3, 0)
 
 
 def household_positions(model: Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -67,11 +72,10 @@ def household_positions(model: Model) -> tuple[tuple[int, ...], tuple[int, ...]]
     )
 
 
-def household_operator(jacobians: jax.Array) -> HouseholdOperator:
-    """Lay household Jacobians (n_o, n_i, T, T) out for the recursions."""
-    n_o, n_i, horizon, _ = jacobians.shape
-    by_date = -jacobians.transpose(3, 1, 0, 2).reshape(horizon, n_i, n_o * horizon)
-    return HouseholdOperator(jacobians, by_date)
+def household_operator(by_date: jax.Array) -> HouseholdOperator:
+    """Operator of household Jacobians that are given by date of the input: (T, n_i, n_o, T), ``[s, i, o, t]``."""
+    horizon, n_i, n_o, _ = by_date.shape
+    return HouseholdOperator(-by_date.reshape(horizon, n_i, n_o * horizon))
 
 
 class _Factors(NamedTuple):
@@ -248,8 +252,9 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     after = jnp.concatenate([solution[1:], jnp.zeros_like(solution[:1])])
     lag_bar, now_bar, lead_bar = (-jnp.einsum("tez,tvz->ev", adjoint, x) for x in (before, solution, after))
     system_bar = LinearSystem(lag_bar, now_bar, lead_bar, -jnp.einsum("tez,tz->ez", adjoint, paths))
-    jacobians_bar = jnp.einsum("toz,siz->oits", household_adjoint, solution[:, jnp.array(st.inputs, int)])
-    household_bar = HouseholdOperator(jacobians_bar, jnp.zeros_like(household.by_date))
+    inputs = solution[:, jnp.array(st.inputs, int)]
+    by_date_bar = -jnp.einsum("toz,siz->siot", household_adjoint, inputs).reshape(household.by_date.shape)
+    household_bar = HouseholdOperator(by_date_bar)
     return system_bar, household_bar, -jnp.einsum("ez,tez->tz", system.shock, adjoint)
 
 

@@ -4,87 +4,180 @@ Source: Auclert, Bardóczy, Rognlie and Straub (2021), "Using the Sequence-Space
 Heterogeneous-Agent Models", Econometrica 89(5), section 3. Where the paper takes one-sided differences, the tangents
 here are exact: the household's backward step is linearised once by automatic differentiation and iterated as a
 linear map.
+
+The matrix of news F[t, s] = E_{t-1}' dD_s is the costly part, T^2 N operations. Two things make it cheaper at no loss:
+
+* a policy that moves by da only shifts mass between two neighbouring grid points, so F[t, s] = G_t' da_s with
+  G_t = D (difference of E_{t-1} between the two points) / gap: distributions are never formed;
+* both factors die out geometrically. Every entry is bounded by |G_t| |da_s|, and blocks whose bound is below
+  :data:`NEWS_TOLERANCE` are left at zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from estimhank.model.household import HouseholdBlock, Policies
-from estimhank.sequence_space.household_steady_state import HouseholdSteadyState, expectation
+from estimhank.sequence_space.household_steady_state import HouseholdSteadyState
+
+#: Bound below which entries of the fake-news matrix are not computed. A Jacobian entry sums at most T of them.
+NEWS_TOLERANCE = 1e-15
+_DATES = 32  # dates of the input treated together
+_ROWS = 64  # output dates are cut off in multiples of this
 
 
-class Tangents(NamedTuple):
-    """Response of behaviour at date 0 to an input that moves ``s`` dates ahead, for s = 0, ..., T-1.
+def mass_shifts(steady: HouseholdSteadyState, names: tuple[str, ...], horizon: int) -> jax.Array:
+    """What moving the asset policy does to outputs t = 1, ..., horizon dates later: (horizon, n_o, n_e, n_a).
 
-    ``outputs`` (T, n_i, n_o): change of each aggregate output at date 0, distribution unchanged; ``distribution``
-    (T, n_i, n_e, n_a): change of the distribution at the beginning of date 1, before productivity changes.
+    ``[t - 1]`` is G_t: the change of expected output at date t for a unit change of the asset policy at date 0 in each
+    state, weighted with the state's mass. The expectation vectors themselves are not kept.
     """
+    grids, (index, weight) = steady.grids, steady.lottery
+    rows = jnp.arange(grids.e.shape[0])[:, None]
+    density = steady.distribution / (grids.a[index + 1] - grids.a[index])
+    # deviations from the mean cannot matter (changes of the distribution sum to zero) and keep rounding small
+    policies = jnp.stack([steady.policies.outputs[name] - steady.aggregates[name] for name in names])
 
-    outputs: jax.Array
-    distribution: jax.Array
+    def step(values: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        tomorrow = grids.transition @ values
+        low, high = tomorrow[:, rows, index], tomorrow[:, rows, index + 1]
+        return low * weight + high * (1 - weight), density * (high - low)
+
+    return jax.lax.scan(step, policies, None, length=horizon)[1]
 
 
-def backward_tangents(
+@jax.custom_vjp
+def truncated_product(left: jax.Array, right: jax.Array, needed: jax.Array) -> jax.Array:
+    """``left @ right.T`` of shapes (m, k) and (n, k), with columns from ``needed`` (rounded up) on left at zero."""
+    rows = right.shape[0]
+
+    def short(length: int) -> Any:
+        return lambda: jnp.pad(left @ right[:length].T, ((0, 0), (0, rows - length)))
+
+    return _at_length(rows, needed, short)
+
+
+def _at_length(rows: int, needed: jax.Array, short: Any) -> Any:
+    """Do something at the shortest of a few lengths that covers what is needed."""
+    lengths = np.unique(np.minimum(np.arange(0, rows + _ROWS, _ROWS), rows))
+    return jax.lax.switch(jnp.searchsorted(jnp.asarray(lengths), needed), [short(int(n)) for n in lengths])
+
+
+def _truncated_forward(left: jax.Array, right: jax.Array, needed: jax.Array) -> Any:
+    return truncated_product(left, right, needed), (left, right, needed)
+
+
+def _truncated_backward(residuals: Any, bar: jax.Array) -> tuple[jax.Array, jax.Array, None]:
+    left, right, needed = residuals
+    rows = right.shape[0]
+
+    def short(length: int) -> Any:
+        def pull() -> tuple[jax.Array, jax.Array]:
+            part = bar[:, :length]
+            return part @ right[:length], jnp.pad(part.T @ left, ((0, rows - length), (0, 0)))
+
+        return pull
+
+    return *_at_length(rows, needed, short), None
+
+
+truncated_product.defvjp(_truncated_forward, _truncated_backward)
+
+
+def news_by_date(
     block: HouseholdBlock,
     steady: HouseholdSteadyState,
     inputs: Mapping[str, Any],
     p: Any,
     horizon: int,
     names: tuple[str, ...],
-) -> Tangents:
-    """Iterate the linearised backward step over the horizon, all inputs at once (step 1 of the algorithm)."""
-    grids = steady.grids
+) -> jax.Array:
+    """Fake-news matrices by date of the input, shape (T, n_i, n_o, T): ``[s, i, o, t]`` is F of output o, input i.
+
+    Parameters
+    ----------
+    block : HouseholdBlock
+    steady : HouseholdSteadyState
+    inputs : mapping of str to scalar
+        Steady-state inputs.
+    p : parameters
+    horizon : int
+        Number of dates T.
+    names : tuple of str
+        Outputs wanted.
+    """
+    n_i, n_o, size = len(block.inputs), len(names), steady.distribution.size
     values = {name: jnp.asarray(inputs[name], float) for name in block.inputs}
 
     def step(value: jax.Array, now: dict[str, jax.Array]) -> Policies:
-        return block.backward(value, now, grids, p)
+        return block.backward(value, now, steady.grids, p)
 
     _, linear = jax.linearize(step, steady.policies.marginal_value, values)
-    index, _ = steady.lottery
-    gap = grids.a[index + 1] - grids.a[index]
-    rows = jnp.arange(grids.e.shape[0])[:, None]
-
-    def summarise(change: Policies) -> tuple[jax.Array, jax.Array]:
-        outputs = jnp.stack([jnp.vdot(steady.distribution, change.outputs[name]) for name in names])
-        # a policy that moves by da takes probability da/gap from the lower neighbour to the upper one
-        flow = steady.distribution * change.assets / gap
-        distribution = jnp.zeros_like(flow).at[rows, index].add(-flow).at[rows, index + 1].add(flow)
-        return outputs, distribution
-
     still = {name: jnp.zeros(()) for name in block.inputs}
     unit = {name: jnp.array([1.0 if other == name else 0.0 for other in block.inputs]) for name in block.inputs}
     nothing = jnp.zeros_like(steady.policies.marginal_value)
+
+    def summarise(change: Policies) -> tuple[jax.Array, jax.Array]:
+        return change.assets.reshape(-1), jnp.stack([jnp.vdot(steady.distribution, change.outputs[n]) for n in names])
+
+    shifts = mass_shifts(steady, names, horizon - 1).reshape(horizon - 1, n_o * size)
+    # the largest shift from each date on: what a block of later dates can still contribute
+    sizes = jnp.sqrt((jax.lax.stop_gradient(shifts).reshape(horizon - 1, n_o, size) ** 2).sum(2)).max(1)
+    ahead = jax.lax.cummax(sizes, reverse=True)
+
+    def earlier(change: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        value, moved, direct = change
+        new = jax.vmap(lambda v: linear(v, still))(value)
+        return (new.marginal_value, *jax.vmap(summarise)(new)), (moved, direct)
+
+    def compute(change: tuple[jax.Array, ...]) -> tuple[Any, ...]:
+        change, (moves, direct) = jax.lax.scan(earlier, change, None, length=_DATES)
+        largest = jnp.sqrt((jax.lax.stop_gradient(moves) ** 2).sum(2)).max()
+        needed = (ahead * largest > NEWS_TOLERANCE).sum()
+        # shifts of several outputs stand beside each other: one product serves all
+        news = truncated_product(moves.reshape(-1, size), shifts.reshape(-1, size), needed * n_o)
+        return change, needed > 0, direct, news.reshape(_DATES, n_i, horizon - 1, n_o)
+
+    def skip(change: tuple[jax.Array, ...]) -> tuple[Any, ...]:
+        # the linearised backward step contracts: after dates that cannot matter come dates that matter less
+        nothing_new = jnp.zeros((_DATES, n_i, horizon - 1, n_o))
+        return change, jnp.asarray(False), jnp.zeros((_DATES, n_i, n_o)), nothing_new
+
+    def dates(state: tuple[Any, jax.Array], _: None) -> tuple[tuple[Any, jax.Array], tuple[jax.Array, ...]]:
+        change, matters, direct, news = jax.lax.cond(state[1], compute, skip, state[0])
+        return (change, matters), (direct, news)
+
     first = jax.vmap(lambda now: linear(nothing, now))(unit)
-
-    def earlier(value: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        change = jax.vmap(lambda v: linear(v, still))(value)
-        return change.marginal_value, jax.vmap(summarise)(change)
-
-    at_zero = jax.vmap(summarise)(first)
-    _, later = jax.lax.scan(earlier, first.marginal_value, None, length=horizon - 1)
-    outputs, distribution = (jnp.concatenate([a[None], b]) for a, b in zip(at_zero, later, strict=True))
-    return Tangents(outputs, distribution)
+    start = (first.marginal_value, *jax.vmap(summarise)(first))
+    _, (direct, news) = jax.lax.scan(dates, (start, jnp.asarray(True)), None, length=-(-horizon // _DATES))
+    direct = direct.reshape(-1, n_i, 1, n_o)[:horizon]
+    news = news.reshape(-1, n_i, horizon - 1, n_o)[:horizon]
+    return jnp.concatenate([direct, news], axis=2).transpose(0, 1, 3, 2)
 
 
-def expectation_vectors(steady: HouseholdSteadyState, names: tuple[str, ...], horizon: int) -> jax.Array:
-    """Expected outputs t dates ahead by state at the *end* of a date, t = 1, ..., horizon: (horizon, n_o, n_e, n_a).
+def jacobians_by_date(
+    block: HouseholdBlock,
+    steady: HouseholdSteadyState,
+    inputs: Mapping[str, Any],
+    p: Any,
+    horizon: int,
+    names: tuple[str, ...] | None = None,
+) -> jax.Array:
+    """Jacobians laid out by date of the input: ``[s, i, o, t]``, shape (T, n_i, n_o, T); see
+    :func:`household_jacobians`."""
+    wanted = tuple(n for n in block.outputs if n not in block.derived) if names is None else names
+    news = news_by_date(block, steady, inputs, p, horizon, wanted)
 
-    The state is (productivity today, end-of-period assets): the transition of productivity is included, so that the
-    vectors meet :attr:`Tangents.distribution` without another multiplication. Outputs are taken in deviation from
-    their mean, which cannot matter (changes of the distribution sum to zero) and keeps rounding small.
-    """
-    policies = jnp.stack([steady.policies.outputs[name] - steady.aggregates[name] for name in names])
-    transition = steady.grids.transition
+    def next_date(row: jax.Array, fresh: jax.Array) -> tuple[jax.Array, jax.Array]:
+        new = fresh.at[..., 1:].add(row[..., :-1])
+        return new, new
 
-    def step(values: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        return jax.vmap(lambda v: expectation(v, steady.lottery, transition))(values), transition @ values
-
-    return jax.lax.scan(step, policies, None, length=horizon)[1]
+    return jax.lax.scan(next_date, jnp.zeros_like(news[0]), news)[1]
 
 
 def household_jacobians(
@@ -114,21 +207,4 @@ def household_jacobians(
     array of shape (n_o, n_i, T, T)
         ``[o, i, t, s]`` is the change of output o at date t for a unit change of input i at date s, announced at 0.
     """
-    wanted = tuple(n for n in block.outputs if n not in block.derived) if names is None else names
-    tangents = backward_tangents(block, steady, inputs, p, horizon, wanted)
-    vectors = expectation_vectors(steady, wanted, horizon - 1)
-    n_i, n_o, size = len(block.inputs), len(wanted), steady.distribution.size
-    news = jnp.einsum(
-        "tok,sik->oits",
-        vectors.reshape(horizon - 1, n_o, size),
-        tangents.distribution.reshape(horizon, n_i, size),
-    )
-    fake = jnp.concatenate([tangents.outputs.transpose(2, 1, 0)[:, :, None, :], news], axis=2)
-
-    def down(row: jax.Array, fresh: jax.Array) -> tuple[jax.Array, jax.Array]:
-        new = fresh.at[..., 1:].add(row[..., :-1])
-        return new, new
-
-    first = fake[:, :, 0]
-    _, rest = jax.lax.scan(down, first, jnp.moveaxis(fake[:, :, 1:], 2, 0))
-    return jnp.concatenate([first[:, :, None], jnp.moveaxis(rest, 0, 2)], axis=2)
+    return jacobians_by_date(block, steady, inputs, p, horizon, names).transpose(2, 1, 3, 0)

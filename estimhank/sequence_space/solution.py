@@ -1,75 +1,22 @@
-"""The two halves of a solution: what the steady state determines, and how the equations are eliminated."""
+"""What of a solution is settled before any estimation: how the equations are eliminated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, Values
 from estimhank.model.priors import Prior
-from estimhank.sequence_space.determinacy import HouseholdSymbol, household_symbol
 from estimhank.sequence_space.elimination import choose_elimination
-from estimhank.sequence_space.equilibrium import (
-    HouseholdOperator,
-    Structure,
-    household_operator,
-    household_positions,
-)
-from estimhank.sequence_space.fake_news import household_jacobians
-from estimhank.sequence_space.household_steady_state import HouseholdSteadyState
+from estimhank.sequence_space.equilibrium import Structure, household_positions
 from estimhank.sequence_space.linear_system import linearize
-from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
+from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState
 
 #: Prior draws, beside the reference values, at which a choice of dense variables must serve.
 _REFERENCE_DRAWS = 6
-
-
-class SteadySolution(NamedTuple):
-    """Steady state, household Jacobians in the layout of the recursions, and their Fourier transform."""
-
-    state: SteadyState
-    household: HouseholdOperator
-    symbol: HouseholdSymbol
-
-
-@lru_cache(maxsize=32)
-def _compiled_jacobians(block: Any, horizon: int) -> Any:
-    def solve(steady: HouseholdSteadyState, inputs: dict[str, Any], parameters: dict[str, Any]) -> Any:
-        jacobians = household_jacobians(block, steady, inputs, Values(parameters), horizon)
-        return household_operator(jacobians), household_symbol(jacobians)
-
-    return jax.jit(solve)
-
-
-def solve_steady(model: Model, changes: Mapping[str, float], horizon: int) -> SteadySolution:
-    """Everything that depends on the steady state alone.
-
-    Parameters
-    ----------
-    model : Model
-    changes : mapping of str to float
-        Parameter values that replace those of the table.
-    horizon : int
-        Dates T.
-
-    Raises
-    ------
-    SteadyStateError
-    """
-    state = solve_steady_state(model, changes)
-    if model.household is None or state.household is None:
-        nothing = jnp.zeros((0, 0, horizon, horizon))
-        return SteadySolution(state, household_operator(nothing), household_symbol(nothing))
-    block = model.household
-    inputs = {name: state.values[name] for name in block.inputs}
-    read = {name: state.parameters[name] for name in block.parameters}
-    return SteadySolution(state, *_compiled_jacobians(block, horizon)(state.household, inputs, read))
 
 
 def model_structure(model: Model, state: SteadyState, priors: Mapping[str, Prior]) -> Structure:

@@ -24,7 +24,7 @@ _wind = jax.jit(winding_number, static_argnums=0)
 
 def wind(lag: np.ndarray, now: np.ndarray, lead: np.ndarray) -> int:
     """Winding number of a purely aggregate system."""
-    nothing: HouseholdSymbol = household_symbol(jnp.zeros((0, 0, 2, 2)))
+    nothing: HouseholdSymbol = household_symbol(jnp.zeros((2, 0, 0, 2)))
     system = LinearSystem(*(jnp.asarray(m, float) for m in (lag, now, lead)), jnp.zeros((len(now), 1)))
     return int(_wind(NO_HOUSEHOLD, system, nothing))
 
@@ -55,7 +55,8 @@ def test_agrees_with_counting_generalised_eigenvalues(seed: int) -> None:
 def reason_at(posterior: Posterior) -> Callable[[dict[str, float]], str]:
     """Outcome at parameters that may lie outside the prior's support."""
     posterior._prepare()
-    compiled = jax.jit(lambda theta: posterior._coefficients(theta, posterior._reference_parts)[2])
+    parts = posterior._steady.reference_parts
+    compiled = jax.jit(lambda theta: posterior._coefficients(theta, parts)[2])
 
     def reason(values: dict[str, float]) -> str:
         number = int(compiled(jnp.array([values[name] for name in posterior.names])))

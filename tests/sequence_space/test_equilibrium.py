@@ -19,7 +19,8 @@ from estimhank.model.priors import Beta, Gamma, Normal
 from estimhank.posterior import Posterior
 from estimhank.sequence_space.equilibrium import HouseholdOperator, Structure, household_operator, solve_equilibrium
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
-from estimhank.sequence_space.solution import model_structure, solve_steady
+from estimhank.sequence_space.solution import model_structure
+from estimhank.sequence_space.steady_solver import SteadySolver
 
 T = 40
 
@@ -30,10 +31,10 @@ def small(cls: type[Model], dense: tuple[str, ...] = ()) -> tuple[Any, Structure
         household=StandardIncompleteMarkets(inputs=cls.household.inputs, n_e=3, n_a=60) if cls.household else None
     )
     model.dense = dense
-    solution = solve_steady(model, {}, T)
-    structure = model_structure(model, solution.state, model.parameters.priors())
-    system = jax.jit(lambda p: linearize(model, solution.state.values, p))(solution.state.parameters)
-    return model, structure, system, solution.household
+    solver = SteadySolver(model, {}, T)
+    structure = model_structure(model, solver.reference, model.parameters.priors())
+    system = jax.jit(lambda p: linearize(model, solver.reference.values, p))(solver.reference.parameters)
+    return model, structure, system, solver.at({}).household
 
 
 def dense_solution(st: Structure, system: LinearSystem, jacobians: np.ndarray, paths: np.ndarray) -> np.ndarray:
@@ -122,7 +123,7 @@ def test_derivative_equals_differences(dense: tuple[str, ...]) -> None:
     weights = jnp.asarray(rng.normal(size=(T, len(system.now[0]), 3)))
 
     def scalar(s: LinearSystem, jacobians: jax.Array, z: jax.Array) -> jax.Array:
-        return (weights * solve_equilibrium(st, s, household_operator(jacobians), z)).sum()
+        return (weights * solve_equilibrium(st, s, household_operator(jacobians.transpose(3, 1, 0, 2)), z)).sum()
 
     def with_operator(s: LinearSystem, h: HouseholdOperator, z: jax.Array) -> jax.Array:
         return (weights * solve_equilibrium(st, s, h, z)).sum()
@@ -215,7 +216,7 @@ def test_too_few_equations_are_counted() -> None:
             yield from list(super().equations(*args))[:-1]
 
     with pytest.raises(ModelError, match=r"3 equations .* for 4 variables"):
-        solve_steady(Short(), {}, T)
+        SteadySolver(Short(), {}, T).at({})
 
 
 def test_priors_of_the_test_model_are_what_they_say() -> None:

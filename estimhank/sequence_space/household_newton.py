@@ -1,0 +1,300 @@
+"""The household's stationary problem and the parameter that hits its target, solved together by Newton's method.
+
+Unknowns are the log marginal value v of assets, the distribution D and one parameter u:
+
+    v = V(v, u, q),      D = P(v, u, q)' D,      A(v, u, D, q) = target,
+
+with q the inputs and the other parameters. One Newton step needs (I - V_v)^{-1} for two right-hand sides, the
+distribution that belongs to the policy, and the expected sum of future outputs x = A + P x, whose differences between
+grid points are the derivative of the aggregate with respect to the policy through the distribution. All are fixed
+points of linear maps that cost a tenth of a backward step, and all but the first are carried from one step to the
+next, so that a solution near a known one takes four to six steps.
+
+The same linear maps, transposed, give the derivative of the solution (implicit function theorem).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from estimhank.model.household import Grids, HouseholdBlock, Policies
+from estimhank.model.parameters import Values
+from estimhank.sequence_space.household_steady_state import (
+    HouseholdSteadyState,
+    Lottery,
+    expectation,
+    forward,
+    lottery_of,
+)
+
+#: Newton steps after which the search is given up, and the largest step and residual of a solution.
+STEP_LIMIT, STEP_TOLERANCE, RESIDUAL_TOLERANCE = 40, 1e-10, 1e-12
+_INNER_TOLERANCE, _INNER_LIMIT, _CHUNK = 2e-3, 60, 8
+_ADJOINT_TOLERANCE, _ADJOINT_LIMIT = 1e-13, 500
+_FURTHEST = 1.5  # largest change of the log marginal value in one step
+
+
+@dataclass(frozen=True)
+class StationaryProblem:
+    """What is solved: a household block, the output that is targeted, and the parameter that is moved to hit it.
+
+    ``unknown`` None solves at given parameters. ``bracket`` are the bounds of the unknown.
+    """
+
+    block: HouseholdBlock
+    output: str
+    unknown: str | None
+
+
+class Given(NamedTuple):
+    """What the solution depends on: constant inputs, the parameters that the block reads, the targeted value."""
+
+    inputs: dict[str, jax.Array]
+    parameters: dict[str, jax.Array]
+    value: jax.Array
+
+
+class StationaryPoint(NamedTuple):
+    """A solution: log marginal value and distribution, each (n_e, n_a), and the unknown (0 where there is none)."""
+
+    log_value: jax.Array
+    distribution: jax.Array
+    unknown: jax.Array
+
+
+class Search(NamedTuple):
+    """How a search went: Newton steps, the residuals of the last point, and whether it is a solution."""
+
+    steps: jax.Array
+    policy_residual: jax.Array
+    mass_residual: jax.Array
+    gap: jax.Array
+    converged: jax.Array
+
+
+def parameters_at(problem: StationaryProblem, unknown: jax.Array, given: Given) -> Values:
+    """The block's parameters with the unknown in its place."""
+    moved = {problem.unknown: unknown} if problem.unknown is not None else {}
+    return Values({**given.parameters, **moved})
+
+
+def _behaviour(
+    problem: StationaryProblem, log_value: jax.Array, unknown: jax.Array, given: Given
+) -> tuple[Grids, Policies]:
+    p = parameters_at(problem, unknown, given)
+    grids = problem.block.grids(p)
+    return grids, problem.block.backward(jnp.exp(log_value), given.inputs, grids, p)
+
+
+def _maps(
+    problem: StationaryProblem, log_value: jax.Array, unknown: jax.Array, distribution: jax.Array, given: Given
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The right-hand sides of the three conditions."""
+    grids, policies = _behaviour(problem, log_value, unknown, given)
+    moved = forward(distribution, lottery_of(policies.assets, grids.a), grids.transition)
+    return jnp.log(policies.marginal_value), moved, jnp.vdot(distribution, policies.outputs[problem.output])
+
+
+class _State(NamedTuple):
+    log_value: jax.Array
+    unknown: jax.Array
+    distribution: jax.Array
+    future: jax.Array
+    slope: jax.Array
+    search: Search
+
+
+class _Inner(NamedTuple):
+    correction: jax.Array
+    slope: jax.Array
+    distribution: jax.Array
+    future: jax.Array
+
+
+def _largest(x: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(x))
+
+
+def _newton_step(
+    problem: StationaryProblem, given: Given, bounds: tuple[jax.Array, jax.Array], state: _State
+) -> _State:
+    p = parameters_at(problem, state.unknown, given)
+    grids = problem.block.grids(p)
+    output = problem.output
+
+    def behave(log_value: jax.Array, unknown: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        q = parameters_at(problem, unknown, given)
+        policies = problem.block.backward(jnp.exp(log_value), given.inputs, problem.block.grids(q), q)
+        return jnp.log(policies.marginal_value), policies.assets, policies.outputs[output]
+
+    (new, assets, yields), tangent = jax.linearize(behave, state.log_value, state.unknown)
+    zero, one = jnp.zeros(()), jnp.ones(())
+    residual = new - state.log_value
+    lottery = lottery_of(assets, grids.a)
+    by_unknown = tangent(jnp.zeros_like(new), one)[0]
+
+    def once(inner: _Inner) -> _Inner:
+        mean = jnp.vdot(inner.distribution, yields)
+        return _Inner(
+            tangent(inner.correction, zero)[0] + residual,
+            tangent(inner.slope, zero)[0] + by_unknown if problem.unknown is not None else inner.slope,
+            forward(inner.distribution, lottery, grids.transition),
+            expectation(inner.future, lottery, grids.transition) + yields - mean,
+        )
+
+    def chunk(loop: tuple[_Inner, jax.Array, jax.Array]) -> tuple[_Inner, jax.Array, jax.Array]:
+        inner, _, n = loop
+        inner = jax.lax.fori_loop(0, _CHUNK - 1, lambda _, i: once(i), inner)
+        last = once(inner)
+        change = jnp.maximum(
+            _largest(last.correction - inner.correction) / (_largest(last.correction) + 1e-16),
+            _largest(last.distribution - inner.distribution)
+            / (_largest(last.distribution - state.distribution) + 1e-17),
+        )
+        return last, change, n + 1
+
+    start = _Inner(residual, state.slope, state.distribution, state.future)
+    inner, _, _ = jax.lax.while_loop(
+        lambda loop: (loop[1] > _INNER_TOLERANCE) & (loop[2] < _INNER_LIMIT), chunk, (start, jnp.asarray(jnp.inf), 0)
+    )
+    distribution = inner.distribution / inner.distribution.sum()
+    drift = forward(distribution, lottery, grids.transition) - distribution
+    mean = jnp.vdot(distribution, yields)
+    # what the distribution still lacks changes the aggregate by future' drift, to first order
+    gap = given.value - mean - jnp.vdot(inner.future, drift)
+    index = lottery.lower
+    tomorrow = grids.transition @ inner.future
+    rows = jnp.arange(tomorrow.shape[0])[:, None]
+    by_policy = (
+        distribution * (tomorrow[rows, index + 1] - tomorrow[rows, index]) / (grids.a[index + 1] - grids.a[index])
+    )
+
+    def aggregate(move: jax.Array, along: jax.Array) -> jax.Array:
+        _, d_assets, d_yields = tangent(move, along)
+        return jnp.vdot(distribution, d_yields) + jnp.vdot(by_policy, d_assets)
+
+    if problem.unknown is None:
+        move, gap = jnp.zeros(()), jnp.zeros(())
+    else:
+        move = (gap - aggregate(inner.correction, zero)) / aggregate(inner.slope, one)
+        # half of the way to a bound is the furthest that one step goes
+        move = jnp.clip(move, (bounds[0] - state.unknown) / 2, (bounds[1] - state.unknown) / 2)
+    step = jnp.clip(inner.correction + move * inner.slope, -_FURTHEST, _FURTHEST)
+    size = jnp.maximum(_largest(step), jnp.abs(move))
+    errors = _largest(residual), _largest(drift), jnp.abs(gap) / (1 + jnp.abs(given.value))
+    # not the first step: it has only followed the distribution, whose change moves the next residual
+    small = jnp.maximum(jnp.maximum(*errors[:2]), errors[2]) < RESIDUAL_TOLERANCE
+    search = Search(state.search.steps + 1, *errors, small & (size < STEP_TOLERANCE))
+    return _State(state.log_value + step, state.unknown + move, distribution, inner.future, inner.slope, search)
+
+
+def _search(
+    problem: StationaryProblem, given: Given, bounds: tuple[jax.Array, jax.Array], start: StationaryPoint
+) -> tuple[StationaryPoint, Search]:
+    shape = jnp.zeros_like(start.log_value)
+    infinite = jnp.asarray(jnp.inf)
+    nothing = Search(jnp.asarray(0), infinite, infinite, infinite, jnp.asarray(False))
+    state = _State(start.log_value, start.unknown, start.distribution, shape, shape, nothing)
+
+    def going(s: _State) -> jax.Array:
+        return ~s.search.converged & (s.search.steps < STEP_LIMIT) & jnp.isfinite(s.log_value).all()
+
+    state = jax.lax.while_loop(going, partial(_newton_step, problem, given, bounds), state)
+    return StationaryPoint(state.log_value, state.distribution, state.unknown), state.search
+
+
+def solve_point(
+    problem: StationaryProblem, given: Given, bounds: tuple[jax.Array, jax.Array], start: StationaryPoint
+) -> tuple[StationaryPoint, Search]:
+    """Solve the stationary problem from a nearby point.
+
+    Parameters
+    ----------
+    problem : StationaryProblem
+    given : Given
+    bounds : pair of scalars
+        The unknown stays strictly between them.
+    start : StationaryPoint
+        Where to begin; moves the solution by no more than the tolerances, and is not differentiated.
+
+    Returns
+    -------
+    point : StationaryPoint
+        Differentiable (reverse mode) in ``given``.
+    search : Search
+    """
+
+    return _solve_point(problem, given, bounds, start)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _solve_point(problem: StationaryProblem, given: Given, bounds: Any, start: StationaryPoint) -> Any:
+    return _search(problem, given, bounds, start)
+
+
+def _solve_point_forward(problem: StationaryProblem, given: Given, bounds: Any, start: StationaryPoint) -> Any:
+    point, search = _search(problem, given, bounds, start)
+    return (point, search), (point, given, bounds)
+
+
+def _solve_point_backward(problem: StationaryProblem, residuals: Any, bar: tuple[StationaryPoint, Any]) -> Any:
+    point, given, bounds = residuals
+    nowhere = jax.tree.map(jnp.zeros_like, (bounds, point))
+    return _implicit_derivative(problem, point, given, bar[0]), *nowhere
+
+
+_solve_point.defvjp(_solve_point_forward, _solve_point_backward)
+
+
+def _implicit_derivative(
+    problem: StationaryProblem, point: StationaryPoint, given: Given, bar: StationaryPoint
+) -> Given:
+    """What a change of the solution weighted with ``bar`` is, as a weighting of ``given``."""
+    value, distribution, unknown = point
+    grids, policies = _behaviour(problem, value, unknown, given)
+    lottery = lottery_of(policies.assets, grids.a)
+    yields = policies.outputs[problem.output]
+    _, pullback = jax.vjp(partial(_maps, problem), value, unknown, distribution, given)
+    zero, none = jnp.zeros(()), jnp.zeros_like(value)
+    weights = jnp.array([0.0, 1.0])  # of the aggregate, in the two systems that are solved together
+
+    def fixed_point(step: Any, begin: jax.Array) -> jax.Array:
+        def again(loop: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            x, _, n = loop
+            before = jax.lax.fori_loop(0, _CHUNK - 1, lambda _, y: step(y), x)
+            x = step(before)
+            return x, _largest(x - before) / (_largest(x) + 1e-300), n + 1
+
+        loop = (begin, jnp.asarray(jnp.inf), 0)
+        return jax.lax.while_loop(lambda s: (s[1] > _ADJOINT_TOLERANCE) & (s[2] < _ADJOINT_LIMIT), again, loop)[0]
+
+    # of the distribution: constants have no effect (mass is conserved), so the mean can go
+    flows = jnp.stack([bar.distribution, yields])
+    flows = flows - jnp.einsum("kij,ij->k", flows, distribution)[:, None, None]
+    by_mass = fixed_point(lambda x: jax.vmap(lambda v: expectation(v, lottery, grids.transition))(x) + flows, flows)
+    direct = jnp.stack([bar.log_value, none])
+    through = jax.vmap(lambda m, w: pullback((none, m, w))[0])(by_mass, weights)
+    loads = direct + through
+    by_value = fixed_point(lambda x: jax.vmap(lambda v: pullback((v, none, zero))[0])(x) + loads, loads)
+    _, along, _, moved = jax.vmap(lambda v, m, w: pullback((v, m, w)))(by_value, by_mass, weights)
+    if problem.unknown is None:
+        return jax.tree.map(lambda m: m[0], moved)
+    ratio = -(bar.unknown + along[0]) / along[1]
+    result = jax.tree.map(lambda m: m[0] + ratio * m[1], moved)
+    return Given(result.inputs, result.parameters, result.value - ratio)
+
+
+def steady_state_at(problem: StationaryProblem, point: StationaryPoint, given: Given) -> HouseholdSteadyState:
+    """Everything about the household at a solution; differentiable."""
+    grids, policies = _behaviour(problem, point.log_value, point.unknown, given)
+    lottery: Lottery = lottery_of(policies.assets, grids.a)
+    outputs = problem.block.outputs
+    aggregates = {name: jnp.vdot(point.distribution, policies.outputs[name]) for name in outputs}
+    nothing = jnp.zeros((), int), jnp.zeros((), int)
+    still = jnp.zeros(()), jnp.zeros(())
+    return HouseholdSteadyState(grids, policies, lottery, point.distribution, aggregates, nothing, still)

@@ -1,0 +1,319 @@
+"""Steady state and household Jacobians as a function of the parameters that move them.
+
+:func:`estimhank.sequence_space.steady_state.solve_steady_state` finds one steady state from nothing, by bracketing.
+Here many are wanted, near each other and with derivatives: Newton's method from a guess made of the solutions at and
+around the reference values, compiled as a whole. The guess is a function of the parameters, nothing is carried from
+one evaluation to the next, and where Newton's method fails the bracketing search decides, so a value depends on the
+parameters alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from estimhank.model.declaration import Model
+from estimhank.model.parameters import ModelError, Values
+from estimhank.sequence_space.determinacy import HouseholdSymbol, household_symbol
+from estimhank.sequence_space.equilibrium import HouseholdOperator, household_operator
+from estimhank.sequence_space.fake_news import jacobians_by_date
+from estimhank.sequence_space.household_newton import (
+    Given,
+    Search,
+    StationaryPoint,
+    StationaryProblem,
+    solve_point,
+    steady_state_at,
+)
+from estimhank.sequence_space.household_steady_state import (
+    TOP_MASS_LIMIT,
+    HouseholdSteadyState,
+    SteadyStateError,
+)
+from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
+
+_KEPT = 4  # solutions, for proposals that leave the steady state alone
+_REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
+
+
+class SteadyParts(NamedTuple):
+    """Everything of a steady state that a likelihood reads: values, parameters, household operator and symbol."""
+
+    values: dict[str, Any]
+    parameters: dict[str, Any]
+    household: HouseholdOperator
+    symbol: HouseholdSymbol
+
+
+class Checks(NamedTuple):
+    """What has to hold: the search converged, no mass at the top of the grid, every equation holds.
+
+    ``residuals`` (n_eq,): of the aggregate equations; ``top_mass``: on the highest asset grid point, ``top``;
+    ``beyond``: the highest policy that mass follows.
+    """
+
+    search: Search
+    top_mass: jax.Array
+    top: jax.Array
+    beyond: jax.Array
+    residuals: jax.Array
+
+
+class _Guess(NamedTuple):
+    """Second-order guess: a point, its slopes and its curvatures along each parameter, in prior standard deviations."""
+
+    point: StationaryPoint
+    slopes: StationaryPoint
+    curvatures: StationaryPoint
+
+
+class SteadySolver:
+    """Solve for the steady state again and again.
+
+    Parameters
+    ----------
+    model : Model
+    spread : mapping of str to float
+        The parameters that move the steady state, with the scale on which they vary (their prior s.d.).
+    horizon : int
+        Dates T.
+    """
+
+    def __init__(self, model: Model, spread: Mapping[str, float], horizon: int) -> None:
+        self.model, self.spread, self.horizon = model, dict(spread), horizon
+        self._kept: OrderedDict[tuple[float, ...], SteadyParts] = OrderedDict()
+
+    # -- the reference -----------------------------------------------------------------------------------------
+    @cached_property
+    def reference(self) -> SteadyState:
+        """Steady state at the parameter table's values, by bracketing."""
+        return solve_steady_state(self.model)
+
+    @cached_property
+    def reference_parts(self) -> SteadyParts:
+        """Everything at the parameter table's values."""
+        return self._solve({}, self._point_of(self.reference))
+
+    # -- elsewhere ---------------------------------------------------------------------------------------------
+    def at(self, changes: Mapping[str, float]) -> SteadyParts:
+        """Steady state with some parameters replaced; those that do not move it are ignored.
+
+        Raises
+        ------
+        SteadyStateError
+        """
+        moved = {name: float(changes[name]) for name in self.spread}
+        if not moved:
+            return self.reference_parts
+        key = tuple(moved.values())
+        if key not in self._kept:
+            self._kept[key] = self._solve(moved, self.guess(moved))
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def household_at(self, changes: Mapping[str, float]) -> HouseholdSteadyState:
+        """Policies and distribution of the household with some parameters replaced.
+
+        Raises
+        ------
+        SteadyStateError
+        """
+        if self.model.household is None:
+            raise ModelError(f"model {self.model.name} has no household")
+        moved = {name: float(changes[name]) for name in self.spread}
+        household, checks = self._household(moved, self.guess(moved))
+        self.verify(checks, moved)
+        return household
+
+    def guess(self, moved: Mapping[str, float]) -> StationaryPoint:
+        """Where the search begins."""
+        if self._guess is None:
+            return self._point_of(self.reference)
+        centre = [self._centre[name] for name in self.spread]
+        x = (np.array([moved[name] for name in self.spread]) - centre) / np.array(list(self.spread.values()))
+        x = np.clip(x, -_REACH, _REACH)
+        return jax.tree.map(lambda p, s, c: p + np.tensordot(x, s, 1) + np.tensordot(x**2, c, 1), *self._guess)
+
+    def robust_point(self, moved: Mapping[str, float]) -> StationaryPoint:
+        """The solution by bracketing, where Newton's method did not find it.
+
+        Raises
+        ------
+        SteadyStateError
+        """
+        return self._point_of(solve_steady_state(self.model, moved))
+
+    def verify(self, checks: Checks, moved: Mapping[str, float]) -> None:
+        """Raise :class:`SteadyStateError` unless what was found is a steady state."""
+        where = ", ".join(f"{n} = {v:g}" for n, v in moved.items()) or "the reference values"
+        if self.model.household is not None:
+            if not bool(checks.search.converged):
+                raise SteadyStateError("no_convergence", f"the household's steady state was not found at {where}")
+            if float(checks.top_mass) > TOP_MASS_LIMIT or float(checks.beyond) > float(checks.top):
+                raise SteadyStateError(
+                    "grid_too_small",
+                    f"households leave the asset grid at {where}: a mass of {float(checks.top_mass):.1e} at its top of "
+                    f"{float(checks.top):g}, policies up to {float(checks.beyond):g}; raise a_max",
+                )
+        worst = float(np.max(np.abs(checks.residuals), initial=0.0))
+        if not worst < RESIDUAL_LIMIT:
+            raise SteadyStateError(
+                "not_a_solution", f"an equation is off by {worst:.2e} at the steady state of {where}"
+            )
+
+    def compute(self, moved: Mapping[str, Any], start: StationaryPoint) -> tuple[SteadyParts, Checks]:
+        """Parts and checks as a pure function, to be differentiated where :attr:`differentiable`."""
+        model = self.model
+        if model.household is None:
+            nothing = jnp.zeros((self.horizon, 0, 0, self.horizon))
+            operator, symbol = household_operator(nothing), household_symbol(nothing)
+            aggregates: dict[str, Any] = {}
+            checks = Checks(_found(), *jnp.zeros(3), jnp.zeros(0))
+            p = model.parameters.values_with(dict(moved))
+        else:
+            given, bounds, problem = self._problem(moved)
+            steady, checks, operator, symbol, unknown = self._kernel(problem, given, bounds, start)
+            aggregates = steady.aggregates
+            solved = {problem.unknown: unknown} if problem.unknown is not None else {}
+            p = model.parameters.values_with({**moved, **solved})
+        found = dict(model.steady_state(p, Values(aggregates)))
+        parameters = {**p.as_dict(), **{k: v for k, v in found.items() if k not in model.variables}}
+        values = {**{name: found[name] for name in model.variables}, **aggregates}
+        now, quiet = Values(values), Values({s.name: 0.0 for s in model.shocks})
+        residuals = [r for _, r in model.residuals(now, now, now, now, quiet, Values(parameters))]
+        checks = checks._replace(residuals=jnp.stack([jnp.asarray(r, float) for r in residuals]))
+        values, parameters = ({k: jnp.asarray(v, float) for k, v in d.items()} for d in (values, parameters))
+        return SteadyParts(values, parameters, operator, symbol), checks
+
+    @cached_property
+    def differentiable(self) -> bool:
+        """Whether the model's own functions can be traced by JAX: if not, they are called with numbers, without
+        derivatives."""
+        try:
+            jax.eval_shape(self.compute, self._centre, self._point_of(self.reference))
+        except (TypeError, jax.errors.JAXTypeError):  # float(x), math.log(x), `if x > 0` of a traced number
+            return False
+        return True
+
+    # -- how ---------------------------------------------------------------------------------------------------
+    @cached_property
+    def _centre(self) -> dict[str, float]:
+        return {name: float(self.model.parameters[name].value or 0.0) for name in self.spread}
+
+    @cached_property
+    def _computed(self) -> Any:
+        return jax.jit(self.compute) if self.differentiable else self.compute
+
+    @cached_property
+    def _kernel(self) -> Any:
+        block, horizon = self.model.household, self.horizon
+        assert block is not None
+
+        def solve(problem: StationaryProblem, given: Given, bounds: Any, start: StationaryPoint) -> Any:
+            steady, checks, point = _stationary(problem, given, bounds, start)
+            p = Values({**given.parameters, **({problem.unknown: point.unknown} if problem.unknown else {})})
+            by_date = jacobians_by_date(block, steady, given.inputs, p, horizon)
+            symbol = jax.lax.stop_gradient(household_symbol(by_date))
+            return steady, checks, household_operator(by_date), symbol, point.unknown
+
+        return jax.jit(solve, static_argnums=0)
+
+    @cached_property
+    def _kernel_without_jacobians(self) -> Any:
+        return jax.jit(_stationary, static_argnums=0)
+
+    def _household(self, moved: Mapping[str, float], start: StationaryPoint) -> tuple[HouseholdSteadyState, Checks]:
+        given, bounds, problem = self._problem(moved)
+        household, checks, _ = self._kernel_without_jacobians(problem, given, bounds, start)
+        if not bool(checks.search.converged):
+            household, checks, _ = self._kernel_without_jacobians(problem, given, bounds, self.robust_point(moved))
+        return household, checks
+
+    def _solve(self, moved: Mapping[str, float], start: StationaryPoint) -> SteadyParts:
+        try:
+            parts, checks = self._computed(moved, start)
+            if not bool(checks.search.converged):
+                parts, checks = self._computed(moved, self.robust_point(moved))
+        except ArithmeticError as error:
+            where = ", ".join(f"{n} = {v:g}" for n, v in moved.items())
+            raise SteadyStateError(
+                "not_a_solution", f"the steady state cannot be computed at {where} ({error})"
+            ) from error
+        self.verify(checks, moved)
+        return parts
+
+    def _problem(self, moved: Mapping[str, Any]) -> tuple[Given, tuple[Any, Any], StationaryProblem]:
+        model, block = self.model, self.model.household
+        assert block is not None
+        p = model.parameters.values_with(dict(moved))
+        target = model.household_target(p)
+        known = p.as_dict()
+        inputs = {name: jnp.asarray(target.inputs[name], float) for name in block.inputs}
+        read = {name: jnp.asarray(known[name], float) for name in block.parameters if name != target.unknown}
+        given = Given(inputs, read, jnp.asarray(target.value, float))
+        bounds = tuple(jax.lax.stop_gradient(jnp.asarray(b, float)) for b in target.bracket)
+        return (
+            given,
+            (bounds[0], bounds[1]),
+            StationaryProblem(block, target.output or block.outputs[0], target.unknown),
+        )
+
+    def _point_of(self, state: SteadyState) -> StationaryPoint:
+        if state.household is None:
+            return StationaryPoint(np.zeros((0, 0)), np.zeros((0, 0)), np.zeros(()))
+        unknown = self.model.household_target(Values(state.parameters)).unknown
+        return StationaryPoint(
+            np.log(np.asarray(state.household.policies.marginal_value)),
+            np.asarray(state.household.distribution),
+            np.asarray(0.0 if unknown is None else state.parameters[unknown]),
+        )
+
+    @cached_property
+    def _guess(self) -> _Guess | None:
+        """Points one scale to either side of the reference; none if one of them does not exist."""
+        if self.model.household is None:
+            return None
+        centre = self._point_of(self.reference)
+        sides: list[list[StationaryPoint]] = [[], []]
+        for name, scale in self.spread.items():
+            for side, sign in zip(sides, (-1, 1), strict=True):
+                moved = {**self._centre, name: self._centre[name] + sign * scale}
+                try:
+                    given, bounds, problem = self._problem(moved)
+                    _, checks, point = self._kernel_without_jacobians(problem, given, bounds, centre)
+                except ArithmeticError:
+                    return None
+                if not bool(checks.search.converged):
+                    return None
+                side.append(point)
+        low, high = (jax.tree.map(lambda *x: np.stack([np.asarray(a) for a in x]), *side) for side in sides)
+        slopes = jax.tree.map(lambda a, b: (b - a) / 2, low, high)
+        curvatures = jax.tree.map(lambda a, b, c: (a + b) / 2 - c, low, high, centre)
+        return _Guess(centre, slopes, curvatures)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.model, self.spread, self.horizon)
+
+
+def _found() -> Search:
+    zero = jnp.zeros(())
+    return Search(jnp.asarray(0), zero, zero, zero, jnp.asarray(True))
+
+
+def _stationary(
+    problem: StationaryProblem, given: Given, bounds: tuple[Any, Any], start: StationaryPoint
+) -> tuple[HouseholdSteadyState, Checks, StationaryPoint]:
+    point, search = solve_point(problem, given, bounds, start)
+    steady = steady_state_at(problem, point, given)
+    top = steady.distribution[:, -1].sum()
+    follows = steady.distribution > TOP_MASS_LIMIT
+    beyond = jnp.max(jnp.where(follows, steady.policies.assets, -jnp.inf))
+    return steady, Checks(search, top, steady.grids.a[-1], beyond, jnp.zeros(0)), point
