@@ -16,13 +16,15 @@ The matrix of news F[t, s] = E_{t-1}' dD_s is the costly part, T^2 N operations.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.model.household import HouseholdBlock, Policies
+from estimhank.model.household import Grids, HouseholdBlock, Policies
+from estimhank.model.parameters import Values
 from estimhank.sequence_space.household_steady_state import HouseholdSteadyState
 
 #: Bound below which entries of the fake-news matrix are not computed. A Jacobian entry sums at most T of them.
@@ -112,52 +114,169 @@ def news_by_date(
         Outputs wanted.
     """
     n_i, n_o, size = len(block.inputs), len(names), steady.distribution.size
-    values = {name: jnp.asarray(inputs[name], float) for name in block.inputs}
-
-    def step(value: jax.Array, now: dict[str, jax.Array]) -> Policies:
-        return block.backward(value, now, steady.grids, p)
-
-    _, linear = jax.linearize(step, steady.policies.marginal_value, values)
-    still = {name: jnp.zeros(()) for name in block.inputs}
-    unit = {name: jnp.array([1.0 if other == name else 0.0 for other in block.inputs]) for name in block.inputs}
-    nothing = jnp.zeros_like(steady.policies.marginal_value)
-
-    def summarise(change: Policies) -> tuple[jax.Array, jax.Array]:
-        return change.assets.reshape(-1), jnp.stack([jnp.vdot(steady.distribution, change.outputs[n]) for n in names])
-
     shifts = mass_shifts(steady, names, horizon - 1).reshape(horizon - 1, n_o * size)
-    # the largest shift from each date on: what a block of later dates can still contribute
+    # the largest shift from each date on: what later moves can still contribute
     sizes = jnp.sqrt((jax.lax.stop_gradient(shifts).reshape(horizon - 1, n_o, size) ** 2).sum(2)).max(1)
     ahead = jax.lax.cummax(sizes, reverse=True)
+    setting = _Setting(
+        steady.policies.marginal_value,
+        {name: jnp.asarray(inputs[name], float) for name in block.inputs},
+        steady.grids,
+        {name: getattr(p, name) for name in block.parameters},
+        steady.distribution,
+    )
+    dates = -(-horizon // _DATES)
+    moves, direct = policy_moves(block, names, dates, setting, jax.lax.stop_gradient(ahead[0]))
+    moves = moves.reshape(dates, _DATES * n_i, size)
 
-    def earlier(change: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-        value, moved, direct = change
-        new = jax.vmap(lambda v: linear(v, still))(value)
-        return (new.marginal_value, *jax.vmap(summarise)(new)), (moved, direct)
-
-    def compute(change: tuple[jax.Array, ...]) -> tuple[Any, ...]:
-        change, (moves, direct) = jax.lax.scan(earlier, change, None, length=_DATES)
-        largest = jnp.sqrt((jax.lax.stop_gradient(moves) ** 2).sum(2)).max()
+    def news(_: None, some: jax.Array) -> tuple[None, jax.Array]:
+        largest = jnp.sqrt((jax.lax.stop_gradient(some) ** 2).sum(1)).max()
         needed = (ahead * largest > NEWS_TOLERANCE).sum()
         # shifts of several outputs stand beside each other: one product serves all
-        news = truncated_product(moves.reshape(-1, size), shifts.reshape(-1, size), needed * n_o)
-        return change, needed > 0, direct, news.reshape(_DATES, n_i, horizon - 1, n_o)
+        return None, truncated_product(some, shifts.reshape(-1, size), needed * n_o)
+
+    later = jax.lax.scan(news, None, moves)[1].reshape(dates * _DATES, n_i, horizon - 1, n_o)[:horizon]
+    now = direct.reshape(dates * _DATES, n_i, 1, n_o)[:horizon]
+    return jnp.concatenate([now, later], axis=2).transpose(0, 1, 3, 2)
+
+
+class _Setting(NamedTuple):
+    """What one backward step depends on, and the distribution that its outputs are summed over."""
+
+    marginal_value: jax.Array
+    inputs: dict[str, jax.Array]
+    grids: Grids
+    parameters: dict[str, jax.Array]
+    distribution: jax.Array
+
+
+def _tangent_of(block: HouseholdBlock, names: tuple[str, ...], setting: _Setting) -> Any:
+    """The linearised backward step: of next period's marginal value and today's inputs, to (marginal value, move of
+    the asset policy, outputs summed over the distribution)."""
+
+    def step(value: jax.Array, now: dict[str, jax.Array]) -> Policies:
+        return block.backward(value, now, setting.grids, Values(setting.parameters))
+
+    _, linear = jax.linearize(step, setting.marginal_value, setting.inputs)
+
+    def tangent(value: jax.Array, now: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        change = linear(value, now)
+        totals = jnp.stack([jnp.vdot(setting.distribution, change.outputs[n]) for n in names])
+        return change.marginal_value, change.assets, totals
+
+    return tangent
+
+
+def _still_and_unit(block: HouseholdBlock) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    still = {name: jnp.zeros(()) for name in block.inputs}
+    unit = {name: jnp.array([1.0 if other == name else 0.0 for other in block.inputs]) for name in block.inputs}
+    return still, unit
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def policy_moves(
+    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: _Setting, weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Change of the asset policy, and of outputs at date 0, for an input that moves s dates ahead.
+
+    Parameters
+    ----------
+    block : HouseholdBlock
+    names : tuple of str
+        Outputs.
+    blocks : int
+        Dates in blocks of 32.
+    setting : _Setting
+    weight : scalar
+        Largest effect of a unit move: blocks after one that no longer matters are left at zero.
+
+    Returns
+    -------
+    moves : array of shape (blocks, 32, n_i, n_e, n_a)
+    direct : array of shape (blocks, 32, n_i, n_o)
+    """
+    return _policy_moves(block, names, blocks, setting, weight)[:2]
+
+
+def _policy_moves(
+    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: _Setting, weight: jax.Array
+) -> tuple[jax.Array, ...]:
+    tangent = _tangent_of(block, names, setting)
+    still, unit = _still_and_unit(block)
+
+    def earlier(change: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        return jax.vmap(lambda v: tangent(v, still))(change[0]), change
+
+    def compute(change: tuple[jax.Array, ...]) -> tuple[Any, ...]:
+        change, (values, moves, direct) = jax.lax.scan(earlier, change, None, length=_DATES)
+        matters = jnp.sqrt((moves**2).sum((2, 3))).max() * weight > NEWS_TOLERANCE
+        return change, matters, (values, moves, direct)
 
     def skip(change: tuple[jax.Array, ...]) -> tuple[Any, ...]:
         # the linearised backward step contracts: after dates that cannot matter come dates that matter less
-        nothing_new = jnp.zeros((_DATES, n_i, horizon - 1, n_o))
-        return change, jnp.asarray(False), jnp.zeros((_DATES, n_i, n_o)), nothing_new
+        return change, jnp.asarray(False), tuple(jnp.zeros((_DATES, *c.shape)) for c in change)
 
-    def dates(state: tuple[Any, jax.Array], _: None) -> tuple[tuple[Any, jax.Array], tuple[jax.Array, ...]]:
-        change, matters, direct, news = jax.lax.cond(state[1], compute, skip, state[0])
-        return (change, matters), (direct, news)
+    def some(state: tuple[Any, jax.Array], _: None) -> tuple[tuple[Any, jax.Array], tuple[jax.Array, ...]]:
+        change, matters, found = jax.lax.cond(state[1], compute, skip, state[0])
+        return (change, matters), (found[1], found[2], found[0], state[1])
 
-    first = jax.vmap(lambda now: linear(nothing, now))(unit)
-    start = (first.marginal_value, *jax.vmap(summarise)(first))
-    _, (direct, news) = jax.lax.scan(dates, (start, jnp.asarray(True)), None, length=-(-horizon // _DATES))
-    direct = direct.reshape(-1, n_i, 1, n_o)[:horizon]
-    news = news.reshape(-1, n_i, horizon - 1, n_o)[:horizon]
-    return jnp.concatenate([direct, news], axis=2).transpose(0, 1, 3, 2)
+    first = jax.vmap(lambda now: tangent(jnp.zeros_like(setting.marginal_value), now))(unit)
+    return jax.lax.scan(some, (first, jnp.asarray(True)), None, length=blocks)[1]
+
+
+def _policy_moves_forward(
+    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: _Setting, weight: jax.Array
+) -> Any:
+    moves, direct, values, computed = _policy_moves(block, names, blocks, setting, weight)
+    return (moves, direct), (setting, weight, values, computed)
+
+
+def _policy_moves_backward(
+    block: HouseholdBlock, names: tuple[str, ...], blocks: int, residuals: Any, bar: tuple[jax.Array, jax.Array]
+) -> tuple[_Setting, jax.Array]:
+    """The adjoint recursion runs on its own; what it means for the setting is collected a block of dates at a time.
+
+    Differentiating the recursion as it stands would carry the derivative of every coefficient through every date.
+    """
+    setting, weight, values, computed = residuals
+    still, unit = _still_and_unit(block)
+    tangent = _tangent_of(block, names, setting)
+    nothing = jnp.zeros_like(setting.marginal_value)
+    transposed = jax.linear_transpose(lambda v: tangent(v, still), nothing)
+
+    def weighted(setting: _Setting, values: jax.Array, inputs: dict[str, jax.Array], loads: Any) -> jax.Array:
+        tangent = _tangent_of(block, names, setting)
+        changes = jax.vmap(tangent)(values, inputs)
+        return sum((jnp.vdot(a, b) for a, b in zip(changes, loads, strict=True)), jnp.zeros(()))
+
+    def later(load: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        # the date's own move and output were made, with the value before it, from the value of the date after it
+        new = jax.vmap(lambda *c: transposed(c)[0])(load, *at)
+        return new, load
+
+    def some(state: tuple[Any, ...], at: Any) -> tuple[tuple[Any, ...], None]:
+        moves_bar, direct_bar, before, active = at
+
+        def compute(_: None) -> tuple[Any, ...]:
+            load, loads = jax.lax.scan(later, state[0], (moves_bar, direct_bar), reverse=True)
+            flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (before, (loads, moves_bar, direct_bar)))
+            quiet = {name: jnp.zeros(flat[0].shape[0]) for name in block.inputs}
+            pulled = jax.grad(weighted)(setting, flat[0], quiet, flat[1])
+            return load, loads[0], jax.tree.map(jnp.add, state[2], pulled)
+
+        return jax.lax.cond(active, compute, lambda _: state, None), None
+
+    # date s of the first index was made from the value at date s - 1; the very first from the inputs alone
+    before = jnp.concatenate([jnp.zeros_like(values[:1, :1]), values.reshape(1, -1, *values.shape[2:])[:, :-1]], axis=1)
+    before = before.reshape(values.shape)
+    none = jnp.zeros_like(values[0, 0])
+    start = none, none, jax.tree.map(jnp.zeros_like, setting)
+    (_, load, total), _ = jax.lax.scan(some, start, (*bar, before, computed), reverse=True)
+    pulled = jax.grad(weighted)(setting, none, unit, (load, bar[0][0, 0], bar[1][0, 0]))
+    return jax.tree.map(jnp.add, total, pulled), jnp.zeros_like(weight)
+
+
+policy_moves.defvjp(_policy_moves_forward, _policy_moves_backward)
 
 
 def jacobians_by_date(
