@@ -1,7 +1,8 @@
 """The posterior of a declared model on a data set: a :class:`estimhank.target.Target`.
 
-A value is a function of the parameters alone: the steady state, where it has to be re-solved, starts cold, and
-nothing is carried from one evaluation to the next.
+What a parameter touches decides what is computed again when it moves: the shocks' paths and the likelihood; the
+equilibrium too; the steady state too. A value is a function of the parameters alone: what is kept from earlier
+evaluations is exactly what would be computed again.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import ast
 import inspect
 import sys
 import textwrap
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +35,14 @@ from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
 from estimhank.sequence_space.determinacy import winding_number
-from estimhank.sequence_space.equilibrium import solve_equilibrium
+from estimhank.sequence_space.equilibrium import (
+    EquilibriumFactors,
+    factorize_equilibrium,
+    respond,
+    solve_equilibrium,
+)
 from estimhank.sequence_space.household_steady_state import SteadyStateError
-from estimhank.sequence_space.linear_system import linearize
+from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_solver import SteadyParts, SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
@@ -46,6 +53,16 @@ Array = NDArray[np.float64]
 
 #: Raised whenever a release changes the value of any log density: stores of older releases are then refused.
 DENSITY_VERSION = "1"
+
+_KEPT = 4  # factorised equilibria, for proposals that move the shocks' own parameters only
+
+
+class Solved(NamedTuple):
+    """A solution up to the shocks: linear system, its factors, and the winding number."""
+
+    system: LinearSystem
+    factors: EquilibriumFactors
+    winding: jax.Array
 
 
 class Posterior:
@@ -99,6 +116,7 @@ class Posterior:
         self.horizon, self.tail_start = int(horizon), int(tail_start)
         self.priors = priors
         self._names = tuple(self.priors)
+        self._kept: OrderedDict[bytes, Solved] = OrderedDict()
 
     @classmethod
     def from_config(cls, config: Config | Path | str, profile: str = "default") -> Posterior:
@@ -152,7 +170,8 @@ class Posterior:
         slope = None
         try:
             if not gradient:
-                out = self._value(point, self._parts_at(point))
+                parts = self._parts_at(point)
+                out = self._value(point, parts, self._solved_at(point, parts))
             elif not self._moving:
                 (_, out), slope = self._with_gradient(point, self._steady.reference_parts)
             else:
@@ -284,20 +303,38 @@ class Posterior:
         """Choose the elimination with numbers, before a compilation puts tracers in their place."""
         _ = self._structure
 
-    def _coefficients(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Moving-average coefficients (T, n_o, n_z), the shocks' roots (n_z,), and the winding number."""
-        model = self.model
-        parameters = {**parts.parameters, **{name: theta[i] for i, name in enumerate(self.names)}}
-        system = linearize(model, parts.values, parameters)
-        roots = jnp.stack([jnp.asarray(parameters[s.rho], float) for s in model.shocks])
-        scales = jnp.stack([s.scale * jnp.asarray(parameters[s.sigma], float) for s in model.shocks])
-        paths = scales * roots[None] ** jnp.arange(self.horizon)[:, None]
-        winding = winding_number(self._structure, jax.lax.stop_gradient(system), parts.symbol)
-        responses = solve_equilibrium(self._structure, system, parts.household, paths)
-        return observe(responses, model.observables, model.unknowns, parts.values), roots, winding
+    def _parameters(self, theta: jax.Array, parts: SteadyParts) -> dict[str, Any]:
+        return {**parts.parameters, **{name: theta[i] for i, name in enumerate(self.names)}}
 
-    def _log_likelihood(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, ...]:
-        coefficients, roots, winding = self._coefficients(theta, parts)
+    def _linearized(self, theta: jax.Array, parts: SteadyParts) -> tuple[LinearSystem, jax.Array]:
+        """The linear system, and its winding number."""
+        system = linearize(self.model, parts.values, self._parameters(theta, parts))
+        return system, winding_number(self._structure, jax.lax.stop_gradient(system), parts.symbol)
+
+    def _shocks(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
+        """Paths of the shocks after one standard deviation, (T, n_z), and their roots, (n_z,)."""
+        parameters = self._parameters(theta, parts)
+        roots = jnp.stack([jnp.asarray(parameters[s.rho], float) for s in self.model.shocks])
+        scales = jnp.stack([s.scale * jnp.asarray(parameters[s.sigma], float) for s in self.model.shocks])
+        return scales * roots[None] ** jnp.arange(self.horizon)[:, None], roots
+
+    def _coefficients(
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Moving-average coefficients (T, n_o, n_z), the shocks' roots (n_z,), and the winding number."""
+        paths, roots = self._shocks(theta, parts)
+        if solved is None:
+            system, winding = self._linearized(theta, parts)
+            responses = solve_equilibrium(self._structure, system, parts.household, paths)
+        else:
+            winding = solved.winding
+            responses = respond(self._structure, solved.system, solved.factors, paths)
+        return observe(responses, self.model.observables, self.model.unknowns, parts.values), roots, winding
+
+    def _log_likelihood(
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
+    ) -> tuple[jax.Array, ...]:
+        coefficients, roots, winding = self._coefficients(theta, parts, solved)
         values = np.asarray(self.data.values, float)
         gamma = autocovariances(coefficients, roots, len(values), self.tail_start)
         complete = not np.isnan(values).any()
@@ -310,11 +347,36 @@ class Posterior:
     def _value(self) -> Any:
         self._prepare()
 
-        def value(theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, ...]:
-            log_likelihood, winding, regular = self._log_likelihood(theta, parts)
+        def value(theta: jax.Array, parts: SteadyParts, solved: Solved) -> tuple[jax.Array, ...]:
+            log_likelihood, winding, regular = self._log_likelihood(theta, parts, solved)
             return log_likelihood, self._log_prior(theta), winding, regular
 
         return jax.jit(value)
+
+    @cached_property
+    def _solve(self) -> Any:
+        self._prepare()
+
+        def solve(theta: jax.Array, parts: SteadyParts) -> Solved:
+            system, winding = self._linearized(theta, parts)
+            return Solved(system, factorize_equilibrium(self._structure, system, parts.household), winding)
+
+        return jax.jit(solve)
+
+    def _solved_at(self, point: Array, parts: SteadyParts) -> Solved:
+        """The factorised equilibrium; kept for points that differ in the shocks' own parameters only."""
+        key = point[self._beyond_shocks].tobytes()
+        if key not in self._kept:
+            self._kept[key] = self._solve(point, parts)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    @cached_property
+    def _beyond_shocks(self) -> NDArray[np.intp]:
+        """Positions of the parameters that touch more than the shock processes."""
+        return np.flatnonzero([self.model.parameters[name].touches != "shocks" for name in self.names])
 
     @cached_property
     def _with_gradient(self) -> Any:

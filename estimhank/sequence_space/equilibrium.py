@@ -78,7 +78,9 @@ def household_operator(by_date: jax.Array) -> HouseholdOperator:
     return HouseholdOperator(-by_date.reshape(horizon, n_i, n_o * horizon))
 
 
-class _Factors(NamedTuple):
+class EquilibriumFactors(NamedTuple):
+    """The factorised system: what does not depend on the shocks' paths."""
+
     banded: BandedFactor
     dense: Any
     sources: jax.Array
@@ -140,12 +142,13 @@ def _dense_rows(
     return rows
 
 
-def _factorize(st: Structure, system: LinearSystem, household: HouseholdOperator) -> _Factors:
+def factorize_equilibrium(st: Structure, system: LinearSystem, household: HouseholdOperator) -> EquilibriumFactors:
+    """Assemble and factorise the dense system: the costly part of a solution."""
     e = st.elimination
     horizon = household.by_date.shape[0]
     banded = factorize_banded(system, e, horizon)
     if not e.dense:
-        return _Factors(banded, None, jnp.zeros((horizon, 0, 0)))
+        return EquilibriumFactors(banded, None, jnp.zeros((horizon, 0, 0)))
     sources = _dense_rows(st, system, household, tuple(e.rest[i] for i in e.sources))
     lag, now, lead = _bands(system, e.rows, e.dense)
     d_lag, d_now, d_lead = (jnp.array(i, int) for i in (e.dense_lag, e.dense_now, e.dense_lead))
@@ -159,7 +162,7 @@ def _factorize(st: Structure, system: LinearSystem, household: HouseholdOperator
     if e.dense_lead:
         transposed = transposed.at[1:, d_lead].add(-out[:-1, n_now + n_lag :])
     size = len(e.dense) * horizon
-    return _Factors(banded, lu_factor(transposed.transpose(1, 0, 2).reshape(size, size)), sources)
+    return EquilibriumFactors(banded, lu_factor(transposed.transpose(1, 0, 2).reshape(size, size)), sources)
 
 
 def _stack(paths: jax.Array) -> jax.Array:
@@ -171,12 +174,10 @@ def _unstack(vector: jax.Array, horizon: int) -> jax.Array:
     return vector.reshape(-1, horizon, vector.shape[1]).transpose(1, 0, 2)
 
 
-def _forward(
-    st: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array
-) -> tuple[jax.Array, _Factors]:
+def respond(st: Structure, system: LinearSystem, factors: EquilibriumFactors, paths: jax.Array) -> jax.Array:
+    """Responses of all unknowns to shock paths (T, n_z), given the factors: (T, n_v, n_z)."""
     e = st.elimination
     horizon, n_z = paths.shape
-    factors = _factorize(st, system, household)
     rows = jnp.array(e.rows, int)
     forcing = system.shock[rows][None] * paths[:, None, :]
     solved = solve_banded(factors.banded, e, forcing)
@@ -184,7 +185,7 @@ def _forward(
     solution = jnp.zeros((horizon, n_v, n_z))
     rest = jnp.array(e.rest, int)
     if not e.dense:
-        return solution.at[:, rest].set(-solved), factors
+        return solution.at[:, rest].set(-solved)
     targets = jnp.array(e.targets, int)
     direct = jnp.concatenate(
         [jnp.zeros((horizon, len(st.outputs), n_z)), system.shock[targets][None] * paths[:, None, :]], axis=1
@@ -196,7 +197,7 @@ def _forward(
     dense = _unstack(lu_solve(factors.dense, right, trans=1), horizon)
     forcing = forcing + _apply_bands(_bands(system, e.rows, e.dense), dense)
     solution = solution.at[:, rest].set(-solve_banded(factors.banded, e, forcing))
-    return solution.at[:, jnp.array(e.dense, int)].set(dense), factors
+    return solution.at[:, jnp.array(e.dense, int)].set(dense)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -219,11 +220,12 @@ def solve_equilibrium(
         Response of each unknown to each shock alone. Differentiable (reverse mode) in the system's matrices, the
         household Jacobians and the paths.
     """
-    return _forward(structure, system, household, paths)[0]
+    return respond(structure, system, factorize_equilibrium(structure, system, household), paths)
 
 
 def _vjp_forward(structure: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array) -> Any:
-    solution, factors = _forward(structure, system, household, paths)
+    factors = factorize_equilibrium(structure, system, household)
+    solution = respond(structure, system, factors, paths)
     return solution, (system, household, paths, solution, factors)
 
 

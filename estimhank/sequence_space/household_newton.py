@@ -32,8 +32,8 @@ from estimhank.sequence_space.household_steady_state import (
     lottery_of,
 )
 
-#: Newton steps after which the search is given up, and the largest step and residual of a solution.
-STEP_LIMIT, STEP_TOLERANCE, RESIDUAL_TOLERANCE = 40, 1e-10, 1e-12
+#: Newton steps after which the search is given up; the largest step, residual and change of mass of a solution.
+STEP_LIMIT, STEP_TOLERANCE, RESIDUAL_TOLERANCE, MASS_TOLERANCE = 40, 1e-10, 1e-12, 1e-14
 _INNER_TOLERANCE, _INNER_LIMIT, _CHUNK = 2e-3, 60, 8
 _ADJOINT_TOLERANCE, _ADJOINT_LIMIT = 1e-13, 500
 _FURTHEST = 1.5  # largest change of the log marginal value in one step
@@ -187,8 +187,7 @@ def _newton_step(
     step = jnp.clip(inner.correction + move * inner.slope, -_FURTHEST, _FURTHEST)
     size = jnp.maximum(_largest(step), jnp.abs(move))
     errors = _largest(residual), _largest(drift), jnp.abs(gap) / (1 + jnp.abs(given.value))
-    # not the first step: it has only followed the distribution, whose change moves the next residual
-    small = jnp.maximum(jnp.maximum(*errors[:2]), errors[2]) < RESIDUAL_TOLERANCE
+    small = (jnp.maximum(errors[0], errors[2]) < RESIDUAL_TOLERANCE) & (errors[1] < MASS_TOLERANCE)
     search = Search(state.search.steps + 1, *errors, small & (size < STEP_TOLERANCE))
     return _State(state.log_value + step, state.unknown + move, distribution, inner.future, inner.slope, search)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from estimhank.model.parameters import ModelError, Values
 from estimhank.model.priors import Prior
 from estimhank.sequence_space.elimination import choose_elimination
 from estimhank.sequence_space.equilibrium import Structure, household_positions
-from estimhank.sequence_space.linear_system import linearize
+from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState
 
 #: Prior draws, beside the reference values, at which a choice of dense variables must serve.
@@ -39,6 +40,7 @@ def model_structure(model: Model, state: SteadyState, priors: Mapping[str, Prior
     systems = [at(point) for point in (state.parameters, *({**state.parameters, **draw} for draw in kept))]
     # a coefficient that is zero at the reference steady state need not be zero elsewhere
     moved = [at({**state.parameters, **draw}) for draw in draws]
+    _check_shocks_stay_out(model, systems[0], at, {**state.parameters}, draws[0])
     elimination = choose_elimination(
         systems,
         model.unknowns,
@@ -48,6 +50,20 @@ def model_structure(model: Model, state: SteadyState, priors: Mapping[str, Prior
         moved if len(kept[0]) < len(priors) else (),
     )
     return Structure(elimination, inputs, outputs)
+
+
+def _check_shocks_stay_out(
+    model: Model, system: LinearSystem, at: Any, parameters: dict[str, float], draw: Mapping[str, float]
+) -> None:
+    """Refuse a parameter of the equations that the parameter table says touches the shocks alone."""
+    for name in draw:
+        if model.parameters[name].touches != "shocks":
+            continue
+        moved = at({**parameters, name: draw[name]})
+        if any(not np.array_equal(a, b) for a, b in zip(system, moved, strict=True)):
+            raise ModelError(
+                f"model {model.name}: '{name}' enters the equations; declare it with touches=\"equilibrium\""
+            )
 
 
 def _check_steady_state_stays(model: Model, state: SteadyState, name: str, value: float) -> None:

@@ -1,0 +1,197 @@
+"""The steady state in the loop: against the bracketing search, from any start, with derivatives, and where it fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from estimhank.model.household import HouseholdTarget, StandardIncompleteMarkets
+from estimhank.model.krusell_smith import KrusellSmith
+from estimhank.model.one_asset_hank import OneAssetHANK
+from estimhank.model.parameters import Values
+from estimhank.model.priors import Gamma
+from estimhank.posterior import Posterior
+from estimhank.sequence_space.fake_news import truncated_product
+from estimhank.sequence_space.household_newton import StationaryPoint
+from estimhank.sequence_space.household_steady_state import SteadyStateError
+from estimhank.sequence_space.steady_solver import SteadySolver
+from estimhank.sequence_space.steady_state import solve_steady_state
+
+SPREAD = {"eis": 0.1, "sd_e": 0.1, "B_bar": 0.25}
+PRIORS = {"eis": Gamma(0.5, 0.1), "sd_e": Gamma(0.92, 0.1), "B_bar": Gamma(1.0, 0.25)}
+SMALL = StandardIncompleteMarkets(inputs=("r", "Z"), n_e=3, n_a=80, a_max=100.0)
+
+
+def with_priors(cls: type[OneAssetHANK] = OneAssetHANK, **household: Any) -> OneAssetHANK:
+    table = cls.parameters
+    for name, prior in PRIORS.items():
+        table = table.changed(name, prior=prior)
+    return cls(table, replace(SMALL, **household))
+
+
+@pytest.fixture(scope="module")
+def small(posterior: Posterior) -> Posterior:
+    """The fourteen-parameter posterior on a small grid and a short horizon."""
+    return Posterior(with_priors(), posterior.data, 80, 50)
+
+
+@pytest.fixture(scope="module")
+def points(small: Posterior, reference: dict[str, float]) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    theta = np.tile([reference.get(name, small.model.parameters[name].value) for name in small.names], (6, 1))
+    theta[1:, :5] *= 1 + 0.05 * rng.normal(size=(5, 5))
+    theta[1:, -3:] = np.stack([PRIORS[n].sample(rng, 5) for n in ("eis", "sd_e", "B_bar")], axis=1)
+    return theta
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        {"eis": 0.5, "sd_e": 0.92, "B_bar": 1.0},
+        {"eis": 0.35, "sd_e": 0.8, "B_bar": 0.6},
+        {"eis": 0.8, "sd_e": 1.1, "B_bar": 1.8},
+        {"eis": 0.7, "sd_e": 0.75, "B_bar": 0.9},
+    ],
+)
+def test_newton_finds_what_bracketing_finds(moved: dict[str, float]) -> None:
+    model = with_priors()
+    solver = SteadySolver(model, SPREAD, 20)
+    mine, his = solver.at(moved), solve_steady_state(model, moved)
+    assert float(mine.parameters["beta"]) == pytest.approx(his.parameters["beta"], abs=1e-11)
+    for name in ("A", "C"):
+        assert float(mine.values[name]) == pytest.approx(his.values[name], abs=1e-10)
+    assert his.household is not None
+    household = solver.household_at(moved)
+    np.testing.assert_allclose(household.distribution, his.household.distribution, atol=1e-11)
+    np.testing.assert_allclose(household.policies.assets, his.household.policies.assets, rtol=1e-9, atol=1e-10)
+
+
+def test_newton_solves_krusell_smith() -> None:
+    solver = SteadySolver(KrusellSmith(), {"sd_e": 0.1}, 20)
+    assert float(solver.at({"sd_e": 0.5}).parameters["beta"]) == pytest.approx(0.98195278806, abs=1e-9)
+    assert float(solver.at({"sd_e": 0.6}).parameters["beta"]) == pytest.approx(
+        solve_steady_state(KrusellSmith(), {"sd_e": 0.6}).parameters["beta"], abs=1e-11
+    )
+
+
+def test_a_value_does_not_depend_on_where_the_search_began(small: Posterior, points: np.ndarray) -> None:
+    solver = small._steady
+    for theta in points[1:]:
+        moved = dict(zip(small.names[-3:], theta[-3:].tolist(), strict=True))
+        expected = small.evaluate(theta).log_likelihood
+        reference = solver._point_of(solver.reference)
+        elsewhere = solver._point_of(solve_steady_state(small.model, {k: 1.1 * v for k, v in moved.items()}))
+        for start in (reference, elsewhere, StationaryPoint(*(np.asarray(x) * 1.01 for x in reference))):
+            parts = solver._solve(moved, start)
+            value = small._value(theta, parts, small._solve(theta, parts))[0]
+            assert float(value) == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_value_does_not_depend_on_what_was_evaluated_before(small: Posterior, points: np.ndarray) -> None:
+    first = np.array([small.log_likelihood(theta) for theta in points])
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(len(points)), 3))
+    again = np.array([small.log_likelihood(points[i]) for i in order])
+    np.testing.assert_array_equal(again, first[order])
+    fresh = Posterior(small.model, small.data, small.horizon, small.tail_start)
+    np.testing.assert_array_equal([fresh.log_likelihood(theta) for theta in points[::-1]], first[::-1])
+
+
+@pytest.mark.parametrize("tier", ["shocks", "equilibrium", "steady_state"])
+def test_what_is_recomputed_gives_the_value_of_a_full_evaluation(
+    small: Posterior, points: np.ndarray, tier: str
+) -> None:
+    rng = np.random.default_rng(2)
+    touched = [i for i, name in enumerate(small.names) if small.model.parameters[name].touches == tier]
+    assert touched
+    small.evaluate(points[0])
+    for _ in range(3):
+        theta = points[0].copy()
+        theta[touched] *= 1 + 0.03 * rng.normal(size=len(touched))
+        value = small.log_likelihood(theta)
+        full = Posterior(small.model, small.data, small.horizon, small.tail_start).log_likelihood(theta)
+        assert value == pytest.approx(full, abs=1e-9)
+
+
+def test_gradients_cover_parameters_that_move_the_steady_state(small: Posterior, points: np.ndarray) -> None:
+    assert small.has_gradient
+    for theta in points[1:2]:
+        value, gradient = small.log_density_and_gradient(theta)
+        assert value == pytest.approx(small.log_density(theta), abs=1e-8)
+        for i, x in enumerate(theta):
+            step = 1e-5 * x
+            up, down = theta.copy(), theta.copy()
+            up[i], down[i] = x + step, x - step
+            numeric = (small.log_density(up) - small.log_density(down)) / (2 * step)
+            assert gradient[i] == pytest.approx(numeric, rel=1e-5, abs=1e-4), small.names[i]
+
+
+class Untraceable(OneAssetHANK):
+    """A model whose steady state is computed with plain numbers."""
+
+    name = "untraceable"
+
+    def household_target(self, p: Values) -> HouseholdTarget:
+        return replace(super().household_target(p), value=math.exp(math.log(p.B_bar)))
+
+    def steady_state(self, p: Values, household: Any) -> Mapping[str, Any]:
+        values = dict(super().steady_state(p, household))
+        if p.B_bar > 0:
+            values["Y"] = float(values["Y"])
+        return values
+
+
+def test_a_model_that_computes_with_numbers_is_solved_without_gradients(small: Posterior, points: np.ndarray) -> None:
+    plain = Posterior(with_priors(Untraceable), small.data, small.horizon, small.tail_start)
+    assert not plain.has_gradient
+    assert plain.log_likelihood(points[1]) == pytest.approx(small.log_likelihood(points[1]), abs=1e-9)
+
+
+def test_debt_that_everybody_would_exceed_is_a_reason() -> None:
+    with pytest.raises(SteadyStateError) as error:
+        SteadySolver(with_priors(), SPREAD, 20).at({"eis": 0.25, "sd_e": 1.2, "B_bar": 0.3})
+    assert error.value.kind == "no_bracket"
+
+
+def test_debt_that_nobody_would_hold_is_a_reason(small: Posterior, points: np.ndarray) -> None:
+    theta = points[0].copy()
+    theta[-1] = 80.0
+    result = small.evaluate(theta)
+    assert result.reason == "steady_state"
+    assert result.log_likelihood == -math.inf and math.isfinite(result.log_prior)
+    assert small.evaluate(theta, gradient=True).reason == "steady_state"
+    with pytest.raises(SteadyStateError) as error:
+        small._steady.at(dict(zip(small.names, theta.tolist(), strict=True)))
+    assert error.value.kind in ("no_bracket", "grid_too_small")
+    assert small.evaluate(points[0]).reason == "ok"
+
+
+def test_a_grid_that_is_too_small_is_a_reason(posterior: Posterior, points: np.ndarray) -> None:
+    tight = Posterior(with_priors(a_max=12.0), posterior.data, 40, 20)
+    theta = points[0].copy()
+    theta[-3:] = 0.5, 0.92, 3.0
+    assert tight.evaluate(theta).reason == "steady_state"
+    with pytest.raises(SteadyStateError, match="raise a_max") as error:
+        tight._steady.at(dict(zip(tight.names, theta.tolist(), strict=True)))
+    assert error.value.kind == "grid_too_small"
+
+
+def test_a_truncated_product_is_exact_where_it_is_not_cut() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(7, 11)), rng.normal(size=(150, 11))
+    weights = rng.normal(size=(7, 150))
+    for needed in (0, 1, 64, 65, 150):
+        out, pull = jax.vjp(lambda a, b, n=needed: truncated_product(a, b, n), left, right)
+        kept = min(-(-needed // 64) * 64, 150)
+        expected = left @ right.T
+        expected[:, kept:] = 0
+        np.testing.assert_allclose(out, expected, atol=1e-13)
+        left_bar, right_bar = pull(weights)
+        cut = np.where(np.arange(150) < kept, weights, 0.0)
+        np.testing.assert_allclose(left_bar, cut @ right, atol=1e-12)
+        np.testing.assert_allclose(right_bar, cut.T @ left, atol=1e-12)
