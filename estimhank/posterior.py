@@ -176,8 +176,8 @@ class Posterior:
                 (_, out), slope = self._with_gradient(point, self._steady.reference_parts)
             else:
                 out, slope = self._with_steady_gradient(point)
-        except SteadyStateError:
-            return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state")
+        except SteadyStateError as error:
+            return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
         value, prior, winding, regular = (x.item() for x in out)
         reason = "ok"
         if winding != 0:

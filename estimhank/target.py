@@ -18,7 +18,8 @@ from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
 
-#: Why an evaluation has no finite density. The position in this tuple is the code kept in the evaluation store.
+#: Why an evaluation has no finite density; behind a colon, of which kind. The position in this tuple is the code kept in
+#: the evaluation store.
 REASONS: tuple[str, ...] = (
     "ok",
     "outside_support",
@@ -27,6 +28,10 @@ REASONS: tuple[str, ...] = (
     "no_stable_solution",
     "not_positive_definite",
     "non_finite",
+    "steady_state:no_bracket",
+    "steady_state:grid_too_small",
+    "steady_state:no_convergence",
+    "steady_state:not_a_solution",
 )
 
 
@@ -41,16 +46,19 @@ class Evaluation:
     log_prior : float
         Normalised log prior density of the natural parameters.
     reason : str
-        ``"ok"`` or one of :data:`REASONS`.
+        ``"ok"`` or one of :data:`REASONS`, without a kind.
     gradient : ndarray of shape (d,), optional
         Gradient of ``log_likelihood + log_prior`` with respect to the natural parameters; only where asked for and
         ``reason == "ok"``.
+    kind : str
+        What kind of failure it was, where a reason has several; for accounts only.
     """
 
     log_likelihood: float
     log_prior: float
     reason: str = "ok"
     gradient: Array | None = None
+    kind: str = ""
 
     @property
     def log_density(self) -> float:

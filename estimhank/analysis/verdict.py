@@ -16,7 +16,14 @@ from estimhank.analysis.wording import REASON_WORDS, count, fixed, joined, perce
 from estimhank.sampling.mode_result import ModeResult
 
 #: Failures that say something about the numerics rather than about the model; many of them deserve a look.
-NUMERICAL_REASONS: tuple[str, ...] = ("steady_state", "not_positive_definite", "non_finite")
+NUMERICAL_REASONS: tuple[str, ...] = (
+    "steady_state",
+    "steady_state:grid_too_small",
+    "steady_state:no_convergence",
+    "steady_state:not_a_solution",
+    "not_positive_definite",
+    "non_finite",
+)
 
 #: What Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021) ask of draws before anything is read off them, whatever a
 #: run's own criteria are.

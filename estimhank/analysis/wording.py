@@ -14,6 +14,10 @@ REASON_WORDS: dict[str, str] = {
     "no_stable_solution": "no stable solution",
     "not_positive_definite": "covariance of the data not positive definite",
     "non_finite": "density or gradient not finite",
+    "steady_state:no_bracket": "no steady state: the target is out of reach",
+    "steady_state:grid_too_small": "no steady state: the asset grid is too small",
+    "steady_state:no_convergence": "no steady state: the search did not converge",
+    "steady_state:not_a_solution": "no steady state: the equations do not hold",
 }
 
 #: Words for the families of priors (the keys are the names used in configuration files).

@@ -77,9 +77,10 @@ def evaluate_points(target: Target, thetas: Array, gradient: bool = False) -> Ev
         start = time.perf_counter()
         try:
             evaluation = target.evaluate(theta.copy(), gradient=gradient)
-            if evaluation.reason not in REASONS:
-                raise ValueError(f"unknown reason {evaluation.reason!r}")
-            code = REASONS.index(evaluation.reason)
+            why = f"{evaluation.reason}:{evaluation.kind}" if evaluation.kind else evaluation.reason
+            if why not in REASONS:
+                raise ValueError(f"unknown reason {why!r}")
+            code = REASONS.index(why)
             if gradient and code == _OK and evaluation.gradient is None:
                 raise TypeError("a gradient was asked for and none was returned")
         except Exception as error:  # whatever it is, it goes on with the parameters that caused it

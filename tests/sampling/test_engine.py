@@ -91,10 +91,14 @@ def test_two_workers_give_the_bits_of_one_process(two_workers: Engine, n: int, g
 
 
 def test_both_workers_work(two_workers: Engine) -> None:
-    # the first batches are how new workers get to hold the target
-    batches = [two_workers.evaluate(np.tile([60.0, 0.0, 0.0], (8, 1))) for _ in range(4)]
-    assert len(np.unique(batches[-1].log_likelihood)) == 2
-    assert os.getpid() not in batches[-1].log_likelihood
+    # new workers get to hold the target in the first batches, and on a busy machine one may be quicker than the other
+    workers: set[float] = set()
+    for _ in range(50):
+        workers |= set(two_workers.evaluate(np.tile([60.0, 0.0, 0.0], (8, 1))).log_likelihood.tolist())
+        if len(workers) == 2:
+            break
+    assert len(workers) == 2
+    assert os.getpid() not in workers
 
 
 def test_a_target_that_raises_is_an_error_with_its_parameters(two_workers: Engine) -> None:
