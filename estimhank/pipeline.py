@@ -11,7 +11,7 @@ from pathlib import Path
 
 from estimhank.context import SECTIONS_OF, STAGES, STORED_AS, RunContext, StageResult, locked_folder
 from estimhank.errors import CertificateError, ConvergenceError, EstimhankError, ResultsError
-from estimhank.files import replacing, sha256_of_file
+from estimhank.files import remove_leftovers, replacing, sha256_of_file
 from estimhank.manifest import (
     Manifest,
     StageRecord,
@@ -138,6 +138,7 @@ def run_pipeline(
         # solved once here, so that a calibration without a steady state is said before anything is written
         _ = getattr(context.target, "steady_state", None)
     with locked_folder(context.folder):
+        remove_leftovers(context.folder)
         if plan.wipe:
             remove_outputs(context.folder)
         elif plan.drop:

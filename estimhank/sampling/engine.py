@@ -25,9 +25,26 @@ _MOST_CALLS = 8  # to one worker in one batch; evenness gains nothing from more
 
 
 class WorkersLost(EstimhankError):
-    """Workers died again and again on the same points."""
+    """Workers died again and again on the same points.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (d,)
+        The first of the points, natural units.
+    names : tuple of str
+    cause, details : str
+        As those of :class:`~estimhank.sampling.worker.EvaluationError`.
+    """
 
     exit_code = 5
+
+    def __init__(self, theta: Array, names: tuple[str, ...], times: int) -> None:
+        point = ", ".join(f"{name} = {float(value)!r}" for name, value in zip(names, theta, strict=True))
+        super().__init__(
+            f"worker processes died {times} times (out of memory?) while evaluating points that begin at {point}"
+        )
+        self.theta, self.names = np.array(theta, float), tuple(names)
+        self.cause, self.details = f"the death of a worker process, {times} times", ""
 
 
 class Engine:
@@ -97,10 +114,7 @@ class Engine:
             self.close(at_once=True)  # some workers died: the next turn starts new ones and sends what is missing
         else:
             first = next(chunk[0] for chunk, batch in zip(chunks, done, strict=True) if batch is None)
-            raise WorkersLost(
-                f"worker processes died {_MOST_LOSSES} times (out of memory?) while evaluating a batch that begins at "
-                + ", ".join(f"{name} = {value!r}" for name, value in zip(self.target.names, first, strict=True))
-            )
+            raise WorkersLost(first, self.target.names, _MOST_LOSSES)
         batches = [batch for batch in done if batch is not None]
         self._seconds = max(float(np.median(np.concatenate([batch.seconds for batch in batches]))), 1e-6)
         return _join(batches)
