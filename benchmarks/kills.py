@@ -211,8 +211,8 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     summary = {
-        "command": f"python -m benchmarks.kills --kills {options.kills} --profile {options.profile} --seed {options.seed} "
-        f"--config {options.config}",
+        "command": f"python -m benchmarks.kills --config {options.config} --profile {options.profile} "
+        f"--kills {options.kills} --seed {options.seed}",
         "kills": len(rows), "survived": sum(row["equal"] for row in rows),
         "by_stage": {stage: sum(row["stage"] == stage for row in rows) for stage in STAGES},
         "by_kind": {kind: sum(row["kind"] == kind for row in rows) for kind in ("moment", *KINDS)},
