@@ -152,14 +152,17 @@ class RunConfig:
     seed : int
         Every random number of the run follows from it.
     workers : int
-        Worker processes; 0 takes one for each core.
+        Worker processes; 0 takes one for each core. With a scheduler's address: how many workers to wait for.
     backend : str
         ``"loky"`` (this machine), ``"dask"`` (a cluster) or ``"serial"``.
     scheduler : str
-        Address of a running dask scheduler; empty starts a local one.
+        Address of a running dask scheduler, ``"tcp://host:8786"``; empty starts a local one.
+    wait : float
+        Seconds to wait for the scheduler's workers; a run goes on with those that are there then.
     """
 
     seed: int = option(20240101, least=0)
     workers: int = option(0, least=0)
     backend: str = option("loky", choices=("loky", "dask", "serial"))
     scheduler: str = option("")
+    wait: float = option(60.0, least=0.0)

@@ -139,7 +139,8 @@ class RunContext:
         store = EvaluationStore.open(self.folder / STORE, self.target.names, self.target.fingerprint)
         self._open.enter_context(store)
         run = self.config.run
-        engine = Engine(self.target, backend=run.backend, workers=self.workers, scheduler=run.scheduler)
+        workers = run.workers if run.scheduler else self.workers
+        engine = Engine(self.target, run.backend, workers, run.scheduler, run.wait)
         self._open.enter_context(engine)
         return Recorder(engine, store)
 

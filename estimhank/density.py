@@ -251,7 +251,7 @@ def estimate_density(
     seed = config.run.seed
     with (
         EvaluationStore.open(folder / FILE_NAME, target.names, target.fingerprint) as store,
-        Engine(target, config.run.backend, config.run.workers, config.run.scheduler) as engine,
+        Engine(target, config.run.backend, config.run.workers, config.run.scheduler, config.run.wait) as engine,
     ):
         recorder = Recorder(engine, store)
         mode = find_mode(recorder, target, config.mode, seed, progress=progress)

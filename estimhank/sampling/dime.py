@@ -118,7 +118,7 @@ def step(
     ratio = np.where(is_global, global_proposal.log_density(x) - global_proposal.log_density(proposals), 0.0)
     values = log_density(proposals)
     with np.errstate(divide="ignore"):
-        accepted = np.less(np.log(uniform), values - state.log_density[moving] + ratio)
+        accepted: NDArray[np.bool_] = np.less(np.log(uniform), values - state.log_density[moving] + ratio)
     position, density = state.position.copy(), state.log_density.copy()
     position[moving[accepted]], density[moving[accepted]] = proposals[accepted], values[accepted]
     return DimeState(position, density), DimeInfo(moving, accepted, is_global)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError, EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.executors import BACKENDS, WorkerPool, open_pool
+from estimhank.sampling.executors import BACKENDS, WAIT, WorkerPool, open_pool
 from estimhank.sampling.worker import EvaluationError, evaluate_chunk, evaluate_points
 from estimhank.target import Target
 
@@ -60,20 +60,24 @@ class Engine:
     backend : {"loky", "dask", "serial"}
         ``"serial"`` evaluates in this process.
     workers : int
-        Worker processes; 0 takes one for each core.
+        Worker processes; 0 takes one for each core. With a running dask scheduler: how many workers to wait for.
     scheduler : str
         Address of a running dask scheduler; empty starts a local one.
+    wait : float
+        Seconds to wait for the scheduler's workers.
     """
 
-    def __init__(self, target: Target, backend: str = "loky", workers: int = 2, scheduler: str = "") -> None:
+    def __init__(
+        self, target: Target, backend: str = "loky", workers: int = 2, scheduler: str = "", wait: float = WAIT
+    ) -> None:
         if backend not in BACKENDS:
             raise ConfigError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
         if workers < 0:
             raise ConfigError(f"the number of workers must not be negative, it is {workers}")
         self.target = target
         self.backend = backend
-        self.workers = 1 if backend == "serial" else workers or cpu_count()
-        self._scheduler = scheduler
+        self._scheduler, self._wait = (scheduler if backend == "dask" else ""), wait
+        self.workers = 1 if backend == "serial" else workers or (0 if self._scheduler else cpu_count())
         self._pool: WorkerPool | None = None
         self._seconds = 0.004  # of one evaluation, to begin with
         self._payload = b""
@@ -161,7 +165,7 @@ class Engine:
             self._payload = cloudpickle.dumps(self.target)
             self._key = hashlib.sha256(self._payload).hexdigest()
         if self._pool is None:
-            self._pool = open_pool(self.backend, self.workers, self._scheduler)
+            self._pool = open_pool(self.backend, self.workers, self._scheduler, self._wait)
             self.workers = self._pool.workers
         return self._pool
 
