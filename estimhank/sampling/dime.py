@@ -112,7 +112,7 @@ def step(
     noise = _NOISE * np.sqrt(np.diag(global_proposal.covariance)) * rng.standard_normal((n, d))
     local = x + 2.38 / math.sqrt(2 * d) * (others[first] - others[second]) + noise
     jump = global_proposal.sample(rng, n)
-    is_global = rng.random(n) < GLOBAL_SHARE
+    is_global = np.less(rng.random(n), GLOBAL_SHARE)
     uniform = rng.random(n)
     proposals = np.where(is_global[:, None], jump, local)
     ratio = np.where(is_global, global_proposal.log_density(x) - global_proposal.log_density(proposals), 0.0)

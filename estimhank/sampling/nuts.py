@@ -5,8 +5,8 @@ every chain. The chains run in lockstep, so a call is a batch for all workers; a
 others go on asks for the same point again and is answered from memory. What is evaluated, and in which batch, follows
 from the seed alone, and a resumed run is served from the store.
 
-Chains move in coordinates in which the normal approximation at the mode is standard; step size and a diagonal mass
-matrix adapt in the warm-up, each chain for itself.
+Chains move in coordinates in which the normal approximation at the mode is standard, which stands for a mass matrix;
+the step size adapts in the warm-up by dual averaging, each chain for itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError
@@ -32,6 +33,7 @@ from estimhank.target import Target
 Array = NDArray[np.float64]
 
 _SEED_CODE = 23
+_TARGET_RATE, _FIRST_STEP = 0.8, 0.5
 _FEWEST_WARMUP = 20
 
 
@@ -168,32 +170,41 @@ def run_nuts(
         raise ConfigError("[sample] nuts needs gradients, and this log density has none: choose another algorithm")
     if warmup < _FEWEST_WARMUP:
         raise ConfigError(f"[sample] nuts needs a warmup of at least {_FEWEST_WARMUP} to adapt, it is {warmup}")
+    if recorder.engine.backend == "serial" and cpu_count() < 2:
+        # XLA has one thread a core, and the one that calls back would wait for an evaluation that needs another
+        raise ConfigError("[sample] nuts on a single core needs workers: choose the loky backend")
     import blackjax
+    from blackjax.adaptation.step_size import dual_averaging_adaptation
 
     d = len(target.names)
     first = draw_starting_states(recorder, target, stage, center, chains, generator(seed, _SEED_CODE, 0))
     answers = Answers(StageDensity(recorder, target, stage, gradient=True), center)
     log_density = traceable(answers, d)
 
-    def warm_up(key: jax.Array, point: jax.Array) -> Any:
-        adaptation = blackjax.window_adaptation(blackjax.nuts, log_density)
-        return adaptation.run(key, point, warmup)[0]
+    def step(key: jax.Array, state: Any, size: jax.Array) -> Any:
+        return blackjax.nuts(log_density, size, jnp.ones(d)).step(key, state)
 
-    def step(key: jax.Array, state: Any, parameters: Any) -> Any:
-        return blackjax.nuts(log_density, **parameters).step(key, state)
+    def begin(point: jax.Array) -> Any:
+        return blackjax.nuts.init(point, log_density)
 
-    keys = jax.random.split(jax.random.key(int(generator(seed, _SEED_CODE, 1).integers(2**63))), (chains, 2))
-    state, parameters = _finished(jax.jit(jax.vmap(warm_up))(keys[:, 0], answers.to_chain(first.x)), answers)
+    first_size, update_size, final_size = (jax.vmap(f) for f in dual_averaging_adaptation(_TARGET_RATE))
     compiled, kept = jax.jit(jax.vmap(step)), iterations - warmup
+    keys = jax.random.split(jax.random.key(int(generator(seed, _SEED_CODE, 1).integers(2**63))), chains)
+    state = _finished(jax.jit(jax.vmap(begin))(answers.to_chain(first.x)), answers)
+    learnt = first_size(jnp.full(chains, _FIRST_STEP))
     z, told = np.empty((chains, kept, d)), np.zeros((3, chains))
-    for k in range(kept):
-        own = jax.vmap(jax.random.fold_in, (0, None))(keys[:, 1], k)
-        state, info = _finished(compiled(own, state, parameters), answers)
-        z[:, k] = np.asarray(state.position)
-        told += np.array([info.acceptance_rate, info.is_divergent, info.num_integration_steps], float)
+    for k in range(iterations):
+        sizes = jnp.exp(learnt.log_step_size) if k < warmup else final_size(learnt)
+        state, info = _finished(compiled(jax.vmap(jax.random.fold_in, (0, None))(keys, k), state, sizes), answers)
+        if k < warmup:
+            learnt = update_size(learnt, info.acceptance_rate)
+        else:
+            z[:, k - warmup] = np.asarray(state.position)
+            told += np.array([info.acceptance_rate, info.is_divergent, info.num_integration_steps], float)
         if progress is not None:
-            message = f"{float(told[0].mean()) / (k + 1):.0%} accepted, {told[2].mean() / (k + 1):.0f} points a draw"
-            progress(ProgressEvent(stage, warmup + k + 1, iterations, recorder.total(stage), message))
+            rate, points = (float(np.mean(values)) for values in (info.acceptance_rate, info.num_integration_steps))
+            message = f"{rate:.0%} accepted, {points:.0f} points a trajectory"
+            progress(ProgressEvent(stage, k + 1, iterations, recorder.total(stage), message))
     # a state is a point that was asked for, to the bit: its density is looked up and not computed again
     rows = [[answers.known[np.ascontiguousarray(point).tobytes()] for point in points] for points in z]
     x, theta, likelihood, prior = (np.array([[row[i] for row in chain] for chain in rows]) for i in range(2, 6))
@@ -206,7 +217,7 @@ def run_nuts(
         acceptance=told[0] / kept,
         infeasible=np.full(chains, 1.0 - np.isfinite(values).mean()),
         divergent=told[1] / kept,
-        step_size=np.asarray(parameters["step_size"]),
+        step_size=np.asarray(sizes),
         trajectory=told[2] / kept,
     )
 
