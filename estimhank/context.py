@@ -144,6 +144,13 @@ class RunContext:
         self._open.enter_context(engine)
         return Recorder(engine, store)
 
+    def take_rates(self) -> dict[str, dict[str, float]]:
+        """Evaluations that this call made or was served since it was last asked, the seconds waited, and the rate."""
+        if "recorder" not in self.__dict__:
+            return {}
+        taken = self.recorder.take_rates()
+        return {"rates": taken} if taken else {}
+
     def has(self, stage: str) -> bool:
         """Whether a stage is finished, by the manifest."""
         record = None if self.manifest is None else self.manifest.stages.get(stage)

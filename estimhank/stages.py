@@ -7,6 +7,7 @@ from the store where it has them: that is what makes a resumed run equal to one 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from estimhank.sampling.algorithms import ALGORITHMS, describe_draws
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
 from estimhank.sampling.proposals import Center
+from estimhank.surrogate.exact import ExactDraws
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import RoundReport, run_surrogate
@@ -171,12 +173,19 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
         "burn_in": exact.burn_in,
         "subchain": exact.policy.subchain,
         "plain_share": exact.policy.plain_share,
+        "acceptance": {block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
         "surrogate_trusted": result.trusted,
         "surrogate_draws_per_second": result.surrogate.draws_per_second,
         "surrogate_autocorrelation_time": result.surrogate.autocorrelation_time,
         "certificate_passed": result.certificate.passed,
         "certificate": result.certificate.words,
     }
+
+
+def _share_accepted(exact: ExactDraws, kind: int) -> list[float]:
+    """Share of a chain's steps of one kind that were accepted, for every chain; nan where it made none."""
+    pairs = zip(exact.accepted, exact.step_kind == kind, strict=True)
+    return [round(float(accepted[chosen].mean()), 6) if chosen.any() else math.nan for accepted, chosen in pairs]
 
 
 def report_stage(context: RunContext) -> StageResult:

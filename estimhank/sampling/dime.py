@@ -25,6 +25,7 @@ from scipy.special import logsumexp
 
 from estimhank.errors import ConfigError
 from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.proposals import Center, draw_starting_states, generator
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
@@ -216,6 +217,7 @@ def run_dime(
     )
     kept = iterations - warmup
     states, state_parts = np.empty((members, kept, d)), np.empty((2, members, kept))
+    running = RunningRHat()
     accepted, infeasible, by_kind = np.zeros(members), np.zeros(members), np.zeros((2, 2))
     for k in range(iterations):
         moved = 0
@@ -236,7 +238,7 @@ def run_dime(
         else:
             states[:, k - warmup], state_parts[:, :, k - warmup] = state.position, parts
         if progress is not None:
-            message = f"{moved / members:.0%} accepted"
+            message = f"{moved / members:.0%} accepted" + running(states[:, : max(k + 1 - warmup, 0)])
             progress(ProgressEvent(stage, k + 1, iterations, recorder.total(stage), message))
     return DimeDraws(
         x=states,

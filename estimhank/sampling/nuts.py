@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError
 from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.objective import has_gradient
 from estimhank.sampling.proposals import Center, draw_starting_states, generator
 from estimhank.sampling.recorder import Recorder
@@ -192,7 +193,7 @@ def run_nuts(
     keys = jax.random.split(jax.random.key(int(generator(seed, _SEED_CODE, 1).integers(2**63))), chains)
     state = _finished(jax.jit(jax.vmap(begin))(answers.to_chain(first.x)), answers)
     learnt = first_size(jnp.full(chains, _FIRST_STEP))
-    z, told = np.empty((chains, kept, d)), np.zeros((3, chains))
+    z, told, running = np.empty((chains, kept, d)), np.zeros((3, chains)), RunningRHat()
     for k in range(iterations):
         sizes = jnp.exp(learnt.log_step_size) if k < warmup else final_size(learnt)
         state, info = _finished(compiled(jax.vmap(jax.random.fold_in, (0, None))(keys, k), state, sizes), answers)
@@ -204,6 +205,7 @@ def run_nuts(
         if progress is not None:
             rate, points = (float(np.mean(values)) for values in (info.acceptance_rate, info.num_integration_steps))
             message = f"{rate:.0%} accepted, {points:.0f} points a trajectory"
+            message += running(z[:, : max(k + 1 - warmup, 0)])
             progress(ProgressEvent(stage, k + 1, iterations, recorder.total(stage), message))
     # a state is a point that was asked for, to the bit: its density is looked up and not computed again
     rows = [[answers.known[np.ascontiguousarray(point).tobytes()] for point in points] for points in z]

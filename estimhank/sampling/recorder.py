@@ -48,6 +48,7 @@ class Recorder:
         self.replayed: Counter[str] = Counter()
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.seconds: dict[str, float] = defaultdict(float)
+        self._taken = np.zeros(3)
 
     def evaluate(self, stage: str, iteration: int, thetas: Array, gradient: bool = False) -> EvaluationBatch:
         """Return the evaluations at ``thetas``: from the store where it holds this batch, else made now and kept.
@@ -98,6 +99,19 @@ class Recorder:
             if count:
                 self.reasons[stage, REASONS[code]] += int(count)
         return batch
+
+    def take_rates(self) -> dict[str, float]:
+        """Evaluations made, served from the store, seconds waited for those made, and their rate, since the last call.
+
+        Empty where nothing was asked for.
+        """
+        now = np.array([self.evaluated.total(), self.replayed.total(), sum(self.seconds.values())], float)
+        made, served, waited = now - self._taken
+        self._taken = now
+        if made + served == 0:
+            return {}
+        rate = made / waited if waited > 0 else 0.0
+        return {"evaluated": made, "served": served, "waited_seconds": round(waited, 3), "per_second": round(rate, 2)}
 
     def total(self, stage: str) -> int:
         """Evaluations asked for in a stage, made or served."""
