@@ -19,6 +19,9 @@ from estimhank.data import SOURCES, DataWarning
 from estimhank.errors import EstimhankError, Interrupted
 from estimhank.pipeline import Outcome, run_pipeline
 from estimhank.progress import ProgressDisplay, format_seconds
+from estimhank.replay import replay
+from estimhank.sampling.engine import WorkersLost
+from estimhank.sampling.worker import EvaluationError
 from estimhank.stages import STAGE_FUNCTIONS, build_target
 
 app = typer.Typer(
@@ -94,6 +97,9 @@ def run_command(
             return run_pipeline(context, STAGE_FUNCTIONS, only, resume, overwrite, display.say)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; what was evaluated is in {out}, --resume goes on from there") from None
+    except (EvaluationError, WorkersLost):
+        print(f"estimhank: `estimhank replay {out}` evaluates these parameters again:", file=sys.stderr)
+        raise
 
 
 def conclude(outcome: Outcome, require_certificate: bool = False) -> None:
@@ -165,6 +171,17 @@ _add_stage("posterior", "Stage 5: draws from the surrogate, its certificate, and
 _add_stage("report", "Tables, figures and report.html, from posterior.nc.")
 
 
+@app.command("replay")
+def replay_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Results folder of a run that an exception stopped.")],
+) -> None:
+    """Evaluate the parameters in failed_evaluation.json again, here: the value, or the traceback and exit code 5."""
+    result = replay(folder, build_target)
+    print("\n".join(result.lines()))
+    if result.evaluation is None:
+        raise typer.Exit(EvaluationError.exit_code)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -190,7 +207,7 @@ def main() -> NoReturn:
     """Entry point: what the user can put right is one sentence on standard error and an exit code.
 
     Exit codes: 0 done or up to date; 2 bad input; 3 a required certificate failed; 4 the exact posterior has not
-    converged; 130 interrupted.
+    converged; 5 an evaluation raised or workers died; 130 interrupted.
     """
     warnings.showwarning = show_warning
     try:

@@ -122,6 +122,10 @@ class ModeConfig(ModeSettings):
             raise ConfigError("[mode] slice_width and agreement must be positive")
 
 
+#: Names of the algorithms; the keys of :data:`estimhank.sampling.algorithms.ALGORITHMS`.
+SAMPLERS = ("multi_proposal", "random_walk", "dime", "smc", "nuts")
+
+
 @dataclass(frozen=True)
 class SampleConfig(MultiProposalConfig):
     """``[sample]``: exact evaluations for the surrogate to learn from; keys as in the class it extends, and
@@ -129,12 +133,13 @@ class SampleConfig(MultiProposalConfig):
     Attributes
     ----------
     algorithm : str
-        ``"multi_proposal"`` (Tjelmeland 2004; Calderhead 2014).
+        ``"multi_proposal"`` (Tjelmeland 2004; Calderhead 2014), ``"random_walk"``, ``"dime"`` (Boehl 2022), ``"smc"``
+        (tempered) or ``"nuts"``; :mod:`estimhank.sampling.algorithms` says what the sizes mean for each.
     gradient : bool
         Whether proposals are evaluated with their gradients, where the model has them.
     """
 
-    algorithm: str = option("multi_proposal", choices=("multi_proposal",))
+    algorithm: str = option("multi_proposal", choices=SAMPLERS)
     gradient: bool = True
 
 
@@ -147,14 +152,17 @@ class RunConfig:
     seed : int
         Every random number of the run follows from it.
     workers : int
-        Worker processes; 0 takes one for each core.
+        Worker processes; 0 takes one for each core. With a scheduler's address: how many workers to wait for.
     backend : str
         ``"loky"`` (this machine), ``"dask"`` (a cluster) or ``"serial"``.
     scheduler : str
-        Address of a running dask scheduler; empty starts a local one.
+        Address of a running dask scheduler, ``"tcp://host:8786"``; empty starts a local one.
+    wait : float
+        Seconds to wait for the scheduler's workers; a run goes on with those that are there then.
     """
 
     seed: int = option(20240101, least=0)
     workers: int = option(0, least=0)
     backend: str = option("loky", choices=("loky", "dask", "serial"))
     scheduler: str = option("")
+    wait: float = option(60.0, least=0.0)

@@ -139,9 +139,17 @@ class RunContext:
         store = EvaluationStore.open(self.folder / STORE, self.target.names, self.target.fingerprint)
         self._open.enter_context(store)
         run = self.config.run
-        engine = Engine(self.target, backend=run.backend, workers=self.workers, scheduler=run.scheduler)
+        workers = run.workers if run.scheduler else self.workers
+        engine = Engine(self.target, run.backend, workers, run.scheduler, run.wait)
         self._open.enter_context(engine)
         return Recorder(engine, store)
+
+    def take_rates(self) -> dict[str, dict[str, float]]:
+        """Evaluations that this call made or was served since it was last asked, the seconds waited, and the rate."""
+        if "recorder" not in self.__dict__:
+            return {}
+        taken = self.recorder.take_rates()
+        return {"rates": taken} if taken else {}
 
     def has(self, stage: str) -> bool:
         """Whether a stage is finished, by the manifest."""

@@ -233,12 +233,12 @@ def estimate_density(
     from estimhank.analysis.parameters import ParameterInfo
     from estimhank.config import make_config
     from estimhank.reporting import exact_draws_of, fresh_draws_of
+    from estimhank.sampling.algorithms import ALGORITHMS
     from estimhank.sampling.engine import Engine
     from estimhank.sampling.mode import find_mode
     from estimhank.sampling.mode_result import write_mode
     from estimhank.sampling.proposals import Center
     from estimhank.sampling.recorder import Recorder
-    from estimhank.sampling.sample import run_multi_proposal
     from estimhank.sampling.store import FILE_NAME, EvaluationStore
     from estimhank.surrogate.posterior_stage import run_posterior
     from estimhank.surrogate.surrogate import save_surrogate
@@ -251,13 +251,14 @@ def estimate_density(
     seed = config.run.seed
     with (
         EvaluationStore.open(folder / FILE_NAME, target.names, target.fingerprint) as store,
-        Engine(target, config.run.backend, config.run.workers, config.run.scheduler) as engine,
+        Engine(target, config.run.backend, config.run.workers, config.run.scheduler, config.run.wait) as engine,
     ):
         recorder = Recorder(engine, store)
         mode = find_mode(recorder, target, config.mode, seed, progress=progress)
         write_mode(folder / "mode.json", mode)
         sample = dataclasses.replace(config.sample, gradient=config.sample.gradient and target.has_gradient)
-        run_multi_proposal(recorder, target, Center(mode.center_x, mode.covariance_x), sample, seed, progress)
+        center = Center(mode.center_x, mode.covariance_x)
+        ALGORITHMS[sample.algorithm](recorder, target, center, sample, seed, progress)
         evaluations = store.read("mode", "sample")
         trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress)
         save_surrogate(trained.surrogate, folder)

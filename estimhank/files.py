@@ -19,6 +19,7 @@ import numpy as np
 from estimhank.errors import StorageError
 
 _PACKAGE = Path(__file__).resolve().parent
+_PART = ".unfinished-"  # in the name of a file that is being written
 
 _WORDS = {
     errno.ENOSPC: "the disk is full",
@@ -85,7 +86,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}", suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -98,6 +99,16 @@ def replacing(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that :func:`replacing` left in a folder, and below, when its process was killed.
+
+    Only for a folder that no other process writes to.
+    """
+    with writing(folder):
+        for path in folder.rglob(f".*{_PART}*"):
+            path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -71,6 +71,8 @@ class Manifest:
         Evaluations in the store by stage and reason, ``"ok"`` included.
     failures : mapping of reason to int
         Evaluations without a finite density, over all stages.
+    examples : mapping of reason to list
+        The first few such evaluations: ``stage``, ``iteration`` and ``parameters`` of each.
     """
 
     configuration: Mapping[str, Any]
@@ -87,6 +89,7 @@ class Manifest:
     stages: Mapping[str, StageRecord] = field(default_factory=dict)
     evaluations: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
+    examples: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -103,14 +106,16 @@ class Manifest:
         kept = {name: record for name, record in self.stages.items() if name not in names}
         return dataclasses.replace(self, stages=kept, status="running", finished="")
 
-    def with_evaluations(self, counts: Mapping[str, Mapping[str, int]]) -> Manifest:
-        """The manifest with evaluation counts, and failures summed over stages."""
+    def with_evaluations(
+        self, counts: Mapping[str, Mapping[str, int]], examples: Mapping[str, Any] | None = None
+    ) -> Manifest:
+        """The manifest with evaluation counts, failures summed over stages, and examples of them."""
         failures: dict[str, int] = {}
         for reasons in counts.values():
             for reason, number in reasons.items():
                 if reason != "ok":
                     failures[reason] = failures.get(reason, 0) + number
-        return dataclasses.replace(self, evaluations=counts, failures=failures)
+        return dataclasses.replace(self, evaluations=counts, failures=failures, examples=examples or {})
 
 
 def now() -> str:

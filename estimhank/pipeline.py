@@ -11,7 +11,7 @@ from pathlib import Path
 
 from estimhank.context import SECTIONS_OF, STAGES, STORED_AS, RunContext, StageResult, locked_folder
 from estimhank.errors import CertificateError, ConvergenceError, EstimhankError, ResultsError
-from estimhank.files import replacing, sha256_of_file
+from estimhank.files import remove_leftovers, replacing, sha256_of_file
 from estimhank.manifest import (
     Manifest,
     StageRecord,
@@ -138,6 +138,7 @@ def run_pipeline(
         # solved once here, so that a calibration without a steady state is said before anything is written
         _ = getattr(context.target, "steady_state", None)
     with locked_folder(context.folder):
+        remove_leftovers(context.folder)
         if plan.wipe:
             remove_outputs(context.folder)
         elif plan.drop:
@@ -191,7 +192,7 @@ def make_plan(context: RunContext, only: str | None, resume: bool, overwrite: bo
     # a resumed stage is served its own evaluations; beginning again means without them, and so do other settings
     drop = later if overwrite or other else tuple(name for name in later if _differs(context, manifest, name))
     stays = dataclasses.replace(fresh, stages=manifest.stages, created=manifest.created, data=manifest.data)
-    stays = stays.with_evaluations(manifest.evaluations).without_stages(later)
+    stays = stays.with_evaluations(manifest.evaluations, manifest.examples).without_stages(later)
     if not other:
         stays = dataclasses.replace(stays, fingerprint=manifest.fingerprint)
     return Plan(stays, tuple(name for name in wanted if name in later), drop=drop)
@@ -206,13 +207,14 @@ def run_one(context: RunContext, stage: Stage, name: str, manifest: Manifest) ->
     clock = time.perf_counter()
     result = stage(context)
     files = {file: sha256_of_file(context.folder / file) for file in result.files}
-    record = StageRecord("finished", digest, begun, round(time.perf_counter() - clock, 3), files, result.facts)
+    facts = {**result.facts, **context.take_rates()}
+    record = StageRecord("finished", digest, begun, round(time.perf_counter() - clock, 3), files, facts)
     manifest = manifest.with_stage(name, record)
     if name == "data":
         manifest = dataclasses.replace(manifest, data=_describe_data(context))
     else:
         manifest = dataclasses.replace(manifest, fingerprint=dict(context.target.fingerprint))
-    manifest = manifest.with_evaluations(count_evaluations(context.folder / STORE))
+    manifest = manifest.with_evaluations(*count_evaluations(context.folder / STORE))
     seconds = round(sum(record.seconds for record in manifest.stages.values()), 3)
     manifest = dataclasses.replace(manifest, wall_seconds=seconds)
     if all(manifest.stages.get(stage) and manifest.stages[stage].status == "finished" for stage in STAGES):
@@ -222,12 +224,13 @@ def run_one(context: RunContext, stage: Stage, name: str, manifest: Manifest) ->
     return manifest
 
 
-def count_evaluations(path: Path) -> dict[str, dict[str, int]]:
-    """Evaluations in a store by stage and reason; empty where there is no store."""
+def count_evaluations(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, list[dict[str, object]]]]:
+    """Evaluations in a store by stage and reason, and examples of those that failed; empty where there is no store."""
     if not path.exists():
-        return {}
+        return {}, {}
     with open_for_reading(path) as store:
-        return store.read().counts()
+        stored = store.read()
+        return stored.counts(), stored.failure_examples(store.names)
 
 
 def drop_evaluations(path: Path, stages: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.analysis.account import account_sentences
 from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
 from estimhank.analysis.inference_data import arrays_of, read_inference_data
 from estimhank.analysis.parameters import ParameterInfo
@@ -158,6 +159,8 @@ def gather_report(folder: Path, config: Config, posterior: Posterior, manifest: 
         certificate=read_json(folder / "certificate.json"),
         evaluations=manifest.evaluations,
         seconds={name: record.seconds for name, record in manifest.stages.items() if record.status == "finished"},
+        failure_examples=manifest.examples,
+        account=account_sentences(manifest.evaluations, {k: record.facts for k, record in manifest.stages.items()}),
         training=training_rounds(manifest.stages["surrogate"].facts),
         horizon=None if horizon is None else HorizonCheck(**horizon),
         criteria=criteria_of(config),

@@ -7,6 +7,7 @@ from the store where it has them: that is what makes a resumed run equal to one 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,11 +22,11 @@ from estimhank.model.parameters import ModelError
 from estimhank.model.registry import configure_model, find_model
 from estimhank.pipeline import Stage
 from estimhank.posterior import Posterior
-from estimhank.sampling.diagnostics import ess, r_hat
+from estimhank.sampling.algorithms import ALGORITHMS, describe_draws
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.sample import run_multi_proposal
+from estimhank.surrogate.exact import ExactDraws
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import RoundReport, run_surrogate
@@ -80,21 +81,17 @@ def mode_stage(context: RunContext) -> StageResult:
 
 
 def sample_stage(context: RunContext) -> StageResult:
-    """Multi-proposal chains, every evaluation kept in the store; their draws in ``sample.npz``."""
+    """Chains of the configured algorithm, every evaluation kept in the store; their draws in ``sample.npz``."""
     mode = read_mode(context.folder / "mode.json")
     settings = context.config.sample
     if not getattr(context.target, "has_gradient", True):
         settings = dataclasses.replace(settings, gradient=False)
     center = Center(mode.center_x, mode.covariance_x)
-    result = run_multi_proposal(context.recorder, context.target, center, settings, context.seed, context.progress)
+    sample = ALGORITHMS[settings.algorithm]
+    result: Any = sample(context.recorder, context.target, center, settings, context.seed, context.progress)
     with replacing(context.folder / "sample.npz") as temporary:
         np.savez(temporary, **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)})
-    facts = {
-        "r_hat": float(np.max(r_hat(result.x))),
-        "ess_bulk": float(np.min(ess(result.x))),
-        "move_rate": result.move_rate,
-        "infeasible": result.infeasible,
-    }
+    facts = {"algorithm": settings.algorithm, **describe_draws(result)}
     return StageResult(("sample.npz",), facts)
 
 
@@ -176,12 +173,19 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
         "burn_in": exact.burn_in,
         "subchain": exact.policy.subchain,
         "plain_share": exact.policy.plain_share,
+        "acceptance": {block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
         "surrogate_trusted": result.trusted,
         "surrogate_draws_per_second": result.surrogate.draws_per_second,
         "surrogate_autocorrelation_time": result.surrogate.autocorrelation_time,
         "certificate_passed": result.certificate.passed,
         "certificate": result.certificate.words,
     }
+
+
+def _share_accepted(exact: ExactDraws, kind: int) -> list[float]:
+    """Share of a chain's steps of one kind that were accepted, for every chain; nan where it made none."""
+    pairs = zip(exact.accepted, exact.step_kind == kind, strict=True)
+    return [round(float(accepted[chosen].mean()), 6) if chosen.any() else math.nan for accepted, chosen in pairs]
 
 
 def report_stage(context: RunContext) -> StageResult:

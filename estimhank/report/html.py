@@ -51,7 +51,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "Evaluations and time",
         "Every evaluation of the exact log posterior, accepted or not, is counted. A point without a density is a "
         "result and not an error: the reason is kept.",
-        ("table:evaluations", "table:timing"),
+        ("table:evaluations", "table:failures", "table:timing"),
     ),
 )
 
@@ -86,7 +86,10 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table], figures: Sequence
         _contents(titles),
     ]
     for title, words, parts in shown:
-        paragraph = f"<p>{_with_symbols(inputs, words)}</p>" if words else ""
+        paragraphs = [words] if words else []
+        if title == "Evaluations and time":
+            paragraphs += inputs.account
+        paragraph = "".join(f"<p>{_with_symbols(inputs, text)}</p>" for text in paragraphs)
         body.append(
             f'<section id="{_anchor(title)}"><h2>{html.escape(title)}</h2>{paragraph}{"".join(parts)}</section>'
         )

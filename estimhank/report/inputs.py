@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -68,6 +68,10 @@ class ReportInputs:
         ``certificate.json``: figures, their standard errors under ``<key>_mcse``, counts, ``passed``.
     evaluations : mapping of stage to mapping of reason to int
         Evaluations by stage and by reason (``"ok"`` included).
+    failure_examples : mapping of reason to sequence
+        Evaluations without a density, a few of each reason: ``stage``, ``iteration``, ``parameters``.
+    account : tuple of str
+        Sentences on how the run went.
     seconds : mapping of stage to float
         Wall time by stage.
     training : tuple of TrainingRound
@@ -91,6 +95,8 @@ class ReportInputs:
     surrogate_slices: Array | None = None
     certificate: Mapping[str, Any] | None = None
     evaluations: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    failure_examples: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    account: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     training: tuple[TrainingRound, ...] = ()
     horizon: HorizonCheck | None = None

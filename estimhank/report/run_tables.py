@@ -41,6 +41,8 @@ def all_tables(inputs: ReportInputs) -> tuple[Table, ...]:
         tables.append(data_table(inputs))
     if inputs.evaluations:
         tables.append(evaluations_table(inputs))
+    if inputs.failure_examples:
+        tables.append(failures_table(inputs))
     if inputs.seconds:
         tables.append(timing_table(inputs))
     return tuple(tables)
@@ -58,6 +60,10 @@ def described(parameter: ParameterInfo) -> str:
 
 def _number(decimals: int) -> Any:
     return lambda value: fixed(float(value), decimals)
+
+
+def _three_digits(value: Any) -> str:
+    return significant(float(value), 3)
 
 
 def _bound(value: float) -> str:
@@ -310,6 +316,22 @@ def evaluations_table(inputs: ReportInputs) -> Table:
         for stage, counts in stages.items()
     )
     return Table("evaluations", "Evaluations of the exact log posterior", columns, body)
+
+
+def failures_table(inputs: ReportInputs) -> Table:
+    """Parameters at which the log posterior had no density, a few for each reason."""
+    columns = (
+        Column("reason", "Reason", "", lambda reason: REASON_WORDS.get(reason, reason)),
+        Column("stage", "Stage"),
+        Column("iteration", "Iteration", "", str),
+        *(Column(p.name, p.name, "", _three_digits, latex=p.latex) for p in inputs.parameters),
+    )
+    body = tuple(
+        (reason, entry["stage"], int(entry["iteration"]), *(entry["parameters"][p.name] for p in inputs.parameters))
+        for reason, entries in inputs.failure_examples.items()
+        for entry in entries
+    )
+    return Table("failures", "Examples of parameters without a density", columns, body)
 
 
 def timing_table(inputs: ReportInputs) -> Table:

@@ -24,6 +24,21 @@ def r_hat(draws: Array) -> Array:
     return _each(draws, array_stats.rhat)
 
 
+class RunningRHat:
+    """The largest R-hat as chains go on, in words, computed again each time the chains are a twentieth longer."""
+
+    def __init__(self) -> None:
+        self._next, self._words = 8, ""
+
+    def __call__(self, draws: Array) -> str:
+        """``", R-hat 1.023"`` for draws of shape (chain, draw, d) so far; empty while they are few."""
+        if draws.shape[1] >= self._next:
+            self._next = draws.shape[1] + max(4, draws.shape[1] // 20)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                self._words = f", R-hat {float(np.max(r_hat(draws))):.3f}"
+        return self._words
+
+
 def ess(draws: Array, method: str = "bulk") -> Array:
     """Effective number of draws of each parameter, all chains together.
 

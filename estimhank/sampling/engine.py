@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError, EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.executors import BACKENDS, WorkerPool, open_pool
+from estimhank.sampling.executors import BACKENDS, WAIT, WorkerPool, open_pool
 from estimhank.sampling.worker import EvaluationError, evaluate_chunk, evaluate_points
 from estimhank.target import Target
 
@@ -25,9 +25,26 @@ _MOST_CALLS = 8  # to one worker in one batch; evenness gains nothing from more
 
 
 class WorkersLost(EstimhankError):
-    """Workers died again and again on the same points."""
+    """Workers died again and again on the same points.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (d,)
+        The first of the points, natural units.
+    names : tuple of str
+    cause, details : str
+        As those of :class:`~estimhank.sampling.worker.EvaluationError`.
+    """
 
     exit_code = 5
+
+    def __init__(self, theta: Array, names: tuple[str, ...], times: int) -> None:
+        point = ", ".join(f"{name} = {float(value)!r}" for name, value in zip(names, theta, strict=True))
+        super().__init__(
+            f"worker processes died {times} times (out of memory?) while evaluating points that begin at {point}"
+        )
+        self.theta, self.names = np.array(theta, float), tuple(names)
+        self.cause, self.details = f"the death of a worker process, {times} times", ""
 
 
 class Engine:
@@ -43,20 +60,24 @@ class Engine:
     backend : {"loky", "dask", "serial"}
         ``"serial"`` evaluates in this process.
     workers : int
-        Worker processes; 0 takes one for each core.
+        Worker processes; 0 takes one for each core. With a running dask scheduler: how many workers to wait for.
     scheduler : str
         Address of a running dask scheduler; empty starts a local one.
+    wait : float
+        Seconds to wait for the scheduler's workers.
     """
 
-    def __init__(self, target: Target, backend: str = "loky", workers: int = 2, scheduler: str = "") -> None:
+    def __init__(
+        self, target: Target, backend: str = "loky", workers: int = 2, scheduler: str = "", wait: float = WAIT
+    ) -> None:
         if backend not in BACKENDS:
             raise ConfigError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
         if workers < 0:
             raise ConfigError(f"the number of workers must not be negative, it is {workers}")
         self.target = target
         self.backend = backend
-        self.workers = 1 if backend == "serial" else workers or cpu_count()
-        self._scheduler = scheduler
+        self._scheduler, self._wait = (scheduler if backend == "dask" else ""), wait
+        self.workers = 1 if backend == "serial" else workers or (0 if self._scheduler else cpu_count())
         self._pool: WorkerPool | None = None
         self._seconds = 0.004  # of one evaluation, to begin with
         self._payload = b""
@@ -97,10 +118,7 @@ class Engine:
             self.close(at_once=True)  # some workers died: the next turn starts new ones and sends what is missing
         else:
             first = next(chunk[0] for chunk, batch in zip(chunks, done, strict=True) if batch is None)
-            raise WorkersLost(
-                f"worker processes died {_MOST_LOSSES} times (out of memory?) while evaluating a batch that begins at "
-                + ", ".join(f"{name} = {value!r}" for name, value in zip(self.target.names, first, strict=True))
-            )
+            raise WorkersLost(first, self.target.names, _MOST_LOSSES)
         batches = [batch for batch in done if batch is not None]
         self._seconds = max(float(np.median(np.concatenate([batch.seconds for batch in batches]))), 1e-6)
         return _join(batches)
@@ -147,7 +165,7 @@ class Engine:
             self._payload = cloudpickle.dumps(self.target)
             self._key = hashlib.sha256(self._payload).hexdigest()
         if self._pool is None:
-            self._pool = open_pool(self.backend, self.workers, self._scheduler)
+            self._pool = open_pool(self.backend, self.workers, self._scheduler, self._wait)
             self.workers = self._pool.workers
         return self._pool
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -92,6 +93,18 @@ class Evaluations(EvaluationBatch):
             for stage, row in zip(STAGES, table.reshape(-1, 256), strict=True)
             if row.any()
         }
+
+    def failure_examples(self, names: Sequence[str], each: int = 3) -> dict[str, list[dict[str, Any]]]:
+        """The first evaluations without a density, ``each`` of a reason: stage, iteration and parameters by name."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for code, reason in enumerate(REASONS):
+            if reason == "ok":
+                continue
+            for row in np.flatnonzero(self.reason == code)[:each]:
+                parameters = dict(zip(names, self.theta[row].tolist(), strict=True))
+                entry = {"stage": STAGES[self.stage[row]], "iteration": int(self.iteration[row])}
+                found.setdefault(reason, []).append({**entry, "parameters": parameters})
+        return found
 
 
 def stage_code(stage: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from estimhank.runtime import worker_environment
 from estimhank.sampling.worker import prepare_worker
 
 BACKENDS = ("loky", "dask", "serial")
+
+#: Seconds to wait for the workers of a running dask scheduler.
+WAIT = 60.0
 
 
 @dataclass(frozen=True)
@@ -57,20 +61,23 @@ def open_loky(workers: int) -> WorkerPool:
     )
 
 
-def open_dask(workers: int, scheduler: str = "") -> WorkerPool:
+def open_dask(workers: int, scheduler: str = "", wait: float = WAIT) -> WorkerPool:
     """Connect to a running dask scheduler, or start a cluster of worker processes on this machine.
 
     Parameters
     ----------
     workers : int
-        Worker processes of the local cluster; a running scheduler's workers are taken as they are.
+        Worker processes of the local cluster. With a running scheduler: how many workers to wait for; those that are
+        there when the waiting ends are taken, and those that join later take part too.
     scheduler : str
         Address of a running scheduler, ``"tcp://host:8786"``; empty starts a local cluster.
+    wait : float
+        Seconds to wait for workers of a running scheduler.
 
     Raises
     ------
     ConfigError
-        If dask is not installed or the scheduler does not answer.
+        If dask is not installed, the scheduler does not answer, or no worker comes.
     """
     if importlib.util.find_spec("distributed") is None:
         raise ConfigError('the dask backend needs dask and distributed: pip install "estimhank[cluster]"')
@@ -86,10 +93,12 @@ def open_dask(workers: int, scheduler: str = "") -> WorkerPool:
         client = Client(cluster or scheduler, set_as_default=False)
     except OSError as error:
         raise ConfigError(f"no dask scheduler answers at {scheduler}: {error}") from error
+    with contextlib.suppress(TimeoutError):
+        client.wait_for_workers(max(1, workers), timeout=wait)
     threads = sum(client.nthreads().values())
     if not threads:
         client.close()
-        raise ConfigError(f"the dask scheduler at {scheduler} has no workers")
+        raise ConfigError(f"the dask scheduler at {scheduler} has no workers, {wait:g} seconds after it was asked")
 
     def close(at_once: bool) -> None:
         client.close()
@@ -100,6 +109,6 @@ def open_dask(workers: int, scheduler: str = "") -> WorkerPool:
     return WorkerPool(client.get_executor(pure=False), threads, 0.1, (KilledWorker, CancelledError), close)
 
 
-def open_pool(backend: str, workers: int, scheduler: str = "") -> WorkerPool:
+def open_pool(backend: str, workers: int, scheduler: str = "", wait: float = WAIT) -> WorkerPool:
     """Start or join the workers of a backend named in a configuration (``"loky"`` or ``"dask"``)."""
-    return open_dask(workers, scheduler) if backend == "dask" else open_loky(workers)
+    return open_dask(workers, scheduler, wait) if backend == "dask" else open_loky(workers)

@@ -105,9 +105,15 @@ class StartingStates:
 
 
 def draw_starting_states(
-    recorder: Recorder, target: Target, stage: str, center: Center, chains: int, rng: np.random.Generator
+    recorder: Recorder,
+    target: Target,
+    stage: str,
+    center: Center,
+    chains: int,
+    rng: np.random.Generator,
+    tries: int = _START_TRIES,
 ) -> StartingStates:
-    """Overdispersed draws of the normal approximation, the first of several per chain that has a density.
+    """Overdispersed draws of the normal approximation, the first of ``tries`` per chain that has a density.
 
     Evaluated as iteration 0 of the stage, the centre itself as the last resort of every chain.
 
@@ -117,15 +123,15 @@ def draw_starting_states(
         If a chain has none, the centre included.
     """
     root = np.linalg.cholesky(center.covariance)
-    noise = rng.standard_normal((chains, _START_TRIES, len(center.x)))
+    noise = rng.standard_normal((chains, tries, len(center.x)))
     candidates = center.x + _OVERDISPERSION * noise @ root.T
     candidates[:, -1] = center.x
     flat = candidates.reshape(-1, len(center.x))
     batch = recorder.evaluate(stage, 0, target.transform.to_natural(flat))
-    ok = batch.ok.reshape(chains, _START_TRIES)
+    ok = batch.ok.reshape(chains, tries)
     if not ok.any(axis=1).all():
         raise NoFeasibleState(f"stage {stage}: the log density exists neither at the mode nor at draws around it")
-    rows = np.arange(chains) * _START_TRIES + ok.argmax(axis=1)
+    rows = np.arange(chains) * tries + ok.argmax(axis=1)
     return StartingStates(flat[rows], batch.log_likelihood[rows], batch.log_prior[rows])
 
 

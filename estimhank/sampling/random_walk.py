@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.evaluations import stage_code
 from estimhank.sampling.proposals import (
     Adaptation,
@@ -178,6 +179,7 @@ def run_random_walk(
     cholesky = adaptation.cholesky
     kept = config.steps - config.warmup
     states, state_parts = np.empty((chains, kept, d)), np.empty((2, chains, kept))
+    running = RunningRHat()
     accepted_count, infeasible, scales = np.zeros(chains), np.zeros(chains), np.empty(config.steps)
     for k in range(config.steps):
         rng = generator(seed, code, k + 1)
@@ -199,7 +201,7 @@ def run_random_walk(
             accepted_count += accepted
             infeasible += ~batch.ok
         if progress is not None and ((k + 1) % max(1, config.steps // 100) == 0 or k + 1 == config.steps):
-            message = f"{float(probability.mean()):.0%} accepted"
+            message = f"{float(probability.mean()):.0%} accepted" + running(states[:, : max(k + 1 - config.warmup, 0)])
             progress(ProgressEvent(stage, k + 1, config.steps, recorder.total(stage), message))
     return RandomWalkResult(
         x=states,

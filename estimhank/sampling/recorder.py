@@ -6,6 +6,7 @@ stage again from the start: the store answers until it ends, and evaluation goes
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -13,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.errors import ResultsError
+from estimhank.errors import ResultsError, StorageError
 from estimhank.files import write_json
-from estimhank.sampling.engine import Engine
+from estimhank.sampling.engine import Engine, WorkersLost
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.store import EvaluationStore
 from estimhank.sampling.worker import EvaluationError
@@ -47,6 +48,7 @@ class Recorder:
         self.replayed: Counter[str] = Counter()
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.seconds: dict[str, float] = defaultdict(float)
+        self._taken = np.zeros(3)
 
     def evaluate(self, stage: str, iteration: int, thetas: Array, gradient: bool = False) -> EvaluationBatch:
         """Return the evaluations at ``thetas``: from the store where it holds this batch, else made now and kept.
@@ -71,8 +73,9 @@ class Recorder:
         ------
         ResultsError
             If the store holds this batch at other parameters: the stage's seed or settings have changed.
-        EvaluationError
-            If the target raised. Its parameters and traceback are in ``failed_evaluation.json`` beside the store.
+        EvaluationError, WorkersLost
+            If the target raised, or took worker processes down. The parameters are in ``failed_evaluation.json`` beside
+            the store, with the traceback where there is one; ``estimhank replay`` evaluates them again.
         """
         thetas = np.array(thetas, float)
         batch = self.store.batch(stage, iteration)
@@ -80,9 +83,12 @@ class Recorder:
             start = time.perf_counter()
             try:
                 batch = self.engine.evaluate(thetas, gradient)
-            except EvaluationError as error:
-                write_json(self.failure_path, _describe(error, stage, iteration))
+            except (EvaluationError, WorkersLost) as error:
+                with contextlib.suppress(StorageError):  # the error says the parameters too
+                    write_json(self.failure_path, _describe(error, stage, iteration, gradient))
                 raise
+            if not self.evaluated:
+                self.failure_path.unlink(missing_ok=True)  # of a run before this one, which got no further
             self.store.append(stage, iteration, batch)
             self.seconds[stage] += time.perf_counter() - start
             self.evaluated[stage] += len(batch)
@@ -93,6 +99,19 @@ class Recorder:
             if count:
                 self.reasons[stage, REASONS[code]] += int(count)
         return batch
+
+    def take_rates(self) -> dict[str, float]:
+        """Evaluations made, served from the store, seconds waited for those made, and their rate, since the last call.
+
+        Empty where nothing was asked for.
+        """
+        now = np.array([self.evaluated.total(), self.replayed.total(), sum(self.seconds.values())], float)
+        made, served, waited = now - self._taken
+        self._taken = now
+        if made + served == 0:
+            return {}
+        rate = made / waited if waited > 0 else 0.0
+        return {"evaluated": made, "served": served, "waited_seconds": round(waited, 3), "per_second": round(rate, 2)}
 
     def total(self, stage: str) -> int:
         """Evaluations asked for in a stage, made or served."""
@@ -116,10 +135,11 @@ class Recorder:
         )
 
 
-def _describe(error: EvaluationError, stage: str, iteration: int) -> dict[str, object]:
+def _describe(error: EvaluationError | WorkersLost, stage: str, iteration: int, gradient: bool) -> dict[str, object]:
     return {
         "stage": stage,
         "iteration": iteration,
+        "gradient": gradient,
         "parameters": dict(zip(error.names, error.theta.tolist(), strict=True)),
         "cause": error.cause,
         "traceback": error.details.splitlines(),

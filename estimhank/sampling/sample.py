@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.multi_proposal import (
     around_auxiliary_point,
     select,
@@ -150,7 +151,7 @@ def run_multi_proposal(
     parts = np.empty((2, chains, n + 1))  # log likelihood, log prior
     parts[:, :, 0] = first.log_likelihood, first.log_prior
     adaptation = Adaptation(starting_log_scale(n, d), center.x, center.covariance)
-    draws, scales = _Draws(config, d), np.empty(config.iterations)
+    draws, scales, running = _Draws(config, d), np.empty(config.iterations), RunningRHat()
     for iteration in range(config.iterations):
         rng = generator(seed, _SEED_CODE, iteration + 1)
         propose = around_auxiliary_point(adaptation.cholesky)
@@ -176,7 +177,9 @@ def run_multi_proposal(
         rows = np.arange(chains)
         x[:, 0], parts[:, :, 0] = x[rows, indices[:, -1]], parts[:, rows, indices[:, -1]]
         if progress is not None:
+            so_far = draws.x[:, : max(iteration + 1 - config.warmup, 0), -1]  # the last draw of every iteration
             message = f"{1 - float(weights[:, 0].mean()):.0%} moving, {float(batch.ok.mean()):.0%} feasible"
+            message += running(so_far)
             progress(ProgressEvent(STAGE, iteration + 1, config.iterations, recorder.total(STAGE), message))
     return _summarize(draws, target, config, scales, adaptation.cholesky)
 

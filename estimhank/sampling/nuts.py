@@ -1,0 +1,232 @@
+"""NUTS on the exact density (Hoffman and Gelman 2014), as blackjax has it, evaluated by the engine and kept.
+
+blackjax wants a log density that JAX can trace. It gets one that calls back for values and gradients at one point of
+every chain. The chains run in lockstep, so a call is a batch for all workers; a chain whose trajectory has ended while
+others go on asks for the same point again and is answered from memory. What is evaluated, and in which batch, follows
+from the seed alone, and a resumed run is served from the store.
+
+Chains move in coordinates in which the normal approximation at the mode is standard, which stands for a mass matrix;
+the step size adapts in the warm-up by dual averaging, each chain for itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
+
+from estimhank.errors import ConfigError
+from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.sampling.diagnostics import RunningRHat
+from estimhank.sampling.objective import has_gradient
+from estimhank.sampling.proposals import Center, draw_starting_states, generator
+from estimhank.sampling.recorder import Recorder
+from estimhank.sampling.stage_density import ChainDraws, StageDensity
+from estimhank.target import Target
+
+Array = NDArray[np.float64]
+
+_SEED_CODE = 23
+_TARGET_RATE, _FIRST_STEP = 0.8, 0.5
+_FEWEST_WARMUP = 20
+
+
+@dataclass(frozen=True)
+class NutsDraws(ChainDraws):
+    """Draws of NUTS; ``acceptance`` is the mean acceptance probability along the trajectories,
+    ``infeasible`` the share of all points without a density, the same for every chain.
+
+    Attributes
+    ----------
+    divergent : ndarray of shape (chains,)
+        Share of the trajectories that diverged or left the feasible region.
+    step_size : ndarray of shape (chains,)
+    trajectory : ndarray of shape (chains,)
+        Mean number of leapfrog steps.
+    """
+
+    divergent: Array
+    step_size: Array
+    trajectory: Array
+
+
+class Answers:
+    """Values and gradients by point: every point of a chain is evaluated once, however often it is asked for.
+
+    Attributes
+    ----------
+    known : dict
+        By the bytes of a point: value and gradient in the chains' coordinates, then coordinates x, natural parameters,
+        log likelihood and log prior.
+    error : BaseException, optional
+        What an evaluation raised; from then on no point has a density, so that trajectories end at once, and whoever
+        runs the chains raises it.
+    """
+
+    def __init__(self, density: StageDensity, center: Center) -> None:
+        self._density, self._center = density, center.x
+        self._root = np.linalg.cholesky(center.covariance)
+        self.known: dict[bytes, tuple[Any, ...]] = {}
+        self.error: BaseException | None = None
+
+    def to_chain(self, x: Array) -> Array:
+        """Coordinates in which the chains move, from those of the target; shape (n, d)."""
+        moved: Array = np.linalg.solve(self._root, (x - self._center).T).T
+        return moved
+
+    def __call__(self, points: Array) -> tuple[Array, Array]:
+        """Log densities (n,) and gradients (n, d) at points (n, d) of the chains' coordinates."""
+        points = np.array(points, float)
+        new = list({p.tobytes(): p for p in points if p.tobytes() not in self.known}.values())
+        if new and self.error is None:
+            try:
+                self._evaluate(np.stack(new))
+            except BaseException as error:  # a callback would bury it in an error of XLA's
+                self.error = error
+        if self.error is not None:
+            return np.full(len(points), -np.inf), np.zeros(points.shape)
+        rows = [self.known[point.tobytes()] for point in points]
+        return np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+
+    def _evaluate(self, z: Array) -> None:
+        x = self._center + z @ self._root.T
+        values, batch = self._density(x), self._density.last
+        usable = np.where(batch.ok[:, None], batch.gradient, 0.0)
+        slopes = self._density.target.transform.gradient_to_unconstrained(x, usable) @ self._root
+        slopes = np.where(batch.ok[:, None], slopes, 0.0)
+        rows = zip(values, slopes, x, batch.theta, batch.log_likelihood, batch.log_prior, strict=True)
+        self.known.update({point.tobytes(): row for point, row in zip(z, rows, strict=True)})
+
+
+def traceable(answers: Callable[[Array], tuple[Array, Array]], d: int) -> Callable[[jax.Array], jax.Array]:
+    """A log density of a point (d,) for JAX, to be mapped over chains; values and gradients come from ``answers``."""
+    shapes = jax.ShapeDtypeStruct((), jnp.float64), jax.ShapeDtypeStruct((d,), jnp.float64)
+
+    def call(point: Any) -> tuple[Array, Array]:
+        points = np.asarray(point, float)
+        values, slopes = answers(points.reshape(-1, d))
+        return values.reshape(points.shape[:-1]), slopes.reshape(points.shape)
+
+    def ask(point: jax.Array) -> Any:
+        return jax.pure_callback(call, shapes, point, vmap_method="broadcast_all")
+
+    @jax.custom_vjp
+    def log_density(point: jax.Array) -> jax.Array:
+        value: jax.Array = ask(point)[0]
+        return value
+
+    def backward(slope: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
+        return (cotangent * slope,)
+
+    log_density.defvjp(ask, backward)
+    return log_density
+
+
+def run_nuts(
+    recorder: Recorder,
+    target: Target,
+    center: Center,
+    iterations: int,
+    warmup: int,
+    chains: int,
+    seed: int = 0,
+    stage: str = "sample",
+    progress: Progress | None = None,
+) -> NutsDraws:
+    """Run NUTS chains on the density of the coordinates.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Batch 0 holds candidates for the starting states; then a batch is one new point of every chain that needs one.
+    target : Target
+        With gradients.
+    center : Center
+        Chains start overdispersed around it and move in its units.
+    iterations, warmup : int
+        Trajectories of each chain, and how many of them, at the beginning, adapt and are not kept.
+    chains : int
+    seed : int
+        The result is a function of it, the target, the centre and the sizes.
+    stage : str
+    progress : callable, optional
+
+    Raises
+    ------
+    ConfigError
+        If blackjax is not installed, the target has no gradients, or the warm-up is too short to adapt.
+    NoFeasibleState
+        If the density exists neither at the centre nor around it.
+    """
+    if importlib.util.find_spec("blackjax") is None:
+        raise ConfigError('[sample] nuts needs blackjax: pip install "estimhank[nuts]"')
+    if not has_gradient(target):
+        raise ConfigError("[sample] nuts needs gradients, and this log density has none: choose another algorithm")
+    if warmup < _FEWEST_WARMUP:
+        raise ConfigError(f"[sample] nuts needs a warmup of at least {_FEWEST_WARMUP} to adapt, it is {warmup}")
+    if recorder.engine.backend == "serial" and cpu_count() < 2:
+        # XLA has one thread a core, and the one that calls back would wait for an evaluation that needs another
+        raise ConfigError("[sample] nuts on a single core needs workers: choose the loky backend")
+    import blackjax
+    from blackjax.adaptation.step_size import dual_averaging_adaptation
+
+    d = len(target.names)
+    first = draw_starting_states(recorder, target, stage, center, chains, generator(seed, _SEED_CODE, 0))
+    answers = Answers(StageDensity(recorder, target, stage, gradient=True), center)
+    log_density = traceable(answers, d)
+
+    def step(key: jax.Array, state: Any, size: jax.Array) -> Any:
+        return blackjax.nuts(log_density, size, jnp.ones(d)).step(key, state)
+
+    def begin(point: jax.Array) -> Any:
+        return blackjax.nuts.init(point, log_density)
+
+    first_size, update_size, final_size = (jax.vmap(f) for f in dual_averaging_adaptation(_TARGET_RATE))
+    compiled, kept = jax.jit(jax.vmap(step)), iterations - warmup
+    keys = jax.random.split(jax.random.key(int(generator(seed, _SEED_CODE, 1).integers(2**63))), chains)
+    state = _finished(jax.jit(jax.vmap(begin))(answers.to_chain(first.x)), answers)
+    learnt = first_size(jnp.full(chains, _FIRST_STEP))
+    z, told, running = np.empty((chains, kept, d)), np.zeros((3, chains)), RunningRHat()
+    for k in range(iterations):
+        sizes = jnp.exp(learnt.log_step_size) if k < warmup else final_size(learnt)
+        state, info = _finished(compiled(jax.vmap(jax.random.fold_in, (0, None))(keys, k), state, sizes), answers)
+        if k < warmup:
+            learnt = update_size(learnt, info.acceptance_rate)
+        else:
+            z[:, k - warmup] = np.asarray(state.position)
+            told += np.array([info.acceptance_rate, info.is_divergent, info.num_integration_steps], float)
+        if progress is not None:
+            rate, points = (float(np.mean(values)) for values in (info.acceptance_rate, info.num_integration_steps))
+            message = f"{rate:.0%} accepted, {points:.0f} points a trajectory"
+            message += running(z[:, : max(k + 1 - warmup, 0)])
+            progress(ProgressEvent(stage, k + 1, iterations, recorder.total(stage), message))
+    # a state is a point that was asked for, to the bit: its density is looked up and not computed again
+    rows = [[answers.known[np.ascontiguousarray(point).tobytes()] for point in points] for points in z]
+    x, theta, likelihood, prior = (np.array([[row[i] for row in chain] for chain in rows]) for i in range(2, 6))
+    values = np.array([row[0] for row in answers.known.values()])
+    return NutsDraws(
+        x=x,
+        theta=theta,
+        log_likelihood=likelihood,
+        log_prior=prior,
+        acceptance=told[0] / kept,
+        infeasible=np.full(chains, 1.0 - np.isfinite(values).mean()),
+        divergent=told[1] / kept,
+        step_size=np.asarray(sizes),
+        trajectory=told[2] / kept,
+    )
+
+
+def _finished(result: Any, answers: Answers) -> Any:
+    """A result of JAX's, complete; what an evaluation raised on the way is raised here."""
+    jax.block_until_ready(result)
+    if answers.error is not None:
+        raise answers.error
+    return result

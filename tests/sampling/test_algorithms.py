@@ -1,0 +1,177 @@
+"""One suite for every algorithm of the sampling stage: known moments, uniform ranks, its own density, resumption."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from estimhank.config import make_config
+from estimhank.config_sections import SAMPLERS
+from estimhank.errors import ConfigError
+from estimhank.sampling.algorithms import ALGORITHMS, describe_draws
+from estimhank.sampling.diagnostics import ess, r_hat
+from estimhank.sampling.engine import Engine
+from estimhank.sampling.proposals import Center
+from estimhank.sampling.recorder import Recorder
+from estimhank.sampling.sample import MultiProposalConfig
+from estimhank.sampling.store import EvaluationStore
+from estimhank.sampling.tempered import NotTempered
+from estimhank.sampling.textbook import NormalTarget, SkewedTarget
+from estimhank.sampling.worker import EvaluationError
+from estimhank.target import Evaluation, Target
+
+SKEWED_CENTER = Center(np.array([1.1, -0.9, 0.7]), np.diag([0.33, 0.7, 0.25]))
+NORMAL = NormalTarget((1.0, -2.0, 0.5, 0.0), (1.0, 0.3, 2.0, 1.0), 0.6)
+CUT = NormalTarget((1.0, -2.0), (1.0, 0.3), 0.5, cut=0.8)
+
+#: Sizes that give several hundred effective draws.
+SIZES = {
+    "multi_proposal": MultiProposalConfig(iterations=1200, warmup=150, proposals=16, draws=1, chains=6),
+    "random_walk": MultiProposalConfig(iterations=700, warmup=150, proposals=5, chains=8),
+    "dime": MultiProposalConfig(iterations=500, warmup=100, proposals=5, chains=8),
+    "smc": MultiProposalConfig(iterations=900, warmup=0, proposals=5, chains=8),
+    "nuts": MultiProposalConfig(iterations=260, warmup=60, chains=4, proposals=1),
+}
+SMALL = MultiProposalConfig(iterations=40, warmup=20, proposals=8, draws=4, chains=2)
+ALL = pytest.mark.parametrize("name", SAMPLERS)
+
+
+def run(folder: Path, name: str, target: Target, center: Center, sizes: MultiProposalConfig, seed: int = 5) -> Any:
+    path = folder / "evaluations.bin"
+    with EvaluationStore.open(path, target.names, target.fingerprint) as store:
+        return ALGORITHMS[name](Recorder(Engine(target, "serial"), store), target, center, sizes, seed, None)
+
+
+def center_of(target: NormalTarget) -> Center:
+    return Center(np.array(target.mean), target.covariance)
+
+
+def thinned(theta: np.ndarray, keep: int) -> np.ndarray:
+    """About ``keep`` draws, evenly from all chains, shape (n, d)."""
+    flat = theta.swapaxes(0, 1).reshape(-1, theta.shape[-1])
+    return flat[:: max(1, len(flat) // keep)]
+
+
+def test_every_name_has_an_algorithm() -> None:
+    assert tuple(ALGORITHMS) == SAMPLERS
+    for name in SAMPLERS:
+        assert make_config({"sample": {"algorithm": name}}).sample.algorithm == name
+    with pytest.raises(ConfigError, match="algorithm"):
+        make_config({"sample": {"algorithm": "gibbs"}})
+
+
+@ALL
+def test_moments_and_uniform_ranks_on_a_skewed_bounded_target(tmp_path: Path, name: str) -> None:
+    target = SkewedTarget()
+    result = run(tmp_path, name, target, SKEWED_CENTER, SIZES[name])
+    effective = ess(result.theta, "mean")
+    assert r_hat(result.theta).max() < 1.03 and effective.min() > 300
+    error = np.sqrt(np.array(target.variance) / effective)
+    assert (np.abs(result.theta.mean(axis=(0, 1)) - target.mean) < 4 * error).all()
+    np.testing.assert_allclose(result.theta.var(axis=(0, 1)), target.variance, rtol=0.25)
+    # ranks of draws in the true law are uniform: chi-square of ten bins, thinned to independent draws
+    laws = (stats.gamma(3), stats.beta(2, 5), stats.gamma(4, scale=0.5))
+    draws = thinned(result.theta, int(effective.min() / 2))
+    levels = (laws[0].cdf(draws[:, 0]), laws[1].cdf(draws[:, 1]), 1 - laws[2].cdf(4 - draws[:, 2]))
+    for level in levels:
+        counts, _ = np.histogram(level, 10, (0, 1))
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS[:-1], pytest.param("nuts", marks=pytest.mark.long)])
+def test_moments_of_a_correlated_normal(tmp_path: Path, name: str) -> None:
+    # the centre is off, as a mode search's may be
+    center = Center(np.array(NORMAL.mean) + 0.5 * np.array(NORMAL.sd), np.diag(np.diag(NORMAL.covariance)))
+    result = run(tmp_path, name, NORMAL, center, SIZES[name], seed=3)
+    effective = ess(result.x, "mean")
+    assert effective.min() > 250
+    error = np.array(NORMAL.sd) / np.sqrt(effective)
+    assert (np.abs(result.x.mean(axis=(0, 1)) - NORMAL.mean) < 4 * error).all()
+    correlation = np.corrcoef(result.x.reshape(-1, 4).T)
+    assert np.abs(correlation[np.triu_indices(4, 1)] - 0.6).max() < 0.12
+
+
+@ALL
+def test_draws_carry_their_own_density_and_are_feasible(tmp_path: Path, name: str) -> None:
+    result = run(tmp_path, name, CUT, center_of(CUT), SMALL)
+    assert result.theta.shape[:2] == result.log_likelihood.shape == result.log_prior.shape
+    assert result.infeasible.max() > 0.0
+    for theta, likelihood, prior in zip(
+        result.theta.reshape(-1, 2), result.log_likelihood.ravel(), result.log_prior.ravel(), strict=True
+    ):
+        there = CUT.evaluate(theta)
+        assert there.reason == "ok"
+        assert abs(there.log_likelihood - likelihood) < 1e-10 and abs(there.log_prior - prior) < 1e-10
+
+
+@ALL
+def test_every_state_comes_from_the_store_and_a_run_cut_anywhere_resumes_to_the_bit(tmp_path: Path, name: str) -> None:
+    whole = run(tmp_path, name, CUT, center_of(CUT), SMALL)
+    path = tmp_path / "evaluations.bin"
+    with EvaluationStore.open(path, CUT.names, CUT.fingerprint) as store:
+        kept = {row.tobytes() for row in store.read("sample").theta}
+    assert all(theta.tobytes() in kept for theta in whole.theta.reshape(-1, 2))
+    content = path.read_bytes()
+    for share in (0.3, 0.85):
+        path.write_bytes(content[: int(share * len(content))])
+        resumed = run(tmp_path, name, CUT, center_of(CUT), SMALL)
+        assert path.stat().st_size == len(content)
+        for field in fields(whole):
+            one, other = np.asarray(getattr(whole, field.name)), np.asarray(getattr(resumed, field.name))
+            assert one.tobytes() == other.tobytes(), field.name
+
+
+@ALL
+def test_rates_are_told_by_chain(tmp_path: Path, name: str) -> None:
+    result = run(tmp_path, name, CUT, center_of(CUT), SMALL)
+    facts = describe_draws(result)
+    rates = facts.get("acceptance", facts.get("move_rate"))
+    assert rates.shape == facts["infeasible"].shape == result.x.shape[:1] and rates.mean() > 0.1
+    assert np.isfinite(facts["r_hat"])
+
+
+def test_another_seed_gives_other_draws(tmp_path: Path) -> None:
+    for name in ("dime", "smc"):
+        folders = tmp_path / name / "one", tmp_path / name / "other"
+        results = []
+        for seed, folder in enumerate(folders):
+            folder.mkdir(parents=True)
+            results.append(run(folder, name, CUT, center_of(CUT), SMALL, seed))
+        assert not np.isin(results[0].x[..., 0], results[1].x[..., 0]).any()
+
+
+def test_tempering_estimates_the_evidence(tmp_path: Path) -> None:
+    """The normal density integrates to one, the skewed one too."""
+    for k, (target, center) in enumerate(((NORMAL, center_of(NORMAL)), (SkewedTarget(), SKEWED_CENTER))):
+        (tmp_path / str(k)).mkdir()
+        sizes = MultiProposalConfig(iterations=40, warmup=0, proposals=50, chains=8)
+        assert abs(run(tmp_path / str(k), "smc", target, center, sizes).log_evidence) < 0.2
+
+
+def test_an_exception_in_a_trajectory_ends_the_run_with_its_parameters(tmp_path: Path) -> None:
+    class Faulty(NormalTarget):
+        def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+            if gradient and theta[0] > 1.2:
+                raise KeyError("in the middle of a trajectory")
+            return super().evaluate(theta, gradient)
+
+    target = Faulty(NORMAL.mean, NORMAL.sd)
+    with pytest.raises(EvaluationError, match="in the middle of a trajectory"):
+        run(tmp_path, "nuts", target, center_of(NORMAL), SMALL)
+    assert (tmp_path / "failed_evaluation.json").exists()
+
+
+def test_too_few_members_or_iterations_are_said(tmp_path: Path) -> None:
+    few = MultiProposalConfig(iterations=9, warmup=2, proposals=2, chains=2)
+    for name in ("dime", "smc"):
+        with pytest.raises(ConfigError, match=rf"\[sample\] {name} needs .*at least 6 "):
+            run(tmp_path, name, CUT, center_of(CUT), few)
+    (tmp_path / "far").mkdir()
+    far = Center(np.array([60.0, 40.0]), 0.5 * CUT.covariance)
+    with pytest.raises(NotTempered, match="raise iterations"):
+        run(tmp_path / "far", "smc", NormalTarget(CUT.mean, CUT.sd), far, MultiProposalConfig(3, 0, 8, 4, 2))
