@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.config import Config, load_config
 from estimhank.data import check_units, load_dataset
-from estimhank.data.dataset import Dataset
+from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.errors import EstimhankError
 from estimhank.files import sha256_of, to_json
 from estimhank.likelihood.autocovariance import autocovariances
@@ -31,6 +31,13 @@ from estimhank.likelihood.dense import dense_log_likelihood
 from estimhank.likelihood.observation import observe
 from estimhank.likelihood.toeplitz import toeplitz_log_likelihood
 from estimhank.model.declaration import Model
+from estimhank.model.measurement_error import (
+    ErrorSize,
+    check_errors,
+    error_parameters,
+    error_variances,
+    with_measurement_error,
+)
 from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
 from estimhank.sequence_space.determinacy import HouseholdSymbol, winding_number
@@ -70,27 +77,36 @@ class Posterior:
         Dates T of the sequence space.
     tail_start : int
         Date t* < T from which responses continue geometrically at the shock's own root.
+    measurement_error : mapping, optional
+        Standard deviation of an observable's measurement error, in its units, by the observable's name: a number
+        (0: none) or a prior, with which ``me_<observable>`` joins the estimated parameters. In place of what the data's
+        and the model's declarations say.
 
     Raises
     ------
     ModelError
-        The data's columns are not the model's observables; fewer shocks than observables; no determinate reference
-        point.
+        The data's columns are not the model's observables; fewer shocks than observables without measurement error; no
+        determinate reference point.
     SteadyStateError
         No steady state at the reference values.
     """
 
-    def __init__(self, model: Model, data: Dataset, horizon: int = 300, tail_start: int = 200) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        horizon: int = 300,
+        tail_start: int = 200,
+        measurement_error: Mapping[str, ErrorSize] | None = None,
+    ) -> None:
         if tuple(data.names) != tuple(o.name for o in model.observables):
             raise ModelError(
                 f"the data have the columns {', '.join(data.names)}, the model {model.name} observes "
                 f"{', '.join(o.name for o in model.observables)}"
             )
-        if len(model.shocks) < len(model.observables):
-            raise ModelError(
-                f"stochastic singularity: {len(model.observables)} observables but only {len(model.shocks)} shocks; "
-                "drop observables or add shocks"
-            )
+        self.measurement_error = {**declared_errors(data), **(measurement_error or {})}
+        model = with_measurement_error(model, self.measurement_error)
+        check_errors(model)
         priors = model.parameters.priors()
         for shock in model.shocks:
             low, high = priors[shock.rho].support if shock.rho in priors else (0.0, 0.0)
@@ -146,6 +162,8 @@ class Posterior:
             "horizon": [self.horizon, self.tail_start],
             "density version": DENSITY_VERSION,
         }
+        if errors := error_parameters(model):
+            parts["measurement error"] = errors
         return {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
@@ -301,6 +319,9 @@ class Posterior:
         coefficients, roots, winding = self._coefficients(theta, parts)
         values = np.asarray(self.data.values, float)
         gamma = autocovariances(coefficients, roots, len(values), self.tail_start)
+        if error_parameters(self.model):
+            parameters = {**parts.parameters, **{name: theta[i] for i, name in enumerate(self.names)}}
+            gamma = gamma.at[0].add(jnp.diag(error_variances(self.model, parameters)))
         complete = not np.isnan(values).any()
         value = toeplitz_log_likelihood(gamma, jnp.asarray(values)) if complete else dense_log_likelihood(gamma, values)
         # an explosive shock has no stationary distribution, whatever the closed form for its tail may say
@@ -335,7 +356,7 @@ class Posterior:
 
     def __reduce__(self) -> Any:
         # compiled functions stay behind; a worker compiles its own (from the cache on disk)
-        return type(self), (self.model, self.data, self.horizon, self.tail_start)
+        return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error)
 
 
 jax.tree_util.register_dataclass(_Parts, data_fields=["values", "parameters", "household", "symbol"], meta_fields=[])

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,16 @@ def _describe(observable: Observable) -> dict[str, object]:
     keys = ["name", "series", "transform", "scale", "demean"]
     keys += [key for key, is_set in set_additions(observable).items() if is_set]
     return {key: getattr(observable, key) for key in keys}
+
+
+def declared_errors(dataset: Dataset) -> dict[str, Any]:
+    """Measurement error as the data's observables declare it, by name: a standard deviation or a prior's plain values.
+
+    It travels in the provenance, so that a ``data.csv`` says it too.
+    """
+    listed = dataset.provenance.get("observables")
+    entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list | tuple) else []
+    return {str(e["name"]): e["measurement_error"] for e in entries if e.get("measurement_error") is not None}
 
 
 def _excluded(entries: Sequence[str], first: int, last: int) -> list[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,10 @@ class Observable:
         default.
     exclude : tuple of str
         Quarters (``"2020Q2"``) and spans (``"2009Q1 to 2015Q4"``) in which this observable counts as missing.
+    measurement_error : float or mapping, optional
+        Standard deviation of the series' measurement error in the observable's unit, 0 for none; or its prior as plain
+        values, ``{"family": "gamma", "mean": 0.1, "sd": 0.05}``, which makes it the estimated parameter
+        ``me_<name>``. As the model declares it where nothing is said.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Observable:
     detrend: str = addition("none", choices=("none", "linear"))
     aggregate: str | None = addition(None)
     exclude: tuple[str, ...] = addition(())
+    measurement_error: Any = addition(None)  # noqa: RUF009 (a dataclass field, like those above)
 
     def __post_init__(self) -> None:
         who = f"the observable {self.name}"
@@ -95,11 +101,29 @@ class Observable:
                 f"{who} is at an annual rate (annualised = true), but its unit is '{self.unit}': give the unit "
                 f"'{PER_YEAR}' for a model in those units, or leave annualised out"
             )
+        object.__setattr__(self, "measurement_error", _error_of(who, self.measurement_error))
         for entry in self.exclude:
             try:
                 parse_quarters(entry)
             except ValueError as error:
                 raise DataError(f"{who}, exclude: {error}") from None
+
+
+def _error_of(who: str, value: Any) -> float | dict[str, Any] | None:
+    """A declared measurement error with its numbers as floats."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping) and isinstance(value.get("family"), str):
+        try:
+            return {key: entry if key == "family" else float(entry) for key, entry in value.items()}
+        except (TypeError, ValueError):
+            pass
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise DataError(
+        f"{who} has measurement_error = {value!r}; it is a standard deviation in the observable's unit, not negative, "
+        'or a prior like {family = "gamma", mean = 0.1, sd = 0.05}'
+    )
 
 
 @dataclass(frozen=True)
