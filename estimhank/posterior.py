@@ -27,9 +27,8 @@ from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.errors import EstimhankError
 from estimhank.files import sha256_of, to_json
 from estimhank.likelihood.autocovariance import autocovariances
-from estimhank.likelihood.dense import dense_log_likelihood
+from estimhank.likelihood.incomplete import gaussian_log_likelihood
 from estimhank.likelihood.observation import observe
-from estimhank.likelihood.toeplitz import toeplitz_log_likelihood
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import (
     ErrorSize,
@@ -322,8 +321,7 @@ class Posterior:
         if error_parameters(self.model):
             parameters = {**parts.parameters, **{name: theta[i] for i, name in enumerate(self.names)}}
             gamma = gamma.at[0].add(jnp.diag(error_variances(self.model, parameters)))
-        complete = not np.isnan(values).any()
-        value = toeplitz_log_likelihood(gamma, jnp.asarray(values)) if complete else dense_log_likelihood(gamma, values)
+        value = gaussian_log_likelihood(gamma, values)
         # an explosive shock has no stationary distribution, whatever the closed form for its tail may say
         regular = jnp.isfinite(gamma).all() & (jnp.abs(roots) < 1).all()
         return jnp.where(regular, value, jnp.nan), winding, regular

@@ -177,7 +177,10 @@ def test_a_model_may_declare_it_and_the_data_replace_it(posterior: Posterior, th
         ({"grwth": 0.1}, "'grwth', which the model does not observe; did you mean 'growth'"),
         ({"growth": -0.1}, "measurement error of growth .* is -0.1: give a positive number, or 0"),
         ({"growth": Normal(0.1, 0.1)}, "me_growth, .* allows negative values: add lower = 0"),
-        ({"growth": {"family": "gama", "mean": 1, "sd": 1}}, "measurement error of growth: unknown prior family 'gama'"),
+        (
+            {"growth": {"family": "gama", "mean": 1, "sd": 1}},
+            "growth: unknown prior family 'gama'",
+        ),
         ({"growth": {"family": "gamma", "mean": 1}}, "gamma prior needs mean and sd"),
         ({"growth": True}, "give a standard deviation or a prior"),
         ({"growth": "small"}, "give a standard deviation or a prior"),
