@@ -14,7 +14,7 @@ from estimhank.data.aggregation import AGGREGATES, AVERAGE
 from estimhank.data.options import addition
 from estimhank.data.quarters import format_quarter, parse_quarters
 from estimhank.data.table import SeriesTable
-from estimhank.data.units import check_rate, period_of
+from estimhank.data.units import check_rate, check_size, period_of
 from estimhank.errors import DataError
 
 Array = NDArray[np.float64]
@@ -231,12 +231,14 @@ def transform_series(table: SeriesTable, observable: Observable, start: int, end
     factor = 4.0 if observable.annualised and rule.lags else 1.0
     values: Array = factor * observable.scale * rule.apply(needed)
     seen = values[np.isfinite(values)]
-    column = f"{table.where}, column {observable.series}"
+    column = table.span(low, high - 1, observable.series)
     if seen.size == 0:
         raise DataError(f"{column}: no value in the sample (observable {observable.name})")
     if np.ptp(seen) <= 1e-12 * np.abs(seen).max():
         raise DataError(f"{column}: the observable {observable.name} is constant over the sample")
-    check_rate(column, observable, series)
+    check_size(column, observable, values)
+    if np.isfinite(series).any():
+        check_rate(table.place(int(np.nanargmax(np.abs(series))), observable.series), observable, series)
     return values
 
 
