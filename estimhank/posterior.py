@@ -24,11 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.config import Config, load_config
 from estimhank.data import check_units, load_dataset
 from estimhank.data.dataset import Dataset, declared_errors
+from estimhank.data.yearly import declared_weights
 from estimhank.errors import EstimhankError
 from estimhank.files import sha256_of, to_json
 from estimhank.likelihood.autocovariance import autocovariances
 from estimhank.likelihood.incomplete import gaussian_log_likelihood
-from estimhank.likelihood.observation import observe
+from estimhank.likelihood.observation import combine_quarters, observe
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import (
     ErrorSize,
@@ -39,6 +40,7 @@ from estimhank.model.measurement_error import (
 )
 from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
+from estimhank.model.shock_priors import check_shock_priors
 from estimhank.sequence_space.determinacy import HouseholdSymbol, winding_number
 from estimhank.sequence_space.equilibrium import HouseholdOperator, solve_equilibrium
 from estimhank.sequence_space.household_steady_state import SteadyStateError
@@ -107,22 +109,14 @@ class Posterior:
         model = with_measurement_error(model, self.measurement_error)
         check_errors(model)
         priors = model.parameters.priors()
-        for shock in model.shocks:
-            low, high = priors[shock.rho].support if shock.rho in priors else (0.0, 0.0)
-            if low < -1 or high > 1:
-                raise ModelError(
-                    f"the prior of {shock.rho} allows an explosive shock: truncate it to (-1, 1) or inside"
-                )
-            if shock.sigma in priors and priors[shock.sigma].support[0] < 0:
-                raise ModelError(
-                    f"the prior of {shock.sigma}, a standard deviation, allows negative values: add lower = 0"
-                )
+        check_shock_priors(model, priors)
         check_units(data, model.observables)
         if not 1 < tail_start < horizon:
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
         self.model, self.data = model, data
         self.horizon, self.tail_start = int(horizon), int(tail_start)
         self.priors = priors
+        self._weights = declared_weights(data)
         self._names = tuple(self.priors)
 
     @classmethod
@@ -163,6 +157,8 @@ class Posterior:
         }
         if errors := error_parameters(model):
             parts["measurement error"] = errors
+        if self._weights:
+            parts["yearly"] = self._weights
         return {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
@@ -316,6 +312,8 @@ class Posterior:
 
     def _log_likelihood(self, theta: jax.Array, parts: _Parts) -> tuple[jax.Array, ...]:
         coefficients, roots, winding = self._coefficients(theta, parts)
+        if self._weights:
+            coefficients = combine_quarters(coefficients, [self._weights.get(n, (1.0,)) for n in self.data.names])
         values = np.asarray(self.data.values, float)
         gamma = autocovariances(coefficients, roots, len(values), self.tail_start)
         if error_parameters(self.model):

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.data.yearly import Data as Provenance
+from estimhank.data.yearly import declared_weights
 from estimhank.errors import DataError
 
 Array = NDArray[np.float64]
@@ -64,11 +66,9 @@ class Observed(Protocol):
     def units(self) -> str: ...
 
 
-class Data(Protocol):
+class Data(Provenance, Protocol):
     """What the checks read of a data set."""
 
-    @property
-    def names(self) -> tuple[str, ...]: ...
     @property
     def units(self) -> tuple[str, ...]: ...
 
@@ -98,14 +98,18 @@ def check_units(data: Data, observed: Iterable[Observed]) -> None:
         If they differ, with what to change.
     """
     wanted = {o.name: o.units for o in observed}
+    added_up = {name for name, weights in declared_weights(data).items() if sum(weights) > 1}
     for name, unit in zip(data.names, data.units, strict=True):
         if name in wanted:
-            _compare_units(name, unit, wanted[name])
+            _compare_units(name, unit, wanted[name], name in added_up)
 
 
-def _compare_units(name: str, unit: str, model: str) -> None:
+def _compare_units(name: str, unit: str, model: str, added_up: bool) -> None:
     mine, theirs = period_of(unit), period_of(model)
-    if mine and theirs and mine != theirs:
+    if added_up and theirs == "quarter":
+        if mine == "quarter":
+            raise DataError(f"the observable {name} is a rate per year, which the unit '{unit}' does not say")
+    elif mine and theirs and mine != theirs:
         words = "an annualised rate" if mine == "year" else f"a rate per {mine}"
         hint = ""
         if (mine, theirs) == ("year", "quarter"):
