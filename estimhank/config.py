@@ -33,6 +33,7 @@ from estimhank.data.observables import Observable
 from estimhank.data.options import set_additions
 from estimhank.errors import ConfigError, DataError
 from estimhank.files import find_bundled, read_text, sha256_of, to_json, to_plain
+from estimhank.model.priors import make_prior
 from estimhank.profiles import PROFILES
 from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
 from estimhank.tables import build, merge, unknown_key
@@ -232,8 +233,15 @@ def _resolve(table: Mapping[str, Any], where: str) -> Config:
     parameters = table.get("parameters", {})
     if not isinstance(parameters, Mapping):
         raise ConfigError(f"{where}, [parameters]: expected tables like [parameters.kappa_w]")
+    data = _data(table.get("data", {}), where)
+    for o in data.observables:
+        if o.measurement_error is not None and f"me_{o.name}" in parameters:
+            raise ConfigError(
+                f"{where}: the measurement error of {o.name} is given twice, as measurement_error under "
+                f"[data.observables.{o.name}] and under [parameters.me_{o.name}]: leave one out"
+            )
     return Config(
-        data=_data(table.get("data", {}), where),
+        data=data,
         parameters={name: _parameter(setting, f"{where}, [parameters.{name}]") for name, setting in parameters.items()},
         **sections,
     )
@@ -254,8 +262,12 @@ def _data(table: Mapping[str, Any], where: str) -> DataConfig:
             raise ConfigError(f"{place}: the table's own name is the observable's, 'name' is not a key")
         try:
             observables.append(build(Observable, {"name": name, **entry}, place))
+            if isinstance(observables[-1].measurement_error, dict):
+                make_prior(**observables[-1].measurement_error)  # a slip in it is found before any data are fetched
         except DataError as error:
             raise ConfigError(f"{place}: {error}") from None
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{place} measurement_error: {error}") from None
     rest = {key: value for key, value in table.items() if key != "observables"}
     try:
         settings = build(DataConfig, rest, f"{where}, [data]")

@@ -7,10 +7,6 @@ evaluations is exactly what would be computed again.
 
 from __future__ import annotations
 
-import ast
-import inspect
-import sys
-import textwrap
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
@@ -24,16 +20,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.config import Config, load_config
 from estimhank.data import check_units, load_dataset
-from estimhank.data.dataset import Dataset
+from estimhank.data.dataset import Dataset, declared_errors
+from estimhank.data.yearly import declared_weights
 from estimhank.errors import EstimhankError
 from estimhank.files import sha256_of, to_json
 from estimhank.likelihood.autocovariance import autocovariances
-from estimhank.likelihood.dense import dense_log_likelihood
-from estimhank.likelihood.observation import observe
-from estimhank.likelihood.toeplitz import toeplitz_log_likelihood
+from estimhank.likelihood.incomplete import gaussian_log_likelihood
+from estimhank.likelihood.observation import combine_quarters, observe
 from estimhank.model.declaration import Model
+from estimhank.model.measurement_error import (
+    ErrorSize,
+    check_errors,
+    error_parameters,
+    error_variances,
+    with_measurement_error,
+)
 from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
+from estimhank.model.shock_priors import check_shock_priors
+from estimhank.model.source import describe_block, source_of
 from estimhank.sequence_space.determinacy import winding_number
 from estimhank.sequence_space.equilibrium import (
     EquilibriumFactors,
@@ -77,44 +82,45 @@ class Posterior:
         Dates T of the sequence space.
     tail_start : int
         Date t* < T from which responses continue geometrically at the shock's own root.
+    measurement_error : mapping, optional
+        Standard deviation of an observable's measurement error, in its units, by the observable's name: a number
+        (0: none) or a prior, with which ``me_<observable>`` joins the estimated parameters. In place of what the data's
+        and the model's declarations say.
 
     Raises
     ------
     ModelError
-        The data's columns are not the model's observables; fewer shocks than observables; no determinate reference
-        point.
+        The data's columns are not the model's observables; fewer shocks than observables without measurement error; no
+        determinate reference point.
     SteadyStateError
         No steady state at the reference values.
     """
 
-    def __init__(self, model: Model, data: Dataset, horizon: int = 300, tail_start: int = 200) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        horizon: int = 300,
+        tail_start: int = 200,
+        measurement_error: Mapping[str, ErrorSize] | None = None,
+    ) -> None:
         if tuple(data.names) != tuple(o.name for o in model.observables):
             raise ModelError(
                 f"the data have the columns {', '.join(data.names)}, the model {model.name} observes "
                 f"{', '.join(o.name for o in model.observables)}"
             )
-        if len(model.shocks) < len(model.observables):
-            raise ModelError(
-                f"stochastic singularity: {len(model.observables)} observables but only {len(model.shocks)} shocks; "
-                "drop observables or add shocks"
-            )
+        self.measurement_error = {**declared_errors(data), **(measurement_error or {})}
+        model = with_measurement_error(model, self.measurement_error)
+        check_errors(model)
         priors = model.parameters.priors()
-        for shock in model.shocks:
-            low, high = priors[shock.rho].support if shock.rho in priors else (0.0, 0.0)
-            if low < -1 or high > 1:
-                raise ModelError(
-                    f"the prior of {shock.rho} allows an explosive shock: truncate it to (-1, 1) or inside"
-                )
-            if shock.sigma in priors and priors[shock.sigma].support[0] < 0:
-                raise ModelError(
-                    f"the prior of {shock.sigma}, a standard deviation, allows negative values: add lower = 0"
-                )
+        check_shock_priors(model, priors)
         check_units(data, model.observables)
         if not 1 < tail_start < horizon:
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
         self.model, self.data = model, data
         self.horizon, self.tail_start = int(horizon), int(tail_start)
         self.priors = priors
+        self._weights = declared_weights(data)
         self._names = tuple(self.priors)
         self._kept: OrderedDict[bytes, Solved] = OrderedDict()
 
@@ -147,13 +153,17 @@ class Posterior:
         model = self.model
         calibration = {n: e.value for n, e in model.parameters.items() if e.prior is None}
         parts: dict[str, Any] = {
-            "model": [_source_of(type(model)), model.name, _describe_block(model.household)],
+            "model": [source_of(type(model)), model.name, describe_block(model.household)],
             "calibration": calibration,
             "prior": {name: prior.describe() for name, prior in self.priors.items()},
             "data": self.data.sha256,
             "horizon": [self.horizon, self.tail_start],
             "density version": DENSITY_VERSION,
         }
+        if errors := error_parameters(model):
+            parts["measurement error"] = errors
+        if self._weights:
+            parts["yearly"] = self._weights
         return {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
@@ -335,10 +345,14 @@ class Posterior:
         self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
     ) -> tuple[jax.Array, ...]:
         coefficients, roots, winding = self._coefficients(theta, parts, solved)
+        if self._weights:
+            coefficients = combine_quarters(coefficients, [self._weights.get(n, (1.0,)) for n in self.data.names])
         values = np.asarray(self.data.values, float)
         gamma = autocovariances(coefficients, roots, len(values), self.tail_start)
-        complete = not np.isnan(values).any()
-        value = toeplitz_log_likelihood(gamma, jnp.asarray(values)) if complete else dense_log_likelihood(gamma, values)
+        if error_parameters(self.model):
+            parameters = self._parameters(theta, parts)
+            gamma = gamma.at[0].add(jnp.diag(error_variances(self.model, parameters)))
+        value = gaussian_log_likelihood(gamma, values)
         # an explosive shock has no stationary distribution, whatever the closed form for its tail may say
         regular = jnp.isfinite(gamma).all() & (jnp.abs(roots) < 1).all()
         return jnp.where(regular, value, jnp.nan), winding, regular
@@ -409,34 +423,4 @@ class Posterior:
 
     def __reduce__(self) -> Any:
         # compiled functions stay behind; a worker compiles its own (from the cache on disk)
-        return type(self), (self.model, self.data, self.horizon, self.tail_start)
-
-
-def _source_of(cls: type) -> str:
-    """Code that a class is made of, without comments and formatting.
-
-    The whole file for a class from a user's file (its helper functions matter as much), else the class and those that
-    it is derived from.
-    """
-    file = inspect.getsourcefile(cls) if cls.__module__ in sys.modules and cls.__module__ != "__main__" else None
-    if file is not None and not cls.__module__.startswith("estimhank."):
-        return _normalised(Path(file).read_text(encoding="utf-8"))
-    parts = []
-    for base in cls.__mro__[:-1]:
-        try:
-            parts.append(_normalised(inspect.getsource(base)))
-        except (OSError, TypeError):
-            parts.append(base.__qualname__)
-    return "\n".join(parts)
-
-
-def _normalised(source: str) -> str:
-    # unparsed, not dumped: the text of a dump depends on the version of Python
-    return ast.unparse(ast.parse(textwrap.dedent(source)))
-
-
-def _describe_block(block: Any) -> list[Any]:
-    """What a household block is: its code, and its settings by name."""
-    if block is None:
-        return []
-    return [_source_of(type(block)), sorted((name, repr(value)) for name, value in vars(block).items())]
+        return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error)

@@ -18,6 +18,7 @@ from estimhank.config import Config
 from estimhank.data import Dataset
 from estimhank.files import read_json
 from estimhank.manifest import Manifest
+from estimhank.model.measurement_error import describe_errors
 from estimhank.model.priors import Prior
 from estimhank.posterior import Posterior
 from estimhank.report.inputs import ReportInputs, TrainingRound
@@ -100,7 +101,13 @@ def check_horizon(posterior: Posterior, theta: Array) -> dict[str, float]:
     """
     flat = theta.swapaxes(0, 1).reshape(-1, theta.shape[-1])
     draws = flat[np.unique(np.linspace(0, len(flat) - 1, _HORIZON_DRAWS).astype(int))]
-    longer = Posterior(posterior.model, posterior.data, posterior.horizon + _LONGER, posterior.tail_start + _LONGER)
+    longer = Posterior(
+        posterior.model,
+        posterior.data,
+        posterior.horizon + _LONGER,
+        posterior.tail_start + _LONGER,
+        posterior.measurement_error,
+    )
     error = np.array([posterior.log_likelihood(draw) - longer.log_likelihood(draw) for draw in draws])
     return {
         "horizon": posterior.horizon,
@@ -167,6 +174,7 @@ def gather_report(folder: Path, config: Config, posterior: Posterior, manifest: 
         facts=_headline_facts(manifest, data),
         configuration=manifest.configuration,
         environment=_environment(manifest),
+        measurement_error=describe_errors(posterior.model),
     )
 
 

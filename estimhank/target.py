@@ -18,8 +18,8 @@ from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
 
-#: Why an evaluation has no finite density; behind a colon, of which kind. The position in this tuple is the code kept in
-#: the evaluation store.
+#: Why an evaluation has no finite density; behind a colon, of which kind. The position in this tuple is the code that
+#: the evaluation store keeps.
 REASONS: tuple[str, ...] = (
     "ok",
     "outside_support",

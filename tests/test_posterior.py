@@ -14,6 +14,7 @@ from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.parameters import ModelError
 from estimhank.posterior import Posterior
 from estimhank.target import Target
+from tests.support.kalman import kalman, moving_average
 
 
 def test_reference_log_likelihood_and_prior(posterior: Posterior, reference: dict[str, float]) -> None:
@@ -128,6 +129,23 @@ def test_missing_observations_are_dropped_exactly(posterior: Posterior, referenc
     expected = multivariate_normal(np.zeros(kept.sum()), covariance).logpdf(values.ravel()[kept])
     mine = holes.log_likelihood({**reference, "rho_w": 0.8, "rho_g": 0.7})
     assert mine == pytest.approx(expected, abs=1e-4)
+
+
+def test_equals_a_kalman_filter_with_missing_values_and_measurement_error(
+    posterior: Posterior, reference: dict[str, float]
+) -> None:
+    # the last 60 quarters; the rate starts late and has a hole, growth ends early, two quarters are empty
+    d, values = posterior.data, posterior.data.values[-60:].copy()
+    values[:9, 2], values[20:30, 2], values[-5:, 0], values[40:42] = np.nan, np.nan, np.nan, np.nan
+    short = Dataset(d.dates[-60:], d.names, d.units, d.labels, values, d.means.copy())
+    theta = {**reference, "rho_w": 0.7, "rho_g": 0.6}
+    coefficients = posterior.responses(theta)[:150]
+    start = np.eye(coefficients.shape[0] * coefficients.shape[2])
+    for errors in ({}, {"growth": 0.3, "rate": 0.05}):
+        noise = np.array([errors.get(name, 0.0) for name in d.names]) ** 2
+        want, _ = kalman(moving_average(coefficients, noise), values, start)
+        mine = Posterior(posterior.model, short, measurement_error=errors).log_likelihood(theta)
+        assert mine == pytest.approx(want, abs=1e-4)
 
 
 def test_bad_arguments_say_what_is_wrong(posterior: Posterior, reference: dict[str, float]) -> None:

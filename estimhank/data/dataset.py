@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,9 +127,10 @@ def make_dataset(
     trends = {}
     for j, o in enumerate(observables):
         raw[_excluded((*exclude, *o.exclude), first, last), j] = np.nan
-        _check_left(table, o, raw[:, j])
+        column = table.span(first - table.first, last - table.first, o.series)
+        _check_left(column, o, raw[:, j])
         if o.detrend == "linear":
-            raw[:, j], trends[o.name] = _without_trend(table, o, raw[:, j])
+            raw[:, j], trends[o.name] = _without_trend(column, o, raw[:, j])
     means = np.where([o.demean is True for o in observables], np.nanmean(raw, axis=0), 0.0)
     means += [o.demean if isinstance(o.demean, float) else 0.0 for o in observables]
     provenance = {**table.provenance, "observables": [_describe(o) for o in observables]}
@@ -151,6 +153,16 @@ def _describe(observable: Observable) -> dict[str, object]:
     return {key: getattr(observable, key) for key in keys}
 
 
+def declared_errors(dataset: Dataset) -> dict[str, Any]:
+    """Measurement error as the data's observables declare it, by name: a standard deviation or a prior's plain values.
+
+    It travels in the provenance, so that a ``data.csv`` says it too.
+    """
+    listed = dataset.provenance.get("observables")
+    entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list | tuple) else []
+    return {str(e["name"]): e["measurement_error"] for e in entries if e.get("measurement_error") is not None}
+
+
 def _excluded(entries: Sequence[str], first: int, last: int) -> list[int]:
     rows = []
     for entry in entries:
@@ -162,16 +174,15 @@ def _excluded(entries: Sequence[str], first: int, last: int) -> list[int]:
     return rows
 
 
-def _check_left(table: SeriesTable, observable: Observable, values: Array) -> None:
+def _check_left(column: str, observable: Observable, values: Array) -> None:
     seen = values[np.isfinite(values)]
     if seen.size < 2 or np.ptp(seen) <= 1e-12 * np.abs(seen).max():
         raise DataError(
-            f"{table.where}, column {observable.series}: after the excluded quarters the observable {observable.name} "
-            "has no two different values"
+            f"{column}: after the excluded quarters the observable {observable.name} has no two different values"
         )
 
 
-def _without_trend(table: SeriesTable, observable: Observable, values: Array) -> tuple[Array, float]:
+def _without_trend(column: str, observable: Observable, values: Array) -> tuple[Array, float]:
     """Values less the slope of their least-squares line times the distance from the middle of what is seen."""
     seen = np.flatnonzero(np.isfinite(values))
     time = np.arange(len(values)) - seen.mean()
@@ -179,8 +190,8 @@ def _without_trend(table: SeriesTable, observable: Observable, values: Array) ->
     flat = values - slope * time
     if np.ptp(flat[seen]) <= 1e-12 * np.abs(values[seen]).max():
         raise DataError(
-            f"{table.where}, column {observable.series}: the observable {observable.name} is a straight line, so that "
-            "nothing is left of it without its trend"
+            f"{column}: the observable {observable.name} is a straight line, so that nothing is left of it without its "
+            "trend"
         )
     return flat, slope
 

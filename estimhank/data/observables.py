@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ from estimhank.data.aggregation import AGGREGATES, AVERAGE
 from estimhank.data.options import addition
 from estimhank.data.quarters import format_quarter, parse_quarters
 from estimhank.data.table import SeriesTable
-from estimhank.data.units import check_rate, period_of
+from estimhank.data.units import check_rate, check_size, period_of
+from estimhank.data.yearly import YEARLY, adds_up_quarters, year_ends
 from estimhank.errors import DataError
 
 Array = NDArray[np.float64]
@@ -56,6 +58,13 @@ class Observable:
         default.
     exclude : tuple of str
         Quarters (``"2020Q2"``) and spans (``"2009Q1 to 2015Q4"``) in which this observable counts as missing.
+    yearly : str, optional
+        For a series with one figure a year, what it is of the year's quarters: ``"mean"``, ``"sum"`` or ``"last"``. A
+        difference is then one from year to year. See :mod:`estimhank.data.yearly`.
+    measurement_error : float or mapping, optional
+        Standard deviation of the series' measurement error in the observable's unit, 0 for none; or its prior as plain
+        values, ``{"family": "gamma", "mean": 0.1, "sd": 0.05}``, which makes it the estimated parameter
+        ``me_<name>``. As the model declares it where nothing is said.
     """
 
     name: str
@@ -71,6 +80,8 @@ class Observable:
     detrend: str = addition("none", choices=("none", "linear"))
     aggregate: str | None = addition(None)
     exclude: tuple[str, ...] = addition(())
+    yearly: str | None = addition(None)
+    measurement_error: Any = addition(None)  # noqa: RUF009 (a dataclass field, like those above)
 
     def __post_init__(self) -> None:
         who = f"the observable {self.name}"
@@ -82,6 +93,12 @@ class Observable:
             raise DataError(f"{who} has the unknown detrend '{self.detrend}'; there are none, linear")
         if self.aggregate is not None and self.aggregate not in AGGREGATES:
             raise DataError(f"{who} has the unknown aggregate '{self.aggregate}'; there are {', '.join(AGGREGATES)}")
+        if self.yearly is not None and self.yearly not in YEARLY:
+            raise DataError(f"{who} has the unknown yearly '{self.yearly}'; there are {', '.join(YEARLY)}")
+        if self.yearly is not None and (self.annualised or self.per_capita or self.aggregate):
+            raise DataError(
+                f"{who} is yearly: annualised, per_capita and aggregate are for quarterly and monthly series"
+            )
         if self.demean == "sample":
             object.__setattr__(self, "demean", True)
         if not isinstance(self.demean, bool):
@@ -89,17 +106,36 @@ class Observable:
                 raise DataError(f'{who} has demean = {self.demean!r}; it is true, "sample", false or a finite number')
             object.__setattr__(self, "demean", float(self.demean))
         if not self.unit:
-            object.__setattr__(self, "unit", PER_YEAR if self.annualised else PER_QUARTER)
+            by_year = self.annualised or (self.yearly is not None and adds_up_quarters(self.transform, self.yearly))
+            object.__setattr__(self, "unit", PER_YEAR if by_year else PER_QUARTER)
         if self.annualised and period_of(self.unit) == "quarter":
             raise DataError(
                 f"{who} is at an annual rate (annualised = true), but its unit is '{self.unit}': give the unit "
                 f"'{PER_YEAR}' for a model in those units, or leave annualised out"
             )
+        object.__setattr__(self, "measurement_error", _error_of(who, self.measurement_error))
         for entry in self.exclude:
             try:
                 parse_quarters(entry)
             except ValueError as error:
                 raise DataError(f"{who}, exclude: {error}") from None
+
+
+def _error_of(who: str, value: Any) -> float | dict[str, Any] | None:
+    """A declared measurement error with its numbers as floats."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping) and isinstance(value.get("family"), str):
+        try:
+            return {key: entry if key == "family" else float(entry) for key, entry in value.items()}
+        except (TypeError, ValueError):
+            pass
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise DataError(
+        f"{who} has measurement_error = {value!r}; it is a standard deviation in the observable's unit, not negative, "
+        'or a prior like {family = "gamma", mean = 0.1, sd = 0.05}'
+    )
 
 
 @dataclass(frozen=True)
@@ -129,8 +165,8 @@ US_OBSERVABLES: tuple[Observable, ...] = (
 
 
 def lags_of(observable: Observable) -> int:
-    """Quarters before the first one that the transformation needs."""
-    return TRANSFORMS[observable.transform].lags
+    """Quarters before the first one that the transformation needs; a yearly one takes what there is."""
+    return 0 if observable.yearly else TRANSFORMS[observable.transform].lags
 
 
 def series_of(observables: Sequence[Observable]) -> tuple[str, ...]:
@@ -149,7 +185,8 @@ def rules_of(observables: Sequence[Observable]) -> dict[str, str]:
     """
     rules: dict[str, str] = {}
     for o in observables:
-        rule = o.aggregate or AVERAGE
+        # in a monthly table a yearly figure stands in January or in December
+        rule = o.aggregate or ("last" if o.yearly else AVERAGE)
         if rules.setdefault(o.series, rule) != rule:
             raise DataError(f"the series {o.series} is aggregated as {rules[o.series]} and as {rule}: choose one")
     return rules
@@ -186,10 +223,42 @@ def transform_series(table: SeriesTable, observable: Observable, start: int, end
         If the sample reaches outside the data, a logarithm meets a value that is not positive, the result is empty or
         constant, or the figures cannot be in the declared unit.
     """
-    rule = TRANSFORMS[observable.transform]
     series = table.column(observable.series)
     if start < table.first or end > table.last:
         raise DataError(outside(table, start, end))
+    low, high = start - lags_of(observable) - table.first, end - table.first + 1
+    make = _yearly_values if observable.yearly else _quarterly_values
+    values = observable.scale * make(table, observable, start, end)
+    seen = values[np.isfinite(values)]
+    column = table.span(low, high - 1, observable.series)
+    if seen.size == 0:
+        raise DataError(f"{column}: no value in the sample (observable {observable.name})")
+    if np.ptp(seen) <= 1e-12 * np.abs(seen).max():
+        raise DataError(f"{column}: the observable {observable.name} is constant over the sample")
+    check_size(column, observable, values)
+    if np.isfinite(series).any():
+        check_rate(table.place(int(np.nanargmax(np.abs(series))), observable.series), observable, series)
+    return values
+
+
+def _yearly_values(table: SeriesTable, observable: Observable, start: int, end: int) -> Array:
+    rule = TRANSFORMS[observable.transform]
+    values, rows = year_ends(table, observable.series)
+    if rule.logarithm:
+        bad = np.flatnonzero(values <= 0)
+        if bad.size:
+            place = table.place(int(rows[bad[0]]), observable.series)
+            raise DataError(f"{place}: {values[bad[0]]:g} has no logarithm (observable {observable.name})")
+        values = np.log(values)
+    if rule.lags:
+        before = np.concatenate([np.full(4, np.nan), values])[: len(values)]
+        values = values - before
+    return values[start - table.first : end - table.first + 1]
+
+
+def _quarterly_values(table: SeriesTable, observable: Observable, start: int, end: int) -> Array:
+    rule = TRANSFORMS[observable.transform]
+    series = table.column(observable.series)
     if start - rule.lags < table.first:
         raise DataError(
             f"the {observable.transform} of {observable.series} in {format_quarter(start)} needs "
@@ -204,16 +273,7 @@ def transform_series(table: SeriesTable, observable: Observable, start: int, end
         needed = needed / people
     if rule.logarithm:
         _refuse(needed <= 0, series[low:high], table, low, observable.series, "has no logarithm", observable)
-    factor = 4.0 if observable.annualised and rule.lags else 1.0
-    values: Array = factor * observable.scale * rule.apply(needed)
-    seen = values[np.isfinite(values)]
-    column = f"{table.where}, column {observable.series}"
-    if seen.size == 0:
-        raise DataError(f"{column}: no value in the sample (observable {observable.name})")
-    if np.ptp(seen) <= 1e-12 * np.abs(seen).max():
-        raise DataError(f"{column}: the observable {observable.name} is constant over the sample")
-    check_rate(column, observable, series)
-    return values
+    return (4.0 if observable.annualised and rule.lags else 1.0) * rule.apply(needed)
 
 
 def _refuse(

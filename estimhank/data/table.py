@@ -7,6 +7,7 @@ A file, a sheet, a data frame and an answer from the network are all rows of a d
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -23,6 +24,8 @@ Array = NDArray[np.float64]
 
 #: How a missing value may be written.
 MISSING = frozenset({"", ".", "na", "nan", "n/a", "#n/a", "<na>", "none", "nat"})
+
+_YEAR = re.compile(r"\d{4}(?:\.0)?")
 
 #: A cell as a source gives it: text, or a number where the source knows numbers.
 Cell = str | float
@@ -75,6 +78,16 @@ class SeriesTable:
         """Words for a cell, e.g. ``"raw.csv, line 12, column GDPC1"``, from its position among the quarters."""
         row = f"{self.row_word} {self.lines[index]}" if self.row_word else format_quarter(self.first + index)
         return f"{self.where}, {row}, column {name}"
+
+    def span(self, first: int, last: int, name: str) -> str:
+        """Words for consecutive cells, e.g. ``"raw.csv, lines 12 to 40, column GDPC1"``, from positions of quarters."""
+        if first == last:
+            return self.place(first, name)
+        if self.row_word:
+            rows = f"{self.row_word}s {self.lines[first]} to {self.lines[last]}"
+        else:
+            rows = f"{format_quarter(self.first + first)} to {format_quarter(self.first + last)}"
+        return f"{self.where}, {rows}, column {name}"
 
 
 @dataclass(frozen=True)
@@ -215,6 +228,8 @@ def _parse_date(cell: str, before: list[int], place: str, frequency: _Frequency)
     try:
         period = frequency.parse(cell)
     except ValueError as error:
+        if _YEAR.fullmatch(cell.strip()):
+            raise DataError(f"{place}: '{cell}' is a year; series must be quarterly or monthly") from None
         raise DataError(f"{place}: {error}") from None
     if before and period != before[-1] + 1:
         now, last, absent = (frequency.write(number) for number in (period, before[-1], before[-1] + 1))

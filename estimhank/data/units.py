@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.data.yearly import Data as Provenance
+from estimhank.data.yearly import declared_weights
 from estimhank.errors import DataError
 
 Array = NDArray[np.float64]
@@ -64,17 +66,11 @@ class Observed(Protocol):
     def units(self) -> str: ...
 
 
-class Data(Protocol):
+class Data(Provenance, Protocol):
     """What the checks read of a data set."""
 
     @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
     def units(self) -> tuple[str, ...]: ...
-    @property
-    def values(self) -> Array: ...
-    @property
-    def provenance(self) -> Mapping[str, object]: ...
 
 
 def period_of(unit: str) -> str:
@@ -92,10 +88,9 @@ def _find(patterns: dict[str, re.Pattern[str]], unit: str) -> str:
 
 
 def check_units(data: Data, observed: Iterable[Observed]) -> None:
-    """Compare the units of the data with those of the model's observables of the same names, and with the figures.
+    """Compare the units of the data with those of the model's observables of the same names.
 
-    Compared is what units say: rates per quarter with rates per year, percent with fractions. And a log difference that
-    is declared in percent but not multiplied by 100 is a fraction.
+    Compared is what units say: rates per quarter with rates per year, percent with fractions.
 
     Raises
     ------
@@ -103,15 +98,18 @@ def check_units(data: Data, observed: Iterable[Observed]) -> None:
         If they differ, with what to change.
     """
     wanted = {o.name: o.units for o in observed}
-    for j, (name, unit) in enumerate(zip(data.names, data.units, strict=True)):
+    added_up = {name for name, weights in declared_weights(data).items() if sum(weights) > 1}
+    for name, unit in zip(data.names, data.units, strict=True):
         if name in wanted:
-            _compare_units(name, unit, wanted[name])
-            _check_fraction(name, unit, _entry(data, j), data.values[:, j])
+            _compare_units(name, unit, wanted[name], name in added_up)
 
 
-def _compare_units(name: str, unit: str, model: str) -> None:
+def _compare_units(name: str, unit: str, model: str, added_up: bool) -> None:
     mine, theirs = period_of(unit), period_of(model)
-    if mine and theirs and mine != theirs:
+    if added_up and theirs == "quarter":
+        if mine == "quarter":
+            raise DataError(f"the observable {name} is a rate per year, which the unit '{unit}' does not say")
+    elif mine and theirs and mine != theirs:
         words = "an annualised rate" if mine == "year" else f"a rate per {mine}"
         hint = ""
         if (mine, theirs) == ("year", "quarter"):
@@ -127,19 +125,27 @@ def _compare_units(name: str, unit: str, model: str) -> None:
         )
 
 
-def _entry(data: Data, j: int) -> Mapping[str, object]:
-    listed = data.provenance.get("observables")
-    entry = listed[j] if isinstance(listed, list | tuple) and len(listed) > j else {}
-    return entry if isinstance(entry, Mapping) else {}
+def check_size(column: str, observable: Declared, values: Array) -> None:
+    """Refuse a log difference that is declared in percent but not multiplied by 100: it is a fraction.
 
+    Parameters
+    ----------
+    column : str
+        Words for the cells, for messages.
+    observable : Declared
+    values : ndarray of shape (n,)
+        The observable, in the declared unit.
 
-def _check_fraction(name: str, unit: str, entry: Mapping[str, object], values: Array) -> None:
-    scale, largest = entry.get("scale", 100.0), float(np.nanmax(np.abs(values)))
-    small = isinstance(scale, int | float) and abs(scale) <= 4 and largest < 0.5
-    if size_of(unit) == "percent" and entry.get("transform") == "log_difference" and small:
+    Raises
+    ------
+    DataError
+    """
+    scale, largest = observable.scale, float(np.nanmax(np.abs(values)))
+    small = abs(scale) <= 4 and largest < 0.5
+    if size_of(observable.unit) == "percent" and observable.transform == "log_difference" and small:
         raise DataError(
-            f"the observable {name} is declared in {unit}, but the log difference of {entry.get('series')} times "
-            f"{scale:g} is a fraction (at most {largest:.2g} here): set scale = 100"
+            f"{column}: the observable {observable.name} is declared in {observable.unit}, but the log difference of "
+            f"{observable.series} times {scale:g} is a fraction (at most {largest:.2g} here): set scale = 100"
         )
 
 
@@ -149,7 +155,7 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
     Parameters
     ----------
     column : str
-        Words for the column, for messages.
+        Words for the cell of the largest figure, for messages.
     observable : Declared
     series : ndarray of shape (n,)
         The raw series, all quarters of it.
@@ -157,7 +163,8 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
     Raises
     ------
     DataError
-        If a series that is known to be quoted in percent a year is used as it is where percent per quarter is declared.
+        If a series that is known to be quoted in percent a year is used as it is where percent per quarter is declared;
+        if figures that look like percent are multiplied as if they were fractions.
 
     Warns
     -----
@@ -165,7 +172,7 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
         If a rate that is declared in percent looks like a fraction.
     """
     scale = abs(observable.scale)
-    if observable.transform != "level" or size_of(observable.unit) != "percent" or scale > 4:
+    if observable.transform != "level" or size_of(observable.unit) != "percent":
         return
     what = f"{column}: the observable {observable.name} is declared in {observable.unit}"
     if period_of(observable.unit) == "quarter" and observable.series in ANNUAL_RATES and scale > 0.5:
@@ -173,9 +180,14 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
             f"{what}, but {observable.series} is quoted in percent a year, an annualised rate: set scale = 0.25"
         )
     largest = float(np.nanmax(np.abs(series)))
-    if largest < 0.3:
+    if scale >= 25 and float(np.nanmedian(np.abs(series))) > 1:
+        raise DataError(
+            f"{what} and multiplied by {scale:g} as if it were a fraction, but it is {largest:.3g} here, which looks "
+            "like percent already: divide scale by 100"
+        )
+    if scale <= 4 and largest < 0.3:
         warnings.warn(
-            f"{what}, but no figure of the series exceeds {largest:.3g}, as if 5 percent were written 0.05: "
+            f"{what}, but no figure of the series exceeds the {largest:.3g} here, as if 5 percent were written 0.05: "
             "if so, multiply scale by 100",
             DataWarning,
             stacklevel=2,

@@ -11,6 +11,28 @@ import jax.numpy as jnp
 from estimhank.model.declaration import Observable
 
 
+def combine_quarters(coefficients: jax.Array, weights: Sequence[Sequence[float]]) -> jax.Array:
+    """Moving-average coefficients of weighted sums of each observable's current and earlier values.
+
+    Parameters
+    ----------
+    coefficients : array of shape (T, n_o, n_z)
+    weights : sequence of n_o sequences of float
+        ``weights[o][l]`` on the value ``l`` dates before; ``(1.0,)`` leaves an observable as it is.
+
+    Returns
+    -------
+    array of shape (T, n_o, n_z)
+        Beyond some date they decay as the coefficients do, if those have done so for as long as there are weights.
+    """
+    columns = []
+    for o, row in enumerate(weights):
+        path = coefficients[:, o]
+        earlier = [jnp.concatenate([jnp.zeros_like(path[:lag]), path[: len(path) - lag]]) for lag in range(len(row))]
+        columns.append(sum((w * p for w, p in zip(row, earlier, strict=True)), jnp.zeros_like(path)))
+    return jnp.stack(columns, axis=1)
+
+
 def observe(
     responses: jax.Array, observables: Sequence[Observable], names: tuple[str, ...], steady: Mapping[str, Any]
 ) -> jax.Array:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 SEGMENTS = 3
 
 
-class _Predictors(NamedTuple):
+class Predictors(NamedTuple):
     """State of the recursion after dates 0..m.
 
     Rows of ``ahead`` (n_o, n n_o) hold the coefficients on dates 0..m of the error in predicting date m from the dates
@@ -65,7 +65,7 @@ def _cholesky_inverse(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.stack([jnp.stack(row) for row in inv]), log_det
 
 
-def _run(gamma: jax.Array, sample: jax.Array, with_alpha: bool) -> _Predictors:
+def run_recursion(gamma: jax.Array, sample: jax.Array, with_alpha: bool) -> Predictors:
     """The recursion over a whole sample; ``gamma`` (n, n_o, n_o), ``sample`` (n, n_o)."""
     n, n_o = sample.shape
     width = n * n_o
@@ -76,13 +76,13 @@ def _run(gamma: jax.Array, sample: jax.Array, with_alpha: bool) -> _Predictors:
     e0 = inv0 @ sample[0]
     unit = jnp.zeros((n_o, width)).at[:, :n_o].set(jnp.eye(n_o))
     alpha = jnp.zeros(width).at[:n_o].set(inv0.T @ e0) if with_alpha else jnp.zeros(0)
-    state = _Predictors(unit, unit, gamma[0], gamma[0], sample[0], alpha, constant - 0.5 * (log_det0 + e0 @ e0))
+    state = Predictors(unit, unit, gamma[0], gamma[0], sample[0], alpha, constant - 0.5 * (log_det0 + e0 @ e0))
 
     def make_step(length: int) -> Any:
         cut = length * n_o
         columns = against[:cut]
 
-        def step(s: _Predictors, nothing: None) -> tuple[_Predictors, None]:
+        def step(s: Predictors, nothing: None) -> tuple[Predictors, None]:
             shifted = jnp.concatenate([jnp.zeros((n_o, n_o)), s.ahead[:, : cut - n_o]], axis=1)
             sums = shifted @ columns
             delta, shifted_error = sums[:, :n_o], sums[:, n_o]
@@ -101,7 +101,7 @@ def _run(gamma: jax.Array, sample: jax.Array, with_alpha: bool) -> _Predictors:
             scaled = inverse @ error
             new_alpha = s.alpha + (inverse.T @ scaled) @ ahead if with_alpha else s.alpha
             value = s.log_likelihood - 0.5 * (log_det + scaled @ scaled)
-            return _Predictors(ahead, back, ahead_var, back_var, back_error, new_alpha, value), nothing
+            return Predictors(ahead, back, ahead_var, back_var, back_error, new_alpha, value), nothing
 
         return step
 
@@ -125,10 +125,10 @@ def _run(gamma: jax.Array, sample: jax.Array, with_alpha: bool) -> _Predictors:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _log_likelihood(gamma: jax.Array, sample: Any) -> jax.Array:
-    return _run(gamma, jnp.asarray(sample.array), with_alpha=False).log_likelihood
+    return run_recursion(gamma, jnp.asarray(sample.array), with_alpha=False).log_likelihood
 
 
-def _diagonal_sums(first: jax.Array, second: jax.Array) -> jax.Array:
+def diagonal_sums(first: jax.Array, second: jax.Array) -> jax.Array:
     """sum_j first[j + k]' second[j] for k = 0..n-1 by FFT; inputs (n, r, n_o), result (n, n_o, n_o)."""
     n = first.shape[0]
     size = 2 * n
@@ -136,22 +136,39 @@ def _diagonal_sums(first: jax.Array, second: jax.Array) -> jax.Array:
     return jnp.fft.irfft(jnp.einsum("wri,wrj->wij", a, jnp.conj(b)), size, axis=0)[:n]
 
 
+def inverse_factors(state: Predictors) -> tuple[jax.Array, jax.Array]:
+    """Scaled last predictors b and a, each (n, n_o, n_o), of which the inverse covariance of the sample is made.
+
+    Its block (i, j) is sum_l b[i-l]' b[j-l] - sum_l a[i-1-l]' a[j-1-l] (Gohberg and Heinig 1974).
+    """
+    n_o = state.ahead_var.shape[0]
+    inv_ahead, _ = _cholesky_inverse(state.ahead_var)
+    inv_back, _ = _cholesky_inverse(state.back_var)
+    back = (inv_back @ state.back).reshape(n_o, -1, n_o).transpose(1, 0, 2)
+    ahead = (inv_ahead @ state.ahead).reshape(n_o, -1, n_o).transpose(1, 0, 2)
+    return back, ahead
+
+
+def toeplitz_slope(state: Predictors, alpha: jax.Array) -> jax.Array:
+    """Half the sums along block diagonals of alpha alpha' less the inverse covariance; alpha (n, 1, n_o).
+
+    With ``alpha`` the inverse covariance times the sample this is the log likelihood's derivative in the
+    autocovariances, but that lags other than zero count twice.
+    """
+    back, ahead = inverse_factors(state)
+    weight = len(back) - jnp.arange(len(back))[:, None, None]
+    inverse_sums = diagonal_sums(weight * back, back) - diagonal_sums((weight - 1) * ahead, ahead)
+    return 0.5 * (diagonal_sums(alpha, alpha) - inverse_sums)
+
+
 def _forward(gamma: jax.Array, sample: Any) -> tuple[jax.Array, Any]:
-    state = _run(gamma, jnp.asarray(sample.array), with_alpha=True)
+    state = run_recursion(gamma, jnp.asarray(sample.array), with_alpha=True)
     return state.log_likelihood, state
 
 
-def _backward(sample: Any, state: _Predictors, bar: jax.Array) -> tuple[jax.Array]:
+def _backward(sample: Any, state: Predictors, bar: jax.Array) -> tuple[jax.Array]:
     n, n_o = sample.array.shape
-    inv_ahead, _ = _cholesky_inverse(state.ahead_var)
-    inv_back, _ = _cholesky_inverse(state.back_var)
-    # the inverse covariance is sum_l [b_{i-l}' W b_{j-l}] - sum_l [a_{i-1-l}' V a_{j-1-l}], b and a the last predictors
-    back = (inv_back @ state.back).reshape(n_o, n, n_o).transpose(1, 0, 2)
-    ahead = (inv_ahead @ state.ahead).reshape(n_o, n, n_o).transpose(1, 0, 2)
-    weight = n - jnp.arange(n)[:, None, None]
-    inverse_sums = _diagonal_sums(weight * back, back) - _diagonal_sums((weight - 1) * ahead, ahead)
-    alpha = state.alpha.reshape(n, 1, n_o)
-    both = 0.5 * (_diagonal_sums(alpha, alpha) - inverse_sums)
+    both = toeplitz_slope(state, state.alpha.reshape(n, 1, n_o))
     # lag k stands below and, transposed, above the diagonal
     return (bar * both.at[1:].multiply(2.0),)
 

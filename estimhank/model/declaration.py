@@ -49,7 +49,8 @@ class Observable:
     """An observed series as a function of one model variable; see :func:`Growth` and :func:`Level`.
 
     ``kind`` is ``"growth"``: scale (x_t - x_{t-1}) / x, the change of the log, or ``"level"``: scale (x_t - x), with x
-    the steady state.
+    the steady state. ``measurement_error`` names the parameter that holds the standard deviation of the series'
+    measurement error, in ``units``; empty: there is none (:mod:`estimhank.model.measurement_error`).
     """
 
     variable: str
@@ -57,16 +58,29 @@ class Observable:
     name: str
     scale: float = 100.0
     units: str = "percent per quarter"
+    measurement_error: str = ""
 
 
-def Growth(variable: str, name: str = "", scale: float = 100.0, units: str = "percent per quarter") -> Observable:
+def Growth(
+    variable: str,
+    name: str = "",
+    scale: float = 100.0,
+    units: str = "percent per quarter",
+    measurement_error: str = "",
+) -> Observable:
     """The growth rate of a variable, 100 (x_t - x_{t-1}) / x by default."""
-    return Observable(variable, "growth", name or f"{variable}_growth", scale, units)
+    return Observable(variable, "growth", name or f"{variable}_growth", scale, units, measurement_error)
 
 
-def Level(variable: str, name: str = "", scale: float = 100.0, units: str = "percent per quarter") -> Observable:
+def Level(
+    variable: str,
+    name: str = "",
+    scale: float = 100.0,
+    units: str = "percent per quarter",
+    measurement_error: str = "",
+) -> Observable:
     """The deviation of a variable from its steady state, 100 (x_t - x) by default."""
-    return Observable(variable, "level", name or variable, scale, units)
+    return Observable(variable, "level", name or variable, scale, units, measurement_error)
 
 
 class Model:

@@ -14,6 +14,7 @@ import cloudpickle
 from estimhank.files import sha256_of
 from estimhank.model.declaration import Model
 from estimhank.model.krusell_smith import KrusellSmith
+from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
 from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.parameters import ModelError, Parameters, nearest
 from estimhank.model.priors import make_prior
@@ -86,7 +87,8 @@ def configure_model(
     grid : mapping of str to float
         Fields of the household block.
     parameters : mapping
-        For each name an object with ``prior`` (mapping or None) and ``fixed`` (float or None).
+        For each name an object with ``prior`` (mapping or None) and ``fixed`` (float or None). ``me_<observable>`` is
+        the standard deviation of an observable's measurement error, also where the model declares none.
 
     Raises
     ------
@@ -104,9 +106,14 @@ def configure_model(
         if entry.value is None:
             raise ModelError(f"[model.calibration] {name} is determined by the steady state")
         table = table.changed(name, value=float(value))
+    errors: dict[str, ErrorSize] = {}
     for name, change in parameters.items():
-        table = _change_parameter(table, name, change)
-    if not table.estimated:
+        observable = name.removeprefix(PREFIX)
+        if name not in table and name != observable and observable in {o.name for o in cls.observables}:
+            errors[observable] = _error_size(name, change)
+        else:
+            table = _change_parameter(table, name, change)
+    if not table.estimated and not any(isinstance(size, Mapping) for size in errors.values()):
         raise ModelError("every parameter is fixed: nothing is left to estimate")
     household = cls.household
     if grid:
@@ -125,7 +132,15 @@ def configure_model(
             household = replace(household, **typed)
         except ValueError as error:
             raise ModelError(f"[model.grid] {error}") from None
-    return cls(table, household)
+    return with_measurement_error(cls(table, household), errors)
+
+
+def _error_size(name: str, change: Any) -> ErrorSize:
+    if change.fixed is not None:
+        return float(change.fixed)
+    if change.prior is None:
+        raise ModelError(f"[parameters.{name}] give a prior or fixed: the model has no measurement error of its own")
+    return dict(change.prior)
 
 
 def _change_parameter(table: Parameters, name: str, change: Any) -> Parameters:

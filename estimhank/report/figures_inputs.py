@@ -34,7 +34,10 @@ def data_figure(inputs: ReportInputs) -> ReportFigure:
         axes = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
         for i, axis in enumerate(axes):
             axis.axhline(0, color=MODE, lw=0.6)
+            there = np.isfinite(data.values[:, i])
+            alone = there & ~np.pad(there, 1)[:-2] & ~np.pad(there, 1)[2:]
             axis.plot(data.first_days, data.values[:, i], color=EXACT, lw=1.2)
+            axis.plot(data.first_days[alone], data.values[alone, i], "o", color=EXACT, ms=2.5)  # no line reaches them
             axis.set(title=data.labels[i], ylabel=data.units[i].replace(" per ", "\nper "))
             axis.margins(x=0.01)
             axis.grid(axis="both")

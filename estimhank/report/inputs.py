@@ -86,6 +86,8 @@ class ReportInputs:
         The configuration, nested.
     environment : mapping of str to str
         Versions, seeds, data vintage, digests.
+    measurement_error : mapping of str to str
+        Each observable's measurement error in words, where it has any: a standard deviation, or that it is estimated.
     """
 
     title: str
@@ -104,6 +106,7 @@ class ReportInputs:
     facts: Mapping[str, str] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    measurement_error: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = tuple(p.name for p in self.parameters)

@@ -22,6 +22,7 @@ _SYMBOLS = {
     ";": "\u2005",
     " ": " ",
     "%": "%",
+    "_": "_",
 }
 _ACCENTS = {"bar": "¯", "hat": "^", "tilde": "~", "dot": "˙", "overline": "¯"}
 _UPRIGHT = ("mathrm", "text", "mbox", "textrm", "operatorname", "mathit", "mathbf", "mathcal")

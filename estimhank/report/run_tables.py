@@ -283,13 +283,16 @@ def data_table(inputs: ReportInputs) -> Table:
         Column("mean_removed", "Mean removed", "", _number(3)),
         Column("sd", "S.d.", "", _number(3)),
         Column("autocorrelation", "First autocorrelation", "", _number(3)),
+        Column("measurement_error", "Measurement error, s.d.", show=bool(inputs.measurement_error)),
     )
     body = []
     for i, name in enumerate(observed.names):
         values = observed.values[:, i]
         mean = float(observed.means[i])
         sd, there = float(np.nanstd(values, ddof=1)), int(np.isfinite(values).sum())
-        body.append((name, observed.labels[i], observed.units[i], there, mean, sd, _autocorrelation(values)))
+        described = (name, observed.labels[i], observed.units[i])
+        error = inputs.measurement_error.get(name, "none")
+        body.append((*described, there, mean, sd, _autocorrelation(values), error))
     notes = "S.d. with divisor n - 1."
     return Table("data", "The observables over the sample", columns, tuple(body), notes)
 

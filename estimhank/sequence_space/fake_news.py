@@ -195,7 +195,8 @@ def policy_moves(
     moves : array of shape (blocks, 32, n_i, n_e, n_a)
     direct : array of shape (blocks, 32, n_i, n_o)
     """
-    return _policy_moves(block, names, blocks, setting, weight)[:2]
+    moves, direct, _, _ = _policy_moves(block, names, blocks, setting, weight)
+    return moves, direct
 
 
 def _policy_moves(
@@ -249,7 +250,7 @@ def _policy_moves_backward(
         changes = jax.vmap(tangent)(values, inputs)
         return sum((jnp.vdot(a, b) for a, b in zip(changes, loads, strict=True)), jnp.zeros(()))
 
-    def later(load: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    def later(load: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         # the date's own move and output were made, with the value before it, from the value of the date after it
         new = jax.vmap(lambda *c: transposed(c)[0])(load, *at)
         return new, load

@@ -62,9 +62,9 @@ class Given(NamedTuple):
 class StationaryPoint(NamedTuple):
     """A solution: log marginal value and distribution, each (n_e, n_a), and the unknown (0 where there is none)."""
 
-    log_value: jax.Array
-    distribution: jax.Array
-    unknown: jax.Array
+    log_value: Any
+    distribution: Any
+    unknown: Any
 
 
 class Search(NamedTuple):
@@ -160,7 +160,9 @@ def _newton_step(
 
     start = _Inner(residual, state.slope, state.distribution, state.future)
     inner, _, _ = jax.lax.while_loop(
-        lambda loop: (loop[1] > _INNER_TOLERANCE) & (loop[2] < _INNER_LIMIT), chunk, (start, jnp.asarray(jnp.inf), 0)
+        lambda loop: (loop[1] > _INNER_TOLERANCE) & (loop[2] < _INNER_LIMIT),
+        chunk,
+        (start, jnp.asarray(jnp.inf), jnp.asarray(0)),
     )
     distribution = inner.distribution / inner.distribution.sum()
     drift = forward(distribution, lottery, grids.transition) - distribution
@@ -269,7 +271,7 @@ def _implicit_derivative(
             x = step(before)
             return x, _largest(x - before) / (_largest(x) + 1e-300), n + 1
 
-        loop = (begin, jnp.asarray(jnp.inf), 0)
+        loop = (begin, jnp.asarray(jnp.inf), jnp.asarray(0))
         return jax.lax.while_loop(lambda s: (s[1] > _ADJOINT_TOLERANCE) & (s[2] < _ADJOINT_LIMIT), again, loop)[0]
 
     # of the distribution: constants have no effect (mass is conserved), so the mean can go

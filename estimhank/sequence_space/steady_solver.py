@@ -175,8 +175,9 @@ class SteadySolver:
         if model.household is None:
             nothing = jnp.zeros((self.horizon, 0, 0, self.horizon))
             operator, symbol = household_operator(nothing), household_symbol(nothing)
+            zero = jnp.zeros(())
             aggregates: dict[str, Any] = {}
-            checks = Checks(_found(), *jnp.zeros(3), jnp.zeros(0))
+            checks = Checks(_found(), zero, zero, zero, jnp.zeros(0))
             p = model.parameters.values_with(dict(moved))
         else:
             given, bounds, problem = self._problem(moved)

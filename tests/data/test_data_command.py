@@ -167,7 +167,7 @@ def test_a_doubt_about_the_data_is_one_sentence_and_does_not_stop(run, tmp_path)
     )
     code, _, err = run("data", "run.toml", "--out", "out", "--quiet")
     assert code == 0 and err.startswith("estimhank: warning: ") and err.count("\n") == 1
-    assert "rates.csv, column r: the observable rate is declared in percent per quarter, but no figure" in err
+    assert "rates.csv, line 4, column r: the observable rate is declared in percent per quarter, but no figure" in err
 
 
 def test_missing_quarters_are_counted_and_the_likelihood_takes_them(run, tmp_path):

@@ -204,7 +204,7 @@ def test_a_known_annual_rate_taken_as_quarterly_is_refused():
 def test_a_rate_that_looks_like_a_fraction_is_doubted(tmp_path):
     path = tmp_path / "raw.csv"
     path.write_text("date,r\n2000Q1,0.05\n2000Q2,0.055\n2000Q3,0.06\n")
-    with pytest.warns(DataWarning, match=r"raw\.csv, column r: .* as if 5 percent were written 0\.05"):
+    with pytest.warns(DataWarning, match=r"raw\.csv, line 4, column r: .* as if 5 percent were written 0\.05"):
         make_dataset(read_series(path), [Observable("rate", "r", "level", 0.25)], "2000Q1", "2000Q3")
 
 

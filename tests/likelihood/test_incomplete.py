@@ -1,0 +1,127 @@
+"""Missing values anywhere: against the dense Gaussian and against a Kalman filter and smoother."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from estimhank.likelihood.dense import dense_log_likelihood, stacked_covariance
+from estimhank.likelihood.incomplete import MOST_MISSING, gaussian_log_likelihood, incomplete_log_likelihood
+from tests.support.kalman import StateSpace, kalman, random_state_space
+
+N, N_O = 40, 3
+
+
+def holes(name: str) -> np.ndarray:
+    """Which entries of a sample (N, N_O) are missing."""
+    gone = np.zeros((N, N_O), bool)
+    if name == "one":
+        gone[17, 1] = True
+    elif name == "two dates":
+        gone[20:22] = True
+    elif name == "a span of one series":
+        gone[10:25, 2] = True
+    elif name == "starts late":
+        gone[:12, 0] = True
+    elif name == "ends early":
+        gone[-9:, 1] = True
+    elif name == "ragged":
+        gone[:5, 0], gone[-3:, 1], gone[-1], gone[0] = True, True, True, True
+    elif name == "yearly":
+        gone[:, 2] = np.arange(N) % 4 != 3
+    elif name == "scattered":
+        gone = np.random.default_rng(8).uniform(size=gone.shape) < 0.2
+    elif name == "mostly":
+        gone = np.random.default_rng(9).uniform(size=gone.shape) < 0.7
+    return gone
+
+
+PATTERNS = (
+    *("none", "one", "two dates", "a span of one series", "starts late", "ends early"),
+    *("ragged", "yearly", "scattered", "mostly"),
+)
+
+
+def draw(model: StateSpace, seed: int) -> np.ndarray:
+    """A sample from the model, by its dense covariance."""
+    covariance = np.asarray(stacked_covariance(jnp.asarray(model.autocovariances(N)), N))
+    rng = np.random.default_rng(seed)
+    return (np.linalg.cholesky(covariance) @ rng.normal(size=N * N_O)).reshape(N, N_O)
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.5], ids=["exact", "measurement error"])
+def case(request: pytest.FixtureRequest) -> tuple[StateSpace, np.ndarray]:
+    model = random_state_space(np.random.default_rng(5), 4, N_O, request.param)
+    return model, draw(model, 6)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_the_likelihood_is_that_of_a_kalman_filter(case: tuple[StateSpace, np.ndarray], pattern: str) -> None:
+    model, complete = case
+    sample = np.where(holes(pattern), np.nan, complete)
+    gamma = jnp.asarray(model.autocovariances(N))
+    want, _ = kalman(model, sample)
+    assert float(gaussian_log_likelihood(gamma, sample)) == pytest.approx(want, abs=1e-8)
+    assert float(dense_log_likelihood(gamma, sample)) == pytest.approx(want, abs=1e-8)
+    if holes(pattern).any():
+        assert float(incomplete_log_likelihood(gamma, sample)) == pytest.approx(want, abs=1e-8)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_is_missing_given_the_rest_is_what_a_kalman_smoother_says(pattern: str) -> None:
+    # where the likelihood is flat in a missing value is its mean given the rest: no filling moves it
+    model = random_state_space(np.random.default_rng(5), 4, N_O)
+    gone = holes(pattern)
+    sample = np.where(gone, np.nan, draw(model, 6))
+    _, smooth = kalman(model, sample)
+    gamma = jnp.asarray(model.autocovariances(N))
+    precision = np.linalg.inv(np.asarray(stacked_covariance(gamma, N)))
+    filled = np.where(gone, smooth, sample)
+    np.testing.assert_allclose((precision @ filled.ravel())[gone.ravel()], 0.0, atol=1e-8)
+    # and there p(observed) is p(filled) over the density of the missing block at its own mean
+    block = precision[np.ix_(gone.ravel(), gone.ravel())]
+    at_mean = 0.5 * (np.linalg.slogdet(block)[1] - gone.sum() * np.log(2 * np.pi))
+    value = float(gaussian_log_likelihood(gamma, filled)) - at_mean
+    assert float(gaussian_log_likelihood(gamma, sample)) == pytest.approx(value, abs=1e-8)
+
+
+@pytest.mark.parametrize("pattern", ["two dates", "ragged", "scattered", "mostly"])
+def test_the_gradient_is_that_of_the_dense_density(case: tuple[StateSpace, np.ndarray], pattern: str) -> None:
+    model, complete = case
+    sample = np.where(holes(pattern), np.nan, complete)
+    gamma = jnp.asarray(model.autocovariances(N))
+    direction = np.random.default_rng(4).normal(size=gamma.shape)
+    direction[0] += direction[0].T
+    slow = float((jax.grad(lambda g: dense_log_likelihood(g, sample))(gamma) * direction).sum())
+    fast = jax.jit(jax.grad(lambda g: incomplete_log_likelihood(g, sample)))(gamma)
+    assert float((fast * direction).sum()) == pytest.approx(slow, rel=1e-8, abs=1e-8)
+
+
+def test_both_routes_meet_at_the_share_where_one_gives_way_to_the_other() -> None:
+    model = random_state_space(np.random.default_rng(5), 4, N_O)
+    gamma, complete = jnp.asarray(model.autocovariances(N)), draw(model, 6)
+    for share in (MOST_MISSING - 0.02, MOST_MISSING + 0.02):
+        sample = complete.copy()
+        sample.ravel()[np.random.default_rng(3).permutation(N * N_O)[: int(share * N * N_O)]] = np.nan
+        assert float(gaussian_log_likelihood(gamma, sample)) == pytest.approx(kalman(model, sample)[0], abs=1e-8)
+
+
+def test_dates_without_any_observation_at_the_ends_cost_nothing_and_change_nothing() -> None:
+    model = random_state_space(np.random.default_rng(5), 4, N_O)
+    complete = draw(model, 6)
+    sample = complete.copy()
+    sample[:7], sample[-4:] = np.nan, np.nan
+    gamma = jnp.asarray(model.autocovariances(N))
+    assert float(gaussian_log_likelihood(gamma, sample)) == float(
+        gaussian_log_likelihood(gamma[: N - 11], complete[7:-4])
+    )
+    assert float(gaussian_log_likelihood(gamma, np.full((N, N_O), np.nan))) == 0.0
+
+
+def test_a_covariance_that_is_not_positive_definite_gives_nan() -> None:
+    model = random_state_space(np.random.default_rng(5), 4, N_O)
+    sample = np.where(holes("one"), np.nan, draw(model, 6))
+    bad = jnp.asarray(model.autocovariances(N)).at[1].multiply(5.0)
+    assert np.isnan(float(gaussian_log_likelihood(bad, sample)))
