@@ -128,6 +128,11 @@ class ToolkitHANK:
         self.steady.update({"pi": 0.0, "i": r, "r_ante": r, "B": debt, "growth": 0.0})
         self.steady.update({"asset_market": 0.0, "nkpc": 0.0, "rule": 0.0, "budget": 0.0})
 
+    def recalibrate(self, changes: dict[str, float]) -> None:
+        """Replace parameters that move the steady state; solve again with the two methods below."""
+        self.values.update(changes)
+        self.income = 1 - self.values["G"] - self.values["rbar"] * self.values["B_bar"]
+
     def solve_household(self) -> None:
         """Household Jacobians at the present steady state."""
         self.jacobians = {
@@ -152,3 +157,39 @@ class ToolkitHANK:
         """The toolkit's log likelihood of a sample (n, 3), its missing constant added."""
         covariances = estimation.all_covariances(self.coefficients(theta), np.ones(3))
         return float(estimation.log_likelihood(sample, covariances)) - sample.size / 2 * float(np.log(2 * np.pi))
+
+
+class ToolkitHousehold:
+    """Krusell and Smith's household alone, at the toolkit's calibration: steady state, then Jacobians of assets."""
+
+    def __init__(self, parameters: dict[str, float], horizon: int, n_e: int = 7, n_a: int = 500, a_max: float = 200.0):
+        def grids(rho_e, sd_e, n_e, n_a, a_max):
+            e_grid, _, Pi = sj.grids.markov_rouwenhorst(rho_e, sd_e, n_e)
+            a_grid = np.geomspace(0.25, a_max + 0.25, int(n_a)) - 0.25
+            return e_grid, Pi, a_grid
+
+        def income(w, e_grid):
+            y = w * e_grid
+            return y
+
+        self.horizon = horizon
+        self.household = hetblocks.hh_sim.hh.add_hetinputs([income, grids])
+        p = parameters
+        self.capital = p["alpha"] / (p["r"] + p["delta"])
+        self.given = {"r": p["r"], "w": 1 - p["alpha"], "eis": p["eis"], "rho_e": p["rho_e"], "sd_e": p["sd_e"]}
+        self.given |= {"n_e": n_e, "n_a": n_a, "a_max": a_max}
+
+    def solve_steady_state(self, **changes: float) -> float:
+        """Discount factor that makes households hold the capital stock."""
+        given = {**self.given, **changes}
+
+        def excess(beta: float) -> float:
+            self.steady = self.household.steady_state({**given, "beta": beta})
+            return self.steady["A"] - self.capital
+
+        return optimize.brentq(excess, 0.95, 0.989, xtol=1e-12)
+
+    def solve_household(self) -> np.ndarray:
+        """Jacobian of assets with respect to the return and the wage: (2, T, T)."""
+        found = self.household.jacobian(self.steady, inputs=["r", "w"], outputs=["A"], T=self.horizon)
+        return np.stack([found["A"]["r"], found["A"]["w"]])
