@@ -126,7 +126,7 @@ def _compare_units(name: str, unit: str, model: str, added_up: bool) -> None:
 
 
 def check_size(column: str, observable: Declared, values: Array) -> None:
-    """Refuse a log difference that is declared in percent but not multiplied by 100: it is a fraction.
+    """Refuse a log difference in percent that is not multiplied by 100, or by 400 and declared to be per quarter.
 
     Parameters
     ----------
@@ -141,8 +141,14 @@ def check_size(column: str, observable: Declared, values: Array) -> None:
     DataError
     """
     scale, largest = observable.scale, float(np.nanmax(np.abs(values)))
-    small = abs(scale) <= 4 and largest < 0.5
-    if size_of(observable.unit) == "percent" and observable.transform == "log_difference" and small:
+    if size_of(observable.unit) != "percent" or observable.transform != "log_difference":
+        return
+    if abs(scale) == 400 and period_of(observable.unit) == "quarter":
+        raise DataError(
+            f"{column}: the observable {observable.name} is declared in {observable.unit}, but {scale:g} times a log "
+            "difference of quarters is an annualised rate: set scale = 100"
+        )
+    if abs(scale) <= 4 and largest < 0.5:
         raise DataError(
             f"{column}: the observable {observable.name} is declared in {observable.unit}, but the log difference of "
             f"{observable.series} times {scale:g} is a fraction (at most {largest:.2g} here): set scale = 100"
