@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,7 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     estimates += estimate_all(config, options.runs or options.out / "runs", SAMPLES, options.overwrite, options.quiet)
     write_comparison(estimates, options.out)
     if options.page is not None:
-        update_page(options.page, markdown(estimates))
+        figure = os.path.relpath(options.out / "robustness.png", options.page.parent)
+        update_page(options.page, f"{markdown(estimates)}\n\n![Posterior by sample]({figure})")
     print(f"see {options.out / 'robustness.csv'}")
 
 

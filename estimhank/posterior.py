@@ -109,6 +109,8 @@ class Posterior:
                 f"the data have the columns {', '.join(data.names)}, the model {model.name} observes "
                 f"{', '.join(o.name for o in model.observables)}"
             )
+        if not isinstance(measurement_error, Mapping | None):
+            raise ModelError("measurement_error takes standard deviations by observable, {'growth': 0.1}")
         self.measurement_error = {**declared_errors(data), **(measurement_error or {})}
         model = with_measurement_error(model, self.measurement_error)
         check_errors(model)

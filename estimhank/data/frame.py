@@ -34,6 +34,8 @@ def table_from_frame(frame: pd.DataFrame, rules: Mapping[str, str] | None = None
     DataError
         As for a file, naming row (counted from 1) and column.
     """
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"a data frame is needed, one column a series, not a {type(frame).__name__}")
     if isinstance(frame.index, pd.MultiIndex) or isinstance(frame.columns, pd.MultiIndex):
         raise DataError(f"{_WHERE} has an index of several levels: give it one row a quarter and one column a series")
     if isinstance(frame.index, pd.RangeIndex):

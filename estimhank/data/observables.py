@@ -14,7 +14,7 @@ from estimhank.data.aggregation import AGGREGATES, AVERAGE
 from estimhank.data.options import addition
 from estimhank.data.quarters import format_quarter, parse_quarters
 from estimhank.data.table import SeriesTable
-from estimhank.data.units import check_rate, check_size, period_of
+from estimhank.data.units import check_rate, period_of
 from estimhank.data.yearly import YEARLY, adds_up_quarters, year_ends
 from estimhank.errors import DataError
 
@@ -235,7 +235,6 @@ def transform_series(table: SeriesTable, observable: Observable, start: int, end
         raise DataError(f"{column}: no value in the sample (observable {observable.name})")
     if np.ptp(seen) <= 1e-12 * np.abs(seen).max():
         raise DataError(f"{column}: the observable {observable.name} is constant over the sample")
-    check_size(column, observable, values)
     if np.isfinite(series).any():
         check_rate(table.place(int(np.nanargmax(np.abs(series))), observable.series), observable, series)
     return values

@@ -229,7 +229,9 @@ def _parse_date(cell: str, before: list[int], place: str, frequency: _Frequency)
         period = frequency.parse(cell)
     except ValueError as error:
         if _YEAR.fullmatch(cell.strip()):
-            raise DataError(f"{place}: '{cell}' is a year; series must be quarterly or monthly") from None
+            raise DataError(
+                f"{place}: '{cell.strip().removesuffix('.0')}' is a year; series must be quarterly or monthly"
+            ) from None
         raise DataError(f"{place}: {error}") from None
     if before and period != before[-1] + 1:
         now, last, absent = (frequency.write(number) for number in (period, before[-1], before[-1] + 1))

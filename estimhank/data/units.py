@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -70,7 +70,11 @@ class Data(Provenance, Protocol):
     """What the checks read of a data set."""
 
     @property
+    def dates(self) -> tuple[str, ...]: ...
+    @property
     def units(self) -> tuple[str, ...]: ...
+    @property
+    def values(self) -> Array: ...
 
 
 def period_of(unit: str) -> str:
@@ -88,9 +92,10 @@ def _find(patterns: dict[str, re.Pattern[str]], unit: str) -> str:
 
 
 def check_units(data: Data, observed: Iterable[Observed]) -> None:
-    """Compare the units of the data with those of the model's observables of the same names.
+    """Compare the units of the data with those of the model's observables of the same names, and with the figures.
 
-    Compared is what units say: rates per quarter with rates per year, percent with fractions.
+    Compared is what units say: rates per quarter with rates per year, percent with fractions. And a log difference in
+    percent is 100 times one of logs, neither one times it nor, in a quarterly model, 400 times.
 
     Raises
     ------
@@ -99,9 +104,10 @@ def check_units(data: Data, observed: Iterable[Observed]) -> None:
     """
     wanted = {o.name: o.units for o in observed}
     added_up = {name for name, weights in declared_weights(data).items() if sum(weights) > 1}
-    for name, unit in zip(data.names, data.units, strict=True):
+    for j, (name, unit) in enumerate(zip(data.names, data.units, strict=True)):
         if name in wanted:
             _compare_units(name, unit, wanted[name], name in added_up)
+            _check_size(data, j)
 
 
 def _compare_units(name: str, unit: str, model: str, added_up: bool) -> None:
@@ -125,27 +131,25 @@ def _compare_units(name: str, unit: str, model: str, added_up: bool) -> None:
         )
 
 
-def check_size(column: str, observable: Declared, values: Array) -> None:
-    """Refuse a log difference that is declared in percent but not multiplied by 100: it is a fraction.
-
-    Parameters
-    ----------
-    column : str
-        Words for the cells, for messages.
-    observable : Declared
-    values : ndarray of shape (n,)
-        The observable, in the declared unit.
-
-    Raises
-    ------
-    DataError
-    """
-    scale, largest = observable.scale, float(np.nanmax(np.abs(values)))
-    small = abs(scale) <= 4 and largest < 0.5
-    if size_of(observable.unit) == "percent" and observable.transform == "log_difference" and small:
+def _check_size(data: Data, j: int) -> None:
+    """Refuse a log difference in percent that is not multiplied by 100, or by 400 and declared to be per quarter."""
+    listed, unit = data.provenance.get("observables"), data.units[j]
+    entry = listed[j] if isinstance(listed, list | tuple) and len(listed) > j else {}
+    if not isinstance(entry, Mapping) or size_of(unit) != "percent" or entry.get("transform") != "log_difference":
+        return
+    scale, largest = float(entry.get("scale", 100.0)), float(np.nanmax(np.abs(data.values[:, j])))
+    series = entry.get("series")
+    file = data.provenance.get("file", "the data")
+    what = (
+        f"{file}, {data.dates[0]} to {data.dates[-1]}, column {series}: the observable {data.names[j]} is "
+        f"declared in {unit}, but"
+    )
+    if abs(scale) == 400 and period_of(unit) == "quarter":
+        raise DataError(f"{what} {scale:g} times a log difference of quarters is an annualised rate: set scale = 100")
+    if abs(scale) <= 4 and largest < 0.5:
         raise DataError(
-            f"{column}: the observable {observable.name} is declared in {observable.unit}, but the log difference of "
-            f"{observable.series} times {scale:g} is a fraction (at most {largest:.2g} here): set scale = 100"
+            f"{what} the log difference of {series} times {scale:g} is a fraction (at most {largest:.2g} here): set "
+            "scale = 100"
         )
 
 

@@ -66,7 +66,6 @@ def test_a_missing_source_names_the_alternative(tmp_path):
         (Observable("g", "Y", "level"), "2000Q1", "2000Q4", "has no column Y"),
         (Observable("g", "r", "level"), "2000Q3", "2000Q4", "lines 4 to 5, column r: the observable g is constant"),
         (Observable("g", "r", "level", 100.0), "2000Q1", "2000Q4", "line 4, column r: .* and multiplied by 100 as if"),
-        (Observable("g", "y", "log_difference"), "2000Q2", "2000Q4", "lines 2 to 5, column y: .* is a fraction"),
     ],
 )
 def test_a_sample_that_the_data_cannot_give(tmp_path, observable, start, end, words):

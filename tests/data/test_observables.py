@@ -188,7 +188,13 @@ def test_units_are_compared_by_what_they_say(table, unit, model, fits):
 def test_a_fraction_declared_in_percent_is_refused(table):
     with pytest.raises(DataError, match=r"log difference of y times 1 is a fraction \(at most 0\.0\d+ here\)"):
         check_units(values(table, Observable("g", "y", "log_difference")), QUARTERLY)
+    with pytest.raises(DataError, match=r"^raw\.csv, 2000Q2 to 2001Q4, column y: "):
+        check_units(values(table, Observable("g", "y", "log_difference")), QUARTERLY)
     check_units(values(table, Observable("g", "y", "log_difference", 100.0)), QUARTERLY)
+    with pytest.raises(
+        DataError, match=r"400 times a log difference of quarters is an annualised rate: set scale = 100"
+    ):
+        check_units(values(table, Observable("g", "y", "log_difference", 400.0)), QUARTERLY)
     fractions = (Growth("Y", "g", 1.0, "fraction per quarter"),)
     check_units(values(table, Observable("g", "y", "log_difference", unit="fraction per quarter")), fractions)
 

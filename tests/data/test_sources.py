@@ -127,6 +127,11 @@ def test_a_data_frame_becomes_a_data_set(csv_table):
         (pd.DataFrame({"y": [1, 2]}, index=["2000Q1", "2000Q3"]), "row 2, column date: 2000Q3 follows 2000Q1"),
         (pd.DataFrame({"y": [1, np.inf]}, index=["2000Q1", "2000Q2"]), "column y: 'inf' is not a finite number"),
         (pd.DataFrame({"y": [1, 2]}), "the data frame has no dates"),
+        (pd.DataFrame({"y": [1, 2]}, index=[1990, 1991]), "row 1, column date: '1990' is a year"),
+        (
+            pd.Series([1.0, 2.0], index=["2000Q1", "2000Q2"]),
+            "a data frame is needed, one column a series, not a Series",
+        ),
         (pd.DataFrame({"y": []}, index=pd.PeriodIndex([], freq="Q")), "the data frame holds a header but no data"),
         (pd.DataFrame(np.ones((2, 2)), columns=[["a", "b"], ["c", "d"]]), "several levels"),
     ],
