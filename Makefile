@@ -31,7 +31,7 @@ test-long: install ## the tests that take long: kills, recovery, whole runs
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -m long $(ARGS)
 
 bench: install ## speeds, against the sequence-jacobian toolkit on the same model, into results/bench
-	@$(BIN)/python -m benchmarks.speed --out results/bench $(ARGS)
+	@$(BIN)/python -m benchmarks.speed --out results/bench --page docs/performance.md $(ARGS)
 
 validate: install ## the exact posterior against 40,000 plain random-walk steps a chain, into results/validate
 	@$(BIN)/python -m benchmarks.validate $(OUT) --out results/validate $(ARGS)

@@ -1,7 +1,8 @@
 """Speed of log likelihoods against the sequence-jacobian toolkit on the same model, in one run.
 
 Run by ``make bench``; one core, one BLAS thread in either. Every call is made at parameters that were not evaluated
-before, so that nothing comes from an earlier call. Writes ``speed.csv``, ``speed.json`` and ``speed.png``.
+before, so that nothing comes from an earlier call. Writes ``speed.csv``, ``speed.json`` and ``speed.png``; with
+``--page FILE`` the table also replaces what stands between two marks in that Markdown file.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks.floors import floors, measure_rates
+from benchmarks.pages import update_page
 from benchmarks.timing import pair, seconds
 from benchmarks.toolkit import ToolkitHANK, ToolkitHousehold
 from estimhank.model.krusell_smith import KrusellSmith
@@ -38,6 +41,9 @@ from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.priors import Gamma
 from estimhank.posterior import Posterior
 from estimhank.sequence_space.steady_solver import SteadySolver
+
+#: Between them a Markdown page takes the table.
+MARKS = "<!-- speed: written by `make bench` -->", "<!-- end of speed -->"
 
 Row = dict[str, Any]
 Array = np.ndarray
@@ -161,6 +167,7 @@ def steps(rows: list[Row], horizon: int, free: Posterior, toolkit: ToolkitHANK, 
         return jax.block_until_ready(free._value(theta, parts, solved)[0])
 
     coefficients = seconds(lambda: toolkit.coefficients(THETA), 3)
+    floor = floors(free, measure_rates())
     cases = (
         ("step: steady state of households", steady, toolkit.solve_steady_state, 0.0, 0.0),
         ("step: household Jacobians", jacobians, toolkit.solve_household, alone, 0.0),
@@ -173,7 +180,7 @@ def steps(rows: list[Row], horizon: int, free: Posterior, toolkit: ToolkitHANK, 
         rows.append(
             {
                 "what": what, "horizon": horizon, "grid": "7 x 200", "ours_ms": 1e3 * mine, "toolkit_ms": 1e3 * his,
-                "ratio": his / mine,
+                "ratio": his / mine, "floor_ms": 1e3 * floor[what],
             }
         )  # fmt: skip
 
@@ -281,6 +288,27 @@ def write(rows: list[Row], folder: Path) -> None:
     plt.close(figure)
 
 
+def markdown(rows: list[Row]) -> str:
+    """The table for a Markdown page."""
+    heads = "| | T | grid | estimhank, ms | toolkit, ms | ratio (pairs) | value and gradient, ms | floor, ms |"
+    lines = [heads, "|---|" + "---:|" * 7]
+    for r in rows:
+        spread = f" ({r['lowest_ratio']:.0f} to {r['highest_ratio']:.0f})" if "lowest_ratio" in r else ""
+        cells = [
+            r["what"],
+            str(r["horizon"]),
+            r["grid"].replace("x", "×"),
+            f"{r['ours_ms']:.2f}",
+            f"{r['toolkit_ms']:.0f}" if "toolkit_ms" in r else "",
+            f"{r['ratio']:.1f}{spread}" if "ratio" in r else "",
+            f"{r['value_and_gradient_ms']:.1f}" if "value_and_gradient_ms" in r else "",
+            f"{r['floor_ms']:.2f}" if "floor_ms" in r else "",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    compiled = [f"{r['first_call_s']:.0f} s ({r['what']}, T = {r['horizon']})" for r in rows if "first_call_s" in r]
+    return "\n".join([*lines, "", f"First calls, compilation included: {', '.join(compiled)}."])
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -288,6 +316,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--horizons", type=int, nargs="+", default=[300, 500])
     parser.add_argument("--no-grids", action="store_true", help="leave out finer grids and Krusell-Smith")
+    parser.add_argument("--page", type=Path, help="Markdown file that takes the table")
     options = parser.parse_args()
     rows: list[Row] = []
     for horizon in options.horizons:
@@ -296,8 +325,11 @@ def main() -> None:
         rows += grids(max(3, options.pairs // 5))
     rows += accelerator()
     write(rows, options.out)
+    if options.page is not None:
+        update_page(options.page, markdown(rows), MARKS)
     for r in rows:
         versus = f", toolkit {r['toolkit_ms']:8.1f} ms, {r['ratio']:6.1f} times faster" if "ratio" in r else ""
+        versus += f", floor {r['floor_ms']:.2f} ms" if "floor_ms" in r else ""
         spread = f" (pairs {r['lowest_ratio']:.1f} to {r['highest_ratio']:.1f})" if "lowest_ratio" in r else ""
         print(f"{r['what']:38s} T = {r['horizon']}, {r['grid']:8s}: {r['ours_ms']:8.2f} ms{versus}{spread}")
 

@@ -118,13 +118,7 @@ def news_by_date(
     # the largest shift from each date on: what later moves can still contribute
     sizes = jnp.sqrt((jax.lax.stop_gradient(shifts).reshape(horizon - 1, n_o, size) ** 2).sum(2)).max(1)
     ahead = jax.lax.cummax(sizes, reverse=True)
-    setting = _Setting(
-        steady.policies.marginal_value,
-        {name: jnp.asarray(inputs[name], float) for name in block.inputs},
-        steady.grids,
-        {name: getattr(p, name) for name in block.parameters},
-        steady.distribution,
-    )
+    setting = setting_of(block, steady, inputs, p)
     dates = -(-horizon // _DATES)
     moves, direct = policy_moves(block, names, dates, setting, jax.lax.stop_gradient(ahead[0]))
     moves = moves.reshape(dates, _DATES * n_i, size)
@@ -140,7 +134,7 @@ def news_by_date(
     return jnp.concatenate([now, later], axis=2).transpose(0, 1, 3, 2)
 
 
-class _Setting(NamedTuple):
+class Setting(NamedTuple):
     """What one backward step depends on, and the distribution that its outputs are summed over."""
 
     marginal_value: jax.Array
@@ -150,7 +144,18 @@ class _Setting(NamedTuple):
     distribution: jax.Array
 
 
-def _tangent_of(block: HouseholdBlock, names: tuple[str, ...], setting: _Setting) -> Any:
+def setting_of(block: HouseholdBlock, steady: HouseholdSteadyState, inputs: Mapping[str, Any], p: Any) -> Setting:
+    """The setting at a steady state, given its inputs and the parameters."""
+    return Setting(
+        steady.policies.marginal_value,
+        {name: jnp.asarray(inputs[name], float) for name in block.inputs},
+        steady.grids,
+        {name: getattr(p, name) for name in block.parameters},
+        steady.distribution,
+    )
+
+
+def _tangent_of(block: HouseholdBlock, names: tuple[str, ...], setting: Setting) -> Any:
     """The linearised backward step: of next period's marginal value and today's inputs, to (marginal value, move of
     the asset policy, outputs summed over the distribution)."""
 
@@ -175,7 +180,7 @@ def _still_and_unit(block: HouseholdBlock) -> tuple[dict[str, jax.Array], dict[s
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def policy_moves(
-    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: _Setting, weight: jax.Array
+    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: Setting, weight: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Change of the asset policy, and of outputs at date 0, for an input that moves s dates ahead.
 
@@ -186,7 +191,7 @@ def policy_moves(
         Outputs.
     blocks : int
         Dates in blocks of 32.
-    setting : _Setting
+    setting : Setting
     weight : scalar
         Largest effect of a unit move: blocks after one that no longer matters are left at zero.
 
@@ -200,7 +205,7 @@ def policy_moves(
 
 
 def _policy_moves(
-    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: _Setting, weight: jax.Array
+    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: Setting, weight: jax.Array
 ) -> tuple[jax.Array, ...]:
     tangent = _tangent_of(block, names, setting)
     still, unit = _still_and_unit(block)
@@ -226,7 +231,7 @@ def _policy_moves(
 
 
 def _policy_moves_forward(
-    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: _Setting, weight: jax.Array
+    block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: Setting, weight: jax.Array
 ) -> Any:
     moves, direct, values, computed = _policy_moves(block, names, blocks, setting, weight)
     return (moves, direct), (setting, weight, values, computed)
@@ -234,7 +239,7 @@ def _policy_moves_forward(
 
 def _policy_moves_backward(
     block: HouseholdBlock, names: tuple[str, ...], blocks: int, residuals: Any, bar: tuple[jax.Array, jax.Array]
-) -> tuple[_Setting, jax.Array]:
+) -> tuple[Setting, jax.Array]:
     """The adjoint recursion runs on its own; what it means for the setting is collected a block of dates at a time.
 
     Differentiating the recursion as it stands would carry the derivative of every coefficient through every date.
@@ -245,7 +250,7 @@ def _policy_moves_backward(
     nothing = jnp.zeros_like(setting.marginal_value)
     transposed = jax.linear_transpose(lambda v: tangent(v, still), nothing)
 
-    def weighted(setting: _Setting, values: jax.Array, inputs: dict[str, jax.Array], loads: Any) -> jax.Array:
+    def weighted(setting: Setting, values: jax.Array, inputs: dict[str, jax.Array], loads: Any) -> jax.Array:
         tangent = _tangent_of(block, names, setting)
         changes = jax.vmap(tangent)(values, inputs)
         return sum((jnp.vdot(a, b) for a, b in zip(changes, loads, strict=True)), jnp.zeros(()))
