@@ -15,7 +15,6 @@ PROFILES: dict[str, dict[str, Any]] = {
         "sample": {"iterations": 40, "warmup": 20, "proposals": 16, "draws": 16},
         "surrogate": {
             "hidden": [64, 64],
-            "ensemble": 1,
             "epochs": 150,
             "round_epochs": 80,
             "rounds": 2,

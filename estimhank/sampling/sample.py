@@ -48,8 +48,8 @@ class MultiProposalConfig:
         Whether proposals are evaluated with gradients.
     """
 
-    iterations: int = 120
-    warmup: int = 40
+    iterations: int = 60
+    warmup: int = 25
     proposals: int = 32
     draws: int = 32
     chains: int = 2

@@ -50,7 +50,8 @@ class SurrogateConfig:
         Points of a round.
     temperatures : tuple of float
         Powers 1/T of the surrogate's density from which a round draws, in equal shares; the first must be 1: its draws
-        are the ones that the surrogate's error is measured on before it learns from them.
+        are the ones that the surrogate's error is measured on before it learns from them. Half of the others are
+        replaced by draws at temperature 1 where the networks disagree.
     stop_s_e : float
         No further round once the error on a round's fresh draws at temperature 1 is below this.
     max_points : int
@@ -62,19 +63,19 @@ class SurrogateConfig:
     hidden: tuple[int, ...] = (128, 128, 128)
     activation: str = "silu"
     ensemble: int = 2
-    epochs: int = 300
-    round_epochs: int = 100
+    epochs: int = 200
+    round_epochs: int = 50
     batch_size: int = 100
     learning_rate: float = 5e-3
     weight_decay: float = 3e-2
-    gradient_weight: float = 30.0
+    gradient_weight: float = 100.0
     drop_lowest: float = 0.0
     depth_weight: float = 2.0
     holdout: float = 0.03
     rounds: int = 5
-    round_points: int = 800
+    round_points: int = 600
     temperatures: tuple[float, ...] = (1.0, 1.5, 2.0)
-    stop_s_e: float = 0.05
+    stop_s_e: float = 0.03
     max_points: int = 200_000
     threads: int = 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,15 @@ from numpy.typing import NDArray
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.fence import Fence, build_fence, outside
 from estimhank.surrogate.network import Weights
-from estimhank.surrogate.points import Points, depth_weights, near_posterior, typical_depth, usable
+from estimhank.surrogate.points import (
+    Points,
+    deepest,
+    depth_weights,
+    far_below,
+    near_posterior,
+    typical_depth,
+    usable,
+)
 from estimhank.surrogate.quadratic import Quadratic, fit_quadratic
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate, whiten
 from estimhank.surrogate.training import Examples, TrainingError, ensemble_losses, examples, train_ensemble
@@ -52,8 +61,9 @@ class FitReport:
     ----------
     points, with_gradient, held_out : int
         Points in the fit, those of them with a gradient, and those kept out of it.
-    infeasible : int
-        Points without a density at which the surrogate is kept low.
+    infeasible, far_below : int
+        Points without a density, and points far too low for their value to say anything, at which the surrogate is kept
+        low.
     dropped_low : int
         Points left out because their density is too low.
     quadratic_rmse : float
@@ -68,6 +78,7 @@ class FitReport:
     with_gradient: int
     held_out: int
     infeasible: int
+    far_below: int
     dropped_low: int
     quadratic_rmse: float
     value_rmse: float
@@ -114,11 +125,11 @@ def fit_surrogate(
     rest, rest_slope = chosen.log_density - quadratic.value(z), slope - quadratic.gradient(z)
     scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
     fence = build_fence(z[near_posterior(chosen)], seed=seed)
-    bounds, bounds_value = _ceilings(points, chosen, whitening, quadratic, fence)
-    data = _examples((z, rest / scale, rest_slope / scale, weight), bounds, bounds_value / scale)
+    ceilings = _ceilings(points, chosen, whitening, quadratic, fence, config)
+    data = _examples((z, rest / scale, rest_slope / scale, weight), ceilings, scale)
     order = np.random.default_rng([seed, 5]).permutation(len(chosen))
     kept_out = np.sort(order[: max(1, int(config.holdout * len(order)))])
-    rows = np.concatenate([np.sort(order[len(kept_out) :]), np.arange(len(chosen), len(chosen) + len(bounds))])
+    rows = np.concatenate([np.sort(order[len(kept_out) :]), np.arange(len(chosen), len(chosen) + len(ceilings.z))])
     networks, losses = train_ensemble(data, rows, config, epochs, seed, tick)
     surrogate = Surrogate(
         names=target.names,
@@ -138,7 +149,8 @@ def fit_surrogate(
     return surrogate, FitReport(
         points=len(chosen) - len(kept_out),
         with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
-        infeasible=len(bounds),
+        infeasible=ceilings.infeasible,
+        far_below=len(ceilings.z) - ceilings.infeasible,
         held_out=len(kept_out),
         dropped_low=len(points) - len(chosen),
         quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
@@ -152,30 +164,51 @@ def _thin(x: Array) -> Array:
     return x[np.linspace(0, len(x) - 1, min(len(x), _KNOWN)).astype(int)]
 
 
+class _Ceilings(NamedTuple):
+    """Places that the surrogate must not overrate: whitened coordinates (m, d), how far above the quadratic it may be
+    there (m,), their weights (m,); the first ``infeasible`` of them have no density at all."""
+
+    z: Array
+    value: Array
+    weight: Array
+    infeasible: int
+
+
 def _ceilings(
-    points: Points, chosen: Points, whitening: Whitening, quadratic: Quadratic, fence: Fence
-) -> tuple[Array, Array]:
-    """Places inside the fence that have no density (m, d), and how far above the quadratic the surrogate may be there.
+    points: Points,
+    chosen: Points,
+    whitening: Whitening,
+    quadratic: Quadratic,
+    fence: Fence,
+    config: SurrogateConfig,
+) -> _Ceilings:
+    """Places inside the fence with no density, or with one far too low for its value to be learned.
 
-    A smooth function cannot jump to minus infinity, but it can fall to where posterior draws do not go.
+    A smooth function cannot jump to minus infinity, but it can fall to where posterior draws do not go. Without those
+    far below, a surrogate that is too high somewhere would never be told: its draws there would be dropped again and
+    again.
     """
-    d = points.x.shape[1]
-    if len(points.infeasible) == 0:
-        return np.empty((0, d)), np.empty(0)
-    z = whiten(points.infeasible, whitening.center, whitening.root)
-    z = z[~outside(fence, z)]
-    return z, chosen.log_density.max() - typical_depth(d) - quadratic.value(z)
+    d, top = points.x.shape[1], float(chosen.log_density.max())
+    columns = []
+    for x, depth in ((points.infeasible, typical_depth(d)), (far_below(points, config.max_points), deepest(d))):
+        z = whiten(x, whitening.center, whitening.root) if len(x) else np.empty((0, d))
+        z = z[~outside(fence, z)]
+        highest = np.full(len(z), top - depth)
+        weight = depth_weights(np.append(highest, top), d, config.depth_weight)[:-1]
+        columns.append((z, highest - quadratic.value(z), weight))
+    z, value, weight = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return _Ceilings(z, value, weight, len(columns[0][0]))
 
 
-def _examples(columns: tuple[Array, Array, Array, Array], bounds: Array, value: Array) -> Examples:
-    """Examples of points (inputs, values, gradients, weights) and then of bounds."""
+def _examples(columns: tuple[Array, Array, Array, Array], ceilings: _Ceilings, scale: float) -> Examples:
+    """Examples of points (inputs, values, gradients, weights) and then of ceilings."""
     z, rest, slope, weight = columns
     return examples(
-        np.concatenate([z, bounds]),
-        np.concatenate([rest, value]),
-        np.concatenate([slope, np.full_like(bounds, np.nan)]),
-        np.concatenate([weight, np.ones(len(bounds))]),
-        np.arange(len(z) + len(bounds)) >= len(z),
+        np.concatenate([z, ceilings.z]),
+        np.concatenate([rest, ceilings.value / scale]),
+        np.concatenate([slope, np.full_like(ceilings.z, np.nan)]),
+        np.concatenate([weight, ceilings.weight]),
+        np.arange(len(z) + len(ceilings.z)) >= len(z),
     )
 
 

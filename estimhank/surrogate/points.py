@@ -98,10 +98,25 @@ def typical_depth(d: int) -> float:
 
 def usable(points: Points, drop_lowest: float, max_points: int) -> Points:
     """The latest ``max_points`` points, without the lowest share and without those far too low to matter."""
-    chosen = points.select(slice(max(0, len(points) - max_points), None))
+    chosen = _latest(points, max_points)
     depth = chosen.log_density.max() - chosen.log_density
-    limit = min(np.quantile(depth, 1 - drop_lowest), _DEEPEST * typical_depth(points.x.shape[1]))
-    return chosen.select(depth <= limit)
+    return chosen.select(depth <= min(np.quantile(depth, 1 - drop_lowest), deepest(points.x.shape[1])))
+
+
+def far_below(points: Points, max_points: int) -> Array:
+    """Coordinates (m, d) of those of the latest points that are too low for their value to say anything: that the
+    density is low there, all the same, has to be known."""
+    chosen = _latest(points, max_points)
+    return chosen.x[chosen.log_density.max() - chosen.log_density > deepest(points.x.shape[1])]
+
+
+def _latest(points: Points, most: int) -> Points:
+    return points.select(slice(max(0, len(points) - most), None))
+
+
+def deepest(d: int) -> float:
+    """Log points below the highest point beyond which a value says nothing about the posterior."""
+    return _DEEPEST * typical_depth(d)
 
 
 def near_posterior(points: Points) -> NDArray[np.bool_]:
