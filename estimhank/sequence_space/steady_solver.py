@@ -120,17 +120,8 @@ class SteadySolver:
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def household_at(self, changes: Mapping[str, float]) -> HouseholdSteadyState:
-        """Policies and distribution of the household with some parameters replaced.
-
-        Raises
-        ------
-        SteadyStateError
-        """
-        return self.stationary_at(changes)[0]
-
     def stationary_at(self, changes: Mapping[str, float]) -> tuple[HouseholdSteadyState, float]:
-        """Household as in :meth:`household_at`, and the parameter that is moved to hit its target (0 without one).
+        """The household with some parameters replaced, and the parameter that is moved to hit its target (0: none is).
 
         Without Jacobians, which makes it cheaper than :meth:`at`. The aggregate equations are not checked.
 
