@@ -275,6 +275,11 @@ class Posterior:
         """Steady state at the reference values."""
         return self._steady.reference
 
+    @property
+    def steady_solver(self) -> SteadySolver:
+        """Solves for the steady state at other values of the parameters that move it, ``steady_solver.spread``."""
+        return self._steady
+
     @cached_property
     def _steady(self) -> SteadySolver:
         spread = {n: self.priors[n].sd for n in self._moving}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from estimhank.analysis.account import account_sentences
 from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
 from estimhank.analysis.inference_data import arrays_of, read_inference_data
+from estimhank.analysis.micro_moments import MOMENTS, MicroMoment, MicroMoments, micro_moments
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.analysis.verdict import Criteria, HorizonCheck
 from estimhank.config import Config
@@ -19,10 +21,12 @@ from estimhank.data import Dataset
 from estimhank.files import read_json
 from estimhank.manifest import Manifest
 from estimhank.model.measurement_error import describe_errors
+from estimhank.model.parameters import Values
 from estimhank.model.priors import Prior
 from estimhank.posterior import Posterior
 from estimhank.report.inputs import ReportInputs, TrainingRound
 from estimhank.sampling.mode_result import ModeResult, read_mode
+from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.surrogate.posterior_stage import PosteriorStageResult
 from estimhank.surrogate.surrogate import Surrogate, load_surrogate
 from estimhank.transform import Transform
@@ -32,6 +36,7 @@ Array = NDArray[np.float64]
 _SEED_CODE = 6
 _PRIOR_DRAWS = 4_000
 _HORIZON_DRAWS, _LONGER = 100, 200
+_MICRO_DRAWS = 200  # of the prior, and of the posterior: a steady state each
 
 
 def parameter_infos(posterior: Posterior) -> tuple[ParameterInfo, ...]:
@@ -99,8 +104,7 @@ def check_horizon(posterior: Posterior, theta: Array) -> dict[str, float]:
     dict
         The fields of :class:`estimhank.analysis.verdict.HorizonCheck`.
     """
-    flat = theta.swapaxes(0, 1).reshape(-1, theta.shape[-1])
-    draws = flat[np.unique(np.linspace(0, len(flat) - 1, _HORIZON_DRAWS).astype(int))]
+    draws = _spread_evenly(theta.swapaxes(0, 1).reshape(-1, theta.shape[-1]), _HORIZON_DRAWS)
     longer = Posterior(
         posterior.model,
         posterior.data,
@@ -116,6 +120,56 @@ def check_horizon(posterior: Posterior, theta: Array) -> dict[str, float]:
         "sd": float(error.std(ddof=1)),
         "largest": float(np.abs(error).max()),
     }
+
+
+def _spread_evenly(draws: Array, at_most: int) -> Array:
+    return draws[np.unique(np.linspace(0, len(draws) - 1, at_most).astype(int))]
+
+
+def household_moments(posterior: Posterior, arrays: PosteriorArrays) -> MicroMoments | None:
+    """Micro moments at the table's own values, and at prior and exact posterior draws where a parameter moves them.
+
+    A function of the draws alone: as many as cost a few seconds, spread evenly over them.
+
+    Returns
+    -------
+    MicroMoments or None
+        None for a model without households.
+    """
+    model, solver = posterior.model, posterior.steady_solver
+    if model.household is None:
+        return None
+    state = posterior.steady_state
+    assert state.household is not None  # the model has households
+    unknown = model.household_target(Values(state.parameters)).unknown
+    values = micro_moments(state.household)
+    moments = tuple(moment for moment in MOMENTS if moment.key in values)
+    if unknown is not None:
+        entry = model.parameters[unknown]
+        moments += (MicroMoment(unknown, entry.description, "", -math.inf, math.inf),)
+
+    def row(values: Mapping[str, float], solved: float) -> list[float]:
+        return [solved if moment.key == unknown else values.get(moment.key, math.nan) for moment in moments]
+
+    calibrated = np.array(row(values, state.parameters.get(unknown or "", math.nan)))
+    if not solver.spread:
+        return MicroMoments(moments, calibrated)
+    exact = arrays.exact.theta
+    draws = {"posterior": exact.swapaxes(0, 1).reshape(-1, exact.shape[-1])}
+    if arrays.prior is not None:
+        draws["prior"] = arrays.prior
+    found: dict[str, list[list[float]]] = {name: [] for name in draws}
+    left_out: dict[str, dict[str, int]] = {name: {} for name in draws}
+    for name, theta in draws.items():
+        for point in _spread_evenly(theta, _MICRO_DRAWS):
+            try:
+                household, solved = solver.stationary_at(dict(zip(posterior.names, point.tolist(), strict=True)))
+            except SteadyStateError as error:
+                left_out[name][error.kind] = left_out[name].get(error.kind, 0) + 1
+            else:
+                found[name].append(row(micro_moments(household), solved))
+    shaped = {name: np.array(rows, float).reshape(len(rows), len(moments)) for name, rows in found.items()}
+    return MicroMoments(moments, calibrated, shaped.get("prior"), shaped["posterior"], left_out, tuple(solver.spread))
 
 
 def surrogate_slices(surrogate: Surrogate, transform: Transform, mode: ModeResult) -> Array:
@@ -157,10 +211,11 @@ def gather_report(folder: Path, config: Config, posterior: Posterior, manifest: 
     horizon = manifest.stages["posterior"].facts.get("horizon")
     data, mode = posterior.data, read_mode(folder / "mode.json")
     surrogate = load_surrogate(folder, posterior.fingerprint)
+    arrays = arrays_of(read_inference_data(folder / "posterior.nc"))
     return ReportInputs(
         title=f"{posterior.model.title}, {data.dates[0]}–{data.dates[-1]}",
         parameters=parameter_infos(posterior),
-        arrays=arrays_of(read_inference_data(folder / "posterior.nc")),
+        arrays=arrays,
         mode=mode,
         surrogate_slices=surrogate_slices(surrogate, posterior.transform, mode),
         certificate=read_json(folder / "certificate.json"),
@@ -175,6 +230,7 @@ def gather_report(folder: Path, config: Config, posterior: Posterior, manifest: 
         configuration=manifest.configuration,
         environment=_environment(manifest),
         measurement_error=describe_errors(posterior.model),
+        households=household_moments(posterior, arrays),
     )
 
 

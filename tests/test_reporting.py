@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
 from estimhank.config import make_config
-from estimhank.reporting import criteria_of, parameter_infos
+from estimhank.reporting import criteria_of, household_moments, parameter_infos
+from estimhank.sequence_space.household_steady_state import SteadyStateError
 
 
 def test_parameters_carry_the_models_names_and_priors(posterior):
@@ -28,3 +32,44 @@ def test_criteria_are_those_of_the_configuration():
     criteria = criteria_of(make_config({"posterior": {"min_ess": 120, "max_r_hat": 1.05}}))
     assert (criteria.ess, criteria.ess_tail, criteria.r_hat) == (120, 120, 1.05)
     assert criteria_of(make_config({"posterior": {"min_ess": 5000}})).ess_tail == 400
+
+
+class _Solver:
+    """Households of the default model at every draw but those with little debt; eis in place of the discount factor."""
+
+    spread: ClassVar = {"eis": 0.1, "B_bar": 0.25}
+
+    def __init__(self, household):
+        self.household, self.asked = household, []
+
+    def stationary_at(self, changes):
+        self.asked.append(changes)
+        if changes["B_bar"] < 0.5:
+            raise SteadyStateError("no_bracket", "out of reach")
+        return self.household, changes["eis"]
+
+
+def test_households_are_asked_at_draws_spread_evenly_and_failures_are_counted(posterior):
+    solver = _Solver(posterior.steady_state.household)
+    target = SimpleNamespace(
+        model=posterior.model,
+        names=("eis", "B_bar"),
+        steady_state=posterior.steady_state,
+        steady_solver=solver,
+    )
+    exact = np.stack([np.arange(2 * 300.0).reshape(2, 300) / 600, np.ones((2, 300))], axis=-1)
+    prior = np.random.default_rng(0).uniform(size=(50, 2))
+    few = household_moments(target, SimpleNamespace(exact=SimpleNamespace(theta=exact), prior=prior))
+    assert len(solver.asked) == 250 and few.posterior.shape == (200, 9) and few.parameters == ("eis", "B_bar")
+    low = int((prior[:, 1] < 0.5).sum())
+    assert few.left_out == {"posterior": {}, "prior": {"no_bracket": low}} and len(few.prior) == 50 - low
+    np.testing.assert_array_equal(few.prior[:, -1], prior[prior[:, 1] >= 0.5, 0])
+    assert (few.posterior[0, -1], few.posterior[-1, -1]) == (0, 599 / 600)
+    assert few.calibrated[-1] == pytest.approx(0.91981514102, abs=1e-9) and few.moments[-1].key == "beta"
+
+
+def test_a_model_whose_steady_state_stays_has_its_calibration(posterior):
+    found = household_moments(posterior, SimpleNamespace(prior=None, exact=None))
+    assert not found.estimated and found.calibrated[3] == pytest.approx(0.3059003852, abs=1e-9)
+    target = SimpleNamespace(model=SimpleNamespace(household=None), steady_solver=None)
+    assert household_moments(target, SimpleNamespace()) is None

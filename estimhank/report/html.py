@@ -13,6 +13,7 @@ import numpy as np
 
 from estimhank.analysis.verdict import Finding, Level, Verdict
 from estimhank.analysis.wording import count, duration, fixed, percent
+from estimhank.report.households import micro_words
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.math_html import latex_to_html
 from estimhank.report.style import ReportFigure
@@ -28,6 +29,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "posterior of the neural surrogate stands beside it for comparison only.",
         ("table:prior_posterior", "prior_posterior", "correlations", "pairs"),
     ),
+    ("Households", "", ("table:micro_moments", "micro_moments")),
     (
         "Convergence",
         "Chains started from the surrogate's posterior and from dispersed points must agree with each other (R̂, ranks) "
@@ -89,6 +91,8 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table], figures: Sequence
         paragraphs = [words] if words else []
         if title == "Evaluations and time":
             paragraphs += inputs.account
+        if title == "Households" and inputs.households is not None:
+            paragraphs += micro_words(inputs.households)
         paragraph = "".join(f"<p>{_with_symbols(inputs, text)}</p>" for text in paragraphs)
         body.append(
             f'<section id="{_anchor(title)}"><h2>{html.escape(title)}</h2>{paragraph}{"".join(parts)}</section>'

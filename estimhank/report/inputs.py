@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from estimhank.analysis.arrays import PosteriorArrays
 from estimhank.analysis.certificate_table import CertificateFigure, certificate_figures, other_reasons
+from estimhank.analysis.micro_moments import MicroMoments
 from estimhank.analysis.modes import determinate_share
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.analysis.posterior_table import PosteriorRow, SurrogateGap, compare_surrogate, posterior_table
@@ -88,6 +89,8 @@ class ReportInputs:
         Versions, seeds, data vintage, digests.
     measurement_error : mapping of str to str
         Each observable's measurement error in words, where it has any: a standard deviation, or that it is estimated.
+    households : MicroMoments, optional
+        What the steady state says about households.
     """
 
     title: str
@@ -107,6 +110,7 @@ class ReportInputs:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     measurement_error: Mapping[str, str] = field(default_factory=dict)
+    households: MicroMoments | None = None
 
     def __post_init__(self) -> None:
         names = tuple(p.name for p in self.parameters)

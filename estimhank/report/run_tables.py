@@ -22,6 +22,7 @@ from estimhank.analysis.wording import (
     significant,
     with_error,
 )
+from estimhank.report.households import micro_table
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.tables import Column, Symbol, Table
 
@@ -31,6 +32,8 @@ _LABELS = {"s_e": "s_e", "s_e_exact_states": r"s_e \mbox{ on exact draws}", "par
 def all_tables(inputs: ReportInputs) -> tuple[Table, ...]:
     """Every table that the run has the material for."""
     tables = [prior_posterior_table(inputs), correlation_table(inputs)]
+    if inputs.households is not None:
+        tables.append(micro_table(inputs.households))
     if inputs.surrogate is not None:
         tables.append(surrogate_table(inputs))
     if inputs.certificate is not None:

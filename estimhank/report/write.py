@@ -14,6 +14,7 @@ from estimhank.report.figures_posterior import (
     prior_posterior_figure,
     surrogate_gap_figure,
 )
+from estimhank.report.households import micro_figure
 from estimhank.report.html import render_page
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.run_tables import all_tables
@@ -25,6 +26,8 @@ def all_figures(inputs: ReportInputs) -> tuple[ReportFigure, ...]:
     figures = [prior_posterior_figure(inputs)]
     if len(inputs.parameters) > 1:
         figures += [correlation_figure(inputs), pair_figure(inputs)]
+    if inputs.households is not None and inputs.households.estimated:
+        figures.append(micro_figure(inputs.households))
     figures += [convergence_figure(inputs), trace_rank_figure(inputs)]
     if inputs.certificate is not None or error_samples(inputs):
         figures.append(certificate_figure(inputs))

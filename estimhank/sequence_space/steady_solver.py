@@ -10,7 +10,8 @@ parameters alone.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -119,8 +120,10 @@ class SteadySolver:
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def household_at(self, changes: Mapping[str, float]) -> HouseholdSteadyState:
-        """Policies and distribution of the household with some parameters replaced.
+    def stationary_at(self, changes: Mapping[str, float]) -> tuple[HouseholdSteadyState, float]:
+        """The household with some parameters replaced, and the parameter that is moved to hit its target (0: none is).
+
+        Without Jacobians, which makes it cheaper than :meth:`at`. The aggregate equations are not checked.
 
         Raises
         ------
@@ -129,9 +132,9 @@ class SteadySolver:
         if self.model.household is None:
             raise ModelError(f"model {self.model.name} has no household")
         moved = {name: float(changes[name]) for name in self.spread}
-        household, checks = self._household(moved, self.guess(moved))
+        household, checks, point = self._household(moved, self.guess(moved))
         self.verify(checks, moved)
-        return household
+        return household, float(point.unknown)
 
     def guess(self, moved: Mapping[str, float]) -> StationaryPoint:
         """Where the search begins."""
@@ -231,23 +234,22 @@ class SteadySolver:
     def _kernel_without_jacobians(self) -> Any:
         return jax.jit(_stationary, static_argnums=0)
 
-    def _household(self, moved: Mapping[str, float], start: StationaryPoint) -> tuple[HouseholdSteadyState, Checks]:
-        given, bounds, problem = self._problem(moved)
-        household, checks, _ = self._kernel_without_jacobians(problem, given, bounds, start)
-        if not bool(checks.search.converged):
-            household, checks, _ = self._kernel_without_jacobians(problem, given, bounds, self.robust_point(moved))
-        return household, checks
+    def _household(
+        self, moved: Mapping[str, float], start: StationaryPoint
+    ) -> tuple[HouseholdSteadyState, Checks, StationaryPoint]:
+        found: tuple[HouseholdSteadyState, Checks, StationaryPoint]
+        with _arithmetic_is_no_solution(moved):
+            given, bounds, problem = self._problem(moved)
+            found = self._kernel_without_jacobians(problem, given, bounds, start)
+            if not bool(found[1].search.converged):
+                found = self._kernel_without_jacobians(problem, given, bounds, self.robust_point(moved))
+        return found
 
     def _solve(self, moved: Mapping[str, float], start: StationaryPoint) -> SteadyParts:
-        try:
+        with _arithmetic_is_no_solution(moved):
             parts, checks = self._computed(moved, start)
             if not bool(checks.search.converged):
                 parts, checks = self._computed(moved, self.robust_point(moved))
-        except ArithmeticError as error:
-            where = ", ".join(f"{n} = {v:g}" for n, v in moved.items())
-            raise SteadyStateError(
-                "not_a_solution", f"the steady state cannot be computed at {where} ({error})"
-            ) from error
         self.verify(checks, moved)
         return parts
 
@@ -302,6 +304,16 @@ class SteadySolver:
 
     def __reduce__(self) -> Any:
         return type(self), (self.model, self.spread, self.horizon)
+
+
+@contextmanager
+def _arithmetic_is_no_solution(moved: Mapping[str, float]) -> Iterator[None]:
+    """A model's own functions may divide by zero far out: no steady state, and no error that ends a run."""
+    try:
+        yield
+    except ArithmeticError as error:
+        where = ", ".join(f"{n} = {v:g}" for n, v in moved.items())
+        raise SteadyStateError("not_a_solution", f"the steady state cannot be computed at {where} ({error})") from error
 
 
 def _found() -> Search:

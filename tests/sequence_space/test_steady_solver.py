@@ -67,7 +67,8 @@ def test_newton_finds_what_bracketing_finds(moved: dict[str, float]) -> None:
     for name in ("A", "C"):
         assert float(mine.values[name]) == pytest.approx(his.values[name], abs=1e-10)
     assert his.household is not None
-    household = solver.household_at(moved)
+    household, beta = solver.stationary_at(moved)
+    assert beta == pytest.approx(his.parameters["beta"], abs=1e-11)
     np.testing.assert_allclose(household.distribution, his.household.distribution, atol=1e-11)
     np.testing.assert_allclose(household.policies.assets, his.household.policies.assets, rtol=1e-9, atol=1e-10)
 
