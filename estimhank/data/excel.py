@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from estimhank.data.layout import Row, sheet_of
+from estimhank.data.layout import sheet_of
 from estimhank.data.table import Cell, Sheet
 from estimhank.errors import DataError
 from estimhank.files import reading
@@ -22,7 +22,17 @@ EXCEL = frozenset({".xlsx", ".xlsm"})
 OTHER_SHEETS = frozenset({".xls", ".xlsb", ".ods", ".numbers"})
 
 #: What openpyxl raises at files that are damaged or of another kind.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, SyntaxError, EOFError, KeyError, IndexError, ValueError, AttributeError, TypeError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    SyntaxError,
+    EOFError,
+    KeyError,
+    IndexError,
+    ValueError,
+    AttributeError,
+    TypeError,
+)
 
 
 def read_sheet(path: Path, name: str = "") -> Sheet:
@@ -63,7 +73,9 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
         if any(cell is None for row in rows for cell in row):
             _refuse_uncomputed(where, rows, rows_of(values=False)[1])
     except (InvalidFileException, *_DAMAGED):
-        raise DataError(f"{path} is not an Excel file, or a damaged one; save it again as .xlsx or as a CSV file") from None
+        raise DataError(
+            f"{path} is not an Excel file, or a damaged one; save it again as .xlsx or as a CSV file"
+        ) from None
     filled = [(n, [cell_of(v) for v in row]) for n, row in enumerate(rows, 1) if not all(map(_is_blank, row))]
     return sheet_of(where, "row", filled, pad=True)
 

@@ -108,8 +108,8 @@ def _date(value: Any, row: int) -> Cell:
     if isinstance(value, pd.Period):
         if value.freqstr.startswith("Q") and value.freqstr != "Q-DEC":
             raise DataError(
-                f"{_WHERE}, row {row}, the index: {value} is a quarter of a fiscal year ({value.freqstr}); the model's quarters are "
-                "those of the calendar year, freq='Q'"
+                f"{_WHERE}, row {row}, the index: {value} is a quarter of a fiscal year ({value.freqstr}); the model's "
+                "quarters are those of the calendar year, freq='Q'"
             )
         return str(value)
     if isinstance(value, np.datetime64):

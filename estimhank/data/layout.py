@@ -94,7 +94,9 @@ def sheet_of(where: str, word: str, rows: Sequence[Row], first_row: int = 1, pad
     names, body = [str(cell).strip() for cell in head[:width]], [(n, _fit(cells, width, pad)) for n, cells in rows]
     body = body[top + 1 :]
     kept = [
-        j for j, name in enumerate(names) if name or any(j < len(cells) and not _is_blank(cells[j]) for _, cells in body)
+        j
+        for j, name in enumerate(names)
+        if name or any(j < len(cells) and not _is_blank(cells[j]) for _, cells in body)
     ]
     if len(kept) < width:
         body = [(n, _take(cells, kept, width)) for n, cells in body]
@@ -142,5 +144,3 @@ def _take(cells: list[Cell], kept: Sequence[int], width: int) -> list[Cell]:
 
 def _is_blank(cell: Cell) -> bool:
     return isinstance(cell, str) and not cell.strip()
-
-

@@ -233,13 +233,15 @@ def transform_series(table: SeriesTable, observable: Observable, start: int, end
     seen = values[np.isfinite(values)]
     column = table.span(low, high - 1, observable.series)
     if seen.size == 0:
-        raise DataError(f"{column}: no value in the sample (observable {observable.name}){_why_empty(table, observable)}")
+        raise DataError(
+            f"{column}: no value in the sample (observable {observable.name}){_why_empty(table, observable)}"
+        )
     if np.ptp(seen) <= 1e-12 * np.abs(seen).max():
         raise DataError(f"{column}: the observable {observable.name} is constant over the sample")
     if not observable.yearly and has_one_a_year(table, observable.series):
         warnings.warn(
-            f"{column}: one figure a year, taken for that of its quarter alone (observable {observable.name}): if it is "
-            'one of the year, declare yearly = "mean", "sum" or "last"',
+            f"{column}: one figure a year, taken for that of its quarter alone (observable {observable.name}): if it "
+            'is one of the year, declare yearly = "mean", "sum" or "last"',
             DataWarning,
             stacklevel=2,
         )
@@ -252,7 +254,9 @@ def _why_empty(table: SeriesTable, observable: Observable) -> str:
     """What may be behind an observable without values, as the end of a sentence."""
     for name in (observable.series, observable.per_capita):
         if name and not observable.yearly and has_one_a_year(table, name):
-            return f"; {name} has one figure a year" + (': declare yearly = "mean"' if name == observable.series else "")
+            return f"; {name} has one figure a year" + (
+                ': declare yearly = "mean"' if name == observable.series else ""
+            )
     return ""
 
 

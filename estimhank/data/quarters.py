@@ -38,8 +38,8 @@ def parse_quarter(text: str) -> int:
         first, last = day == 1 and month % 3 == 1, month % 3 == 0 and _is_last(year, month, day)
         if not (first or last):
             raise ValueError(
-                f"'{text}' is not a quarter's first day or last day; dates must be quarterly, like 1966-01-01 or 1966Q1, "
-                "or monthly"
+                f"'{text}' is not a quarter's first day or last day; dates must be quarterly, like 1966-01-01 or "
+                "1966Q1, or monthly"
             )
         return 4 * year + (month - 1) // 3
     raise ValueError(f"'{text}' is not a quarter; write 1966Q1 or the quarter's first day, 1966-01-01")
@@ -107,7 +107,8 @@ def parse_month_of_quarter(text: str) -> int:
     month = parse_month(text)
     if month % 3 == 1:
         raise ValueError(
-            f"'{text.strip()}' is neither the first nor the last month of a calendar quarter; write quarters like 1966Q1"
+            f"'{text.strip()}' is neither the first nor the last month of a calendar quarter; write quarters like "
+            "1966Q1"
         )
     return month // 3
 

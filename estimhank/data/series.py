@@ -8,8 +8,8 @@ from pathlib import Path
 
 from estimhank.data.excel import EXCEL, OTHER_SHEETS, read_sheet
 from estimhank.data.fred import FRED_SOURCES, load_fred
-from estimhank.data.observables import Observable, rules_of, series_of
 from estimhank.data.layout import csv_sheet
+from estimhank.data.observables import Observable, rules_of, series_of
 from estimhank.data.table import SeriesTable, parse_rows, to_quarters
 from estimhank.errors import DataError, StorageError
 from estimhank.files import bundled, read_text, reading, sha256_of, sha256_of_file

@@ -200,10 +200,10 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
             "set scale = 1"
         )
     largest = float(np.nanmax(np.abs(series)))
-    if period_of(observable.unit) == "quarter" and scale == 1 and float(np.nanmedian(np.abs(series))) > 2:
+    if period_of(observable.unit) == "quarter" and scale == 1 and 2 < float(np.nanmedian(np.abs(series))) < 25:
         warnings.warn(
-            f"{what} and taken as it stands, up to the {largest:.3g} here, as if it were quoted in percent a year: if so, "
-            "set scale = 0.25",
+            f"{what} and taken as it stands, up to the {largest:.3g} here, as if it were quoted in percent a year: if "
+            "so, set scale = 0.25",
             DataWarning,
             stacklevel=2,
         )

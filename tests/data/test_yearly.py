@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from estimhank.config import make_config
-from estimhank.data import US_OBSERVABLES, Observable, check_units, load_series, make_dataset, read_series
+from estimhank.data import US_OBSERVABLES, DataWarning, Observable, check_units, load_series, make_dataset, read_series
 from estimhank.data.yearly import declared_weights
 from estimhank.errors import DataError
 from estimhank.likelihood.dense import stacked_covariance
@@ -161,6 +161,15 @@ def test_units_are_those_of_a_year_where_quarters_add_up(tmp_path):
     slip = dataclasses.replace(growth, unit="percent per quarter")
     with pytest.raises(DataError, match="g is a rate per year, which the unit 'percent per quarter' does not say"):
         check_units(make_dataset(table, [slip], "2001Q1", "2003Q4"), model)
+
+
+def test_a_yearly_series_that_is_not_declared_is_noticed(tmp_path):
+    cells = [str(1 + 0.1 * j) if j % 4 == 3 else "" for j in range(16)]
+    table = read_series(write(tmp_path / "raw.csv", cells))
+    with pytest.warns(DataWarning, match="column y: one figure a year, taken for that of its quarter alone"):
+        make_dataset(table, [Observable("r", "y", "level")], "2000Q1", "2003Q4")
+    with pytest.raises(DataError, match=r'no value in the sample .*; y has one figure a year: declare yearly = "mean"'):
+        make_dataset(table, [Observable("g", "y", "log_difference", 100.0)], "2000Q2", "2003Q4")
 
 
 def test_it_is_part_of_a_runs_identity():

@@ -54,9 +54,7 @@ def noisy(posterior: Posterior) -> Posterior:
     return Posterior(posterior.model, dataclasses.replace(posterior.data, values=values), measurement_error=ERRORS)
 
 
-def test_the_variances_stand_on_the_diagonal(
-    posterior: Posterior, noisy: Posterior, theta: dict[str, float]
-) -> None:
+def test_the_variances_stand_on_the_diagonal(posterior: Posterior, noisy: Posterior, theta: dict[str, float]) -> None:
     at = {**theta, "me_rate": 0.07}
     assert noisy.names == (*posterior.names, "me_rate")
     assert noisy.log_likelihood(at) == pytest.approx(expected(noisy, at, [0.3, 0.0, 0.07]), abs=1e-4)
@@ -136,7 +134,9 @@ def test_fewer_shocks_than_exact_observables_are_refused_and_enough_error_works(
         with pytest.raises(ModelError, match=r"stochastic singularity: .*but only 1 shock; give .* measurement error"):
             Posterior(OneShock(), posterior.data, measurement_error=errors)
     sizes = [0.2, 0.0, 0.1]
-    enough = Posterior(OneShock(), posterior.data, measurement_error=dict(zip(posterior.data.names, sizes, strict=True)))
+    enough = Posterior(
+        OneShock(), posterior.data, measurement_error=dict(zip(posterior.data.names, sizes, strict=True))
+    )
     at = {name: theta[name] for name in enough.names}
     assert enough.log_likelihood(at) == pytest.approx(expected(enough, at, sizes), rel=1e-7)
 
