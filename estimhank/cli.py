@@ -24,6 +24,9 @@ from estimhank.sampling.engine import WorkersLost
 from estimhank.sampling.worker import EvaluationError
 from estimhank.stages import STAGE_FUNCTIONS, build_target
 
+#: What `estimhank data` prepares data for if it is not told.
+DEFAULT_CONFIG = "configs/us_hank.toml"
+
 app = typer.Typer(
     help="Bayesian estimation of HANK models with a certified neural surrogate.",
     no_args_is_help=True,
@@ -77,6 +80,11 @@ class Overrides:
         given = {name: getattr(self, name) for name in ("workers", "backend", "scheduler", "seed")}
         run: RunConfig = dataclasses.replace(config.run, **{k: v for k, v in given.items() if v is not None})
         return dataclasses.replace(config, run=run, data=dataclasses.replace(config.data, **self._data()))
+
+    def folder(self, config: str) -> Path:
+        """A results folder named after the configuration and the data that are set over its own."""
+        parts = (Path(config).stem, Path(self.source or "").stem, self.vintage, self.until)
+        return Path("results") / "_".join(part for part in parts if part)
 
     def _data(self) -> dict[str, Any]:
         given = {} if self.until is None else {"end": self.until}
@@ -163,7 +171,29 @@ def _add_stage(name: str, words: str) -> None:
     app.command(name)(command)
 
 
-_add_stage("data", "Stage 1: raw series to the observables in data.csv.")
+@app.command()
+def data(
+    config: ConfigArgument = DEFAULT_CONFIG,
+    out: Annotated[Path | None, typer.Option("--out", help="Results folder; by default one under results/.")] = None,
+    profile: ProfileOption = "default",
+    workers: WorkersOption = None,
+    backend: BackendOption = None,
+    scheduler: SchedulerOption = None,
+    seed: SeedOption = None,
+    until: UntilOption = None,
+    source: SourceOption = None,
+    vintage: VintageOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Stage 1: raw series to the observables in data.csv."""
+    overrides = Overrides(workers, backend, scheduler, seed, until, source, vintage)
+    settings = overrides.apply(load_config(config, profile))
+    folder = out or overrides.folder(config)
+    conclude(run_command(settings, folder, "data", resume, overwrite, quiet))
+
+
 _add_stage("mode", "Stage 2: the posterior mode, from data.csv.")
 _add_stage("sample", "Stage 3: exact evaluations by multi-proposal Metropolis-Hastings, from mode.json.")
 _add_stage("surrogate", "Stage 4: train the network on the evaluations.")

@@ -82,7 +82,7 @@ def test_a_missing_configuration_and_a_wrong_command(run):
     code, _, err = run("data", "no.toml", "--out", "out")
     assert code == 2 and err == "estimhank: there is no configuration file no.toml\n"
     assert run("estimte")[0] == 2
-    assert run("data", "configs/us_hank.toml")[0] == 2  # --out is required
+    assert run("mode", "configs/us_hank.toml")[0] == 2  # --out is required
 
 
 def test_a_stage_before_its_time_says_which_to_run(run):

@@ -40,10 +40,16 @@ def aggregate_months(values: Array, first: int, rule: str) -> Array:
     before = first % 3
     after = -(before + len(values)) % 3
     months = np.concatenate([np.full(before, np.nan), values, np.full(after, np.nan)]).reshape(-1, 3)
-    return months[:, 0].copy() if is_quarterly(values, first) else AGGREGATES[rule](months)
+    if is_quarterly(values, first):
+        return months[:, int(np.flatnonzero(np.isfinite(months).any(axis=0))[0])].copy()
+    return AGGREGATES[rule](months)
 
 
 def is_quarterly(values: Array, first: int) -> bool:
-    """Whether a column of a monthly table has figures in the first months of quarters alone, and several of them."""
+    """Whether a column of a monthly table has figures in one and the same month of quarters alone, and several of them.
+
+    With figures by quarter or by year that month is the first or the last one as a rule, where the file puts the
+    quarter's date. No average or sum could be made of such a column.
+    """
     seen = np.flatnonzero(np.isfinite(values))
-    return seen.size > 1 and bool(((seen + first) % 3 == 0).all())
+    return seen.size > 1 and len(np.unique((seen + first) % 3)) == 1

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import datetime
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from estimhank.data.layout import sheet_of
 from estimhank.data.table import Cell, Sheet
 from estimhank.errors import DataError
 from estimhank.files import reading
 
 #: Endings of the files that are read as Excel files.
 EXCEL = frozenset({".xlsx", ".xlsm"})
+
+#: Endings of spreadsheets that are not.
+OTHER_SHEETS = frozenset({".xls", ".xlsb", ".ods", ".numbers"})
+
+#: What openpyxl raises at files that are damaged or of another kind.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    SyntaxError,
+    EOFError,
+    KeyError,
+    IndexError,
+    ValueError,
+    AttributeError,
+    TypeError,
+)
 
 
 def read_sheet(path: Path, name: str = "") -> Sheet:
@@ -23,15 +41,14 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
     Parameters
     ----------
     path : Path
-        An ``.xlsx`` or ``.xlsm`` file. Its first row with two or more filled cells is the header; titles above it,
-        blank rows and blank columns on the right do no harm.
+        An ``.xlsx`` or ``.xlsm`` file. Titles above the header, blank rows and blank columns do no harm.
     name : str
         The sheet; the first where empty.
 
     Raises
     ------
     DataError
-        If openpyxl is not installed, the file is not an Excel file, or there is no such sheet.
+        If openpyxl is not installed, the file is not an Excel file, there is no such sheet, or a formula has no value.
     """
     try:
         import openpyxl  # an extra: only who has Excel files needs it
@@ -40,38 +57,53 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
         raise DataError(
             f"reading {path} needs openpyxl: pip install 'estimhank[excel]', or save the sheet as a CSV file"
         ) from None
-    try:
+
+    def rows_of(values: bool) -> tuple[str, list[Sequence[Any]]]:
         with reading(path):
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError):
-        raise DataError(f"{path} is not an Excel file; save it again as .xlsx or as a CSV file") from None
+            book = openpyxl.load_workbook(path, read_only=True, data_only=values)
+        try:
+            title = _choose(path, [sheet.title for sheet in book.worksheets], name)
+            return title, list(book[title].iter_rows(values_only=True))
+        finally:
+            book.close()
+
     try:
-        if name and name not in book.sheetnames:
-            near = get_close_matches(name, book.sheetnames, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(book.sheetnames)}"
-            raise DataError(f"{path} has no sheet '{name}': {hint}")
-        chosen = book[name] if name else book.worksheets[0]
-        return _sheet_of(f"{path}, sheet {chosen.title}", chosen.iter_rows(values_only=True))
-    finally:
-        book.close()
+        title, rows = rows_of(values=True)
+        where = f"{path}, sheet {title}"
+        if any(cell is None for row in rows for cell in row):
+            _refuse_uncomputed(where, rows, rows_of(values=False)[1])
+    except (InvalidFileException, *_DAMAGED):
+        raise DataError(
+            f"{path} is not an Excel file, or a damaged one; save it again as .xlsx or as a CSV file"
+        ) from None
+    filled = [(n, [cell_of(v) for v in row]) for n, row in enumerate(rows, 1) if not all(map(_is_blank, row))]
+    return sheet_of(where, "row", filled, pad=True)
 
 
-def _sheet_of(where: str, rows: Iterable[Sequence[Any]]) -> Sheet:
-    filled = [(number, row) for number, row in enumerate(rows, 1) if any(not _is_blank(cell) for cell in row)]
-    start = next((i for i, (_, row) in enumerate(filled) if sum(not _is_blank(cell) for cell in row) > 1), 0)
-    if not filled:
-        return Sheet(where, "row", [], 1, [])
-    header_row, head = filled[start]
-    width = max(j + 1 for j, cell in enumerate(head) if not _is_blank(cell))
-    header = ["" if cell is None else str(cell) for cell in head[:width]]
-    return Sheet(where, "row", header, header_row, list(_rows_of(filled[start + 1 :], width)))
+def _choose(path: Path, titles: Sequence[str], name: str) -> str:
+    if not titles:
+        raise DataError(f"{path} has no sheet with cells")
+    if name and name not in titles:
+        near = get_close_matches(name, titles, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(titles)}"
+        raise DataError(f"{path} has no sheet '{name}': {hint}")
+    return name or titles[0]
 
 
-def _rows_of(rows: Iterable[tuple[int, Sequence[Any]]], width: int) -> Iterator[tuple[int, list[Cell]]]:
-    for number, row in rows:
-        beyond = [cell for cell in row[width:] if not _is_blank(cell)]
-        cells = [cell_of(cell) for cell in (*row[:width], *beyond)]
-        yield number, cells + [""] * (width - len(cells))
+def _refuse_uncomputed(where: str, values: Sequence[Sequence[Any]], formulas: Sequence[Sequence[Any]]) -> None:
+    """A formula that no spreadsheet has computed yet would pass for a missing value."""
+    for number, (row, wrote) in enumerate(zip(values, formulas, strict=False), 1):
+        for j, (value, written) in enumerate(zip(row, wrote, strict=False)):
+            if value is None and isinstance(written, str) and written.startswith("="):
+                raise DataError(
+                    f"{where}, row {number}, column {_letters(j)}: the formula '{written}' has no value yet; open the "
+                    "file in a spreadsheet and save it"
+                )
+
+
+def _letters(j: int) -> str:
+    """What a spreadsheet calls its column ``j``, counted from 0."""
+    return (_letters(j // 26 - 1) if j >= 26 else "") + chr(ord("A") + j % 26)
 
 
 def cell_of(value: Any) -> Cell:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from estimhank.data.fred_answers import BadAnswer, Row, error_text, read_csv, read_xml
@@ -96,7 +96,7 @@ class FredClient:
                     return reply.body, self._read(reply, series)
                 except BadAnswer as bad:
                     problem = str(bad)
-            if reply.wait:
+            if reply.wait and attempt < self.retries:
                 self.sleep(reply.wait)
         raise FredUnreachable(
             f"FRED gave no series {series} in {self.retries + 1} tries ({self._redact(problem)})",
@@ -118,7 +118,7 @@ class FredClient:
         return _request(f"{self.graph}?{urlencode({'id': series})}", self.timeout)
 
     def _redact(self, text: str) -> str:
-        return text.replace(self.key, "...") if self.key else text
+        return text.replace(self.key, "...").replace(quote_plus(self.key), "...") if self.key else text
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,8 @@ from estimhank.data.aggregation import AGGREGATES, AVERAGE
 from estimhank.data.options import addition
 from estimhank.data.quarters import format_quarter, parse_quarters
 from estimhank.data.table import SeriesTable
-from estimhank.data.units import check_rate, period_of
-from estimhank.data.yearly import YEARLY, adds_up_quarters, year_ends
+from estimhank.data.units import DataWarning, check_rate, period_of
+from estimhank.data.yearly import YEARLY, adds_up_quarters, has_one_a_year, year_ends
 from estimhank.errors import DataError
 
 Array = NDArray[np.float64]
@@ -232,12 +233,31 @@ def transform_series(table: SeriesTable, observable: Observable, start: int, end
     seen = values[np.isfinite(values)]
     column = table.span(low, high - 1, observable.series)
     if seen.size == 0:
-        raise DataError(f"{column}: no value in the sample (observable {observable.name})")
+        raise DataError(
+            f"{column}: no value in the sample (observable {observable.name}){_why_empty(table, observable)}"
+        )
     if np.ptp(seen) <= 1e-12 * np.abs(seen).max():
         raise DataError(f"{column}: the observable {observable.name} is constant over the sample")
+    if not observable.yearly and has_one_a_year(table, observable.series):
+        warnings.warn(
+            f"{column}: one figure a year, taken for that of its quarter alone (observable {observable.name}): if it "
+            'is one of the year, declare yearly = "mean", "sum" or "last"',
+            DataWarning,
+            stacklevel=2,
+        )
     if np.isfinite(series).any():
         check_rate(table.place(int(np.nanargmax(np.abs(series))), observable.series), observable, series)
     return values
+
+
+def _why_empty(table: SeriesTable, observable: Observable) -> str:
+    """What may be behind an observable without values, as the end of a sentence."""
+    for name in (observable.series, observable.per_capita):
+        if name and not observable.yearly and has_one_a_year(table, name):
+            return f"; {name} has one figure a year" + (
+                ': declare yearly = "mean"' if name == observable.series else ""
+            )
+    return ""
 
 
 def _yearly_values(table: SeriesTable, observable: Observable, start: int, end: int) -> Array:

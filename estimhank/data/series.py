@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from estimhank.data.excel import EXCEL, read_sheet
+from estimhank.data.excel import EXCEL, OTHER_SHEETS, read_sheet
 from estimhank.data.fred import FRED_SOURCES, load_fred
+from estimhank.data.layout import csv_sheet
 from estimhank.data.observables import Observable, rules_of, series_of
-from estimhank.data.table import Cell, SeriesTable, Sheet, parse_rows, to_quarters
-from estimhank.errors import DataError
-from estimhank.files import bundled, read_text, sha256_of, sha256_of_file
+from estimhank.data.table import SeriesTable, parse_rows, to_quarters
+from estimhank.errors import DataError, StorageError
+from estimhank.files import bundled, read_text, reading, sha256_of, sha256_of_file
 
 __all__ = ["SNAPSHOT", "SOURCES", "SeriesTable", "load_series", "read_series"]
 
@@ -74,6 +73,8 @@ def load_series(
             f'the data source {source} is not a file ({path}); "snapshot" is the one shipped with estimhank, '
             'and there are "fred", "fred-csv" and "fred-cache"'
         )
+    if path.suffix.lower() in OTHER_SHEETS:
+        raise DataError(f"{path} is a spreadsheet of a kind that is not read; save it as .xlsx or as a CSV file")
     if path.suffix.lower() not in EXCEL:
         return read_series(path, rules=rules)
     cells = read_sheet(path, sheet)
@@ -88,7 +89,8 @@ def read_series(path: Path | str, where: str | None = None, rules: Mapping[str, 
     ----------
     path : path
         File with a header line, comment lines that begin with # before it; dates as ``1966Q1``, ``1966-01`` or
-        ``1966-01-01``; missing values empty or ``.``.
+        ``1966-01-01`` (:mod:`estimhank.data.quarters` knows more); missing values empty or ``.``; fields between
+        commas, or between semicolons or tabs, then with decimal commas if need be (:mod:`estimhank.data.layout`).
     where : str, optional
         What messages call the file; its path by default.
     rules : mapping of str to str, optional
@@ -100,22 +102,20 @@ def read_series(path: Path | str, where: str | None = None, rules: Mapping[str, 
         Naming file, line and column: no header, a row with too few or too many fields, a date that is no quarter or
         month, dates that repeat, go back or leave a gap, text where a number belongs.
     """
-    text = read_text(path)
+    text = _csv_text(path)
     sheet = csv_sheet(text, where or str(path))
     about = {"source": "file", "file": Path(path).name, "sha256": sha256_of(text)}
     return to_quarters(parse_rows(sheet), sheet, rules or {}, about)
 
 
-def csv_sheet(text: str, where: str) -> Sheet:
-    """The rows of a CSV text; blank lines, and comment lines before the header, are left out."""
-    lines = text.splitlines(keepends=True)
-    skipped = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    reader = csv.reader(io.StringIO("".join(lines[skipped:]), newline=""))
-    header = next(reader, [])
-    return Sheet(where, "line", header, skipped + 1, _numbered(reader, skipped))
-
-
-def _numbered(reader: Iterable[list[str]], skipped: int) -> Iterable[tuple[int, Sequence[Cell]]]:
-    for row in reader:
-        if any(cell.strip() for cell in row):
-            yield skipped + reader.line_num, row  # type: ignore[attr-defined]
+def _csv_text(path: Path | str) -> str:
+    with reading(path):
+        head = Path(path).read_bytes()[:8]
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise DataError(f"{path} is a spreadsheet under another name; save it as .xlsx or as a CSV file")
+    try:
+        return read_text(path)
+    except StorageError as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise DataError(f"{path} is not UTF-8 text; save it as CSV with the encoding UTF-8") from None
+        raise

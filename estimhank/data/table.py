@@ -17,15 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.data.aggregation import AVERAGE, aggregate_months, is_quarterly
-from estimhank.data.quarters import format_month, format_quarter, parse_month, parse_quarter
+from estimhank.data.quarters import (
+    format_month,
+    format_quarter,
+    is_year,
+    parse_month,
+    parse_month_of_quarter,
+    parse_quarter,
+)
 from estimhank.errors import DataError
 
 Array = NDArray[np.float64]
 
 #: How a missing value may be written.
-MISSING = frozenset({"", ".", "na", "nan", "n/a", "#n/a", "<na>", "none", "nat"})
+MISSING = frozenset({"", ".", "..", "-", "na", "nan", "n/a", "#n/a", "#n/a n/a", "<na>", "none", "null", "nat"})
 
-_YEAR = re.compile(r"\d{4}(?:\.0)?")
+_DAY_NUMBER = re.compile(r"\d{5}(?:\.0)?")
+_WITH_COMMAS = re.compile(r"[+-]?\d+(?:,\d+)+(?:\.\d*)?|[+-]?\d+(?:\.\d{3})*,\d*")
 
 #: A cell as a source gives it: text, or a number where the source knows numbers.
 Cell = str | float
@@ -123,6 +131,7 @@ class _Frequency:
 
 _QUARTERLY = _Frequency(parse_quarter, format_quarter, "quarter", 4)
 _MONTHLY = _Frequency(parse_month, format_month, "month", 12)
+_QUARTERLY_BY_MONTH = _Frequency(parse_month_of_quarter, format_quarter, "quarter", 4)
 
 
 @dataclass(frozen=True)
@@ -156,7 +165,7 @@ def parse_rows(sheet: Sheet) -> Periods:
     where, word, header = sheet.where, sheet.row_word, [name.strip() for name in sheet.header]
     if len(header) < 2:
         place = f"{where}, {word} {sheet.header_row}"
-        raise DataError(f"{place}: expected a header like date,GDPC1,GDPDEF with commas between the names")
+        raise DataError(f"{place}: expected a header like date,GDPC1,GDPDEF, with names of the date and of each series")
     repeated = {name for name in header if header.count(name) > 1}
     if repeated:
         raise DataError(f"{where}, {word} {sheet.header_row}: the column {min(repeated)} appears more than once")
@@ -184,7 +193,7 @@ def to_quarters(
 ) -> SeriesTable:
     """Put checked rows on quarters; monthly series are aggregated as ``how`` says, averaged where it is silent.
 
-    A column of a monthly table whose figures all stand in the first month of a quarter is quarterly, which is how
+    A column of a monthly table whose figures all stand in the same month of their quarters is quarterly, which is how
     tables of mixed frequency are usually laid out; its figures are taken as they are.
     """
     columns, first, rows = dict(periods.values), periods.first, periods.rows
@@ -207,6 +216,8 @@ def to_quarters(
 def _frequency_of(dates: Sequence[str]) -> _Frequency:
     """Of the first two dates: the first day of January alone could begin either."""
     quarters, months = _numbers(dates, parse_quarter), _numbers(dates, parse_month)
+    if len(months) == 2 and months[0] is not None and months[1] == months[0] + 3:
+        return _QUARTERLY_BY_MONTH if quarters == [None, None] else _QUARTERLY
     if quarters[0] is None:
         return _QUARTERLY if months[0] is None else _MONTHLY
     if len(months) < 2 or months[0] is None or months[1] is None:
@@ -228,10 +239,13 @@ def _parse_date(cell: str, before: list[int], place: str, frequency: _Frequency)
     try:
         period = frequency.parse(cell)
     except ValueError as error:
-        if _YEAR.fullmatch(cell.strip()):
+        text = cell.strip()
+        if is_year(text):
             raise DataError(
-                f"{place}: '{cell.strip().removesuffix('.0')}' is a year; series must be quarterly or monthly"
+                f"{place}: '{text.removesuffix('.0')}' is a year; series must be quarterly or monthly"
             ) from None
+        if _DAY_NUMBER.fullmatch(text):
+            raise DataError(f"{place}: {error}, or format the cells as dates if this is a day's number") from None
         raise DataError(f"{place}: {error}") from None
     if before and period != before[-1] + 1:
         now, last, absent = (frequency.write(number) for number in (period, before[-1], before[-1] + 1))
@@ -260,7 +274,16 @@ def _parse_number(cell: Cell, place: str) -> float:
         try:
             number = float(text)
         except ValueError:
-            raise DataError(f"{place}: '{text}' is not a number") from None
+            raise DataError(f"{place}: '{text}' is not a number{_advice(text)}") from None
     if not math.isfinite(number) or "_" in text:
         raise DataError(f"{place}: '{text}' is not a finite number")
     return number
+
+
+def _advice(text: str) -> str:
+    """What to do about a number that is not written as one."""
+    if text.endswith("%"):
+        return "; leave the percent sign out"
+    if _WITH_COMMAS.fullmatch(text):
+        return "; write it with a decimal point and without thousands separators"
+    return ""

@@ -117,9 +117,7 @@ def _compare_units(name: str, unit: str, model: str, added_up: bool) -> None:
             raise DataError(f"the observable {name} is a rate per year, which the unit '{unit}' does not say")
     elif mine and theirs and mine != theirs:
         words = "an annualised rate" if mine == "year" else f"a rate per {mine}"
-        hint = ""
-        if (mine, theirs) == ("year", "quarter"):
-            hint = ": leave annualised out, or divide by four with scale, and declare the unit per quarter"
+        hint = _HINTS.get((mine, theirs), "")
         raise DataError(
             f"the observable {name} is {words} ({unit}), but the model observes a rate per {theirs} ({model}){hint}"
         )
@@ -131,21 +129,34 @@ def _compare_units(name: str, unit: str, model: str, added_up: bool) -> None:
         )
 
 
+_HINTS = {
+    ("year", "quarter"): ": leave annualised out, or divide by four with scale, and declare the unit per quarter",
+    ("quarter", "year"): ": set annualised = true, or leave an annual rate as it stands, and declare the unit per year",
+}
+
+
 def _check_size(data: Data, j: int) -> None:
-    """Refuse a log difference in percent that is not multiplied by 100, or by 400 and declared to be per quarter."""
+    """Refuse a log difference in percent that is not multiplied by 100, or by 400 where the unit is per year."""
     listed, unit = data.provenance.get("observables"), data.units[j]
     entry = listed[j] if isinstance(listed, list | tuple) and len(listed) > j else {}
     if not isinstance(entry, Mapping) or size_of(unit) != "percent" or entry.get("transform") != "log_difference":
         return
     scale, largest = float(entry.get("scale", 100.0)), float(np.nanmax(np.abs(data.values[:, j])))
-    series = entry.get("series")
+    series, annualised = entry.get("series"), bool(entry.get("annualised"))
     file = data.provenance.get("file", "the data")
     what = (
         f"{file}, {data.dates[0]} to {data.dates[-1]}, column {series}: the observable {data.names[j]} is "
         f"declared in {unit}, but"
     )
-    if abs(scale) == 400 and period_of(unit) == "quarter":
-        raise DataError(f"{what} {scale:g} times a log difference of quarters is an annualised rate: set scale = 100")
+    if not entry.get("yearly") and period_of(unit) in ("quarter", "year"):
+        right = 100.0 if period_of(unit) == "quarter" or annualised else 400.0
+        times = f"{scale:g} times a log difference of quarters" + (", annualised," if annualised else "")
+        if abs(scale) == 4 * right:
+            kind = "an annualised rate" if right == 100 and not annualised else "a rate per quarter taken times 16"
+            raise DataError(f"{what} {times} is {kind}: set scale = {right:g}")
+        if abs(scale) == right / 4:
+            kind = "a quarter of one" if right == 100 else "a rate per quarter"
+            raise DataError(f"{what} {times} is {kind}: set scale = {right:g}")
     if abs(scale) <= 4 and largest < 0.5:
         raise DataError(
             f"{what} the log difference of {series} times {scale:g} is a fraction (at most {largest:.2g} here): set "
@@ -183,7 +194,19 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
         raise DataError(
             f"{what}, but {observable.series} is quoted in percent a year, an annualised rate: set scale = 0.25"
         )
+    if period_of(observable.unit) == "year" and observable.series in ANNUAL_RATES and scale == 0.25:
+        raise DataError(
+            f"{what}, but a quarter of {observable.series}, which is quoted in percent a year, is a rate per quarter: "
+            "set scale = 1"
+        )
     largest = float(np.nanmax(np.abs(series)))
+    if period_of(observable.unit) == "quarter" and scale == 1 and 2 < float(np.nanmedian(np.abs(series))) < 25:
+        warnings.warn(
+            f"{what} and taken as it stands, up to the {largest:.3g} here, as if it were quoted in percent a year: if "
+            "so, set scale = 0.25",
+            DataWarning,
+            stacklevel=2,
+        )
     if scale >= 25 and float(np.nanmedian(np.abs(series))) > 1:
         raise DataError(
             f"{what} and multiplied by {scale:g} as if it were a fraction, but it is {largest:.3g} here, which looks "

@@ -68,6 +68,12 @@ def adds_up_quarters(transform: str, yearly: str) -> bool:
     return sum(_WEIGHTS[transform, yearly]) > 1
 
 
+def has_one_a_year(table: SeriesTable, name: str) -> bool:
+    """Whether a series has three figures or more, each in the same quarter of its year."""
+    seen = np.flatnonzero(np.isfinite(table.column(name)))
+    return seen.size > 2 and bool((np.diff(seen) % 4 == 0).all())
+
+
 def year_ends(table: SeriesTable, name: str) -> tuple[Array, NDArray[np.int_]]:
     """A yearly series with each figure in its year's last quarter, wherever in the year it stands in the table.
 

@@ -97,6 +97,15 @@ def test_a_vintage_of_fred_gives_data_raw_series_and_provenance(run, fred, monke
     assert read_dataset(tmp_path / "again" / "data.csv").sha256 == data.sha256
 
 
+def test_source_and_vintage_are_all_that_has_to_be_said(run, fred, monkeypatch, tmp_path):
+    monkeypatch.setenv("FRED_API_KEY", KEY)
+    code, out, err = run("data", "--source", "fred", "--vintage", VINTAGE)
+    folder = tmp_path / "results" / f"us_hank_fred_{VINTAGE}"
+    assert code == 0, err
+    assert sorted(path.name for path in folder.iterdir()) == ["data.csv", "manifest.json", "raw.csv"]
+    assert f"results/us_hank_fred_{VINTAGE}/data.csv" in out
+
+
 def test_fred_without_a_key(run, fred, tmp_path):
     code, _, err = run("data", "configs/us_hank.toml", "--out", "out", "--source", "fred-csv")
     assert code == 0, err

@@ -72,7 +72,7 @@ def test_missing_values_stay_missing_and_leave_the_mean_alone(table):
 
 
 def test_demeaning_can_be_declined(table):
-    data = make_dataset(table, [Observable("r", "r", "level", demean=False)], "2000Q1", "2000Q4")
+    data = make_dataset(table, [Observable("r", "r", "level", unit="percent", demean=False)], "2000Q1", "2000Q4")
     np.testing.assert_array_equal(data.values[:, 0], [4, 4.5, 5, 6])
     assert data.means[0] == 0
 
@@ -84,7 +84,7 @@ def test_other_transformations(table, transform, want):
 
 
 def test_data_csv_gives_back_the_same_bits(us, table, tmp_path):
-    with_gap = make_dataset(table, [Observable("r", "r", "level")], "2000Q1", "2001Q4")
+    with_gap = make_dataset(table, [Observable("r", "r", "level", unit="percent")], "2000Q1", "2001Q4")
     for data in (us, with_gap):
         back = read_dataset(write_dataset(tmp_path / "data.csv", data))
         np.testing.assert_array_equal(back.values, data.values)
@@ -118,8 +118,8 @@ def test_arrays_cannot_be_changed(us):
 def test_digest_depends_on_every_value(us, table):
     shorter = make_dataset(load_series(SNAPSHOT), US_OBSERVABLES, "1966Q1", "2019Q3")
     assert shorter.sha256 != us.sha256
-    a = make_dataset(table, [Observable("r", "r", "level", demean=False)], "2000Q1", "2001Q4")
-    b = make_dataset(table, [Observable("r", "r", "level", 1 + 1e-15, demean=False)], "2000Q1", "2001Q4")
+    a = make_dataset(table, [Observable("r", "r", "level", unit="percent", demean=False)], "2000Q1", "2001Q4")
+    b = make_dataset(table, [Observable("r", "r", "level", 1 + 1e-15, "percent", demean=False)], "2000Q1", "2001Q4")
     assert a.sha256 != b.sha256
 
 

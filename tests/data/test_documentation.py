@@ -17,7 +17,7 @@ def blocks(language):
 
 
 def test_the_configurations_are_valid():
-    assert len(blocks("toml")) == 5
+    assert len(blocks("toml")) == 6
     for block in blocks("toml"):
         assert make_config(tomllib.loads(block)).data != make_config({}).data
 

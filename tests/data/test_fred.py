@@ -6,6 +6,7 @@ import datetime
 import re
 import time
 import traceback
+from urllib.parse import quote_plus
 
 import fredapi
 import numpy as np
@@ -92,10 +93,11 @@ def test_fredapi_reads_the_stand_in_as_we_do(fred, client):
 
 @pytest.mark.parametrize("header", ["DATE", "observation_date"])
 @pytest.mark.parametrize("empty", [False, True])
-def test_every_form_of_the_csv_answer_is_read(fred, client, header, empty):
+def test_every_form_of_the_answers_is_read(fred, client, header, empty):
     fred.header, fred.empty_missing = header, empty
-    table = load_fred("fred-csv", ["GDPC1"], {}, client=client(""))
-    assert np.isnan(table.column("GDPC1")[3]) and table.column("GDPC1")[2] == 103.5
+    for source, key in SOURCES:
+        table = load_fred(source, ["GDPC1"], {}, client=client(key))
+        assert np.isnan(table.column("GDPC1")[3]) and table.column("GDPC1")[2] == 103.5
 
 
 def test_a_vintage_is_asked_for_by_its_day(fred, client):
@@ -133,6 +135,7 @@ def test_a_passing_fault_is_tried_again_after_growing_pauses(fred, client, sourc
         ("", "html 503", "503 Service Unavailable"),
         ("", "cut", "cut short"),
         ("", "cut open", "cut short"),
+        ("", "drop", "the connection was closed"),
     ],
 )
 def test_a_lasting_fault_ends_in_one_sentence_with_the_alternatives(fred, client, key, fault, words):
@@ -142,6 +145,20 @@ def test_a_lasting_fault_ends_in_one_sentence_with_the_alternatives(fred, client
     said = str(caught.value)
     assert words in said and "snapshot" in said and "CSV" in said and "\n" not in said
     assert len(fred.requests) == 4
+
+
+def test_a_pause_that_fred_asks_for_is_kept_but_not_after_the_last_try(fred, client):
+    fred.faults, fred.retry_after = ["429"] * 4, "3"
+    asking = client()
+    with pytest.raises(FredUnreachable):
+        load_fred("fred", ["GDPC1"], {}, client=asking)
+    assert asking.naps == [3.0, 1.0, 3.0, 2.0, 3.0, 4.0]
+
+
+def test_a_key_in_freds_own_words_is_taken_out(fred, client):
+    for key in (KEY, "a key+with/signs"):
+        assert key not in client(key)._redact(f"refused: {key}")
+        assert quote_plus(key) not in client(key)._redact(f"/observations?api_key={quote_plus(key)}&x=1")
 
 
 @pytest.mark.parametrize("key", [KEY, ""])
@@ -158,6 +175,7 @@ def test_a_stalled_connection_meets_the_time_limit(fred, client, key):
     [
         (KEY, "400", "FRED refused the series GDPC1: Bad Request. The series does not exist."),
         (KEY, "404", "FRED refused the series GDPC1: Not Found. The requested resource could not be found."),
+        ("", "400", "FRED refused the series GDPC1: 400 Bad Request"),
         ("", "404", "FRED refused the series GDPC1: 404 Not Found (is the name right?)"),
         (KEY, "redirect", "302 Found"),
     ],

@@ -113,7 +113,7 @@ def test_a_series_may_start_late_and_end_early(tmp_path):
     "observable, sample, words",
     [
         (Observable("g", "y", "level"), {"exclude": ["2000Q2 to 2001Q3"]}, "has no two different values"),
-        (Observable("g", "line", "level", detrend="linear"), {}, "the observable g is a straight line"),
+        (Observable("g", "line", "level", 1.0, "percent", detrend="linear"), {}, "the observable g is a straight line"),
         (Observable("g", "y", "level"), {"exclude": ["soon"]}, "exclude: 'soon' is not a quarter"),
         (Observable("g", "y", "level"), {"presample": -1}, "a presample of -1 quarters"),
         (Observable("g", "y", "level", per_capita="m"), {}, "has no column m"),
@@ -205,6 +205,57 @@ def test_a_known_annual_rate_taken_as_quarterly_is_refused():
         make_dataset(load_series(SNAPSHOT), [rate], "1966Q1", "2019Q4")
     annual = dataclasses.replace(rate, unit="percent per year")
     assert make_dataset(load_series(SNAPSHOT), [annual], "1966Q1", "2019Q4").means[0] > 5
+
+
+@pytest.mark.parametrize(
+    "scale, annualised, unit, words",
+    [
+        (400.0, False, "", "400 times a log difference of quarters is an annualised rate: set scale = 100"),
+        (25.0, False, "", "25 times a log difference of quarters is a quarter of one: set scale = 100"),
+        (
+            100.0,
+            False,
+            "percent per year",
+            "100 times a log difference of quarters is a rate per quarter: set scale = 400",
+        ),
+        (
+            400.0,
+            True,
+            "percent per year",
+            "400 times .* annualised, is a rate per quarter taken times 16: set scale = 100",
+        ),
+        (25.0, True, "", "25 times .* annualised, is a quarter of one: set scale = 100"),
+        (400.0, False, "percent per year", ""),
+        (100.0, True, "percent per year", ""),
+        (100.0, False, "percent per quarter", ""),
+    ],
+)
+def test_four_times_too_much_or_too_little_is_refused_in_both_directions(table, scale, annualised, unit, words):
+    data = values(table, Observable("g", "y", "log_difference", scale, unit, annualised=annualised))
+    model = (Growth("Y", "g", units=data.units[0]),)
+    if words:
+        with pytest.raises(DataError, match=words):
+            check_units(data, model)
+    else:
+        check_units(data, model)
+
+
+def test_a_quarterly_rate_is_refused_by_an_annual_model(table):
+    annual = (Growth("Y", "g", 400.0, "percent per year"),)
+    with pytest.raises(DataError, match=r"is a rate per quarter .* observes a rate per year .*: set annualised = true"):
+        check_units(values(table, Observable("g", "y", "log_difference", 100.0)), annual)
+    rate = Observable("rate", "FEDFUNDS", "level", 0.25, "percent per year")
+    with pytest.raises(DataError, match=r"a quarter of FEDFUNDS, .* is a rate per quarter: set scale = 1"):
+        make_dataset(load_series(SNAPSHOT), [rate], "1966Q1", "2019Q4")
+
+
+def test_a_rate_of_another_name_that_looks_annual_is_doubted(tmp_path):
+    path = tmp_path / "raw.csv"
+    path.write_text("date,policy\n2000Q1,5\n2000Q2,5.5\n2000Q3,6\n")
+    with pytest.warns(
+        DataWarning, match=r"raw\.csv, line 4, column policy: .* in percent a year: if so, set scale = 0\.25"
+    ):
+        make_dataset(read_series(path), [Observable("rate", "policy", "level")], "2000Q1", "2000Q3")
 
 
 def test_a_rate_that_looks_like_a_fraction_is_doubted(tmp_path):

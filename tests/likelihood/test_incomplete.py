@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.likelihood import incomplete, toeplitz
 from estimhank.likelihood.dense import dense_log_likelihood, stacked_covariance
 from estimhank.likelihood.incomplete import MOST_MISSING, gaussian_log_likelihood, incomplete_log_likelihood
 from tests.support.kalman import StateSpace, kalman, random_state_space
@@ -14,20 +17,24 @@ from tests.support.kalman import StateSpace, kalman, random_state_space
 N, N_O = 40, 3
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once() -> Iterator[None]:
+    """Every call outside a compiled function would compile the recursion again, at a second each."""
+    once = jax.jit(toeplitz.run_recursion, static_argnames="with_alpha")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incomplete, "run_recursion", once)
+        patch.setattr(toeplitz, "run_recursion", once)
+        yield
+
+
 def holes(name: str) -> np.ndarray:
     """Which entries of a sample (N, N_O) are missing."""
     gone = np.zeros((N, N_O), bool)
-    if name == "one":
-        gone[17, 1] = True
-    elif name == "two dates":
+    if name == "two dates":
         gone[20:22] = True
     elif name == "a span of one series":
         gone[10:25, 2] = True
-    elif name == "starts late":
-        gone[:12, 0] = True
-    elif name == "ends early":
-        gone[-9:, 1] = True
-    elif name == "ragged":
+    elif name == "ragged":  # one series starts late, one ends early, nothing at both ends
         gone[:5, 0], gone[-3:, 1], gone[-1], gone[0] = True, True, True, True
     elif name == "yearly":
         gone[:, 2] = np.arange(N) % 4 != 3
@@ -38,10 +45,7 @@ def holes(name: str) -> np.ndarray:
     return gone
 
 
-PATTERNS = (
-    *("none", "one", "two dates", "a span of one series", "starts late", "ends early"),
-    *("ragged", "yearly", "scattered", "mostly"),
-)
+PATTERNS = ("none", "two dates", "a span of one series", "ragged", "yearly", "scattered", "mostly")
 
 
 def draw(model: StateSpace, seed: int) -> np.ndarray:
@@ -64,7 +68,8 @@ def test_the_likelihood_is_that_of_a_kalman_filter(case: tuple[StateSpace, np.nd
     gamma = jnp.asarray(model.autocovariances(N))
     want, _ = kalman(model, sample)
     assert float(gaussian_log_likelihood(gamma, sample)) == pytest.approx(want, abs=1e-8)
-    assert float(dense_log_likelihood(gamma, sample)) == pytest.approx(want, abs=1e-8)
+    if pattern in ("none", "scattered"):
+        assert float(dense_log_likelihood(gamma, sample)) == pytest.approx(want, abs=1e-8)
     if holes(pattern).any():
         assert float(incomplete_log_likelihood(gamma, sample)) == pytest.approx(want, abs=1e-8)
 
@@ -87,7 +92,7 @@ def test_what_is_missing_given_the_rest_is_what_a_kalman_smoother_says(pattern: 
     assert float(gaussian_log_likelihood(gamma, sample)) == pytest.approx(value, abs=1e-8)
 
 
-@pytest.mark.parametrize("pattern", ["two dates", "ragged", "scattered", "mostly"])
+@pytest.mark.parametrize("pattern", ["ragged", "scattered", "mostly"])
 def test_the_gradient_is_that_of_the_dense_density(case: tuple[StateSpace, np.ndarray], pattern: str) -> None:
     model, complete = case
     sample = np.where(holes(pattern), np.nan, complete)
@@ -122,6 +127,6 @@ def test_dates_without_any_observation_at_the_ends_cost_nothing_and_change_nothi
 
 def test_a_covariance_that_is_not_positive_definite_gives_nan() -> None:
     model = random_state_space(np.random.default_rng(5), 4, N_O)
-    sample = np.where(holes("one"), np.nan, draw(model, 6))
+    sample = np.where(holes("two dates"), np.nan, draw(model, 6))
     bad = jnp.asarray(model.autocovariances(N)).at[1].multiply(5.0)
     assert np.isnan(float(gaussian_log_likelihood(bad, sample)))

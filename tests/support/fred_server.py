@@ -40,7 +40,9 @@ class FredStandIn:
     header : str
         First word of a CSV header: ``"observation_date"`` or, as it once was, ``"DATE"``.
     empty_missing : bool
-        Whether the CSV writes a missing value as an empty field and not as ``.``.
+        Whether a missing value is empty and not ``.``, in both forms.
+    retry_after : str
+        Seconds that a 429 asks for; empty: it does not say.
     faults : list of str
         Served one a request: ``"400"``, ``"404"``, ``"429"``, ``"500"`` (XML, or HTML from the CSV endpoint),
         ``"html"`` (a page with status 200), ``"html 503"``, ``"stall"``, ``"cut"`` (fewer bytes than announced),
@@ -53,6 +55,7 @@ class FredStandIn:
     series: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     header: str = "observation_date"
     empty_missing: bool = False
+    retry_after: str = ""
     faults: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     url: str = ""
@@ -126,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(400, NOT_IN_ALFRED if vintage and name in self.state.series else NO_SERIES)
         day = vintage or "2026-07-01"
         real = f'realtime_start="{day}" realtime_end="{day}"'
-        lines = [f'  <observation {real} date="{date}" value={quoteattr(value)}/>' for date, value in rows]
+        lines = [f'  <observation {real} date="{date}" value={quoteattr(self._value(v))}/>' for date, v in rows]
         head = (
             f'<observations {real} observation_start="1600-01-01" observation_end="9999-12-31" units="lin" '
             f'output_type="1" file_type="xml" order_by="observation_date" sort_order="asc" count="{len(rows)}" '
@@ -141,9 +144,11 @@ class _Handler(BaseHTTPRequestHandler):
         rows = self.state.series.get(name)
         if rows is None:
             return self._error(404, NOT_FOUND, xml=False)
-        missing = "" if self.state.empty_missing else "."
-        lines = [f"{date},{missing if value == '.' else value}" for date, value in rows]
+        lines = [f"{date},{self._value(value)}" for date, value in rows]
         self._send_whole_or_not("\n".join([f"{self.state.header},{name}", *lines, ""]), "application/csv", fault)
+
+    def _value(self, value: str) -> str:
+        return "" if value == "." and self.state.empty_missing else value
 
     def _send_whole_or_not(self, text: str, kind: str, fault: str) -> None:
         body = text.encode()
@@ -155,11 +160,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, text, kind)
 
     def _error(self, code: int, message: str, xml: bool = True) -> None:
+        more = {"Retry-After": self.state.retry_after} if code == 429 and self.state.retry_after else {}
         if xml:
             text = f'<?xml version="1.0" encoding="utf-8" ?>\n<error code="{code}" message={quoteattr(message)}/>\n'
-            self._send(code, text, "text/xml; charset=UTF-8")
+            self._send(code, text, "text/xml; charset=UTF-8", more)
         else:
-            self._send(code, HTML, "text/html; charset=UTF-8")
+            self._send(code, HTML, "text/html; charset=UTF-8", more)
 
     def _send(
         self, code: int, text: str, kind: str, more: dict[str, str] | None = None, length: int | None = -1
