@@ -169,7 +169,7 @@ def model_scaling(
 
 
 def measure_algorithms(posterior: Posterior, center: Center, scratch: Path, budget: int, workers: int) -> list[Row]:
-    """Effective draws per evaluation and second: multi-proposal at several N with one draw an iteration, then the others.
+    """Effective draws per evaluation and second: multi-proposal at several N, one draw an iteration, then the others.
 
     Every algorithm gets about ``budget`` evaluations; effective draws are the mean over parameters of those of the
     mean, which for multi-proposal is also given Rao-Blackwellised.

@@ -38,6 +38,7 @@ class Backend(StrEnum):
     loky = "loky"
     dask = "dask"
     serial = "serial"
+    vectorized = "vectorized"
 
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="TOML file, or the name of a shipped one.")]
