@@ -144,7 +144,7 @@ def test_an_exception_carries_parameters(together: VectorizedPosterior, monkeypa
 
     engine = Engine(together, "vectorized")
     monkeypatch.setattr(together, "evaluate_batch", fail)
-    with pytest.raises(EvaluationError, match="MemoryError: the device is full at a = 0.5"):
+    with pytest.raises(EvaluationError, match=r"MemoryError: the device is full at a = 0\.5"):
         engine.evaluate(POINTS)
     monkeypatch.setattr(together, "evaluate_batch", lambda thetas, gradient: [])
     with pytest.raises(EvaluationError, match="6 points have 0 evaluations"):

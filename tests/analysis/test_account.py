@@ -19,7 +19,7 @@ def test_everything_that_is_known_is_said() -> None:
     for words in (
         "20.0 % of 200 evaluations had no density: 30 no stable solution and 10 indeterminate equilibrium.",
         "15.0 % of the prior mass is infeasible: 15.0 % no stable solution.",
-        "stage (dime) accepted 30.0 % (20.0 % to 40.0 % by chain) of their proposals: 25.0 % of the local ones and 50.0",
+        "stage (dime) accepted 30.0 % (20.0 % to 40.0 % by chain) of their proposals: 25.0 % of the local ones and 50",
         "exact chains accepted 85.0 % (80.0 % to 90.0 % by chain) of steps by surrogate subchains and 30.0 % of plain",
         "Evaluations a second, compilation included: 31 in the mode stage.",
     ):
