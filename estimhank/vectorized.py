@@ -1,8 +1,8 @@
 """Many evaluations of a log density in one vectorised call, on an accelerator where JAX sees one.
 
-Points are padded to calls of one size, so that each function is compiled once. What a vectorised call cannot decide (a
-root so close to the unit circle that finer frequencies are needed, a steady state that Newton's method did not find) is
-evaluated point by point on the processor, where the answer is a function of the point as well.
+Points are padded to calls of two sizes, so that each function is compiled twice at most. What a vectorised call cannot
+decide (a root so close to the unit circle that finer frequencies are needed, a steady state that Newton's method does
+not find) is evaluated point by point on the processor, where the answer is a function of the point as well.
 
 Values agree with those of single evaluations to 1e-8, not to the bit: other instructions, another order of sums. So the
 device and the size of the calls are a part of the fingerprint, and stores of the one are refused by the other.
@@ -35,12 +35,12 @@ Array = NDArray[np.float64]
 
 
 class Calls:
-    """Calls of one size on one device.
+    """Calls of two sizes on one device.
 
     Parameters
     ----------
     size : int
-        Points of a call.
+        Points of a call; an eighth of it where no more are left, as in the mode search.
     device : jax.Device, optional
         The accelerator that JAX sees, else the processor, by default.
     """
@@ -54,7 +54,7 @@ class Calls:
         return {DEVICE_PART: sha256_of(f"{self.device.platform}, {self.size} points a call")[:16]}
 
     def run(self, function: Callable[..., Any], thetas: Array, *rows: Any, fixed: tuple[Any, ...] = ()) -> Any:
-        """Apply ``function(thetas, *rows, *fixed)`` to pieces of ``size`` rows, the last one padded with its last row.
+        """Apply ``function(thetas, *rows, *fixed)`` piece by piece, the last piece padded with its last row.
 
         Returns
         -------
@@ -63,7 +63,9 @@ class Calls:
         """
         pieces = []
         for start in range(0, len(thetas), self.size):
-            chosen = np.minimum(np.arange(start, start + self.size), len(thetas) - 1)
+            small = max(1, self.size // 8)
+            size = small if len(thetas) - start <= small else self.size
+            chosen = np.minimum(np.arange(start, start + size), len(thetas) - 1)
             piece = jax.tree.map(lambda a, k=chosen: np.asarray(a)[k], (thetas, *rows))
             pieces.append(function(*jax.device_put(piece, self.device), *fixed))
         found = jax.device_get(pieces)  # waits here, once all have been sent
