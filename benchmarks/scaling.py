@@ -178,7 +178,7 @@ def measure_algorithms(posterior: Posterior, center: Center, scratch: Path, budg
     """
     cases: list[tuple[str, MultiProposalConfig]] = []
     for n in (1, 4, 16, 64, 256):
-        iterations = max(budget // (4 * n), 16)
+        iterations = max(budget // (4 * n), 60)  # the proposals adapt in a quarter of them
         cases.append(("multi_proposal", MultiProposalConfig(iterations, iterations // 4, n, 1, 4)))
     steps = max(budget // 64, 24)
     cases += [(name, MultiProposalConfig(steps, steps // 4, 16, 1, 4)) for name in ("random_walk", "dime", "smc")]
