@@ -7,6 +7,8 @@ OUT     ?= results/us_hank
 # further options of `estimhank estimate`, e.g. make estimate ARGS="--profile smoke --overwrite"
 ARGS    ?=
 WORKERS ?= 2
+# sizes and parts of the scaling benchmark of `make bench`; 16,000 evaluations an algorithm take some ten minutes
+SCALING ?= --budget 16000
 
 # One thread a process: parallelism is over tests here and over parameter draws in a run. XLA does not read OMP_NUM_THREADS.
 TEST_ENV := JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg \
@@ -30,8 +32,9 @@ test: install ## the test suite: no network, no accelerator, a few minutes on tw
 test-long: install ## the tests that take long: kills, recovery, whole runs
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -m long $(ARGS)
 
-bench: install ## speeds, against the sequence-jacobian toolkit on the same model, into results/bench
+bench: install ## speeds against the sequence-jacobian toolkit, scaling, algorithms, into results/bench (SCALING=: less of it)
 	@$(BIN)/python -m benchmarks.speed --out results/bench --page docs/performance.md $(ARGS)
+	@$(BIN)/python -m benchmarks.scaling $(SCALING)
 
 validate: install ## the exact posterior against 40,000 plain random-walk steps a chain, into results/validate
 	@$(BIN)/python -m benchmarks.validate $(OUT) --out results/validate $(ARGS)

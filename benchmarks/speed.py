@@ -42,9 +42,6 @@ from estimhank.model.priors import Gamma
 from estimhank.posterior import Posterior
 from estimhank.sequence_space.steady_solver import SteadySolver
 
-#: Between them a Markdown page takes the table.
-MARKS = "<!-- speed: written by `make bench` -->", "<!-- end of speed -->"
-
 Row = dict[str, Any]
 Array = np.ndarray
 
@@ -326,7 +323,7 @@ def main() -> None:
     rows += accelerator()
     write(rows, options.out)
     if options.page is not None:
-        update_page(options.page, markdown(rows), MARKS)
+        update_page(options.page, "speed", markdown(rows))
     for r in rows:
         versus = f", toolkit {r['toolkit_ms']:8.1f} ms, {r['ratio']:6.1f} times faster" if "ratio" in r else ""
         versus += f", floor {r['floor_ms']:.2f} ms" if "floor_ms" in r else ""

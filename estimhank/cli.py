@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
+import threading
 import warnings
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
@@ -41,6 +44,7 @@ class Backend(StrEnum):
     loky = "loky"
     dask = "dask"
     serial = "serial"
+    vectorized = "vectorized"
 
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="TOML file, or the name of a shipped one.")]
@@ -61,6 +65,15 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 CertificateOption = Annotated[
     bool, typer.Option("--require-certificate", help="End with exit code 3 if the surrogate's certificate fails.")
 ]
+
+
+class Terminated(KeyboardInterrupt):
+    """A SIGTERM, as batch systems send it before they kill: handled as an interruption."""
+
+
+def terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Handler of SIGTERM."""
+    raise Terminated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +116,11 @@ def run_command(
     try:
         with ProgressDisplay(quiet=quiet) as display, RunContext(config, out, build_target, display) as context:
             return run_pipeline(context, STAGE_FUNCTIONS, only, resume, overwrite, display.say)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; what was evaluated is in {out}, --resume goes on from there") from None
+    except KeyboardInterrupt as stop:
+        word = "terminated" if isinstance(stop, Terminated) else "interrupted"
+        error = Interrupted(f"{word}; what was evaluated is in {out}, --resume goes on from there")
+        error.exit_code = 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+        raise error from None
     except (EvaluationError, WorkersLost):
         print(f"estimhank: `estimhank replay {out}` evaluates these parameters again:", file=sys.stderr)
         raise
@@ -237,9 +253,11 @@ def main() -> NoReturn:
     """Entry point: what the user can put right is one sentence on standard error and an exit code.
 
     Exit codes: 0 done or up to date; 2 bad input; 3 a required certificate failed; 4 the exact posterior has not
-    converged; 5 an evaluation raised or workers died; 130 interrupted.
+    converged; 5 an evaluation raised or workers died; 130 interrupted, 143 terminated.
     """
     warnings.showwarning = show_warning
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
     try:
         app()
     except EstimhankError as error:

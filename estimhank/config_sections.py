@@ -14,6 +14,7 @@ from estimhank.data.observables import US_OBSERVABLES, Observable
 from estimhank.data.options import addition
 from estimhank.data.quarters import parse_quarters
 from estimhank.errors import ConfigError, DataError
+from estimhank.sampling.executors import BACKENDS
 from estimhank.sampling.mode import ModeConfig as ModeSettings
 from estimhank.sampling.sample import MultiProposalConfig
 from estimhank.tables import option
@@ -154,15 +155,19 @@ class RunConfig:
     workers : int
         Worker processes; 0 takes one for each core. With a scheduler's address: how many workers to wait for.
     backend : str
-        ``"loky"`` (this machine), ``"dask"`` (a cluster) or ``"serial"``.
+        ``"loky"`` (this machine), ``"dask"`` (a cluster), ``"serial"``, or ``"vectorized"`` (one call a batch, on the
+        accelerator that JAX sees).
     scheduler : str
         Address of a running dask scheduler, ``"tcp://host:8786"``; empty starts a local one.
     wait : float
         Seconds to wait for the scheduler's workers; a run goes on with those that are there then.
+    batch : int
+        Points of a vectorised call; fewer are padded to as many.
     """
 
     seed: int = option(20240101, least=0)
     workers: int = option(0, least=0)
-    backend: str = option("loky", choices=("loky", "dask", "serial"))
+    backend: str = option("loky", choices=BACKENDS)
     scheduler: str = option("")
     wait: float = option(60.0, least=0.0)
+    batch: int = option(64, least=1)

@@ -131,6 +131,8 @@ class RunContext:
     @property
     def workers(self) -> int:
         """Number of workers: one for each core that this process may use, if the configuration says 0."""
+        if self.config.run.backend in ("serial", "vectorized"):
+            return 1
         return self.config.run.workers or int(joblib.cpu_count())
 
     @cached_property

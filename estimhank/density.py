@@ -79,7 +79,10 @@ class DensityTarget:
         point = np.asarray(theta, float)
         if not bool(self.transform.contains(point)):
             return Evaluation(-np.inf, 0.0, "outside_support")
-        value, slope = self._call(point, gradient)
+        return self._judge(*self._call(point, gradient))
+
+    @staticmethod
+    def _judge(value: float, slope: Array | None) -> Evaluation:
         if not math.isfinite(value):
             return Evaluation(-np.inf, 0.0, "outside_support" if value == -math.inf else "non_finite")
         if slope is not None and not np.isfinite(slope).all():
@@ -243,8 +246,11 @@ def estimate_density(
     from estimhank.surrogate.posterior_stage import run_posterior
     from estimhank.surrogate.surrogate import save_surrogate
     from estimhank.surrogate.surrogate_stage import run_surrogate
+    from estimhank.vectorized import vectorize
 
     config = settings or make_config({})
+    if config.run.backend == "vectorized":
+        target = vectorize(target, config.run.batch)
     folder = make_folder(folder)
     if (folder / FILE_NAME).exists() and not resume:
         raise ResultsError(f"{folder} holds evaluations already: pass resume=True to go on, or choose another folder")

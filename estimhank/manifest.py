@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from estimhank.errors import ResultsError, StorageError
 from estimhank.files import read_json, sha256_of_file, to_plain, write_json
+from estimhank.runtime import find_device
 
 FILE_NAME = "manifest.json"
 FORMAT = 1
@@ -135,14 +136,15 @@ def collect_versions() -> dict[str, str]:
 
 
 def describe_machine(workers: int, backend: str) -> dict[str, str]:
-    """Platform, processor cores, workers and backend, as text."""
-    return {
+    """Platform, processor cores, workers and backend, as text; with vectorised calls the device that they run on."""
+    machine = {
         "platform": platform.platform(),
         "processor": platform.machine(),
         "cores": str(os.cpu_count() or 1),
         "workers": str(workers),
         "backend": backend,
     }
+    return {**machine, "device": find_device().device_kind} if backend == "vectorized" else machine
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from estimhank.context import SECTIONS_OF, STAGES, STORED_AS, RunContext, StageResult, locked_folder
 from estimhank.errors import CertificateError, ConvergenceError, EstimhankError, ResultsError
-from estimhank.files import remove_leftovers, replacing, sha256_of_file
+from estimhank.files import remove_leftovers, replacing, sha256_of_file, writing
 from estimhank.manifest import (
     Manifest,
     StageRecord,
@@ -239,7 +239,8 @@ def drop_evaluations(path: Path, stages: Sequence[str]) -> None:
         return
     gone = {stored for stage in stages for stored in STORED_AS.get(stage, ())}
     if "mode" in gone:
-        path.unlink()  # the first stage that evaluates: nothing would be left
+        with writing(path):
+            path.unlink()  # the first stage that evaluates: nothing would be left
         return
     with open_for_reading(path) as old, replacing(path) as temporary:
         kept = old.read(*(name for name in STORED if name not in gone))
@@ -256,10 +257,11 @@ def remove_outputs(folder: Path) -> None:
     """Remove what a run leaves in its folder and nothing else."""
     for name in OUTPUTS:
         path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        with writing(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _fresh_manifest(context: RunContext) -> Manifest:

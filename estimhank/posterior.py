@@ -190,7 +190,12 @@ class Posterior:
                 out, slope = self._with_steady_gradient(point)
         except SteadyStateError as error:
             return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
-        value, prior, winding, regular = (x.item() for x in out)
+        return self._judge(tuple(x.item() for x in out), slope)
+
+    @staticmethod
+    def _judge(out: tuple[Any, ...], slope: Any) -> Evaluation:
+        """What log likelihood, log prior, winding number and regularity amount to."""
+        value, prior, winding, regular = out
         reason = "ok"
         if winding != 0:
             reason = "indeterminate" if winding < 0 else "no_stable_solution"

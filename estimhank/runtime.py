@@ -48,6 +48,10 @@ def configure() -> None:
     # JAX calls the LAPACK that scipy has loaded
     threadpool_limits(1, user_api="blas")
     jax.config.update("jax_enable_x64", True)
+    # single evaluations run on the processor, in the workers and here, so that one value is the same bits everywhere;
+    # an accelerator is used by name (estimhank.vectorized)
+    if jax.config.jax_default_device is None:
+        jax.config.update("jax_default_device", "cpu")
     if jax.config.jax_compilation_cache_dir is None:
         folder = cache_folder() / "xla"
         try:
@@ -56,3 +60,8 @@ def configure() -> None:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def find_device() -> jax.Device:
+    """The accelerator that JAX sees, or the processor where it sees none (or ``JAX_PLATFORMS=cpu`` says so)."""
+    return jax.devices()[0]

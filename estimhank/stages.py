@@ -30,6 +30,7 @@ from estimhank.surrogate.exact import ExactDraws
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import RoundReport, run_surrogate
+from estimhank.vectorized import vectorize
 
 _LOSSES_KEPT = 100  # of each fit, for the figure of the training
 
@@ -45,7 +46,8 @@ def build_target(config: Config, dataset: Dataset) -> Posterior:
     try:
         declared = find_model(config.model.name, config.folder)
         model = configure_model(declared, config.model.calibration, config.model.grid, config.parameters)
-        return Posterior(model, dataset, config.model.horizon, config.model.tail_start)
+        posterior = Posterior(model, dataset, config.model.horizon, config.model.tail_start)
+        return vectorize(posterior, config.run.batch) if config.run.backend == "vectorized" else posterior
     except ModelError as error:
         raise ConfigError(f"{config.path}: {error}" if config.path else str(error)) from error
 

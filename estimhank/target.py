@@ -97,3 +97,17 @@ class Target(Protocol):
     def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
         """Draw ``n`` parameter vectors, shape (n, d), natural units, from the prior (for starts and fences)."""
         ...
+
+
+@runtime_checkable
+class VectorizedTarget(Target, Protocol):
+    """A target that evaluates many points in one call; its fingerprint names the device (:data:`DEVICE_PART`)."""
+
+    def evaluate_batch(self, thetas: Array, gradient: bool = False) -> list[Evaluation]:
+        """Evaluate at each row of ``thetas``, shape (n, d), natural units; in their order."""
+        ...
+
+
+#: The part of a fingerprint that says where a vectorised target evaluates: its values agree with those of a processor
+#: core to 1e-8, not to the bit.
+DEVICE_PART = "device"

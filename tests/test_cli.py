@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +109,30 @@ def test_an_interruption_is_one_sentence(run, monkeypatch):
     code, _, err = run("data", "configs/us_hank.toml", "--out", "out")
     assert code == 130 and "--resume goes on from there" in err and "Traceback" not in err
     monkeypatch.undo()
+
+
+def test_a_batch_system_that_terminates_a_run_is_told_how_to_go_on(run, monkeypatch):
+    monkeypatch.setattr(cli, "STAGE_FUNCTIONS", {"data": lambda context: signal.raise_signal(signal.SIGTERM)})
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        code, _, err = run("data", "configs/us_hank.toml", "--out", "out")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert code == 143 and "terminated; what was evaluated is in out" in err and "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_emptied_is_one_sentence_and_stays_as_it_was(run, monkeypatch, tmp_path):
+    run("data", "configs/us_hank.toml", "--out", "out")
+    before = sorted(path.read_bytes() for path in (tmp_path / "out").iterdir())
+
+    def refuse(path, missing_ok=False):
+        raise OSError(errno.EROFS, "no")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    code, _, err = run("data", "configs/us_hank.toml", "--out", "out", "--overwrite", "--until", "2007Q4")
+    monkeypatch.undo()
+    assert code == 2 and "manifest.json: the file system is read-only" in err and err.count("\n") == 1
+    assert sorted(path.read_bytes() for path in (tmp_path / "out").iterdir()) == before
 
 
 def test_version_and_help(run):

@@ -29,7 +29,7 @@ from estimhank.analysis.parameters import ParameterInfo
 from estimhank.data.dataset import Dataset
 from estimhank.data.quarters import format_quarter, parse_quarter
 from estimhank.errors import ResultsError
-from estimhank.files import reading, replacing
+from estimhank.files import reading, write_bytes
 
 Array = NDArray[np.float64]
 
@@ -130,9 +130,10 @@ def write_inference_data(
         f"/{name}": {v: {"zlib": True, "complevel": 5, "shuffle": True} for v in node.data_vars}
         for name, node in tree.children.items()
     }
-    with replacing(path) as temporary:
-        tree.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-    return Path(path)
+    # made in memory: the HDF5 library does not survive a disk that is full
+    content = tree.to_netcdf(None, engine="h5netcdf", encoding=encoding)
+    assert content is not None  # bytes, where no path is given
+    return write_bytes(path, bytes(content))
 
 
 def read_inference_data(path: Path | str) -> xr.DataTree:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from estimhank.errors import ConfigError, EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.executors import BACKENDS, WAIT, WorkerPool, open_pool
-from estimhank.sampling.worker import EvaluationError, evaluate_chunk, evaluate_points
-from estimhank.target import Target
+from estimhank.sampling.worker import EvaluationError, evaluate_chunk, evaluate_points, evaluate_together
+from estimhank.target import Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -57,8 +57,9 @@ class Engine:
     Parameters
     ----------
     target : Target
-    backend : {"loky", "dask", "serial"}
-        ``"serial"`` evaluates in this process.
+    backend : {"loky", "dask", "serial", "vectorized"}
+        ``"serial"`` evaluates in this process, point by point; ``"vectorized"`` too, but a batch in one call, which the
+        target must offer (:func:`estimhank.vectorized.vectorize`) and whose values agree to 1e-8, not to the bit.
     workers : int
         Worker processes; 0 takes one for each core. With a running dask scheduler: how many workers to wait for.
     scheduler : str
@@ -74,10 +75,12 @@ class Engine:
             raise ConfigError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
         if workers < 0:
             raise ConfigError(f"the number of workers must not be negative, it is {workers}")
+        if backend == "vectorized" and not isinstance(target, VectorizedTarget):
+            raise ConfigError("the backend 'vectorized' needs a target that estimhank.vectorized.vectorize has made")
         self.target = target
         self.backend = backend
         self._scheduler, self._wait = (scheduler if backend == "dask" else ""), wait
-        self.workers = 1 if backend == "serial" else workers or (0 if self._scheduler else cpu_count())
+        self.workers = 1 if backend in ("serial", "vectorized") else workers or (0 if self._scheduler else cpu_count())
         self._pool: WorkerPool | None = None
         self._seconds = 0.004  # of one evaluation, to begin with
         self._payload = b""
@@ -110,6 +113,8 @@ class Engine:
             raise ValueError(f"points must have shape (n, {len(self.target.names)}) with n > 0, not {thetas.shape}")
         if self.backend == "serial":
             return evaluate_points(self.target, thetas, gradient)
+        if isinstance(self.target, VectorizedTarget) and self.backend == "vectorized":
+            return evaluate_together(self.target, thetas, gradient)
         chunks = self._split(thetas)
         done: list[EvaluationBatch | None] = [None] * len(chunks)
         for _ in range(_MOST_LOSSES):

@@ -16,7 +16,7 @@ from estimhank.errors import ConfigError
 from estimhank.runtime import worker_environment
 from estimhank.sampling.worker import prepare_worker
 
-BACKENDS = ("loky", "dask", "serial")
+BACKENDS = ("loky", "dask", "serial", "vectorized")
 
 #: Seconds to wait for the workers of a running dask scheduler.
 WAIT = 60.0

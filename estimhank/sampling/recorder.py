@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.errors import ResultsError, StorageError
-from estimhank.files import write_json
+from estimhank.files import write_json, writing
 from estimhank.sampling.engine import Engine, WorkersLost
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.store import EvaluationStore
@@ -88,7 +88,8 @@ class Recorder:
                     write_json(self.failure_path, _describe(error, stage, iteration, gradient))
                 raise
             if not self.evaluated:
-                self.failure_path.unlink(missing_ok=True)  # of a run before this one, which got no further
+                with writing(self.failure_path):
+                    self.failure_path.unlink(missing_ok=True)  # of a run before this one, which got no further
             self.store.append(stage, iteration, batch)
             self.seconds[stage] += time.perf_counter() - start
             self.evaluated[stage] += len(batch)

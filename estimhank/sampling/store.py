@@ -8,6 +8,7 @@ so a power failure costs the last two batches at most. One process at a time may
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -151,7 +152,8 @@ class EvaluationStore:
         try:
             _write_all(self._handle, record, self._end)
         except OSError as error:
-            os.ftruncate(self._handle, self._end)
+            with contextlib.suppress(OSError):  # what is left of the record is cut off when the store is next opened
+                os.ftruncate(self._handle, self._end)
             raise StorageError(
                 f"cannot write {self.path}: {explain(error)}; the {len(self):,} evaluations stored before are kept"
             ) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
 import time
 import traceback
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from estimhank.errors import EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
-from estimhank.target import REASONS, Target
+from estimhank.target import REASONS, Evaluation, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -69,24 +71,68 @@ def evaluate_points(target: Target, thetas: Array, gradient: bool = False) -> Ev
         If the target raises; the original exception is its cause.
     """
     thetas = np.array(thetas, float, ndmin=2)
-    n, d = thetas.shape
-    values = np.full((2, n), -np.inf)
-    reason, seconds = np.zeros(n, np.uint8), np.zeros(n, np.float32)
-    gradients = np.full((n, d), np.nan) if gradient else empty_gradient(n, d)
+    made, seconds = [], np.zeros(len(thetas), np.float32)
     for i, theta in enumerate(thetas):
         start = time.perf_counter()
-        try:
-            evaluation = target.evaluate(theta.copy(), gradient=gradient)
-            why = f"{evaluation.reason}:{evaluation.kind}" if evaluation.kind else evaluation.reason
-            if why not in REASONS:
-                raise ValueError(f"unknown reason {why!r}")
-            code = REASONS.index(why)
-            if gradient and code == _OK and evaluation.gradient is None:
-                raise TypeError("a gradient was asked for and none was returned")
-        except Exception as error:  # whatever it is, it goes on with the parameters that caused it
-            cause = f"{type(error).__name__}: {error}"
-            raise EvaluationError(theta, target.names, cause, traceback.format_exc()) from error
+        with _keeping(theta, target.names):
+            made.append(_coded(target.evaluate(theta.copy(), gradient=gradient), gradient))
         seconds[i] = time.perf_counter() - start
+    return _collect(thetas, made, seconds, gradient)
+
+
+def evaluate_together(target: VectorizedTarget, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+    """Evaluate a target at n points in one vectorised call, in this process; ``seconds`` are equal shares of its time.
+
+    Raises
+    ------
+    EvaluationError
+        If the target raises. Which point it was is not known then: the error carries the first.
+    """
+    thetas = np.array(thetas, float, ndmin=2)
+    start = time.perf_counter()
+    with _keeping(thetas[0], target.names):
+        evaluations = target.evaluate_batch(thetas.copy(), gradient=gradient)
+        if len(evaluations) != len(thetas):
+            raise ValueError(f"{len(thetas)} points have {len(evaluations)} evaluations")
+    made = []
+    for theta, evaluation in zip(thetas, evaluations, strict=True):
+        with _keeping(theta, target.names):
+            made.append(_coded(evaluation, gradient))
+    share = (time.perf_counter() - start) / len(thetas)
+    return _collect(thetas, made, np.full(len(thetas), share, np.float32), gradient)
+
+
+@contextlib.contextmanager
+def _keeping(theta: Array, names: tuple[str, ...]) -> Iterator[None]:
+    """Whatever is raised inside goes on with the parameters that caused it."""
+    try:
+        yield
+    except EvaluationError:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise EvaluationError(theta, names, cause, traceback.format_exc()) from error
+
+
+def _coded(evaluation: Evaluation, gradient: bool) -> tuple[Evaluation, int]:
+    """An evaluation with the code of its reason; ``ValueError`` or ``TypeError`` where it breaks the contract."""
+    why = f"{evaluation.reason}:{evaluation.kind}" if evaluation.kind else evaluation.reason
+    if why not in REASONS:
+        raise ValueError(f"unknown reason {why!r}")
+    code = REASONS.index(why)
+    if gradient and code == _OK and evaluation.gradient is None:
+        raise TypeError("a gradient was asked for and none was returned")
+    return evaluation, code
+
+
+def _collect(
+    thetas: Array, made: list[tuple[Evaluation, int]], seconds: NDArray[np.float32], gradient: bool
+) -> EvaluationBatch:
+    n, d = thetas.shape
+    values = np.full((2, n), -np.inf)
+    reason = np.zeros(n, np.uint8)
+    gradients = np.full((n, d), np.nan) if gradient else empty_gradient(n, d)
+    for i, (evaluation, code) in enumerate(made):
         values[:, i] = evaluation.log_likelihood, evaluation.log_prior
         if code == _OK and not np.isfinite(values[:, i]).all():
             code = _NON_FINITE

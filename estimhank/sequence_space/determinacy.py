@@ -22,6 +22,9 @@ from estimhank.sequence_space.linear_system import LinearSystem
 #: Largest change of phase between neighbouring frequencies that is trusted; beyond it the fine grid decides.
 PHASE_LIMIT = 1.2
 
+#: What :func:`coarse_winding_number` returns where finer frequencies have to decide.
+DOUBTFUL = 1_000_000
+
 
 class HouseholdSymbol(NamedTuple):
     """Fourier transform of the far diagonals of the household Jacobians.
@@ -89,5 +92,19 @@ def winding_number(structure: Structure, system: LinearSystem, symbol: Household
         fine = _transform(symbol.lags, symbol.leads, waves)
         return _phase_steps(structure, system, fine, FINE).sum()
 
-    total = jax.lax.cond(jnp.abs(coarse).max() > PHASE_LIMIT, refine, lambda _: coarse.sum(), None)
+    total = jax.lax.cond(_is_doubtful(coarse), refine, lambda _: coarse.sum(), None)
     return jnp.round(total / jnp.pi).astype(int)
+
+
+def coarse_winding_number(structure: Structure, system: LinearSystem, symbol: HouseholdSymbol) -> jax.Array:
+    """Winding number from the coarse frequencies alone, :data:`DOUBTFUL` where those do not suffice.
+
+    For many systems at a time: there both branches of a condition are computed, and the fine grid costs many times as
+    much as all the rest.
+    """
+    coarse = _phase_steps(structure, system, symbol.coarse, COARSE)
+    return jnp.where(_is_doubtful(coarse), DOUBTFUL, jnp.round(coarse.sum() / jnp.pi).astype(int))
+
+
+def _is_doubtful(steps: jax.Array) -> jax.Array:
+    return jnp.abs(steps).max() > PHASE_LIMIT

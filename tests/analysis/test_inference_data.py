@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -157,16 +159,17 @@ def test_a_file_that_is_not_there_or_not_ours_is_named(tmp_path: Path, path: Pat
         read_inference_data(tmp_path / "other.nc")
 
 
-def test_a_write_that_fails_leaves_the_old_file(
-    inputs: ReportInputs, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file(inputs: ReportInputs, path: Path, tmp_path: Path) -> None:
     target = tmp_path / "posterior.nc"
     target.write_bytes(path.read_bytes())
-
-    def disk_full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(xr.DataTree, "to_netcdf", disk_full)
-    with pytest.raises(StorageError, match="the disk is full"):
-        write_inference_data(target, inputs.arrays, inputs.parameters)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # the system itself refuses to write on, inside whatever library is writing
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot write .*posterior\.nc: File too large"):
+            write_inference_data(target, inputs.arrays, inputs.parameters)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
     assert target.read_bytes() == path.read_bytes() and [p.name for p in tmp_path.iterdir()] == ["posterior.nc"]

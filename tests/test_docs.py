@@ -1,0 +1,59 @@
+"""Pages with recorded figures take them from files, and the configurations that pages show can be loaded."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pages import marks, update_page
+from benchmarks.scaling_pages import update_pages
+from estimhank.config import make_config
+from estimhank.config_sections import SAMPLERS
+from estimhank.errors import EstimhankError
+from estimhank.sampling.executors import BACKENDS
+
+DOCS = Path(__file__).parents[1] / "docs"
+CSV = {
+    "overhead": "workers,overhead_share,points_per_second\n2,0.0123456,12345.6\n",
+    "model": "workers,efficiency\n1024,0.87654\n",
+    "store": "evaluations,file_gib\n10000000,1.0234\n",
+    "algorithms": "algorithm,proposals,effective_draws\nmulti_proposal,16,123.4\nnuts,,99\n",
+}
+ROWS = {"overhead": "0.0123", "model": "1,024", "store": "10,000,000", "algorithms": "| nuts |  |"}
+
+
+@pytest.mark.parametrize("page", ["cluster.md", "samplers.md"])
+def test_configurations_on_pages_can_be_loaded(page: str) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        make_config(tomllib.loads(block))
+
+
+def test_every_name_is_on_its_page() -> None:
+    for page, names in (("samplers.md", SAMPLERS), ("cluster.md", BACKENDS)):
+        text = (DOCS / page).read_text(encoding="utf-8")
+        assert all(f"| `{name}` |" in text or f'| `"{name}"`' in text for name in names)
+
+
+def test_tables_are_put_between_their_marks_and_stay_until_measured_again(tmp_path: Path) -> None:
+    for page in ("cluster.md", "samplers.md"):
+        (tmp_path / page).write_text((DOCS / page).read_text(encoding="utf-8"), encoding="utf-8")
+    for name, text in CSV.items():
+        (tmp_path / f"scaling_{name}.csv").write_text(text)
+    (tmp_path / "scaling.json").write_text('{"gain": {"intercept": 0.0123, "slope_per_log_n": 0.0345}}')
+    update_pages(tmp_path, tmp_path)
+    first = {page: (tmp_path / page).read_text(encoding="utf-8") for page in ("cluster.md", "samplers.md")}
+    whole = "".join(first.values())
+    for name, row in ROWS.items():
+        start, end = marks(name)
+        assert row in whole[whole.index(start) : whole.index(end)], name
+    assert "0.012 + 0.034 log N" in whole or "0.012 + 0.035 log N" in whole
+    (tmp_path / "scaling_model.csv").unlink()
+    update_pages(tmp_path, tmp_path)
+    assert first == {page: (tmp_path / page).read_text(encoding="utf-8") for page in first}
+    with pytest.raises(EstimhankError, match="no place for weather"):
+        update_page(tmp_path / "cluster.md", "weather", "rain")
