@@ -153,9 +153,18 @@ def run_surrogate(
         points = points.extend(points_from(batch, target.transform))
         reports.append(RoundReport(fit, len(batch), int((~batch.ok).sum()), s_e, seconds, waited))
         work.report(used, f"error of fresh draws {s_e:.3f}")
-    anchors = np.array([m.x for m in mode.modes if m.log_density > mode.log_density - _MODES_WITHIN])
-    surrogate = replace(surrogate, anchors=anchors.reshape(-1, surrogate.dimension), training_evaluations=used)
+    surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
+
+
+def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
+    """Local modes that can hold mass, shape (m, d): judged, as mass is, by the density of the coordinates.
+
+    By that of the natural parameters a mode at a bound, where a density may grow without limit, would be the only one.
+    """
+    x = np.array([m.x for m in mode.modes]).reshape(-1, points.x.shape[1])
+    density = np.array([m.log_density for m in mode.modes]) + target.transform.log_jacobian(x)
+    return x[density > points.log_density.max() - _MODES_WITHIN]
 
 
 def _contain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 
 from estimhank.progress_event import ProgressEvent
 from estimhank.surrogate.config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig
-from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
+from estimhank.surrogate.points import points_from
+from estimhank.surrogate.surrogate_stage import SurrogateStageResult, _anchors, run_surrogate
 from estimhank.surrogate.training import TrainingError
-from tests.support.known_targets import KnownTarget, Memory, banana, candidates, mode_of
+from tests.support.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed
 from tests.support.stages import TRAINING, D
 
 TARGET = banana(D)
@@ -131,3 +133,12 @@ def test_the_settings_of_the_paper_are_settings() -> None:
     assert (paper.hidden, paper.activation, paper.epochs, paper.batch_size) == ((128, 128, 128), "celu", 1_000, 100)
     assert paper.drop_lowest == 0.2 and paper.gradient_weight == 0.0 and paper.rounds == 0 and paper.ensemble == 1
     assert PosteriorConfig(**PAPER_POSTERIOR).surrogate_draws == 200_000
+
+
+def test_anchors_are_judged_by_the_density_of_the_coordinates() -> None:
+    """At a bound where the natural density grows without limit there is a mode of it, and no mass."""
+    target = skewed(D)
+    points = points_from(candidates(target, 200), target.transform)
+    best, bound = np.array([0.7, 1.0, 1.0]), np.array([-300.0, 0.0, 0.0])
+    modes = [SimpleNamespace(x=bound, log_density=200.0), SimpleNamespace(x=best, log_density=-1.5)]
+    np.testing.assert_array_equal(_anchors(target, SimpleNamespace(modes=modes), points), best[None])
