@@ -44,7 +44,7 @@ def pareto_k(log_weights: Array) -> float:
     # a weight of zero is part of the sample; far below the rest it leaves the right tail as it is
     log_weights = np.where(log_weights > -np.inf, log_weights, positive.min() - 100.0)
     _, k = array_stats.psislw(-(log_weights - positive.max()))
-    return float(k)
+    return float(k) if not math.isnan(k) else math.inf  # all but a few weights are zero beside the largest
 
 
 def pareto_limit(draws: int) -> float:
