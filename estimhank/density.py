@@ -149,33 +149,80 @@ def from_log_density(
     DensityError
         Names, start, spread and bounds that do not fit each other; no finite density at ``start``.
     """
+    if not callable(function):
+        raise DensityError("the log density must be a function of a vector of parameters")
+    if isinstance(names, str):
+        raise DensityError(f"names must be a list of names, such as ['{names}']")
     named, d = tuple(str(n) for n in names), len(names)
-    if d == 0 or len(set(named)) < d:
+    if d == 0 or len(set(named)) < d or "" in named:
         raise DensityError("give each parameter a name of its own")
-    limits = dict(bounds or {})
+    limits = _read_bounds(bounds)
     for name in limits:
         if name not in named:
             raise DensityError(f"bounds for '{name}', which is not a parameter ({', '.join(named)})")
-    center = np.asarray(start, float)
-    scale = np.broadcast_to(np.asarray(spread, float), (d,)) if np.size(spread) in (1, d) else np.empty(0)
+    try:
+        center = np.asarray(start, float)
+        scale = np.broadcast_to(np.asarray(spread, float), (d,)) if np.size(spread) in (1, d) else np.empty(0)
+    except (TypeError, ValueError):
+        raise DensityError("start and spread must be numbers") from None
     if center.shape != (d,) or scale.shape != (d,):
         raise DensityError(f"start and spread must have {d} entries, one for each parameter")
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise DensityError("spread must be positive")
     try:
         box = [limits.get(name, (-math.inf, math.inf)) for name in named]
-        transform = Transform(tuple(float(low) for low, _ in box), tuple(float(high) for _, high in box))
+        transform = Transform(tuple(low for low, _ in box), tuple(high for _, high in box))
     except ValueError as error:
         raise DensityError(str(error)) from None
     if gradient is not None and gradient != "jax" and not callable(gradient):
         raise DensityError("gradient must be 'jax', a function, or left out")
     target = DensityTarget(function, named, transform, tuple(center.tolist()), tuple(scale.tolist()), gradient, version)
+    if bool(transform.contains(center)):
+        _check_number(target, center)
     first = target.evaluate(center, gradient=target.has_gradient)
     if first.reason != "ok":
-        raise DensityError(f"the log density is not finite at the starting point ({first.reason})")
+        raise DensityError(_why_not(target, center, first.reason))
     if first.gradient is not None and first.gradient.shape != (d,):
         raise DensityError(f"the gradient has shape {first.gradient.shape}, expected ({d},)")
     return target
+
+
+def _read_bounds(bounds: Any) -> dict[str, tuple[float, float]]:
+    if bounds is not None and not isinstance(bounds, Mapping):
+        raise DensityError("bounds must be a mapping, {'s': (0, np.inf)}")
+    limits = {}
+    for name, pair in (bounds or {}).items():
+        try:
+            low, high = pair
+            limits[str(name)] = -math.inf if low is None else float(low), math.inf if high is None else float(high)
+        except (TypeError, ValueError):
+            raise DensityError(
+                f"the bounds of '{name}' must be two numbers, (lower, upper), infinite where there is none: {pair!r}"
+            ) from None
+    return limits
+
+
+def _check_number(target: DensityTarget, center: Array) -> None:
+    """Refuse a function that does not return one real number; its own exceptions are bugs and pass through."""
+    try:
+        value = target.function(center) if target.gradient != "jax" else jax.eval_shape(target.function, center)
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
+        raise DensityError(
+            "gradient='jax' needs a function made of JAX operations (jax.numpy for numpy, jnp.where for if): "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    shape, kind = np.shape(value), getattr(value, "dtype", None) or np.asarray(value).dtype
+    if shape != () or not np.issubdtype(kind, np.number) or np.issubdtype(kind, np.complexfloating):
+        what = f"an array of shape {shape}" if shape else f"{type(value).__name__}"
+        raise DensityError(f"the log density must return one real number, it returned {what}")
+
+
+def _why_not(target: DensityTarget, center: Array, reason: str) -> str:
+    inside = (center > target.transform.lower) & (center < target.transform.upper)
+    if not inside.all():
+        name = target.names[int(np.argmin(inside))]
+        return f"the log density is not finite at the starting point: '{name}' is not inside its bounds"
+    return f"the log density is not finite at the starting point, or its gradient is not ({reason})"
 
 
 @dataclass(frozen=True)

@@ -101,12 +101,26 @@ def test_exact_posterior_has_the_known_moments(function, tmp_path: Path) -> None
         ({"start": [1.0]}, "2 entries"),
         ({"spread": [1.0, 0.0]}, "positive"),
         ({"gradient": "numpy"}, "gradient must be"),
+        ({"bounds": {"s": (0,)}}, "two numbers"),
+        ({"bounds": {"s": 0.0}}, "two numbers"),
+        ({"bounds": [(0, 1)]}, "a mapping"),
+        ({"start": [1.0, "a"]}, "must be numbers"),
+        ({"names": "xs"}, "list of names"),
     ],
 )
 def test_mistakes_are_named(options: dict, word: str) -> None:
     given = {"names": NAMES, "start": [1.0, 1.0], "spread": 1.0, "bounds": {"s": (0, np.inf)}, **options}
     with pytest.raises(DensityError, match=word):
         estimhank.from_log_density(normal_gamma, **given)
+
+
+def test_a_function_that_does_not_return_one_number_is_refused() -> None:
+    with pytest.raises(DensityError, match=r"one real number, it returned an array of shape \(1,\)"):
+        estimhank.from_log_density(lambda t: -(t**2), ["x"], [0.5], 1.0)
+    with pytest.raises(DensityError, match="one real number, it returned NoneType"):
+        estimhank.from_log_density(lambda t: None, ["x"], [0.5], 1.0)
+    with pytest.raises(DensityError, match="made of JAX operations"):
+        estimhank.from_log_density(lambda t: -np.log(t[0]), ["x"], [0.5], 1.0, gradient="jax")
 
 
 def test_a_bug_in_the_function_is_not_a_low_density() -> None:

@@ -14,6 +14,7 @@ from estimhank.analysis.posterior_table import SurrogateGap
 from estimhank.analysis.summary import DrawSummary
 from estimhank.analysis.wording import REASON_WORDS, count, fixed, joined, percent, plural, significant, with_error
 from estimhank.sampling.mode_result import ModeResult
+from estimhank.surrogate.certificate import NOT_CONVERGED
 
 #: Failures that say something about the numerics rather than about the model; many of them deserve a look.
 NUMERICAL_REASONS: tuple[str, ...] = (
@@ -179,6 +180,8 @@ def judge_convergence(evidence: Evidence) -> Finding:
     if exact.ess_tail[tail] < tail_wanted:
         few = _parameters(int((exact.ess_tail < tail_wanted).sum()))
         shortfalls.append(f"{few} fewer than {count(tail_wanted)} in the tails")
+    if not shortfalls and NOT_CONVERGED in evidence.certificate_reasons:
+        shortfalls.append("the chains have not mixed between places where the surrogate is right and where it is wrong")
     figures = (
         f"{count(evidence.draws)} exact draws: largest R̂ {fixed(exact.r_hat[high], 4)} ({names[high]}; limit "
         f"{criteria.r_hat:g}), smallest effective sample size {count(exact.ess_bulk[low])} in the bulk ({names[low]}; "

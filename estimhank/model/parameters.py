@@ -102,7 +102,8 @@ class Parameters(Mapping[str, Parameter]):
                 if base.prior is not None or base.value is None:
                     raise ModelError(
                         f"the prior of {name} is relative to {entry.prior_relative_to}, "
-                        "which must then be fixed at a value"
+                        f"which must then be fixed at a value; to estimate both, give {name} a prior of its own "
+                        "(family, mean, sd, and shift where its law begins above zero)"
                     )
                 prior = replace(prior, shift=base.value)
             found[name] = prior

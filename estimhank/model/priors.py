@@ -40,6 +40,11 @@ class Prior:
     family: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        if math.isnan(self.lower) or math.isnan(self.upper) or not math.isfinite(self.shift):
+            raise ValueError(
+                f"{self.family} prior: lower, upper and shift must be numbers, got {self.lower}, {self.upper} and "
+                f"{self.shift}"
+            )
         self._check()
         low, high = self.support
         if not low < high:
@@ -88,12 +93,17 @@ class Prior:
         return float(self.law.cdf(low - self.shift)), float(self.law.cdf(high - self.shift))
 
     @cached_property
+    def _sf_limits(self) -> tuple[float, float]:
+        low, high = self.support
+        return float(self.law.sf(low - self.shift)), float(self.law.sf(high - self.shift))
+
+    @cached_property
     def mass(self) -> float:
         """Probability that the untruncated law gives to the support."""
         low, high = self._cdf_limits
         # the upper tail keeps its digits when the truncation point is far to the right
-        upper_tail = float(self.law.sf(self.support[0] - self.shift)) - float(self.law.sf(self.support[1] - self.shift))
-        return max(high - low, upper_tail)
+        above_low, above_high = self._sf_limits
+        return high - low if low < 0.5 else above_low - above_high
 
     def logpdf(self, x: jax.typing.ArrayLike) -> jax.Array:
         """Log density at ``x`` (any shape), ``-inf`` outside the support; differentiable by JAX."""
@@ -108,7 +118,10 @@ class Prior:
     def ppf(self, q: float | Array) -> Any:
         """Quantile of the truncated law at probability ``q``."""
         low, high = self._cdf_limits
-        return self.law.ppf(low + np.asarray(q) * (high - low)) + self.shift
+        if low < 0.5:
+            return self.law.ppf(low + np.asarray(q) * (high - low)) + self.shift
+        above_low, above_high = self._sf_limits  # the cdf has no digits left far out in the upper tail
+        return self.law.isf(above_low - np.asarray(q) * (above_low - above_high)) + self.shift
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
         """``n`` independent draws of the truncated law by inversion, shape (n,)."""
@@ -144,6 +157,8 @@ class Normal(Prior):
     family: ClassVar[str] = "normal"
 
     def _check(self) -> None:
+        if not math.isfinite(self.mu):
+            raise ValueError(f"normal prior: mean must be a number, got {self.mu}")
         _positive(self, sd=self.sigma)
 
     @property
@@ -227,7 +242,13 @@ class SqrtInverseGamma(Prior):
             log_ratio = special.gammaln((df - 1) / 2) - special.gammaln(df / 2)
             return float(math.log(1 / (df / 2 - 1)) - 2 * log_ratio - math.log1p((sd / mean) ** 2))
 
-        df = float(optimize.brentq(excess, 2 + 1e-9, 1e7, xtol=1e-13, rtol=1e-14))
+        least, most = 2 + 1e-9, 1e7
+        if not (math.isfinite(mean) and math.isfinite(sd) and excess(least) > 0 > excess(most)):
+            raise ValueError(
+                f"sqrt_inverse_gamma prior: no member with mean {mean} and sd {sd} can be computed: sd / mean must be "
+                "between about 3e-4 and 1e4"
+            )
+        df = float(optimize.brentq(excess, least, most, xtol=1e-13, rtol=1e-14))
         unit_mean = math.sqrt(df / 2) * math.exp(special.gammaln((df - 1) / 2) - special.gammaln(df / 2))
         return cls(mean / unit_mean, df, **kwargs)
 

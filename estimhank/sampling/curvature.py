@@ -61,7 +61,8 @@ def hessian_in_natural(transform: Transform, x: Array, hessian: Array, gradient:
     """
     s = slope(transform, x)
     of_jacobian = transform.gradient_to_unconstrained(x, np.zeros_like(x))
-    return (hessian + np.diag(gradient * of_jacobian)) / np.outer(s, s)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # nan where a density runs into a bound
+        return (hessian + np.diag(gradient * of_jacobian)) / np.outer(s, s)
 
 
 def hessian_with_jacobian(transform: Transform, x: Array, hessian: Array) -> Array:

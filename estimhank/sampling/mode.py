@@ -5,7 +5,7 @@ The mode is that of the density of the natural parameters; the search moves in u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +115,8 @@ def find_mode(
     if all(end.status == "infeasible" for end in ends):
         raise ModeError("no start of the mode search has a finite log density with a finite gradient")
     x, here, hessian = _polish(objective, max(ends, key=lambda end: end.value))
-    center, covariance = _approximate(objective, x, hessian)
+    elsewhere: Sequence[Array] = () if is_positive_definite(hessian) else list(starts)
+    center, covariance = _approximate(objective, x, hessian, elsewhere)
     hessian_theta = hessian_in_natural(target.transform, x, hessian, here.gradient)
     theta = target.transform.to_natural(x)
     grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(slope(target.transform, x)), config)
@@ -127,7 +128,7 @@ def find_mode(
         log_density=sum(at_mode),
         log_likelihood=at_mode[0],
         log_prior=at_mode[1],
-        gradient=here.gradient / slope(target.transform, x),
+        gradient=_divide(here.gradient, slope(target.transform, x)),
         modes=_group(target, ends, (x, here.value), hessian, prior_sd, config.agreement),
         starts=tuple(
             StartResult(start, end.x, end.value, end.evaluations, end.status)
@@ -146,6 +147,11 @@ def find_mode(
         prior_draws=found.prior_draws,
         evaluations=recorder.total(STAGE),
     )
+
+
+def _divide(gradient: Array, by: Array) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # at a bound that a density runs into
+        return gradient / by
 
 
 def _reporting(objective: Objective, total: int, progress: Progress | None) -> Callable[[Array], list[Value]]:
@@ -186,11 +192,21 @@ def _polish(objective: Objective, best: Ascent) -> tuple[Array, Value, Array]:
     return x, here, hessian
 
 
-def _approximate(objective: Objective, x: Array, hessian: Array) -> tuple[Array, Array]:
-    """Mode of the density of the coordinates, and the covariance of the normal approximation there."""
+def _approximate(
+    objective: Objective, x: Array, hessian: Array, elsewhere: Sequence[Array] = ()
+) -> tuple[Array, Array]:
+    """Mode of the density of the coordinates, and the covariance of the normal approximation there.
+
+    A density of the natural parameters may have no mode but a bound at which it has no limit (a gamma prior with more
+    spread than mean, say); the coordinates then have one elsewhere, which is looked for from other points too.
+    """
     transform, prior_sd = objective.target.transform, objective.scale
     metric = covariance_from_hessian(hessian_with_jacobian(transform, x, hessian), prior_sd)
-    (end,) = run_in_lockstep([ascend(x, metric)], objective.unconstrained)
+    searches = [ascend(x, metric), *(ascend(other, np.diag(prior_sd**2)) for other in elsewhere)]
+    ends = run_in_lockstep(searches, objective.unconstrained)
+    end = max(ends, key=lambda end: end.value)
+    if end is not ends[0]:
+        metric = end.metric
     scale = _DIFFERENCE * np.sqrt(np.diag(metric))
     around = differentiate(objective.unconstrained, end.x, Value(end.value, end.gradient), scale)
     return end.x, covariance_from_hessian(around, prior_sd)

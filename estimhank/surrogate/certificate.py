@@ -38,6 +38,7 @@ LIMITS: dict[str, float] = {
     "outside_fence": 0.01,
     "infeasible_share": 0.01,
 }
+NOT_CONVERGED = "the exact stage has not converged, so its draws do not vouch for the surrogate"
 _QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
 _WORDS: dict[str, str] = {
     "s_e": "the error of the surrogate's log density on its own draws has s.d. {value:.3f}",
@@ -183,7 +184,7 @@ def compute_certificate(
     limits = {**LIMITS, "pareto_k": pareto_limit(len(fresh.exact))}
     reasons = list(_failures(figures, limits))
     if not states.converged:
-        reasons.append("the exact stage has not converged, so its draws do not vouch for the surrogate")
+        reasons.append(NOT_CONVERGED)
     return Certificate(
         figures=figures,
         limits=limits,

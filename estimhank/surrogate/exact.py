@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from estimhank.errors import EstimhankError
 from estimhank.progress_event import Progress, ProgressEvent
-from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.proposals import generator
 from estimhank.surrogate.config import PosteriorConfig
+from estimhank.surrogate.convergence import Convergence, judge
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target import Target
@@ -132,7 +132,9 @@ class ExactDraws:
     acceptance_probability : ndarray of shape (M, n)
         Of that step.
     converged : bool
-        Whether R-hat and the numbers of effective draws meet the criteria.
+        Whether R-hat and the numbers of effective draws meet the criteria (:mod:`estimhank.surrogate.convergence`).
+    unmixed : str
+        What else has not mixed, in words, where the parameters' figures meet the criteria.
     r_hat, ess_bulk, ess_tail : ndarray of shape (d,)
         Of the draws here.
     rounds, burn_in : int
@@ -153,6 +155,7 @@ class ExactDraws:
     step_kind: NDArray[np.uint8]
     acceptance_probability: Array
     converged: bool
+    unmixed: str
     r_hat: Array
     ess_bulk: Array
     ess_tail: Array
@@ -171,7 +174,8 @@ class ExactDraws:
         """Whether the chains have converged, in words."""
         worst, fewest = float(np.max(self.r_hat)), float(min(np.min(self.ess_bulk), np.min(self.ess_tail)))
         figures = f"largest R-hat {worst:.4f}, fewest effective draws {fewest:.0f}, {self.rounds} rounds"
-        return f"{'converged' if self.converged else 'not converged'}: {figures}"
+        also = f"; {self.unmixed}" if self.unmixed else ""
+        return f"{'converged' if self.converged else 'not converged'}: {figures}{also}"
 
 
 class _History:
@@ -234,7 +238,7 @@ def run_exact(
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
-    done, verdict = 0, _Verdict.unknown(surrogate.dimension)
+    done, verdict = 0, Convergence.unknown(surrogate.dimension)
     while done < config.max_rounds and not verdict.converged:
         rng = generator(seed, _SEED_CODE, done + 1)
         share = max(policy.plain_share, _BURN_IN_PLAIN) if done < config.burn_in else policy.plain_share
@@ -257,7 +261,7 @@ def run_exact(
         done += 1
         if done % config.check_every == 0 or done == config.max_rounds:
             first = discarded(done, config, policy)
-            verdict = _judge(history.column("theta", first), config)
+            verdict = _judge(history, first, surrogate, config)
         if progress is not None:
             progress(ProgressEvent(STAGE, done, config.max_rounds, counter.total, verdict.words(probability)))
     first = discarded(done, config, policy)
@@ -271,6 +275,7 @@ def run_exact(
         step_kind=history.step(1, first),
         acceptance_probability=history.step(2, first),
         converged=verdict.converged,
+        unmixed=verdict.unmixed,
         r_hat=verdict.r_hat,
         ess_bulk=verdict.ess_bulk,
         ess_tail=verdict.ess_tail,
@@ -368,31 +373,8 @@ def _replace(states: States, rows: NDArray[np.int64], new: States) -> States:
     return States(**{name: put(getattr(states, name), getattr(new, name)) for name in States._fields})
 
 
-class _Verdict(NamedTuple):
-    r_hat: Array
-    ess_bulk: Array
-    ess_tail: Array
-    converged: bool
-
-    @classmethod
-    def unknown(cls, d: int) -> _Verdict:
-        nothing = np.full(d, np.nan)
-        return cls(nothing, nothing, nothing, False)
-
-    def words(self, probability: Array) -> str:
-        rate = f"{float(probability.mean()):.0%} accepted"
-        if np.isnan(self.r_hat).any():
-            return rate
-        fewest = min(self.ess_bulk.min(), self.ess_tail.min())
-        return f"{rate}, R-hat {self.r_hat.max():.3f}, {fewest:.0f} effective draws"
-
-
-def _judge(theta: Array, config: PosteriorConfig) -> _Verdict:
-    d = theta.shape[-1]
-    if theta.shape[1] < 4:
-        return _Verdict.unknown(d)
-    # a parameter that has not moved at all has no R-hat; it counts as not converged
-    ratio = np.nan_to_num(r_hat(theta), nan=np.inf)
-    bulk, tail = (np.nan_to_num(ess(theta, method), nan=0.0) for method in ("bulk", "tail"))
-    enough = min(bulk.min(), tail.min()) >= config.min_ess
-    return _Verdict(ratio, bulk, tail, bool(ratio.max() <= config.max_r_hat and enough))
+def _judge(history: _History, first: int, surrogate: Surrogate, config: PosteriorConfig) -> Convergence:
+    x = history.column("x", first)
+    outside = surrogate.outside(x.reshape(-1, surrogate.dimension)).reshape(x.shape[:2])
+    error = history.column("surrogate", first) - history.column("log_density", first)
+    return judge(history.column("theta", first), error, outside, config)

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+#: Log weights within so little of each other differ by the rounding of the surrogate's single precision.
+_ROUNDING = 1e-4
+#: Index of bounded weights, as that of uniform ones.
+_BOUNDED = -1.0
+
 
 def pareto_k(log_weights: Array) -> float:
     """Tail index k-hat of importance weights.
@@ -22,7 +27,8 @@ def pareto_k(log_weights: Array) -> float:
     Returns
     -------
     float
-        ``inf`` where fewer than five weights are positive or one is not a number; ``-inf`` where all weights are equal.
+        ``inf`` where fewer than five weights are positive or one is not a number. -1, the index of uniform weights,
+        where they are equal but for rounding: the shape of that noise says nothing about the proposal.
 
     Notes
     -----
@@ -33,12 +39,12 @@ def pareto_k(log_weights: Array) -> float:
     positive = log_weights[log_weights > -np.inf]
     if len(positive) < 5 or np.isnan(log_weights).any():
         return math.inf
-    if np.ptp(positive) < 1e-12:
-        return -math.inf
+    if np.ptp(positive) < _ROUNDING:
+        return _BOUNDED
     # a weight of zero is part of the sample; far below the rest it leaves the right tail as it is
     log_weights = np.where(log_weights > -np.inf, log_weights, positive.min() - 100.0)
     _, k = array_stats.psislw(-(log_weights - positive.max()))
-    return float(k)
+    return float(k) if not math.isnan(k) else math.inf  # all but a few weights are zero beside the largest
 
 
 def pareto_limit(draws: int) -> float:

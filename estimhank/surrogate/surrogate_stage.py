@@ -159,9 +159,18 @@ def run_surrogate(
         good = good or s_e < config.stop_s_e
         points = points.extend(points_from(batch, target.transform))
         whitening = _moments(x[:cold][_plausible(exact, points)]) or whitening
-    anchors = np.array([m.x for m in mode.modes if m.log_density > mode.log_density - _MODES_WITHIN])
-    surrogate = replace(surrogate, anchors=anchors.reshape(-1, surrogate.dimension), training_evaluations=used)
+    surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
+
+
+def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
+    """Local modes that can hold mass, shape (m, d): judged, as mass is, by the density of the coordinates.
+
+    By that of the natural parameters a mode at a bound, where a density may grow without limit, would be the only one.
+    """
+    x = np.array([m.x for m in mode.modes]).reshape(-1, points.x.shape[1])
+    density = np.array([m.log_density for m in mode.modes]) + target.transform.log_jacobian(x)
+    return x[density > points.log_density.max() - _MODES_WITHIN]
 
 
 def _contain(

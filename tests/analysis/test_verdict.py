@@ -9,6 +9,7 @@ import pytest
 
 from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Level, Verdict, judge
 from estimhank.report.inputs import ReportInputs
+from estimhank.surrogate.certificate import NOT_CONVERGED
 from tests.support.synthetic_run import PEAK, synthetic_inputs
 
 
@@ -90,6 +91,12 @@ def test_a_draw_above_the_mode_means_that_the_search_missed_the_peak(good: Repor
     verdict = judge(evidence(good, best_draw=PEAK + 0.5))
     assert verdict.level is Level.CARE and "0.50 above the mode" in finding(verdict, "Peak").text
     assert "peak" in verdict.headline
+
+
+def test_chains_that_have_not_mixed_where_the_surrogate_is_wrong_have_not_converged(good: ReportInputs) -> None:
+    verdict = judge(evidence(good, certificate_passed=False, certificate_reasons=(NOT_CONVERGED,)))
+    assert verdict.level is Level.BAD
+    assert "not mixed between places where the surrogate is right" in finding(verdict, "Convergence").text
 
 
 def test_few_starts_at_the_best_mode_ask_for_care(good: ReportInputs) -> None:

@@ -106,6 +106,19 @@ def test_draws_follow_the_density(prior: Prior) -> None:
     assert np.abs(empirical - cdf).max() < 1.95 / math.sqrt(4000)
 
 
+@pytest.mark.parametrize("bounds", [{"lower": 8.0}, {"lower": 30.0}, {"lower": -8.5, "upper": -8.0}])
+def test_truncation_far_out_in_a_tail_keeps_its_digits(bounds: dict[str, float]) -> None:
+    prior = Normal(0.0, 1.0, **bounds)
+    low, high = max(prior.support[0], -8.5), min(prior.support[1], prior.support[0] + 2.0)
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    mass = (high - low) / 2 * weights @ np.exp(prior.logpdf((low + high) / 2 + (high - low) / 2 * nodes))
+    assert mass == pytest.approx(1.0, abs=1e-6)
+    draws = prior.sample(np.random.default_rng(2), 4000)
+    assert np.isfinite(np.asarray(prior.logpdf(draws))).all()
+    law = stats.truncnorm(prior.support[0], prior.support[1])
+    assert draws.mean() == pytest.approx(law.mean(), abs=4 * law.std() / math.sqrt(4000))
+
+
 def test_families_agree_with_scipy() -> None:
     x = np.array([0.05, 0.3, 0.7])
     cases = [
@@ -132,6 +145,10 @@ def test_families_agree_with_scipy() -> None:
         ("normal", {"mean": 0, "sd": 1, "lower": 2, "upper": 1}, "no support"),
         ("uniform", {"low": 2, "high": 1}, "low < high"),
         ("gamma", {"mean": 1, "sd": 1, "upper": -1}, "no support"),
+        ("normal", {"mean": math.nan, "sd": 1}, "mean must be a number"),
+        ("normal", {"mean": 0, "sd": 1, "lower": math.nan}, "must be numbers"),
+        ("sqrt_inverse_gamma", {"mean": 1, "sd": 1e-9}, "must be between"),
+        ("sqrt_inverse_gamma", {"mean": 1, "sd": 1e9}, "must be between"),
     ],
 )
 def test_impossible_priors_say_what_is_wrong(family: str, options: dict[str, float], word: str) -> None:

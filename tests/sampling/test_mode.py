@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from estimhank.density import from_log_density
 from estimhank.errors import StorageError
 from estimhank.sampling.engine import Engine
 from estimhank.sampling.mode import ModeConfig, find_mode
@@ -48,6 +49,15 @@ def test_skewed_target_with_bounds_has_the_mode_of_the_natural_density(tmp_path:
     # in coordinates the mode solves another equation: a = 3, b / (1 - b) = 2 / 5, 4 - c = 2
     np.testing.assert_allclose(target.transform.to_natural(result.center_x), [3.0, 2 / 7, 2.0], rtol=1e-4)
     np.testing.assert_allclose(result.covariance_x, np.diag([1 / 3, 1 / (7 * (2 / 7) * (5 / 7)), 1 / 4]), atol=1e-4)
+
+
+def test_a_density_without_limit_at_a_bound_is_centred_where_its_mass_is(tmp_path: Path) -> None:
+    """Gamma of shape 0.7: its natural density has no mode but zero; in logarithms the mode is that of the mass."""
+    target = from_log_density(lambda t: -0.3 * np.log(t[0]) - t[0], ["a"], [1.0], 1.0, bounds={"a": (0, np.inf)})
+    result = search(tmp_path, target, ModeConfig(starts=2, candidates=16, slice_points=5))
+    assert result.theta[0] < 1e-100 and not result.positive_definite
+    assert result.center_x[0] == pytest.approx(np.log(0.7), abs=1e-3)
+    assert result.covariance_x[0, 0] == pytest.approx(1 / 0.7, rel=1e-2)
 
 
 def test_hessians_agree_with_differences_of_the_density(tmp_path: Path) -> None:

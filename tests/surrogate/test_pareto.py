@@ -45,7 +45,13 @@ def test_zero_weights_belong_to_the_sample_and_leave_the_tail() -> None:
 def test_hopeless_and_perfect_weights() -> None:
     assert pareto_k(np.full(100, -np.inf)) == math.inf
     assert pareto_k(np.full(100, np.nan)) == math.inf
-    assert pareto_k(np.zeros(100)) == -math.inf
+    assert pareto_k(np.zeros(100)) == -1.0, "a plain number, which a JSON file can hold"
+
+
+def test_rounding_of_single_precision_is_not_taken_for_a_heavy_tail() -> None:
+    noise = 1e-7 * np.random.default_rng(0).pareto(1.0, 1_000).clip(max=500)
+    assert pareto_k(1e3 * noise) > 0.7, "as weights of substance they would be useless"
+    assert pareto_k(noise) == -1.0
 
 
 def test_the_limit_is_that_of_the_number_of_draws() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,15 @@ import pytest
 from estimhank.progress_event import ProgressEvent
 from estimhank.surrogate.config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.points import points_from
-from estimhank.surrogate.surrogate_stage import SurrogateStageResult, _moments, _plausible, run_surrogate
+from estimhank.surrogate.surrogate_stage import (
+    SurrogateStageResult,
+    _anchors,
+    _moments,
+    _plausible,
+    run_surrogate,
+)
 from estimhank.surrogate.training import TrainingError
-from tests.support.known_targets import KnownTarget, Memory, banana, candidates, mode_of
+from tests.support.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed
 from tests.support.stages import TRAINING, D
 
 TARGET = banana(D)
@@ -156,3 +163,12 @@ def test_coordinates_follow_the_posterior_not_what_a_bad_fit_drew() -> None:
     np.testing.assert_array_equal(_plausible(exact + points.log_density.max(), points), [True, True, False, False])
     assert _moments(np.zeros((3, D))) is None, "too few"
     assert _moments(np.zeros((30, D))) is None, "all at one place"
+
+
+def test_anchors_are_judged_by_the_density_of_the_coordinates() -> None:
+    """At a bound where the natural density grows without limit there is a mode of it, and no mass."""
+    target = skewed(D)
+    points = points_from(candidates(target, 200), target.transform)
+    best, bound = np.array([0.7, 1.0, 1.0]), np.array([-300.0, 0.0, 0.0])
+    modes = [SimpleNamespace(x=bound, log_density=200.0), SimpleNamespace(x=best, log_density=-1.5)]
+    np.testing.assert_array_equal(_anchors(target, SimpleNamespace(modes=modes), points), best[None])

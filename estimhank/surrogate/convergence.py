@@ -1,0 +1,82 @@
+"""When the exact chains have converged: R-hat and effective draws of every parameter, and of the surrogate's error.
+
+Where the surrogate is good its error says nothing. Where it is not, chains are slow exactly where it is wrong: in a
+place that it holds for far less probable than it is, a chain waits for plain steps, hundreds of rounds perhaps.
+Parameters can look mixed before such visits have been seen often enough to be counted; the error, and whether a state
+is inside the fence, show them sooner. So both must have mixed too, the second by half the tolerance.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.sampling.diagnostics import ess, r_hat
+from estimhank.surrogate.certificate import LIMITS
+from estimhank.surrogate.config import PosteriorConfig
+
+Array = NDArray[np.float64]
+
+
+class Convergence(NamedTuple):
+    """R-hat and effective draws, each (d,), the verdict, and what else has not mixed, in words."""
+
+    r_hat: Array
+    ess_bulk: Array
+    ess_tail: Array
+    converged: bool
+    unmixed: str = ""
+
+    @classmethod
+    def unknown(cls, d: int) -> Convergence:
+        """Return the verdict before there is one."""
+        nothing = np.full(d, np.nan)
+        return cls(nothing, nothing, nothing, False)
+
+    def words(self, probability: Array) -> str:
+        """Acceptance in a round, and the figures where there are some."""
+        rate = f"{float(probability.mean()):.0%} accepted"
+        if np.isnan(self.r_hat).any():
+            return rate
+        fewest = min(self.ess_bulk.min(), self.ess_tail.min())
+        return f"{rate}, R-hat {self.r_hat.max():.3f}, {fewest:.0f} effective draws"
+
+
+def judge(theta: Array, error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) -> Convergence:
+    """Judge chains of draws.
+
+    Parameters
+    ----------
+    theta : ndarray of shape (chain, draw, d)
+    error : ndarray of shape (chain, draw)
+        Log surrogate less log posterior, up to a constant.
+    outside : ndarray of bool, shape (chain, draw)
+        Which draws are outside the fence.
+    config : PosteriorConfig
+        Its criteria.
+    """
+    d = theta.shape[-1]
+    if theta.shape[1] < 4:
+        return Convergence.unknown(d)
+    # a parameter that has not moved at all has no R-hat; it counts as not converged
+    ratio = np.nan_to_num(r_hat(theta), nan=np.inf)
+    bulk, tail = (np.nan_to_num(ess(theta, method), nan=0.0) for method in ("bulk", "tail"))
+    fine = ratio.max() <= config.max_r_hat and min(bulk.min(), tail.min()) >= config.min_ess
+    unmixed = _unmixed(error, outside, config) if fine else ""
+    return Convergence(ratio, bulk, tail, bool(fine and not unmixed), unmixed)
+
+
+def _unmixed(error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) -> str:
+    if not np.isfinite(error).all() or error.std() < LIMITS["s_e_exact_states"]:
+        return ""  # of a network that is not a number nothing is accepted but plain steps, wherever they are
+    ratio = float(r_hat(error[..., None])[0])
+    fewest = min(float(ess(error[..., None], method)[0]) for method in ("bulk", "tail"))
+    if ratio > config.max_r_hat or fewest < config.min_ess:
+        return f"the surrogate's error has R-hat {ratio:.4f} and {fewest:.0f} effective draws"
+    if outside.mean() > LIMITS["outside_fence"] and not outside.all():
+        ratio = float(r_hat(outside[..., None].astype(float))[0])
+        if ratio > 1 + (config.max_r_hat - 1) / 2:
+            return f"whether a draw is outside the fence has R-hat {ratio:.4f}"
+    return ""
