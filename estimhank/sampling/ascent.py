@@ -23,6 +23,8 @@ _MOST_POLLS = 2
 #: Shares of the way from the start to the interior at which a search that stalls begins again.
 _RETREATS = (0.0, 0.5, 0.75, 0.9)
 _LONGEST_STEP = 5.0
+#: A climb that has gained less than this (log points) with the last so many evaluations is at a kink or among jumps.
+_HARDLY, _PATIENCE = 1e-3, 40
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class Ascent:
         Approximate inverse of minus the Hessian.
     evaluations : int
         Points asked for.
-    status : {"converged", "stalled", "unfinished", "infeasible"}
+    status : {"converged", "stalled", "rough", "unfinished", "infeasible"}
         ``"stalled"``: no better point along the last direction nor around (a kink, or the edge of the feasible region).
+        ``"rough"``: hardly better ones for long, as where the objective has small jumps.
     """
 
     x: Array
@@ -103,7 +106,7 @@ def ascend(
         used, stalled = used + climb.evaluations, stalled or climb.status == "stalled"
         if best is None or climb.value > best.value:
             best = climb
-        if best.status == "converged" or used >= max_evaluations:
+        if best.status in ("converged", "rough") or used >= max_evaluations:
             break
     assert best is not None
     # a later climb that ran out of evaluations does not hide that the search met an edge
@@ -116,17 +119,25 @@ def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float) -> S
     h, ruler = metric.copy(), np.linalg.inv(np.linalg.cholesky(metric))
     here = yield x
     used, small, fresh, polls = 1, 0, True, 0
+    mark = (used, here.value)
     if not here.feasible:
         return Ascent(x, here.value, here.gradient, h, used, "infeasible")
     while used < max_evaluations:
+        if here.value - mark[1] > _HARDLY:
+            mark = (used, here.value)
+        elif used - mark[0] >= _PATIENCE:
+            return Ascent(x, here.value, here.gradient, h, used, "rough")
         direction = h @ here.gradient
         slope = float(direction @ here.gradient)
         small = small + 1 if slope / 2 < tolerance else 0
         if small == 2:
             return Ascent(x, here.value, here.gradient, h, used, "converged")
         longest = _LONGEST_STEP / max(float(np.linalg.norm(ruler @ direction)), 1e-300)
-        step, there, spent = yield from _search_line(x, here, direction, slope, min(1.0, longest), longest)
+        line = yield from _search_line(x, here, direction, slope, min(1.0, longest), longest)
+        step, there, spent, edge = line
         used += spent
+        if edge:
+            mark = (used, here.value)  # a climb along the edge of the feasible region is slow for another reason
         if there is None:
             if small:
                 return Ascent(x, here.value, here.gradient, h, used, "converged")  # rounding hides what is left to gain
@@ -149,22 +160,26 @@ def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float) -> S
 
 def _search_line(
     x: Array, here: Value, direction: Array, slope: float, step: float, longest: float
-) -> Generator[Array, Value, tuple[float, Value | None, int]]:
-    """Bracket and halve until both Wolfe conditions hold, or until a trial at the longest step still climbs."""
-    low, high = 0.0, math.inf
+) -> Generator[Array, Value, tuple[float, Value | None, int, bool]]:
+    """Bracket and halve until both Wolfe conditions hold, or until a trial at the longest step still climbs.
+
+    Returns step, value, evaluations, and whether a trial was infeasible.
+    """
+    low, high, edge = 0.0, math.inf, False
     best: tuple[float, Value] | None = None
     for trial in range(1, _MOST_TRIALS + 1):
         there = yield x + step * direction
+        edge = edge or not there.feasible
         if not there.feasible or there.value < here.value + _ARMIJO * step * slope:
             high = step
         else:
             best = step, there
             if float(there.gradient @ direction) <= _WOLFE * slope or step >= longest:
-                return step, there, trial
+                return step, there, trial, edge
             low = step
         step = min(2 * low, longest) if math.isinf(high) else (low + high) / 2
     # Armijo alone is enough to go on from; _update keeps the metric positive definite
-    return (*best, _MOST_TRIALS) if best else (0.0, None, _MOST_TRIALS)
+    return (*best, _MOST_TRIALS, edge) if best else (0.0, None, _MOST_TRIALS, edge)
 
 
 def _poll(x: Array, here: Value, metric: Array) -> Generator[Array, Value, tuple[Array, Value | None, int]]:

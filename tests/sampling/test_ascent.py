@@ -83,3 +83,16 @@ def test_a_start_that_slides_into_an_edge_begins_again_further_inside() -> None:
     assert alone.status == "stalled"
     assert alone.value < helped.value or helped.status == "converged"
     np.testing.assert_allclose(helped.x, peak, atol=1e-3)
+
+
+def test_small_jumps_end_a_climb_soon_and_without_beginning_again() -> None:
+    """A quadratic whose value has steps of 0.3 that its gradient does not know of."""
+    scale = np.array([1.0, 30.0])
+
+    def stepped(points: np.ndarray) -> list[Value]:
+        values = -0.5 * (scale * points**2).sum(axis=1) - 0.3 * (np.floor(7 * points.sum(axis=1)) % 2)
+        return [Value(float(v), -scale * x) for v, x in zip(values, points, strict=True)]
+
+    (end,) = run_in_lockstep([ascend(np.array([3.0, 2.0]), np.eye(2), interior=np.zeros(2))], stepped)
+    assert end.status in ("rough", "converged") and end.evaluations < 150
+    assert end.value > -0.4
