@@ -47,6 +47,9 @@ _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed l
 _JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
 _BURN_IN_PLAIN = 0.5
 _DISTRUST_BURN_IN = 0.25
+#: The burn-in lasts until a subchain has led every chain somewhere, but no longer than this many times its length
+#: or a quarter of all rounds.
+_LONGEST_BURN_IN = 10
 
 
 class Evaluate(Protocol):
@@ -239,9 +242,11 @@ def run_exact(
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
     done, verdict = 0, Convergence.unknown(surrogate.dimension)
+    burn_in, burning, led = config.burn_in, True, np.zeros(config.chains, bool)
+    longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
     while done < config.max_rounds and not verdict.converged:
         rng = generator(seed, _SEED_CODE, done + 1)
-        share = max(policy.plain_share, _BURN_IN_PLAIN) if done < config.burn_in else policy.plain_share
+        share = max(policy.plain_share, _BURN_IN_PLAIN) if burning else policy.plain_share
         kind = (rng.random(config.chains) < share).astype(np.uint8)
         steps = np.where(kind == 0, _lengths(rng, policy, config.chains), 0)
         now = Chains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
@@ -259,12 +264,16 @@ def run_exact(
         history.states.append(state)
         history.steps.append((accepted, kind, probability))
         done += 1
-        if done % config.check_every == 0 or done == config.max_rounds:
-            first = discarded(done, config, policy)
+        led |= accepted & (kind == 0)
+        if burning and done >= config.burn_in:
+            # a chain that began where the surrogate is far too low would wait there for ever with few plain steps
+            burning, burn_in = not (led.all() or done >= longest), done
+        if not burning and (done % config.check_every == 0 or done == config.max_rounds):
+            first = discarded(done, burn_in, policy)
             verdict = _judge(history, first, surrogate, config)
         if progress is not None:
             progress(ProgressEvent(STAGE, done, config.max_rounds, counter.total, verdict.words(probability)))
-    first = discarded(done, config, policy)
+    first = discarded(done, burn_in, policy)
     return ExactDraws(
         **{
             name: history.column(name, first)
@@ -286,9 +295,9 @@ def run_exact(
     )
 
 
-def discarded(rounds: int, config: PosteriorConfig, policy: Policy) -> int:
-    """Rounds of the burn-in after ``rounds`` rounds; at least one is kept."""
-    return min(max(config.burn_in, math.ceil(policy.burn_in_share * rounds)), rounds - 1)
+def discarded(rounds: int, burn_in: int, policy: Policy) -> int:
+    """Rounds not kept of ``rounds`` rounds, ``burn_in`` at least; one is always kept."""
+    return min(max(burn_in, math.ceil(policy.burn_in_share * rounds)), rounds - 1)
 
 
 class _Counter:

@@ -180,5 +180,15 @@ def test_the_policy_is_more_careful_where_the_surrogate_is_not_trusted() -> None
     trusted, distrusted = (Policy.choose(SIZES, 100, t) for t in (True, False))
     assert trusted.plain_share == SIZES.plain_share < distrusted.plain_share
     assert distrusted.mixed_lengths and not trusted.mixed_lengths
-    assert discarded(100, SIZES, trusted) == SIZES.burn_in < discarded(100, SIZES, distrusted) == 25
-    assert discarded(3, SIZES, trusted) == 2, "one draw is kept"
+    assert discarded(100, SIZES.burn_in, trusted) == SIZES.burn_in < discarded(100, SIZES.burn_in, distrusted) == 25
+    assert discarded(3, SIZES.burn_in, trusted) == 2, "one draw is kept"
+
+
+def test_the_burn_in_lasts_until_subchains_have_led_every_chain_somewhere() -> None:
+    """Chains that begin where the surrogate is far too low: with few plain steps they would wait there."""
+    surrogate = normal_surrogate(MEAN, 0.5 * ROOT)
+    proposal, _ = moves(surrogate)
+    far = surrogate.whiten(MEAN + 3.0 * ROOT[:, 0] + np.zeros((1, D)))
+    config = replace(SIZES, dispersed=0, max_rounds=120)
+    exact = run_exact(Memory(TARGET), TARGET, surrogate, proposal, far, TRUSTED, config, 3)
+    assert SIZES.burn_in < exact.burn_in <= 30
