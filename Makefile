@@ -27,7 +27,7 @@ estimate: install ## the default run: configs/us_hank.toml to results/us_hank (C
 	@$(BIN)/estimhank estimate $(CONFIG) --out $(OUT) $(ARGS)
 
 test: install ## the test suite: no network, no accelerator, a few minutes on two cores
-	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-long: install ## the tests that take long: kills, recovery, whole runs
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -m long $(ARGS)

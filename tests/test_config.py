@@ -105,9 +105,9 @@ def test_differences_are_said_in_words_after_a_trip_through_a_file(tmp_path):
     )
     stored = read_json(write_json(tmp_path / "c.json", old.canonical()))
     assert old.differences(stored) == []
-    new = make_config({"sample": {"iterations": 60}})
+    new = make_config({"sample": {"iterations": 70}})
     said = new.differences(stored)
-    assert f"sample.iterations is 60, was {old.sample.iterations}" in said
+    assert f"sample.iterations is 70, was {old.sample.iterations}" in said
     assert "parameters.phi_pi.prior.mean is absent, was 1.5" in said
 
 

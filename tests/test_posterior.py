@@ -28,9 +28,16 @@ def test_names_are_in_the_documented_order(posterior: Posterior) -> None:
     assert isinstance(posterior, Target)
 
 
-def test_longer_horizons_give_the_same_value(posterior: Posterior, reference: dict[str, float]) -> None:
+@pytest.fixture(scope="module")
+def longer(posterior: Posterior) -> Posterior:
+    """The default posterior with a horizon of 500 quarters."""
+    return Posterior(posterior.model, posterior.data, 500, 350)
+
+
+def test_longer_horizons_give_the_same_value(
+    posterior: Posterior, longer: Posterior, reference: dict[str, float]
+) -> None:
     slow = {**reference, "rho_w": 0.985, "rho_g": 0.97}
-    longer = Posterior(posterior.model, posterior.data, 500, 350)
     for theta in (reference, slow):
         assert longer.log_likelihood(theta) == pytest.approx(posterior.log_likelihood(theta), abs=1e-4)
 
@@ -118,11 +125,13 @@ def _with_values(data: Dataset, values: np.ndarray) -> Dataset:
     return Dataset(data.dates, data.names, data.units, data.labels, values.copy(), data.means.copy(), data.provenance)
 
 
-def test_missing_observations_are_dropped_exactly(posterior: Posterior, reference: dict[str, float]) -> None:
+def test_missing_observations_are_dropped_exactly(
+    posterior: Posterior, longer: Posterior, reference: dict[str, float]
+) -> None:
     values = posterior.data.values.copy()
     values[172:196, 2] = np.nan  # the federal funds rate, 2009-2014
     holes = Posterior(posterior.model, _with_values(posterior.data, values))
-    m = Posterior(posterior.model, posterior.data, 500, 350).responses({**reference, "rho_w": 0.8, "rho_g": 0.7})
+    m = longer.responses({**reference, "rho_w": 0.8, "rho_g": 0.7})
     gamma = np.stack([np.einsum("toz,tpz->op", m[k:], m[: len(m) - k]) for k in range(len(values))])
     kept = ~np.isnan(values.ravel())
     covariance = np.asarray(stacked_covariance(gamma, len(values)))[np.ix_(kept, kept)]
