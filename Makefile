@@ -35,6 +35,8 @@ test-long: install ## the tests that take long: kills, recovery, whole runs
 bench: install ## speeds against the sequence-jacobian toolkit, scaling, algorithms, into results/bench (SCALING=: less of it)
 	@$(BIN)/python -m benchmarks.speed --out results/bench --page docs/performance.md $(ARGS)
 	@$(BIN)/python -m benchmarks.scaling $(SCALING)
+	@if test -f $(OUT)/evaluations.bin; then $(BIN)/python -m benchmarks.surrogate_training $(OUT) \
+	    --out results/bench/surrogate_training.csv --page docs/surrogate.md; fi
 
 validate: install ## the exact posterior against 40,000 plain random-walk steps a chain, into results/validate
 	@$(BIN)/python -m benchmarks.validate $(OUT) --out results/validate $(ARGS)
