@@ -30,6 +30,8 @@ from estimhank.sequence_space.household_steady_state import HouseholdSteadyState
 #: Bound below which entries of the fake-news matrix are not computed. A Jacobian entry sums at most T of them.
 NEWS_TOLERANCE = 1e-15
 _DATES = 32  # dates of the input treated together
+#: Relative size below which later values of a policy are left out of derivatives.
+_SLOPE_TOLERANCE = 1e-7
 _ROWS = 64  # output dates are cut off in multiples of this
 
 
@@ -245,6 +247,8 @@ def _policy_moves_backward(
     Differentiating the recursion as it stands would carry the derivative of every coefficient through every date.
     """
     setting, weight, values, computed = residuals
+    sizes = jnp.abs(values).max(axis=(1, 2, 3, 4))
+    computed = computed & (sizes > _SLOPE_TOLERANCE * sizes[0])
     still, unit = _still_and_unit(block)
     tangent = _tangent_of(block, names, setting)
     nothing = jnp.zeros_like(setting.marginal_value)
