@@ -114,8 +114,8 @@ class PosteriorConfig:
     dispersed : int
         How many of them start overdispersed rather than at a draw of the surrogate.
     burn_in : int
-        Rounds, at least, that are discarded at the beginning; half of their steps are plain exact ones. More, up to ten
-        times as many, until a subchain has led every chain somewhere.
+        Rounds, at least, that are discarded at the beginning; half of their steps are plain exact ones. More, up to
+        thirty times as many, until a subchain has led every chain somewhere.
     burn_in_share : float
         Share of all rounds, at least, that is discarded.
     plain_share : float

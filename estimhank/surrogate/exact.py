@@ -45,11 +45,14 @@ _FREEDOM = 5  # degrees of freedom of the plain proposals
 _STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
 _JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
-_BURN_IN_PLAIN = 0.5
+_BURN_IN_PLAIN, _NOT_LED_PLAIN = (
+    0.5,
+    0.9,
+)  # share of plain steps then, and of chains that no subchain has led by its end
 _DISTRUST_BURN_IN = 0.25
 #: The burn-in lasts until a subchain has led every chain somewhere, but no longer than this many times its length
 #: or a quarter of all rounds.
-_LONGEST_BURN_IN = 10
+_LONGEST_BURN_IN = 30
 
 
 class Evaluate(Protocol):
@@ -246,7 +249,12 @@ def run_exact(
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
     while done < config.max_rounds and not verdict.converged:
         rng = generator(seed, _SEED_CODE, done + 1)
-        share = max(policy.plain_share, _BURN_IN_PLAIN) if burning else policy.plain_share
+        if burning:
+            share = np.maximum(
+                policy.plain_share, np.where(led | (done < config.burn_in), _BURN_IN_PLAIN, _NOT_LED_PLAIN)
+            )
+        else:
+            share = np.full(config.chains, policy.plain_share)
         kind = (rng.random(config.chains) < share).astype(np.uint8)
         steps = np.where(kind == 0, _lengths(rng, policy, config.chains), 0)
         now = Chains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
@@ -266,7 +274,7 @@ def run_exact(
         done += 1
         led |= accepted & (kind == 0)
         if burning and done >= config.burn_in:
-            # a chain that began where the surrogate is far too low would wait there for ever with few plain steps
+            # a chain that began where the surrogate is far too low would wait there for hundreds of rounds
             burning, burn_in = not (led.all() or done >= longest), done
         if not burning and (done % config.check_every == 0 or done == config.max_rounds):
             first = discarded(done, burn_in, policy)
