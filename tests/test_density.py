@@ -72,7 +72,10 @@ def test_own_gradients_are_used_and_their_shape_checked() -> None:
         target(gradient=lambda theta: np.zeros(3))
 
 
-@pytest.mark.parametrize("function", [normal_gamma, normal_gamma_jax], ids=["plain", "jax"])
+@pytest.mark.parametrize(
+    "function",
+    [pytest.param(normal_gamma, id="plain", marks=pytest.mark.long), pytest.param(normal_gamma_jax, id="jax")],
+)
 def test_exact_posterior_has_the_known_moments(function, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     options = {"gradient": "jax"} if function is normal_gamma_jax else {}
     run = estimhank.estimate_density(target(function, **options), tmp_path, make_config(SETTINGS))

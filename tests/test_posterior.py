@@ -150,11 +150,11 @@ def test_equals_a_kalman_filter_with_missing_values_and_measurement_error(
     theta = {**reference, "rho_w": 0.7, "rho_g": 0.6}
     coefficients = posterior.responses(theta)[:150]
     start = np.eye(coefficients.shape[0] * coefficients.shape[2])
-    for errors in ({}, {"growth": 0.3, "rate": 0.05}):
-        noise = np.array([errors.get(name, 0.0) for name in d.names]) ** 2
-        want, _ = kalman(moving_average(coefficients, noise), values, start)
-        mine = Posterior(posterior.model, short, measurement_error=errors).log_likelihood(theta)
-        assert mine == pytest.approx(want, abs=1e-4)
+    errors = {"growth": 0.3, "rate": 0.05}  # without them: the test above
+    noise = np.array([errors.get(name, 0.0) for name in d.names]) ** 2
+    want, _ = kalman(moving_average(coefficients, noise), values, start)
+    mine = Posterior(posterior.model, short, measurement_error=errors).log_likelihood(theta)
+    assert mine == pytest.approx(want, abs=1e-4)
 
 
 def test_bad_arguments_say_what_is_wrong(posterior: Posterior, reference: dict[str, float]) -> None:
@@ -185,6 +185,7 @@ def test_draws_from_the_prior_are_in_its_support(posterior: Posterior) -> None:
     assert posterior.transform.contains(draws).all()
 
 
+@pytest.mark.long  # on the full grid; tests/sequence_space/test_steady_solver.py has a small one
 def test_household_parameters_re_solve_the_steady_state(posterior: Posterior, reference: dict[str, float]) -> None:
     table = posterior.model.parameters
     prior = table["phi_y"].prior.__class__(0.5, 0.1)

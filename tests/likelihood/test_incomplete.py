@@ -45,7 +45,16 @@ def holes(name: str) -> np.ndarray:
     return gone
 
 
-PATTERNS = ("none", "two dates", "a span of one series", "ragged", "yearly", "scattered", "mostly")
+#: Every pattern compiles code of its own; what three of them do not show is left to the long tests.
+PATTERNS = (
+    "none",
+    pytest.param("two dates", marks=pytest.mark.long),
+    pytest.param("a span of one series", marks=pytest.mark.long),
+    "ragged",
+    pytest.param("yearly", marks=pytest.mark.long),
+    pytest.param("scattered", marks=pytest.mark.long),
+    "mostly",
+)
 
 
 def draw(model: StateSpace, seed: int) -> np.ndarray:

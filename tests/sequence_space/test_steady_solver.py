@@ -73,6 +73,7 @@ def test_newton_finds_what_bracketing_finds(moved: dict[str, float]) -> None:
     np.testing.assert_allclose(household.policies.assets, his.household.policies.assets, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.long  # the reference numbers of Krusell and Smith's economy are in test_household.py
 def test_newton_solves_krusell_smith() -> None:
     solver = SteadySolver(KrusellSmith(), {"sd_e": 0.1}, 20)
     assert float(solver.at({"sd_e": 0.5}).parameters["beta"]) == pytest.approx(0.98195278806, abs=1e-9)
