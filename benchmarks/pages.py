@@ -10,12 +10,12 @@ from estimhank.errors import EstimhankError
 from estimhank.files import read_text, write_text
 
 
-def marks(name: str) -> tuple[str, str]:
-    """The lines between which a page takes what is called ``name``."""
-    return f"<!-- {name}: written by `make bench` -->", f"<!-- end of {name} -->"
+def marks(name: str, command: str = "make bench") -> tuple[str, str]:
+    """The lines between which a page takes what is called ``name``, which ``command`` writes."""
+    return f"<!-- {name}: written by `{command}` -->", f"<!-- end of {name} -->"
 
 
-def update_page(page: Path, name: str, text: str) -> None:
+def update_page(page: Path, name: str, text: str, command: str = "make bench") -> None:
     """Replace what stands between the marks of ``name`` on a page.
 
     Raises
@@ -23,7 +23,7 @@ def update_page(page: Path, name: str, text: str) -> None:
     EstimhankError
         If the page has no such marks.
     """
-    first, last = marks(name)
+    first, last = marks(name, command)
     before, mark, rest = read_text(page).partition(first)
     _, end, after = rest.partition(last)
     if not (mark and end):

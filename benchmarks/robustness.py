@@ -23,12 +23,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.pages import update_page
 from estimhank import load
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.cli import run_command
 from estimhank.config import Config, load_config
 from estimhank.errors import EstimhankError
-from estimhank.files import make_folder, read_text, write_text
+from estimhank.files import make_folder, write_text
 from estimhank.report.style import CHAINS, PRIOR, figure_style
 from estimhank.report.tables import Column, Symbol, Table
 from estimhank.reporting import parameter_infos
@@ -36,7 +37,7 @@ from estimhank.results import Run
 
 Array = NDArray[np.float64]
 
-MARKS = "<!-- robustness: written by `make robustness` -->", "<!-- end of robustness -->"
+PLACE = "robustness", "make robustness"  # on the page
 
 
 @dataclass(frozen=True)
@@ -211,15 +212,6 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def update_page(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a Markdown page."""
-    before, mark, rest = read_text(page).partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    if not (mark and end):
-        raise EstimhankError(f"{page} has no place for the tables: it needs the lines {MARKS[0]} and {MARKS[1]}")
-    write_text(page, f"{before}{mark}\n\n{text}\n\n{end}{after}")
-
-
 def write_comparison(estimates: Sequence[Estimate], out: Path) -> None:
     """Tables and figure."""
     make_folder(out)
@@ -250,7 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_comparison(estimates, options.out)
     if options.page is not None:
         figure = os.path.relpath(options.out / "robustness.png", options.page.parent)
-        update_page(options.page, f"{markdown(estimates)}\n\n![Posterior by sample]({figure})")
+        name, command = PLACE
+        update_page(options.page, name, f"{markdown(estimates)}\n\n![Posterior by sample]({figure})", command)
     print(f"see {options.out / 'robustness.csv'}")
 
 

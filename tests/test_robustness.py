@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks import robustness
-from benchmarks.robustness import MARKS, SAMPLES, markdown, summarise, update_page, write_comparison
+from benchmarks.pages import marks, update_page
+from benchmarks.robustness import PLACE, SAMPLES, markdown, summarise, write_comparison
 from estimhank import load
 from estimhank.config import load_config
 from estimhank.data import load_dataset
@@ -44,15 +45,16 @@ def test_tables_and_figure_hold_what_the_draws_say(tmp_path):
     for name in ("robustness.tex", "samples.csv", "samples.tex", "robustness.png", "robustness.svg"):
         assert (tmp_path / name).stat().st_size > 300
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n")
+    first, last = marks(*PLACE)
+    page.write_text(f"before\n{first}\nold\n{last}\nafter\n")
     for _ in range(2):
-        update_page(page, markdown([estimate, other]))
+        update_page(page, PLACE[0], markdown([estimate, other]), PLACE[1])
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert text.count("| `phi_pi`, Taylor rule, inflation | 2.") == 1
     page.write_text("no place")
-    with pytest.raises(EstimhankError, match="has no place for the tables"):
-        update_page(page, "x")
+    with pytest.raises(EstimhankError, match="has no place for robustness"):
+        update_page(page, PLACE[0], "x", PLACE[1])
 
 
 @pytest.mark.long
