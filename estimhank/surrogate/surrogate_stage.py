@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 STAGE = "surrogate"
 _SEED_CODE = 3
 _FEWEST_CHAINS = 64
-_POOL_DRAWS, _POOL_THIN = 12, 60  # of every chain at temperature 1, and steps between them
+_POOL_DRAWS, _POOL_THIN = 12, 250  # of every chain at temperature 1, and steps between them
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
@@ -195,7 +195,9 @@ def _contain(
         surrogate = surrogate.with_fence_strength(_STEEPER * surrogate.fence.strength)
     cold = Chains(end.z[:chains], end.value[:chains])
     more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)))
-    return surrogate, x, surrogate.unwhiten(more.z.reshape(-1, surrogate.dimension))
+    pool = surrogate.unwhiten(more.z)
+    x[0] = pool[:, -1]  # long chains find the way to a place that is made up; short ones may not
+    return surrogate, x, pool.reshape(-1, surrogate.dimension)
 
 
 def _choose(
