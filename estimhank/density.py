@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.errors import EstimhankError, ResultsError
 from estimhank.files import make_folder, sha256_of, write_json
 from estimhank.progress_event import Progress
-from estimhank.target import Evaluation
+from estimhank.target import Evaluation, Slope
 from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
@@ -74,12 +74,12 @@ class DensityTarget:
         }
         return {name: sha256_of(part)[:16] for name, part in parts.items()}
 
-    def evaluate(self, theta: ArrayLike, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: ArrayLike, gradient: Slope = False) -> Evaluation:
         """Evaluate at natural parameters, shape (d,). Exceptions of the function are not caught: they are bugs."""
         point = np.asarray(theta, float)
         if not bool(self.transform.contains(point)):
             return Evaluation(-np.inf, 0.0, "outside_support")
-        return self._judge(*self._call(point, gradient))
+        return self._judge(*self._call(point, bool(gradient)))
 
     @staticmethod
     def _judge(value: float, slope: Array | None) -> Evaluation:
@@ -283,7 +283,7 @@ def estimate_density(
     from estimhank.analysis.parameters import ParameterInfo
     from estimhank.config import make_config
     from estimhank.reporting import exact_draws_of, fresh_draws_of
-    from estimhank.sampling.algorithms import ALGORITHMS
+    from estimhank.sampling.algorithms import ALGORITHMS, sizes_for
     from estimhank.sampling.engine import Engine
     from estimhank.sampling.mode import find_mode
     from estimhank.sampling.mode_result import write_mode
@@ -309,9 +309,8 @@ def estimate_density(
         recorder = Recorder(engine, store)
         mode = find_mode(recorder, target, config.mode, seed, progress=progress)
         write_mode(folder / "mode.json", mode)
-        sample = dataclasses.replace(config.sample, gradient=config.sample.gradient and target.has_gradient)
         center = Center(mode.center_x, mode.covariance_x)
-        ALGORITHMS[sample.algorithm](recorder, target, center, sample, seed, progress)
+        ALGORITHMS[config.sample.algorithm](recorder, target, center, sizes_for(target, config.sample), seed, progress)
         evaluations = store.read("mode", "sample")
         trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress)
         save_surrogate(trained.surrogate, folder)

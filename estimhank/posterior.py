@@ -51,7 +51,7 @@ from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_solver import SteadyParts, SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
-from estimhank.target import Evaluation
+from estimhank.target import Evaluation, Slope
 from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
@@ -172,7 +172,7 @@ class Posterior:
         """``n`` independent draws from the prior, shape (n, d), natural units (determinate or not)."""
         return np.stack([self.priors[name].sample(rng, n) for name in self.names], axis=1)
 
-    def evaluate(self, theta: ArrayLike, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: ArrayLike, gradient: Slope = False) -> Evaluation:
         """Evaluate at natural parameters, shape (d,); failures come back as a reason, never as an exception."""
         point = np.asarray(theta, float)
         if point.shape != (len(self.names),):
@@ -184,8 +184,9 @@ class Posterior:
             if not gradient:
                 parts = self._parts_at(point)
                 out = self._value(point, parts, self._solved_at(point, parts))
-            elif not self._moving:
-                (_, out), slope = self._with_gradient(point, self._steady.reference_parts)
+            elif not self._moving or gradient == "partial":
+                (_, out), slope = self._with_gradient(point, self._parts_at(point))
+                slope = np.where([name in self._moving for name in self.names], np.nan, slope)
             else:
                 out, slope = self._with_steady_gradient(point)
         except SteadyStateError as error:
@@ -210,6 +211,11 @@ class Posterior:
         """Whether gradients are available: unless an estimated parameter moves the steady state and the model's
         functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
         return not self._moving or self._steady.differentiable
+
+    @property
+    def costly_parameters(self) -> tuple[str, ...]:
+        """Parameters that move the steady state: partial gradients leave them out."""
+        return self._moving
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

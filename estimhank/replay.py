@@ -18,7 +18,7 @@ from estimhank.manifest import read_manifest
 from estimhank.sampling.recorder import FAILURE_FILE
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import open_for_reading
-from estimhank.target import Evaluation, Target
+from estimhank.target import Evaluation, Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -33,8 +33,8 @@ class Failure:
         The batch that stopped the run.
     theta : mapping of str to float
         Natural parameters, to the last digit.
-    gradient : bool
-        Whether the gradient was asked for too.
+    gradient : bool or "partial"
+        Which gradient was asked for too.
     cause : str
         The exception in one line.
     """
@@ -42,7 +42,7 @@ class Failure:
     stage: str
     iteration: int
     theta: Mapping[str, float]
-    gradient: bool
+    gradient: Slope
     cause: str
 
 
@@ -92,7 +92,7 @@ def read_failure(folder: Path) -> Failure:
     content = read_json(path)
     try:
         theta = {str(name): float(value) for name, value in content["parameters"].items()}
-        wanted = bool(content.get("gradient", False))
+        wanted: Slope = "partial" if content.get("gradient") == "partial" else bool(content.get("gradient", False))
         return Failure(str(content["stage"]), int(content["iteration"]), theta, wanted, str(content["cause"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(f"{path} is damaged: {error!r}") from None

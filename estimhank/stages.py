@@ -22,7 +22,7 @@ from estimhank.model.parameters import ModelError
 from estimhank.model.registry import configure_model, find_model
 from estimhank.pipeline import Stage
 from estimhank.posterior import Posterior
-from estimhank.sampling.algorithms import ALGORITHMS, describe_draws
+from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
 from estimhank.sampling.proposals import Center
@@ -86,11 +86,10 @@ def sample_stage(context: RunContext) -> StageResult:
     """Chains of the configured algorithm, every evaluation kept in the store; their draws in ``sample.npz``."""
     mode = read_mode(context.folder / "mode.json")
     settings = context.config.sample
-    if not getattr(context.target, "has_gradient", True):
-        settings = dataclasses.replace(settings, gradient=False)
+    sizes = sizes_for(context.target, settings)
     center = Center(mode.center_x, mode.covariance_x)
     sample = ALGORITHMS[settings.algorithm]
-    result: Any = sample(context.recorder, context.target, center, settings, context.seed, context.progress)
+    result: Any = sample(context.recorder, context.target, center, sizes, context.seed, context.progress)
     with replacing(context.folder / "sample.npz") as temporary:
         np.savez(temporary, **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)})
     facts = {"algorithm": settings.algorithm, **describe_draws(result)}

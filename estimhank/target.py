@@ -9,7 +9,7 @@ wherever a kernel moves them; :class:`estimhank.transform.Transform` maps one to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,11 @@ from numpy.typing import NDArray
 from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
+
+#: Which gradient is wanted: none, the whole, or ``"partial"``: its components with respect to the parameters that cost
+#: little more than the value, nan for the others (of a model: those that move the steady state). Only a target that
+#: names such parameters in ``costly_parameters`` offers the last.
+Slope = bool | Literal["partial"]
 
 #: Why an evaluation has no finite density; behind a colon, of which kind. The position in this tuple is the code that
 #: the evaluation store keeps.
@@ -49,7 +54,7 @@ class Evaluation:
         ``"ok"`` or one of :data:`REASONS`, without a kind.
     gradient : ndarray of shape (d,), optional
         Gradient of ``log_likelihood + log_prior`` with respect to the natural parameters; only where asked for and
-        ``reason == "ok"``.
+        ``reason == "ok"``. A partial one has nan in the other places.
     kind : str
         What kind of failure it was, where a reason has several; for accounts only.
     """
@@ -90,7 +95,7 @@ class Target(Protocol):
         """What the density depends on, part by part (``model``, ``data``, ``prior``, ...), each as a short digest."""
         ...
 
-    def evaluate(self, theta: Array, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: Array, gradient: Slope = False) -> Evaluation:
         """Evaluate at natural parameters ``theta`` of shape (d,)."""
         ...
 

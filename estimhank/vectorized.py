@@ -125,6 +125,11 @@ class VectorizedPosterior(Posterior):
             found[row] = self._judge(tuple(value.item() for value in values), slope if gradient else None)
         return found
 
+    @property
+    def costly_parameters(self) -> tuple[str, ...]:
+        """None: a call differentiates everything."""
+        return ()
+
     @cached_property
     def _parts_there(self) -> SteadyParts:
         return self._calls.keep(self._steady.reference_parts)

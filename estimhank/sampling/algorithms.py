@@ -14,6 +14,7 @@ With the same sizes every one but NUTS makes ``iterations`` times ``chains`` tim
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from estimhank.progress_event import Progress
 from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.dime import run_dime
+from estimhank.sampling.objective import cheap_gradient
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
 from estimhank.sampling.recorder import Recorder
@@ -95,6 +97,12 @@ ALGORITHMS: dict[str, Sampler] = {
     "smc": _smc,
     "nuts": _nuts,
 }
+
+
+def sizes_for(target: Target, settings: MultiProposalConfig) -> MultiProposalConfig:
+    """The sizes in some settings; where these ask for gradients, with those that cost the target little."""
+    sizes = {f.name: getattr(settings, f.name) for f in fields(MultiProposalConfig)}
+    return MultiProposalConfig(**{**sizes, "gradient": settings.gradient and cheap_gradient(target)})
 
 
 def describe_draws(draws: Draws) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _MOST_POLLS = 2
 _RETREATS = (0.0, 0.5, 0.75, 0.9)
 _LONGEST_STEP = 5.0
 #: A climb that has gained less than this (log points) with the last so many evaluations is at a kink or among jumps.
-_HARDLY, _PATIENCE = 1e-3, 40
+_HARDLY, _PATIENCE = 1e-3, 25
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,27 @@ def ascend(
     return replace(best, evaluations=used, status=status)
 
 
+def restrict(search: Search, start: Array, free: NDArray[np.intp]) -> Search:
+    """A search in some of the coordinates as one in all: the others stay at those of ``start``.
+
+    Gradient and metric of what it returns are those of the free coordinates.
+    """
+
+    def whole(part: Array) -> Array:
+        x = np.array(start, float)
+        x[free] = part
+        return x
+
+    point = next(search)
+    while True:
+        value = yield whole(point)
+        try:
+            point = search.send(Value(value.value, value.gradient[free]))
+        except StopIteration as finished:
+            end: Ascent = finished.value
+            return replace(end, x=whole(end.x))
+
+
 def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float) -> Search:
     """BFGS from one point."""
     h, ruler = metric.copy(), np.linalg.inv(np.linalg.cholesky(metric))
@@ -141,6 +162,9 @@ def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float) -> S
         if there is None:
             if small:
                 return Ascent(x, here.value, here.gradient, h, used, "converged")  # rounding hides what is left to gain
+            if fresh and not edge:
+                # the gradient promises more than there is at any distance, and no infeasible point is near: a jump
+                return Ascent(x, here.value, here.gradient, h, used, "rough")
             if fresh:
                 polls += 1
                 if polls > _MOST_POLLS:

@@ -30,7 +30,7 @@ from estimhank.sampling.proposals import Center, draw_starting_states, generator
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.sampling.student_t import StudentT
-from estimhank.target import Target
+from estimhank.target import Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -169,7 +169,7 @@ def run_dime(
     iterations: int,
     warmup: int,
     members: int,
-    gradient: bool = False,
+    gradient: Slope = False,
     seed: int = 0,
     stage: str = "sample",
     progress: Progress | None = None,
@@ -187,8 +187,8 @@ def run_dime(
         Iterations, and how many of them, at the beginning, teach the global proposal and are not kept.
     members : int
         Even number of chains, more than twice the number of parameters.
-    gradient : bool
-        Whether proposals are evaluated with gradients (for the surrogate; the chains need none).
+    gradient : bool or "partial"
+        Which gradients proposals are evaluated with (for the surrogate; the chains need none).
     seed : int
         The result is a function of it, the target, the centre and the sizes.
     stage : str

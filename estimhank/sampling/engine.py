@@ -16,7 +16,7 @@ from estimhank.errors import ConfigError, EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.executors import BACKENDS, WAIT, WorkerPool, open_pool
 from estimhank.sampling.worker import EvaluationError, evaluate_chunk, evaluate_points, evaluate_together
-from estimhank.target import Target, VectorizedTarget
+from estimhank.target import Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ class Engine:
             pool, self._pool = self._pool, None
             pool.close(at_once)
 
-    def evaluate(self, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+    def evaluate(self, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
         """Evaluate n points, shape (n, d), natural units; results are in the same order.
 
         Raises
@@ -114,7 +114,7 @@ class Engine:
         if self.backend == "serial":
             return evaluate_points(self.target, thetas, gradient)
         if isinstance(self.target, VectorizedTarget) and self.backend == "vectorized":
-            return evaluate_together(self.target, thetas, gradient)
+            return evaluate_together(self.target, thetas, bool(gradient))
         chunks = self._split(thetas)
         done: list[EvaluationBatch | None] = [None] * len(chunks)
         for _ in range(_MOST_LOSSES):
@@ -128,7 +128,7 @@ class Engine:
         self._seconds = max(float(np.median(np.concatenate([batch.seconds for batch in batches]))), 1e-6)
         return _join(batches)
 
-    def _run(self, chunks: list[Array], done: list[EvaluationBatch | None], gradient: bool) -> bool:
+    def _run(self, chunks: list[Array], done: list[EvaluationBatch | None], gradient: Slope) -> bool:
         """Fill in the batches that ``done`` lacks; return whether all workers lived."""
         pool = self._open_pool()
         lived = True

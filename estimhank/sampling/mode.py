@@ -5,6 +5,7 @@ The mode is that of the density of the natural parameters; the search moves in u
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from estimhank.errors import EstimhankError
 from estimhank.progress_event import Progress, ProgressEvent
-from estimhank.sampling.ascent import Ascent, Value, ascend, run_in_lockstep
+from estimhank.sampling.ascent import Ascent, Value, ascend, restrict, run_in_lockstep
 from estimhank.sampling.curvature import (
     condition_number,
     covariance_from_hessian,
@@ -24,7 +25,7 @@ from estimhank.sampling.curvature import (
     slope,
 )
 from estimhank.sampling.mode_result import LocalMode, ModeResult, StartResult
-from estimhank.sampling.objective import Objective
+from estimhank.sampling.objective import Objective, costly_parameters
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.starts import find_starts, prior_scale
 from estimhank.target import Target
@@ -37,6 +38,7 @@ _POLISH_STEPS = 3
 _DIFFERENCE = 1e-3  # step of second derivatives, in standard deviations
 _NOTHING_TO_GAIN = 1e-10  # log points
 _SAME_PLACE = 0.1  # standard deviations
+_NEAR_ENOUGH = 1e-2  # log points that a climb in some of the parameters may leave
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,13 @@ def find_mode(
     starts = found.x
     if extra_starts is not None:
         starts = np.concatenate([starts, target.transform.to_unconstrained(np.atleast_2d(extra_starts))])
-    ends = run_in_lockstep(
-        [ascend(start, np.diag(prior_sd**2), config.max_rounds, interior=found.interior) for start in starts],
-        _reporting(objective, len(starts), progress),
-    )
+    report = _Report(objective, len(starts), progress)
+    approach = _approach(objective, starts, prior_sd, config.max_rounds, found.interior, report)
+    climbs = [ascend(first.x, first.metric, config.max_rounds, interior=found.interior) for first in approach]
+    ends = [
+        dataclasses.replace(end, evaluations=first.evaluations + end.evaluations)
+        for first, end in zip(approach, run_in_lockstep(climbs, report.watch(objective.natural)), strict=True)
+    ]
     if all(end.status == "infeasible" for end in ends):
         raise ModeError("no start of the mode search has a finite log density with a finite gradient")
     x, here, hessian = _polish(objective, max(ends, key=lambda end: end.value))
@@ -154,20 +159,54 @@ def _divide(gradient: Array, by: Array) -> Array:
         return gradient / by
 
 
-def _reporting(objective: Objective, total: int, progress: Progress | None) -> Callable[[Array], list[Value]]:
-    """Evaluate a round, which has one point of each start that still climbs, and say how far the search is."""
-    best = -np.inf
+def _approach(
+    objective: Objective, starts: Array, prior_sd: Array, most: int, interior: Array, report: _Report
+) -> list[Ascent]:
+    """Climb in the parameters that are cheap to differentiate first, the others held at the start's values.
 
-    def evaluate(points: Array) -> list[Value]:
-        nonlocal best
-        values = objective.natural(points)
-        best = max(best, *(value.value for value in values))
-        if progress is not None:
-            used = objective.recorder.total(STAGE)
-            progress(ProgressEvent(STAGE, total - len(points), total, used, f"best log posterior {best:.3f}"))
-        return values
+    A gradient that goes through the steady state costs several times a partial one, and a climb needs dozens of them to
+    learn how the parameters that leave the steady state alone bend the density. Without a partial gradient each start
+    is returned as it is.
+    """
+    unseen = [Ascent(x, -np.inf, np.full_like(x, np.nan), np.diag(prior_sd**2), 0, "unfinished") for x in starts]
+    costly = set(costly_parameters(objective.target))
+    free = np.array([i for i, name in enumerate(objective.target.names) if name not in costly], int)
+    if len(free) in (0, starts.shape[1]):
+        return unseen
+    climbs = [
+        restrict(ascend(x[free], np.diag(prior_sd[free] ** 2), most, _NEAR_ENOUGH, interior[free]), x, free)
+        for x in starts
+    ]
+    found = run_in_lockstep(climbs, report.watch(objective.partial, finishing=False))
+    ends = []
+    for first, end in zip(unseen, found, strict=True):
+        metric = first.metric.copy()
+        metric[np.ix_(free, free)] = end.metric
+        ends.append(dataclasses.replace(end, metric=metric))
+    return ends
 
-    return evaluate
+
+@dataclass
+class _Report:
+    """Tells how far the search is."""
+
+    objective: Objective
+    total: int
+    progress: Progress | None
+    best: float = -np.inf
+
+    def watch(self, evaluate: Callable[[Array], list[Value]], finishing: bool = True) -> Callable[[Array], list[Value]]:
+        """``evaluate`` for rounds, which have one point of each start that still climbs; ``finishing``: to the end."""
+
+        def watched(points: Array) -> list[Value]:
+            values = evaluate(points)
+            self.best = max(self.best, *(value.value for value in values))
+            if self.progress is not None:
+                used, done = self.objective.recorder.total(STAGE), self.total - len(points) if finishing else 0
+                self.progress(ProgressEvent(STAGE, done, self.total, used, f"best log posterior {self.best:.3f}"))
+            return values
+
+        return watched
 
 
 def _polish(objective: Objective, best: Ascent) -> tuple[Array, Value, Array]:

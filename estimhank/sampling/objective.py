@@ -14,7 +14,7 @@ from estimhank.sampling.ascent import Value
 from estimhank.sampling.curvature import slope
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.recorder import Recorder
-from estimhank.target import Target
+from estimhank.target import Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -24,6 +24,16 @@ _STEP = 1e-4  # of differences, in prior standard deviations, where a target has
 def has_gradient(target: Target) -> bool:
     """Whether a target returns gradients (a target that does not say so does)."""
     return bool(getattr(target, "has_gradient", True))
+
+
+def costly_parameters(target: Target) -> tuple[str, ...]:
+    """Names of the parameters that a target's partial gradients leave out; none where it has no such gradients."""
+    return tuple(getattr(target, "costly_parameters", ()))
+
+
+def cheap_gradient(target: Target) -> Slope:
+    """The gradient to ask for beside a value where any is welcome: a partial one where a whole one costs much more."""
+    return "partial" if costly_parameters(target) else has_gradient(target)
 
 
 @dataclass(frozen=True)
@@ -52,13 +62,19 @@ class Objective:
         """Return an objective whose batches are numbered from zero."""
         return cls(recorder, target, stage, scale, count())
 
-    def batch(self, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+    def batch(self, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
         """Evaluate natural parameters, shape (n, d), as the stage's next batch."""
         return self.recorder.evaluate(self.stage, next(self.numbers), thetas, gradient)
 
     def natural(self, points: Array) -> list[Value]:
         """Log density of the *natural* parameters, and its gradient in x, at points x of shape (n, d)."""
         return self._values(points, with_jacobian=False)
+
+    def partial(self, points: Array) -> list[Value]:
+        """As :meth:`natural`, with nan in those places of the gradients that a partial one leaves out."""
+        batch = self.batch(self.target.transform.to_natural(points), gradient="partial")
+        gradients = batch.gradient * slope(self.target.transform, points)
+        return _as_values(batch.log_density, gradients)
 
     def unconstrained(self, points: Array) -> list[Value]:
         """Log density of the *coordinates* (log Jacobian added), and its gradient, at points x of shape (n, d)."""
@@ -70,7 +86,7 @@ class Objective:
             transform = self.target.transform
             values = values + transform.log_jacobian(points)
             gradients = gradients + transform.gradient_to_unconstrained(points, np.zeros_like(points))
-        return [Value(float(v) if math.isfinite(v) else -math.inf, g) for v, g in zip(values, gradients, strict=True)]
+        return _as_values(values, gradients)
 
     def _analytic(self, points: Array) -> tuple[Array, Array]:
         batch = self.batch(self.target.transform.to_natural(points), gradient=True)
@@ -85,3 +101,7 @@ class Objective:
         with np.errstate(invalid="ignore"):  # inf - inf next to an infeasible region: such a point counts as infeasible
             gradients = (values[:, 1 : d + 1] - values[:, d + 1 :]) / (2 * np.diag(steps))
         return values[:, 0], gradients
+
+
+def _as_values(values: Array, gradients: Array) -> list[Value]:
+    return [Value(float(v) if math.isfinite(v) else -math.inf, g) for v, g in zip(values, gradients, strict=True)]

@@ -26,7 +26,7 @@ from estimhank.sampling.proposals import (
     log_density_in_coordinates,
 )
 from estimhank.sampling.recorder import Recorder
-from estimhank.target import Target
+from estimhank.target import Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -92,14 +92,14 @@ class RandomWalkConfig:
         Steps of each chain, and how many of them, at the beginning, adapt the proposals.
     chains : int
         Independent chains; they share the adaptation of the warm-up.
-    gradient : bool
-        Whether proposals are evaluated with gradients (for the surrogate; the chains need none).
+    gradient : bool or "partial"
+        Which gradients proposals are evaluated with (for the surrogate; the chains need none).
     """
 
     steps: int = 5_000
     warmup: int = 500
     chains: int = 8
-    gradient: bool = False
+    gradient: Slope = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "chains"):

@@ -20,7 +20,7 @@ from estimhank.sampling.engine import Engine, WorkersLost
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.store import EvaluationStore
 from estimhank.sampling.worker import EvaluationError
-from estimhank.target import REASONS
+from estimhank.target import REASONS, Slope
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Recorder:
         self.seconds: dict[str, float] = defaultdict(float)
         self._taken = np.zeros(3)
 
-    def evaluate(self, stage: str, iteration: int, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+    def evaluate(self, stage: str, iteration: int, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
         """Return the evaluations at ``thetas``: from the store where it holds this batch, else made now and kept.
 
         Parameters
@@ -61,8 +61,8 @@ class Recorder:
             Number of the batch in its stage; each is used once.
         thetas : ndarray of shape (n, d)
             Natural parameters.
-        gradient : bool
-            Whether gradients are wanted.
+        gradient : bool or "partial"
+            Which gradients are wanted.
 
         Returns
         -------
@@ -123,7 +123,7 @@ class Recorder:
         """Where the parameters of an evaluation that raised are kept."""
         return self.store.path.with_name(FAILURE_FILE)
 
-    def _refuse_other(self, batch: EvaluationBatch, stage: str, iteration: int, thetas: Array, gradient: bool) -> None:
+    def _refuse_other(self, batch: EvaluationBatch, stage: str, iteration: int, thetas: Array, gradient: Slope) -> None:
         if batch.theta.tobytes() != thetas.tobytes():
             what = "at other parameters"
         elif gradient and np.isnan(batch.gradient).all() and batch.ok.any():
@@ -136,7 +136,7 @@ class Recorder:
         )
 
 
-def _describe(error: EvaluationError | WorkersLost, stage: str, iteration: int, gradient: bool) -> dict[str, object]:
+def _describe(error: EvaluationError | WorkersLost, stage: str, iteration: int, gradient: Slope) -> dict[str, object]:
     return {
         "stage": stage,
         "iteration": iteration,

@@ -24,7 +24,7 @@ from estimhank.sampling.proposals import (
     log_density_in_coordinates,
 )
 from estimhank.sampling.recorder import Recorder
-from estimhank.target import Target
+from estimhank.target import Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -44,8 +44,8 @@ class MultiProposalConfig:
         N and m of :mod:`estimhank.sampling.multi_proposal`.
     chains : int
         Independent chains; they share the adaptation of the warm-up.
-    gradient : bool
-        Whether proposals are evaluated with gradients.
+    gradient : bool or "partial"
+        Which gradients proposals are evaluated with.
     """
 
     iterations: int = 60
@@ -53,7 +53,7 @@ class MultiProposalConfig:
     proposals: int = 32
     draws: int = 32
     chains: int = 2
-    gradient: bool = False
+    gradient: Slope = False
 
     def __post_init__(self) -> None:
         for name in ("iterations", "proposals", "draws", "chains"):

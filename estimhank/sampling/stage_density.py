@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.proposals import log_density_in_coordinates
 from estimhank.sampling.recorder import Recorder
-from estimhank.target import Target
+from estimhank.target import Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -24,8 +24,8 @@ class StageDensity:
     recorder : Recorder
     target : Target
     stage : str
-    gradient : bool
-        Whether points are evaluated with gradients.
+    gradient : bool or "partial"
+        Which gradients points are evaluated with.
     next_batch : int
         Number of the next batch; batch 0 is that of the starting states.
     last : EvaluationBatch
@@ -35,7 +35,7 @@ class StageDensity:
     recorder: Recorder
     target: Target
     stage: str
-    gradient: bool = False
+    gradient: Slope = False
     next_batch: int = 1
     last: EvaluationBatch = field(init=False, repr=False)
 

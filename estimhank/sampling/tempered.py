@@ -23,7 +23,7 @@ from estimhank.sampling.proposals import Center, NoFeasibleState, generator, log
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.sampling.student_t import StudentT
-from estimhank.target import Target
+from estimhank.target import Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -185,7 +185,7 @@ def run_tempered(
     center: Center,
     iterations: int,
     particles: int,
-    gradient: bool = False,
+    gradient: Slope = False,
     seed: int = 0,
     stage: str = "sample",
     progress: Progress | None = None,
@@ -206,8 +206,8 @@ def run_tempered(
         Mutation steps in all.
     particles : int
         More than twice the number of parameters.
-    gradient : bool
-        Whether particles are evaluated with gradients (for the surrogate; the steps need none).
+    gradient : bool or "partial"
+        Which gradients particles are evaluated with (for the surrogate; the steps need none).
     seed : int
         The result is a function of it, the target, the centre and the sizes.
     stage : str

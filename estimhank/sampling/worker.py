@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from estimhank.errors import EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
-from estimhank.target import REASONS, Evaluation, Target, VectorizedTarget
+from estimhank.target import REASONS, Evaluation, Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class EvaluationError(EstimhankError):
         return EvaluationError, (self.theta, self.names, self.cause, self.details)
 
 
-def evaluate_points(target: Target, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+def evaluate_points(target: Target, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
     """Evaluate a target at each of n points on its own, in order, in this process.
 
     Parameters
@@ -62,8 +62,8 @@ def evaluate_points(target: Target, thetas: Array, gradient: bool = False) -> Ev
     target : Target
     thetas : ndarray of shape (n, d)
         Natural parameters.
-    gradient : bool
-        Whether gradients are wanted too.
+    gradient : bool or "partial"
+        Which gradients are wanted too.
 
     Raises
     ------
@@ -75,9 +75,9 @@ def evaluate_points(target: Target, thetas: Array, gradient: bool = False) -> Ev
     for i, theta in enumerate(thetas):
         start = time.perf_counter()
         with _keeping(theta, target.names):
-            made.append(_coded(target.evaluate(theta.copy(), gradient=gradient), gradient))
+            made.append(_coded(target.evaluate(theta.copy(), gradient=gradient), bool(gradient)))
         seconds[i] = time.perf_counter() - start
-    return _collect(thetas, made, seconds, gradient)
+    return _collect(thetas, made, seconds, bool(gradient))
 
 
 def evaluate_together(target: VectorizedTarget, thetas: Array, gradient: bool = False) -> EvaluationBatch:
@@ -145,7 +145,7 @@ def _collect(
 
 
 def evaluate_chunk(
-    key: str, payload: bytes | None, thetas: Array, gradient: bool
+    key: str, payload: bytes | None, thetas: Array, gradient: Slope
 ) -> EvaluationBatch | EvaluationError | None:
     """Evaluate points of a batch in a worker.
 
@@ -156,7 +156,7 @@ def evaluate_chunk(
     payload : bytes, optional
         The target itself, pickled; left out where the worker is expected to hold it already.
     thetas : ndarray of shape (n, d)
-    gradient : bool
+    gradient : bool or "partial"
 
     Returns
     -------

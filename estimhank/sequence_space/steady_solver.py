@@ -39,7 +39,7 @@ from estimhank.sequence_space.household_steady_state import (
 )
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
 
-_KEPT = 4  # solutions, for proposals that leave the steady state alone
+_KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
 _REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
 
 

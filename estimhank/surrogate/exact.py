@@ -30,7 +30,7 @@ from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.target import Target
+from estimhank.target import Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ _LONGEST_BURN_IN = 30
 class Evaluate(Protocol):
     """What asks for exact evaluations: :meth:`estimhank.sampling.recorder.Recorder.evaluate` or a stand-in."""
 
-    def __call__(self, stage: str, iteration: int, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+    def __call__(self, stage: str, iteration: int, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
         """Evaluations at natural parameters (n, d), as batch ``iteration`` of ``stage``."""
         ...
 

@@ -41,16 +41,30 @@ class Whitening:
     ----------
     center : ndarray of shape (d,)
     root : ndarray of shape (d, d)
-        Lower triangular.
+        A permutation of its rows is lower triangular.
     """
 
     center: Array
     root: Array
 
     @classmethod
-    def from_moments(cls, mean: Array, covariance: Array) -> Whitening:
-        """Whitening by a mean and a covariance; ``LinAlgError`` if the latter is not positive definite."""
-        return cls(np.array(mean, float), np.linalg.cholesky(covariance))
+    def from_moments(cls, mean: Array, covariance: Array, costly: NDArray[np.bool_] | None = None) -> Whitening:
+        """Whitening by a mean and a covariance; ``LinAlgError`` if the latter is not positive definite.
+
+        A step along a whitened coordinate moves its own x and those that come after it. The ``costly`` ones, shape
+        (d,), come first: where a gradient leaves them out it still gives the slopes along all later coordinates.
+        """
+        d = len(mean)
+        order = np.argsort(np.zeros(d, bool) if costly is None else ~costly, kind="stable")
+        root = np.empty((d, d))
+        root[order] = np.linalg.cholesky(np.asarray(covariance)[np.ix_(order, order)])
+        return cls(np.array(mean, float), root)
+
+    def slopes(self, gradient: Array) -> Array:
+        """Gradients in z from gradients in x, both (n, d), nan where they are not known."""
+        missing = ~np.isfinite(gradient)
+        slope = np.where(missing, 0.0, gradient) @ self.root
+        return np.where(missing @ (self.root != 0), np.nan, slope)
 
 
 @dataclass(frozen=True)
@@ -119,7 +133,7 @@ def fit_surrogate(
     chosen = usable(points, config.drop_lowest, config.max_points)
     d = points.x.shape[1]
     z = whiten(chosen.x, whitening.center, whitening.root)
-    slope = chosen.gradient @ whitening.root
+    slope = whitening.slopes(chosen.gradient)
     weight = depth_weights(chosen.log_density, d, config.depth_weight)
     quadratic = fit_quadratic(z, chosen.log_density, slope, weight)
     rest, rest_slope = chosen.log_density - quadratic.value(z), slope - quadratic.gradient(z)

@@ -32,7 +32,7 @@ class Points:
     log_density : ndarray of shape (n,)
         Log density of the coordinates (log Jacobian included), finite.
     gradient : ndarray of shape (n, d)
-        Its gradient; rows of nan where there is none.
+        Its gradient; nan where it is not known.
     dropped : mapping of str to int
         Evaluations without a finite density, by reason.
     infeasible : ndarray of shape (m, d)
@@ -52,12 +52,16 @@ class Points:
 
     @property
     def has_gradient(self) -> NDArray[np.bool_]:
-        """Which points have a gradient, shape (n,)."""
-        return np.isfinite(self.gradient).all(axis=1)
+        """Which points have a gradient, in part at least; shape (n,)."""
+        return np.isfinite(self.gradient).any(axis=1)
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Points:
         """Return the points that an index, a slice or a mask picks."""
         return replace(self, x=self.x[rows], log_density=self.log_density[rows], gradient=self.gradient[rows])
+
+    def without_slopes(self, along: NDArray[np.bool_]) -> Self:
+        """These points with gradients whose components ``along``, shape (d,), are not known."""
+        return replace(self, gradient=np.where(along, np.nan, self.gradient))
 
     def extend(self, other: Self) -> Points:
         """These points and then those of ``other``."""
@@ -76,7 +80,7 @@ class Points:
 def points_from(batch: EvaluationBatch, transform: Transform) -> Points:
     """Points of a batch: evaluations without a finite density are left out and counted by reason.
 
-    A point whose density is finite and whose gradient is not keeps its value.
+    A point whose density is finite and whose gradient is not, in some place, keeps the rest.
     """
     x = transform.to_unconstrained(batch.theta)
     value = batch.log_density + transform.log_jacobian(x)
@@ -87,7 +91,7 @@ def points_from(batch: EvaluationBatch, transform: Transform) -> Points:
         dropped["non_finite"] = dropped.get("non_finite", 0) + odd
     infeasible = x[~batch.ok & np.isfinite(x).all(axis=1)]
     x, gradient = x[fine], transform.gradient_to_unconstrained(x[fine], batch.gradient[fine])
-    gradient = np.where(np.isfinite(gradient).all(axis=1, keepdims=True), gradient, np.nan)
+    gradient = np.where(np.isfinite(gradient), gradient, np.nan)
     return Points(x, value[fine], gradient, dropped, infeasible)
 
 

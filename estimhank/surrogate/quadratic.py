@@ -40,7 +40,7 @@ def fit_quadratic(z: Array, value: Array, gradient: Array, weight: Array) -> Qua
         Whitened coordinates.
     value : ndarray of shape (n,)
     gradient : ndarray of shape (n, d)
-        Rows of nan where there is none.
+        nan where it is not known.
     weight : ndarray of shape (n,)
 
     Returns
@@ -50,11 +50,11 @@ def fit_quadratic(z: Array, value: Array, gradient: Array, weight: Array) -> Qua
     """
     z, value, gradient, weight = (a[-_ROWS:] for a in (z, value, gradient, weight))
     n, d = z.shape
-    known = np.isfinite(gradient).all(axis=1)
+    known = np.isfinite(gradient)
     i, j = np.triu_indices(d)
     k = 1 + d + len(i)
     linear, matrix = np.zeros(d), -np.eye(d)
-    if n + d * int(known.sum()) >= 3 * k:
+    if n + int(known.sum()) >= 3 * k:
         rows, right = _regression(z, value, gradient, np.sqrt(weight), known, (i, j))
         solution = np.linalg.lstsq(rows, right, rcond=None)[0]
         linear = solution[1 : 1 + d]
@@ -78,6 +78,6 @@ def _regression(
     columns = 1 + d + np.arange(len(i))
     slopes[:, i, columns] += z[:, j]
     slopes[:, j, columns] += z[:, i]
-    slopes = (slopes * root[:, None, None])[known].reshape(-1, k)
-    right = np.concatenate([value * root, (gradient * root[:, None])[known].ravel()])
+    slopes = (slopes * root[:, None, None])[known]
+    right = np.concatenate([value * root, (gradient * root[:, None])[known]])
     return np.concatenate([rows, slopes]), right

@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solve_triangular
 
 from estimhank.errors import ResultsError, StorageError
 from estimhank.files import read_json, reading, replacing, write_json
@@ -86,7 +85,7 @@ class Surrogate:
     center : ndarray of shape (d,)
         Origin of the whitened coordinates.
     root : ndarray of shape (d, d)
-        Lower triangular; x = center + root z.
+        x = center + root z; a permutation of its rows is lower triangular.
     constant : float
         Log density of the quadratic at the centre.
     parameters : Parameters
@@ -155,7 +154,7 @@ class Surrogate:
 
 def whiten(x: Array, center: Array, root: Array) -> Array:
     """Solve root z = x - center for each row; shape (n, d)."""
-    return solve_triangular(root, (x - center).T, lower=True).T
+    return np.linalg.solve(root, (x - center).T).T
 
 
 def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.mode_result import ModeResult
-from estimhank.sampling.objective import has_gradient
+from estimhank.sampling.objective import cheap_gradient, costly_parameters
 from estimhank.sampling.proposals import generator
 from estimhank.surrogate.certificate import centred_error
 from estimhank.surrogate.config import SurrogateConfig
@@ -118,9 +118,11 @@ def run_surrogate(
     """
     config = config or SurrogateConfig()
     points = points_from(training_data, target.transform)
-    whitening = Whitening.from_moments(mode.center_x, mode.covariance_x)
+    costly = np.isin(target.names, costly_parameters(target))
+    points = points.without_slopes(costly)
+    whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, costly)
     best: tuple[float, Surrogate] | None = None
-    gradient = config.gradient_weight > 0 and has_gradient(target)
+    gradient = config.gradient_weight > 0 and cheap_gradient(target)
     used, reports, good = len(training_data), [], False
     work = _Work(config, len(points), progress)
     for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
@@ -157,8 +159,8 @@ def run_surrogate(
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
             break
         good = good or s_e < config.stop_s_e
-        points = points.extend(points_from(batch, target.transform))
-        whitening = _moments(x[:cold][_plausible(exact, points)]) or whitening
+        points = points.extend(points_from(batch, target.transform).without_slopes(costly))
+        whitening = _moments(x[:cold][_plausible(exact, points)], costly) or whitening
     surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
 
@@ -230,7 +232,7 @@ def _plausible(exact: Array, points: Points) -> NDArray[np.bool_]:
     return plausible
 
 
-def _moments(x: Array) -> Whitening | None:
+def _moments(x: Array, costly: NDArray[np.bool_] | None = None) -> Whitening | None:
     """Whitening by draws, or none where they are few or do not span the space."""
     n, d = x.shape
     if n < _FEWEST_DRAWS * d:
@@ -240,7 +242,7 @@ def _moments(x: Array) -> Whitening | None:
     covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
     if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 1e-12:
         return None
-    return Whitening.from_moments(x.mean(axis=0), covariance)
+    return Whitening.from_moments(x.mean(axis=0), covariance, costly)
 
 
 class _Work:

@@ -39,8 +39,8 @@ class TrainingError(EstimhankError):
 class Examples(NamedTuple):
     """What networks are trained on, single precision: inputs, standardised residuals, their gradients, weights.
 
-    Shapes (n, d), (n,), (n, d), (n,), (n,), (n,). ``known`` is one where there is a gradient (elsewhere ``slope`` is
-    zero). ``ceiling`` is one where the value is only a bound from above: there is no density at such a point.
+    Shapes (n, d), (n,), (n, d), (n,), (n, d), (n,). ``known`` is one where the gradient is known (elsewhere ``slope``
+    is zero). ``ceiling`` is one where the value is only a bound from above: there is no density at such a point.
     """
 
     z: jax.Array
@@ -59,10 +59,10 @@ class Losses(NamedTuple):
 
 
 def examples(z: Array, value: Array, slope: Array, weight: Array, ceiling: NDArray[np.bool_]) -> Examples:
-    """Examples from arrays in double precision, padded with points of weight zero; a row of nan is no gradient."""
-    known = np.isfinite(slope).all(axis=1)
+    """Examples from arrays in double precision, padded with points of weight zero; nan is no gradient."""
+    known = np.isfinite(slope)
     empty = -len(z) % _PAD
-    columns = (z, value, np.where(known[:, None], slope, 0.0), weight, known, ceiling)
+    columns = (z, value, np.where(known, slope, 0.0), weight, known, ceiling)
     return Examples(*(jnp.asarray(_pad(np.asarray(c, np.float32), empty)) for c in columns))
 
 
@@ -194,7 +194,7 @@ def _errors(weights: Weights, data: Examples, shape: Shape, with_slope: bool) ->
         return squared(value), jnp.zeros_like(value)
     value, pull = jax.vjp(output, data.z)
     (slope,) = pull(jnp.ones_like(value))
-    return squared(value), data.known * jnp.sum((slope - data.slope) ** 2, axis=-1)
+    return squared(value), jnp.sum(data.known * (slope - data.slope) ** 2, axis=-1)
 
 
 @partial(jax.jit, static_argnames=("shape", "gradient_weight", "weight_decay"))
@@ -236,8 +236,8 @@ def ensemble_losses(networks: tuple[Weights, ...], data: Examples, shape: Shape)
 
     value, pull = jax.vjp(mean, data.z)
     (slope,) = pull(jnp.ones_like(value))
-    off = data.known * jnp.sum((slope - data.slope) ** 2, axis=-1)
-    total, known = data.weight.sum(), jnp.maximum((data.weight * data.known).sum(), 1e-30)
+    off = jnp.sum(data.known * (slope - data.slope) ** 2, axis=-1)
+    total, known = data.weight.sum(), jnp.maximum((data.weight * data.known.max(axis=-1)).sum(), 1e-30)
     return Losses(
         jnp.sqrt((data.weight * (value - data.value) ** 2).sum() / total), jnp.sqrt((data.weight * off).sum() / known)
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
-from estimhank.sampling.ascent import Value, ascend, run_in_lockstep
+from estimhank.sampling.ascent import Value, ascend, restrict, run_in_lockstep
 
 
 def rosenbrock(points: np.ndarray) -> list[Value]:
@@ -83,6 +83,22 @@ def test_a_start_that_slides_into_an_edge_begins_again_further_inside() -> None:
     assert alone.status == "stalled"
     assert alone.value < helped.value or helped.status == "converged"
     np.testing.assert_allclose(helped.x, peak, atol=1e-3)
+
+
+def test_a_search_in_some_coordinates_leaves_the_others_alone() -> None:
+    scale = np.array([1.0, 4.0, 9.0])
+
+    def quadratic(points: np.ndarray) -> list[Value]:
+        assert (points[:, 1] == 2.0).all()
+        # the slope along the coordinate that does not move is not known
+        slopes = np.where([False, True, False], np.nan, -scale * (points - 1.0))
+        return [Value(-0.5 * float(scale @ (x - 1.0) ** 2), s) for x, s in zip(points, slopes, strict=True)]
+
+    free = np.array([0, 2])
+    search = restrict(ascend(np.array([3.0, -1.0]), np.eye(2)), np.array([3.0, 2.0, -1.0]), free)
+    (end,) = run_in_lockstep([search], quadratic)
+    np.testing.assert_allclose(end.x, [1.0, 2.0, 1.0], atol=1e-4)
+    assert end.status == "converged" and end.metric.shape == (2, 2) and end.evaluations > 2
 
 
 def test_small_jumps_end_a_climb_soon_and_without_beginning_again() -> None:

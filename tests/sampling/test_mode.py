@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.starts import NoFeasibleStart
 from estimhank.sampling.store import EvaluationStore
 from estimhank.sampling.textbook import MixtureTarget, NormalTarget, SkewedTarget
-from estimhank.target import Evaluation, Target
+from estimhank.target import Evaluation, Slope, Target
 
 
 def search(folder: Path, target: Target, config: ModeConfig | None = None, **options: object) -> ModeResult:
@@ -101,6 +101,30 @@ def test_a_mode_on_the_edge_of_the_feasible_region_is_reported_for_what_it_is(tm
     assert result.log_density > target.evaluate(np.array([-0.5, -0.5])).log_density - 0.1
     assert {start.status for start in result.starts} == {"stalled"}
     assert np.isfinite(result.covariance_x).all() and np.linalg.eigvalsh(result.covariance_x).min() > 0
+
+
+def test_parameters_that_are_cheap_to_differentiate_are_climbed_first(tmp_path: Path) -> None:
+    asked: list[bool | str] = []
+
+    class Costly(NormalTarget):
+        costly_parameters = ("x1",)
+
+        def evaluate(self, theta: np.ndarray, gradient: Slope = False) -> Evaluation:
+            asked.append(gradient)
+            found = super().evaluate(theta, bool(gradient))
+            if gradient != "partial" or found.gradient is None:
+                return found
+            return replace(found, gradient=np.where([False, True, False], np.nan, found.gradient))
+
+    target = Costly((1.0, -20.0, 0.003), (1.0, 50.0, 0.001), 0.6)
+    result = search(tmp_path, target)
+    np.testing.assert_allclose(result.theta, target.mean, rtol=1e-5)
+    assert result.agreeing == len(result.starts) == 8
+    climbs = asked[: sum(start.evaluations for start in result.starts) + 64]
+    assert climbs.count("partial") > 20
+    assert max(i for i, kind in enumerate(asked) if kind == "partial") < min(
+        i for i, kind in enumerate(asked) if kind is True
+    ), "first the cheap parameters of all starts, then everything"
 
 
 def test_without_gradients_the_same_mode_is_found(tmp_path: Path) -> None:

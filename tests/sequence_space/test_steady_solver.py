@@ -148,6 +148,17 @@ class Untraceable(OneAssetHANK):
         return values
 
 
+def test_a_partial_gradient_is_the_whole_one_without_what_moves_the_steady_state(
+    small: Posterior, points: np.ndarray
+) -> None:
+    whole, partial = (small.evaluate(points[1], gradient=kind) for kind in (True, "partial"))
+    assert whole.log_density == pytest.approx(partial.log_density, abs=1e-7)
+    costly = np.isin(small.names, small.costly_parameters)
+    assert set(small.costly_parameters) == {"eis", "sd_e", "B_bar"}
+    np.testing.assert_array_equal(np.isnan(partial.gradient), costly)
+    np.testing.assert_allclose(partial.gradient[~costly], whole.gradient[~costly], rtol=1e-6, atol=1e-6)
+
+
 def test_a_model_that_computes_with_numbers_is_solved_without_gradients(small: Posterior, points: np.ndarray) -> None:
     plain = Posterior(with_priors(Untraceable), small.data, small.horizon, small.tail_start)
     assert not plain.has_gradient
