@@ -39,6 +39,7 @@ from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
 from estimhank.model.shock_priors import check_shock_priors
 from estimhank.model.source import describe_block, source_of
+from estimhank.sequence_space.breaks import Breaks, asset_targets
 from estimhank.sequence_space.determinacy import winding_number
 from estimhank.sequence_space.equilibrium import (
     EquilibriumFactors,
@@ -216,6 +217,19 @@ class Posterior:
     def costly_parameters(self) -> tuple[str, ...]:
         """Parameters that move the steady state: partial gradients leave them out."""
         return self._moving
+
+    def breaks_at(self, theta: ArrayLike) -> Breaks | None:
+        """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
+        where it cannot (no household, or no parameter that moves the steady state), or without a steady state there.
+        """
+        if not self._moving or self.model.household is None:
+            return None
+        point = np.asarray(theta, float)
+        try:
+            steady, _ = self._steady.stationary_at(dict(zip(self.names, point.tolist(), strict=True)))
+        except SteadyStateError:
+            return None
+        return asset_targets(steady)
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

@@ -108,7 +108,7 @@ class Target(Protocol):
 class VectorizedTarget(Target, Protocol):
     """A target that evaluates many points in one call; its fingerprint names the device (:data:`DEVICE_PART`)."""
 
-    def evaluate_batch(self, thetas: Array, gradient: bool = False) -> list[Evaluation]:
+    def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
         """Evaluate at each row of ``thetas``, shape (n, d), natural units; in their order."""
         ...
 

@@ -29,7 +29,7 @@ from estimhank.sequence_space.determinacy import DOUBTFUL, coarse_winding_number
 from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_solver import SteadyParts
-from estimhank.target import DEVICE_PART, Evaluation, Target
+from estimhank.target import DEVICE_PART, Evaluation, Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -89,8 +89,8 @@ class VectorizedPosterior(Posterior):
         """That of the posterior, and the device."""
         return {**super().fingerprint, **self._calls.fingerprint}
 
-    def evaluate_batch(self, thetas: Array, gradient: bool = False) -> list[Evaluation]:
-        """Evaluate at each row of ``thetas``, shape (n, d), natural units.
+    def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
+        """Evaluate at each row of ``thetas``, shape (n, d), natural units; a partial gradient is no cheaper.
 
         Returns
         -------
@@ -106,10 +106,10 @@ class VectorizedPosterior(Posterior):
         if self._moving:
             moved = [{n: float(theta[self.names.index(n)]) for n in self._moving} for theta in thetas[rows]]
             starts = jax.tree.map(lambda *points: np.stack(points), *map(self._steady.guess, moved))
-            out, checks, slopes = self._calls.run(self._together(gradient), thetas[rows], starts)
+            out, checks, slopes = self._calls.run(self._together(bool(gradient)), thetas[rows], starts)
         else:
             moved, checks = [{}] * len(rows), None
-            out, slopes = self._calls.run(self._together(gradient), thetas[rows], fixed=(self._parts_there,))
+            out, slopes = self._calls.run(self._together(bool(gradient)), thetas[rows], fixed=(self._parts_there,))
         for i, row in enumerate(rows):
             one = (out, slopes) if checks is None else (out, slopes, checks)
             values, slope, *check = jax.tree.map(lambda a, i=i: a[i], one)
@@ -122,13 +122,10 @@ class VectorizedPosterior(Posterior):
             except SteadyStateError as error:
                 found[row] = Evaluation(-np.inf, float(self._log_prior(thetas[row])), "steady_state", kind=error.kind)
                 continue
+            if gradient == "partial":
+                slope = np.where([name in self._moving for name in self.names], np.nan, slope)
             found[row] = self._judge(tuple(value.item() for value in values), slope if gradient else None)
         return found
-
-    @property
-    def costly_parameters(self) -> tuple[str, ...]:
-        """None: a call differentiates everything."""
-        return ()
 
     @cached_property
     def _parts_there(self) -> SteadyParts:
@@ -199,7 +196,7 @@ class VectorizedDensity(DensityTarget):
         """That of the density, and the device."""
         return {**super().fingerprint, **self._calls.fingerprint}
 
-    def evaluate_batch(self, thetas: Array, gradient: bool = False) -> list[Evaluation]:
+    def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
         """Evaluate at each row of ``thetas``, shape (n, d), natural units."""
         name = "gradients" if gradient else "values"
         if name not in self._compiled:

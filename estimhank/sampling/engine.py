@@ -114,7 +114,7 @@ class Engine:
         if self.backend == "serial":
             return evaluate_points(self.target, thetas, gradient)
         if isinstance(self.target, VectorizedTarget) and self.backend == "vectorized":
-            return evaluate_together(self.target, thetas, bool(gradient))
+            return evaluate_together(self.target, thetas, gradient)
         chunks = self._split(thetas)
         done: list[EvaluationBatch | None] = [None] * len(chunks)
         for _ in range(_MOST_LOSSES):

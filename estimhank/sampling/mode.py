@@ -38,7 +38,7 @@ _POLISH_STEPS = 3
 _DIFFERENCE = 1e-3  # step of second derivatives, in standard deviations
 _NOTHING_TO_GAIN = 1e-10  # log points
 _SAME_PLACE = 0.1  # standard deviations
-_NEAR_ENOUGH = 1e-2  # log points that a climb in some of the parameters may leave
+_NEARLY_THERE = 1e-5  # log points that a climb in some of the parameters may leave
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,7 @@ def find_mode(
     if extra_starts is not None:
         starts = np.concatenate([starts, target.transform.to_unconstrained(np.atleast_2d(extra_starts))])
     report = _Report(objective, len(starts), progress)
-    approach = _approach(objective, starts, prior_sd, config.max_rounds, found.interior, report)
-    climbs = [ascend(first.x, first.metric, config.max_rounds, interior=found.interior) for first in approach]
-    ends = [
-        dataclasses.replace(end, evaluations=first.evaluations + end.evaluations)
-        for first, end in zip(approach, run_in_lockstep(climbs, report.watch(objective.natural)), strict=True)
-    ]
+    ends = _climb(objective, starts, prior_sd, config.max_rounds, found.interior, report)
     if all(end.status == "infeasible" for end in ends):
         raise ModeError("no start of the mode search has a finite log density with a finite gradient")
     x, here, hessian = _polish(objective, max(ends, key=lambda end: end.value))
@@ -159,31 +154,77 @@ def _divide(gradient: Array, by: Array) -> Array:
         return gradient / by
 
 
-def _approach(
+def _climb(
     objective: Objective, starts: Array, prior_sd: Array, most: int, interior: Array, report: _Report
 ) -> list[Ascent]:
-    """Climb in the parameters that are cheap to differentiate first, the others held at the start's values.
+    """Climb from each start; where some parameters are costly to differentiate, in these, the others following."""
+    costly = np.isin(objective.target.names, costly_parameters(objective.target))
+    if not costly.any() or costly.all():
+        climbs = [ascend(x, np.diag(prior_sd**2), most, interior=interior) for x in starts]
+        return run_in_lockstep(climbs, report.watch(objective.natural))
+    profile = _Profile(objective, costly, most, {})
+    for x in starts:
+        profile.keep(x, np.diag(prior_sd[~costly] ** 2))
+    climbs = [ascend(x[costly], np.diag(prior_sd[costly] ** 2), most, interior=interior[costly]) for x in starts]
+    return [profile.complete(end, prior_sd) for end in run_in_lockstep(climbs, report.watch(profile.evaluate))]
 
-    A gradient that goes through the steady state costs several times a partial one, and a climb needs dozens of them to
-    learn how the parameters that leave the steady state alone bend the density. Without a partial gradient each start
-    is returned as it is.
+
+@dataclass
+class _Profile:
+    """The objective as a function of the costly parameters alone, the others at their best.
+
+    A gradient that goes through the steady state costs several times a partial one, which finds the steady state where
+    it was left. So for each value of the costly parameters the others climb to the top, from where they were at the
+    nearest value before; the gradient there along the costly ones is the profile's (envelope theorem).
+
+    Attributes
+    ----------
+    tops : dict
+        By the bytes of the costly coordinates: all coordinates, and the metric of those that climb.
     """
-    unseen = [Ascent(x, -np.inf, np.full_like(x, np.nan), np.diag(prior_sd**2), 0, "unfinished") for x in starts]
-    costly = set(costly_parameters(objective.target))
-    free = np.array([i for i, name in enumerate(objective.target.names) if name not in costly], int)
-    if len(free) in (0, starts.shape[1]):
-        return unseen
-    climbs = [
-        restrict(ascend(x[free], np.diag(prior_sd[free] ** 2), most, _NEAR_ENOUGH, interior[free]), x, free)
-        for x in starts
-    ]
-    found = run_in_lockstep(climbs, report.watch(objective.partial, finishing=False))
-    ends = []
-    for first, end in zip(unseen, found, strict=True):
-        metric = first.metric.copy()
-        metric[np.ix_(free, free)] = end.metric
-        ends.append(dataclasses.replace(end, metric=metric))
-    return ends
+
+    objective: Objective
+    costly: NDArray[np.bool_]
+    most: int
+    tops: dict[bytes, tuple[Array, Array]]
+
+    def keep(self, x: Array, metric: Array) -> None:
+        """Remember where the others are at these coordinates, shape (d,)."""
+        self.tops[x[self.costly].tobytes()] = np.array(x), metric
+
+    def evaluate(self, points: Array) -> list[Value]:
+        """The profile at costly coordinates of shape (n, k)."""
+        free = np.flatnonzero(~self.costly)
+        climbs = []
+        for point in points:
+            near, metric = self._nearest(point)
+            x = np.where(self.costly, 0.0, near)
+            x[self.costly] = point
+            climbs.append(restrict(ascend(x[free], metric, self.most, _NEARLY_THERE), x, free))
+        ends = run_in_lockstep(climbs, self.objective.partial)
+        values = self.objective.natural(np.stack([end.x for end in ends]))
+        for end, value in zip(ends, values, strict=True):
+            if value.feasible:
+                self.keep(end.x, end.metric)
+        return [Value(value.value, value.gradient[self.costly]) for value in values]
+
+    def complete(self, end: Ascent, prior_sd: Array) -> Ascent:
+        """The end of a climb of the profile as one in all coordinates."""
+        x, metric = self._nearest(end.x)
+        whole = np.diag(prior_sd**2)
+        whole[np.ix_(~self.costly, ~self.costly)] = metric
+        whole[np.ix_(self.costly, self.costly)] = end.metric
+        gradient = np.zeros(len(x))
+        gradient[self.costly] = end.gradient
+        return dataclasses.replace(end, x=x, metric=whole, gradient=gradient)
+
+    def _nearest(self, point: Array) -> tuple[Array, Array]:
+        if (key := point.tobytes()) in self.tops:
+            return self.tops[key]
+        scale = self.objective.scale[self.costly]
+        found = list(self.tops.values())
+        distance = [np.linalg.norm((x[self.costly] - point) / scale) for x, _ in found]
+        return found[int(np.argmin(distance))]
 
 
 @dataclass
@@ -195,14 +236,14 @@ class _Report:
     progress: Progress | None
     best: float = -np.inf
 
-    def watch(self, evaluate: Callable[[Array], list[Value]], finishing: bool = True) -> Callable[[Array], list[Value]]:
-        """``evaluate`` for rounds, which have one point of each start that still climbs; ``finishing``: to the end."""
+    def watch(self, evaluate: Callable[[Array], list[Value]]) -> Callable[[Array], list[Value]]:
+        """``evaluate`` for rounds, which have one point of each start that still climbs."""
 
         def watched(points: Array) -> list[Value]:
             values = evaluate(points)
             self.best = max(self.best, *(value.value for value in values))
             if self.progress is not None:
-                used, done = self.objective.recorder.total(STAGE), self.total - len(points) if finishing else 0
+                used, done = self.objective.recorder.total(STAGE), self.total - len(points)
                 self.progress(ProgressEvent(STAGE, done, self.total, used, f"best log posterior {self.best:.3f}"))
             return values
 

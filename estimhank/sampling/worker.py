@@ -80,7 +80,7 @@ def evaluate_points(target: Target, thetas: Array, gradient: Slope = False) -> E
     return _collect(thetas, made, seconds, bool(gradient))
 
 
-def evaluate_together(target: VectorizedTarget, thetas: Array, gradient: bool = False) -> EvaluationBatch:
+def evaluate_together(target: VectorizedTarget, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
     """Evaluate a target at n points in one vectorised call, in this process; ``seconds`` are equal shares of its time.
 
     Raises
@@ -97,9 +97,9 @@ def evaluate_together(target: VectorizedTarget, thetas: Array, gradient: bool = 
     made = []
     for theta, evaluation in zip(thetas, evaluations, strict=True):
         with _keeping(theta, target.names):
-            made.append(_coded(evaluation, gradient))
+            made.append(_coded(evaluation, bool(gradient)))
     share = (time.perf_counter() - start) / len(thetas)
-    return _collect(thetas, made, np.full(len(thetas), share, np.float32), gradient)
+    return _collect(thetas, made, np.full(len(thetas), share, np.float32), bool(gradient))
 
 
 @contextlib.contextmanager

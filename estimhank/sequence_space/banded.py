@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from estimhank.sequence_space.elimination import Elimination
 from estimhank.sequence_space.linear_system import LinearSystem
 
+_UNROLL = 4  # dates of one turn of a loop over long rows: fewer turns, and fewer copies between them
+
 
 class BandedFactor(NamedTuple):
     """Factorised banded block.
@@ -141,7 +143,7 @@ def contract_rows(factor: BandedFactor, e: Elimination, sources: jax.Array, colu
 
     if n_p:
         weights = jnp.concatenate([factor.to_lead[:, at_source], -factor.to_lead[:, leading]], axis=1)
-        _, passed = jax.lax.scan(down, jnp.zeros((n_p, rows)), (sources, weights.transpose(0, 2, 1)))
+        _, passed = jax.lax.scan(down, jnp.zeros((n_p, rows)), (sources, weights.transpose(0, 2, 1)), unroll=_UNROLL)
     else:
         passed = jnp.zeros((sources.shape[0], 0, rows))
 
@@ -156,7 +158,7 @@ def contract_rows(factor: BandedFactor, e: Elimination, sources: jax.Array, colu
         return out[:n_l], out[n_l:]
 
     start = jnp.zeros((n_l, rows))
-    return jax.lax.scan(up, start, (sources, passed, weights.transpose(0, 2, 1)), reverse=True)[1]
+    return jax.lax.scan(up, start, (sources, passed, weights.transpose(0, 2, 1)), reverse=True, unroll=_UNROLL)[1]
 
 
 def _combine(weights: jax.Array, rows: jax.Array) -> jax.Array:

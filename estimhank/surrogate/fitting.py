@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.surrogate.breaks import BreakFinder, features_of, no_breaks
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.fence import Fence, build_fence, outside
 from estimhank.surrogate.network import Weights
@@ -108,6 +109,7 @@ def fit_surrogate(
     epochs: int,
     seed: int,
     tick: Callable[[float], None] | None = None,
+    breaks: BreakFinder | None = None,
 ) -> tuple[Surrogate, FitReport]:
     """Fit a surrogate to points.
 
@@ -122,6 +124,8 @@ def fit_surrogate(
     seed : int
     tick : callable, optional
         Told the share of the training that is done.
+    breaks : BreakFinder, optional
+        Knows where the density may jump.
 
     Raises
     ------
@@ -140,7 +144,9 @@ def fit_surrogate(
     scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
     fence = build_fence(z[near_posterior(chosen)], seed=seed)
     ceilings = _ceilings(points, chosen, whitening, quadratic, fence, config)
-    data = _examples((z, rest / scale, rest_slope / scale, weight), ceilings, scale)
+    jumps = breaks.map if breaks else None
+    beside = _beside(np.concatenate([chosen.x, whitening.center + ceilings.z @ whitening.root.T]), breaks)
+    data = _examples((z, rest / scale, rest_slope / scale, weight), ceilings, scale, beside)
     order = np.random.default_rng([seed, 5]).permutation(len(chosen))
     kept_out = np.sort(order[: max(1, int(config.holdout * len(order)))])
     rows = np.concatenate([np.sort(order[len(kept_out) :]), np.arange(len(chosen), len(chosen) + len(ceilings.z))])
@@ -151,8 +157,10 @@ def fit_surrogate(
         center=whitening.center,
         root=whitening.root,
         constant=quadratic.constant,
-        parameters=_parameters(quadratic, networks, scale, fence),
-        shape=Shape(config.hidden, config.activation),
+        parameters=_parameters(quadratic, networks, scale, fence)._replace(
+            breaks=jumps.arrays(whitening.center, whitening.root) if jumps else no_breaks(d)
+        ),
+        shape=Shape(config.hidden, config.activation, jumps.degree if jumps else 0),
         anchors=np.empty((0, d)),
         known=_thin(chosen.x[near_posterior(chosen)]),
         training_evaluations=0,
@@ -172,6 +180,12 @@ def fit_surrogate(
         gradient_rmse=scale * float(errors.slope) if known else float("nan"),
         losses=losses,
     )
+
+
+def _beside(x: Array, breaks: BreakFinder | None) -> Array:
+    if breaks is None or breaks.map is None:
+        return np.zeros((len(x), 0))
+    return np.asarray(features_of(*jnp.asarray(breaks.places(x))), float)
 
 
 def _thin(x: Array) -> Array:
@@ -214,13 +228,18 @@ def _ceilings(
     return _Ceilings(z, value, weight, len(columns[0][0]))
 
 
-def _examples(columns: tuple[Array, Array, Array, Array], ceilings: _Ceilings, scale: float) -> Examples:
-    """Examples of points (inputs, values, gradients, weights) and then of ceilings."""
+def _examples(columns: tuple[Array, Array, Array, Array], ceilings: _Ceilings, scale: float, beside: Array) -> Examples:
+    """Examples of points (inputs, values, gradients, weights) and then of ceilings; ``beside`` are inputs about jumps.
+
+    These do not move with the coordinates along which gradients are known.
+    """
     z, rest, slope, weight = columns
+    everywhere = np.concatenate([z, ceilings.z])
+    slopes = np.concatenate([slope, np.full_like(ceilings.z, np.nan)])
     return examples(
-        np.concatenate([z, ceilings.z]),
+        np.concatenate([everywhere, beside], axis=1),
         np.concatenate([rest, ceilings.value / scale]),
-        np.concatenate([slope, np.full_like(ceilings.z, np.nan)]),
+        np.concatenate([slopes, np.full_like(beside, np.nan)], axis=1),
         np.concatenate([weight, ceilings.weight]),
         np.arange(len(z) + len(ceilings.z)) >= len(z),
     )
@@ -238,4 +257,5 @@ def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: floa
         landmarks=single(fence.landmarks),
         radius=single(fence.radius),
         strength=single(fence.strength),
+        breaks=no_breaks(len(quadratic.linear)),
     )

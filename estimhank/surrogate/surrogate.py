@@ -1,6 +1,9 @@
 """The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, minus two penalties: of the fence,
 and of disagreement.
 
+A density that jumps where a known quantity crosses an integer (:mod:`estimhank.surrogate.breaks`) has networks that are
+given that quantity's fractional part beside z.
+
 Networks agree where they have seen points and go apart where they have not, so the variance between them, which is next
 to nothing near the data, pulls down places that one of them makes up (a lower confidence bound).
 
@@ -25,18 +28,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.errors import ResultsError, StorageError
 from estimhank.files import read_json, reading, replacing, write_json
+from estimhank.surrogate.breaks import BreakArrays, break_features
 from estimhank.surrogate.fence import Fence, hold_inside, outside
 from estimhank.surrogate.network import Weights, evaluate_network, flatten_weights, unflatten_weights
 
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
-_FORMAT = 1
+_FORMAT = 2
+_NESTED = ("networks", "breaks")  # of the parameters: kept under names of their own
 _DISAGREEMENT = 2.0  # log points taken off per squared log point of standard deviation between the networks
 
 
 class Parameters(NamedTuple):
-    """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence."""
+    """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence;
+    where the density may jump."""
 
     linear: jax.Array
     quadratic: jax.Array
@@ -45,20 +51,24 @@ class Parameters(NamedTuple):
     landmarks: jax.Array
     radius: jax.Array
     strength: jax.Array
+    breaks: BreakArrays
 
 
 class Shape(NamedTuple):
-    """What compiled code depends on: hidden layers and activation."""
+    """What compiled code depends on: hidden layers, activation, and the degree of the polynomials that say where the
+    density may jump."""
 
     hidden: tuple[int, ...]
     activation: str
+    break_degree: int = 0
 
 
 def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
     """Log density by each network on its own, without the constant, shape (K, n)."""
     held, fence = hold_inside(z, parameters.landmarks, parameters.radius, parameters.strength)
     base = z @ parameters.linear + 0.5 * jnp.sum((z @ parameters.quadratic) * z, axis=-1)
-    parts = [evaluate_network(weights, held, shape.hidden, shape.activation) for weights in parameters.networks]
+    inputs = jnp.concatenate([held, break_features(parameters.breaks, held, shape.break_degree)], axis=1)
+    parts = [evaluate_network(weights, inputs, shape.hidden, shape.activation) for weights in parameters.networks]
     return base - fence + parameters.scale * jnp.stack(parts)
 
 
@@ -160,13 +170,14 @@ def whiten(x: Array, center: Array, root: Array) -> Array:
 def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path]:
     """Write ``surrogate.npz`` (numbers) and ``surrogate.json`` (what they mean), each whole or not at all."""
     folder, p = Path(folder), surrogate.parameters
-    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in p._asdict().items() if name != "networks"}
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in p._asdict().items() if name not in _NESTED}
     arrays |= {
         "center": surrogate.center,
         "root": surrogate.root,
         "anchors": surrogate.anchors,
         "known": surrogate.known,
     }
+    arrays |= {f"breaks/{name}": np.asarray(value) for name, value in p.breaks._asdict().items()}
     for k, weights in enumerate(p.networks):
         arrays |= {f"network/{k}/{name}": value for name, value in flatten_weights(weights).items()}
     with replacing(folder / ARRAYS) as path:
@@ -177,6 +188,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "fingerprint": surrogate.fingerprint,
         "hidden": surrogate.shape.hidden,
         "activation": surrogate.shape.activation,
+        "break_degree": surrogate.shape.break_degree,
         "networks": len(p.networks),
         "constant": surrogate.constant,
         "training_evaluations": surrogate.training_evaluations,
@@ -224,15 +236,16 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         networks.append(
             unflatten_weights({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
         )
-    single = {name: jnp.asarray(arrays[name], jnp.float32) for name in Parameters._fields if name != "networks"}
+    single = {name: jnp.asarray(arrays[name], jnp.float32) for name in Parameters._fields if name not in _NESTED}
+    breaks = BreakArrays(*(jnp.asarray(arrays[f"breaks/{name}"], jnp.float32) for name in BreakArrays._fields))
     return Surrogate(
         names=tuple(description["names"]),
         fingerprint=dict(description["fingerprint"]),
         center=arrays["center"],
         root=arrays["root"],
         constant=float(description["constant"]),
-        parameters=Parameters(networks=tuple(networks), **single),
-        shape=Shape(tuple(description["hidden"]), str(description["activation"])),
+        parameters=Parameters(networks=tuple(networks), breaks=breaks, **single),
+        shape=Shape(tuple(description["hidden"]), str(description["activation"]), int(description["break_degree"])),
         anchors=arrays["anchors"],
         known=arrays["known"],
         training_evaluations=int(description["training_evaluations"]),

@@ -14,6 +14,7 @@ from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.mode_result import ModeResult
 from estimhank.sampling.objective import cheap_gradient, costly_parameters
 from estimhank.sampling.proposals import generator
+from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.certificate import centred_error
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.exact import Evaluate
@@ -38,6 +39,9 @@ _MODES_WITHIN = 12.0  # log points below the best within which another local mod
 #: A last fit whose fresh draws err by more than this has seen too little somewhere: it learns from them and is
 #: repeated, at most so many times.
 _GOOD_ENOUGH, _REPEATS = 0.05, 2
+
+#: Points at which positions that the density jumps at are looked up, before the first fit and before each other.
+_FIRST_LOOKS, _LATER_LOOKS = 600, 150
 
 
 @dataclass(frozen=True)
@@ -124,14 +128,17 @@ def run_surrogate(
     best: tuple[float, Surrogate] | None = None
     gradient = config.gradient_weight > 0 and cheap_gradient(target)
     used, reports, good = len(training_data), [], False
+    breaks = BreakFinder(target, costly, config.threads)
     work = _Work(config, len(points), progress)
     for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
         last = good or number >= config.rounds
         epochs = config.epochs if last else config.round_epochs
         begin = time.perf_counter()
+        looks = _FIRST_LOOKS if number == 0 else _LATER_LOOKS
+        breaks.learn(points.x[_can_be_drawn(points)], looks, generator(seed, _SEED_CODE, 3000 + number))
         fit_seed = int(generator(seed, _SEED_CODE, 1000 + number).integers(2**31))
         surrogate, fit = fit_surrogate(
-            points, whitening, target, config, epochs, fit_seed, work.tick(epochs * len(points), used)
+            points, whitening, target, config, epochs, fit_seed, work.tick(epochs * len(points), used), breaks
         )
         work.add(epochs * len(points))
         surrogate, states, pool = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number))
@@ -230,6 +237,11 @@ def _plausible(exact: Array, points: Points) -> NDArray[np.bool_]:
     coordinates must follow the posterior, or the next fit resolves a place that does not matter."""
     plausible: NDArray[np.bool_] = exact > points.log_density.max() - typical_depth(points.x.shape[1])
     return plausible
+
+
+def _can_be_drawn(points: Points) -> NDArray[np.bool_]:
+    """Which points, shape (n,), are as high as posterior draws."""
+    return _plausible(points.log_density, points)
 
 
 def _moments(x: Array, costly: NDArray[np.bool_] | None = None) -> Whitening | None:

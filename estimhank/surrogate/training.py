@@ -39,8 +39,9 @@ class TrainingError(EstimhankError):
 class Examples(NamedTuple):
     """What networks are trained on, single precision: inputs, standardised residuals, their gradients, weights.
 
-    Shapes (n, d), (n,), (n, d), (n,), (n, d), (n,). ``known`` is one where the gradient is known (elsewhere ``slope``
-    is zero). ``ceiling`` is one where the value is only a bound from above: there is no density at such a point.
+    Shapes (n, d), (n,), (n, d), (n,), (n, d), (n,); d counts what networks are given beside the coordinates. ``known``
+    is one where the gradient is known (elsewhere ``slope`` is zero). ``ceiling`` is one where the value is only a bound
+    from above: there is no density at such a point.
     """
 
     z: jax.Array

@@ -103,7 +103,7 @@ def test_a_mode_on_the_edge_of_the_feasible_region_is_reported_for_what_it_is(tm
     assert np.isfinite(result.covariance_x).all() and np.linalg.eigvalsh(result.covariance_x).min() > 0
 
 
-def test_parameters_that_are_cheap_to_differentiate_are_climbed_first(tmp_path: Path) -> None:
+def test_costly_parameters_are_climbed_alone_the_others_following(tmp_path: Path) -> None:
     asked: list[bool | str] = []
 
     class Costly(NormalTarget):
@@ -120,11 +120,8 @@ def test_parameters_that_are_cheap_to_differentiate_are_climbed_first(tmp_path: 
     result = search(tmp_path, target)
     np.testing.assert_allclose(result.theta, target.mean, rtol=1e-5)
     assert result.agreeing == len(result.starts) == 8
-    climbs = asked[: sum(start.evaluations for start in result.starts) + 64]
-    assert climbs.count("partial") > 20
-    assert max(i for i, kind in enumerate(asked) if kind == "partial") < min(
-        i for i, kind in enumerate(asked) if kind is True
-    ), "first the cheap parameters of all starts, then everything"
+    assert asked.count("partial") > 50
+    assert asked.count(True) < 150, "the costly parameter alone is climbed with whole gradients"
 
 
 def test_without_gradients_the_same_mode_is_found(tmp_path: Path) -> None:

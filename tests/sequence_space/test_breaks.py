@@ -1,0 +1,67 @@
+"""Where households gather on the asset grid, seen from policies."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from estimhank.model.one_asset_hank import OneAssetHANK
+from estimhank.posterior import Posterior
+from estimhank.sequence_space.breaks import asset_targets
+from estimhank.sequence_space.steady_state import solve_steady_state
+
+A = np.expm1(np.expm1(np.linspace(0.0, np.log1p(np.log1p(20.0)), 40)))
+
+
+def steady(policies: list[np.ndarray]) -> SimpleNamespace:
+    mass = np.full((len(policies), len(A)), 1 / (len(policies) * len(A)))
+    return SimpleNamespace(
+        grids=SimpleNamespace(a=A), policies=SimpleNamespace(assets=np.array(policies)), distribution=mass
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, 4, 17])
+def test_a_target_crosses_an_integer_where_the_policy_meets_the_grid_point(place: int) -> None:
+    def position(level: float) -> float:
+        return float(asset_targets(steady([level + 0.9 * A - 0.01 * A**1.5 / 5])).position[0])
+
+    at = A[place] - (0.9 * A[place] - 0.01 * A[place] ** 1.5 / 5)
+    assert position(at + 1e-6) > place >= position(at - 1e-6) - 1e-3 if place else position(at + 1e-6) >= 0
+    if place:
+        assert abs(position(at + 1e-6) - position(at - 1e-6)) < 1e-2, "and moves smoothly there"
+
+
+@pytest.mark.parametrize("binds", [-0.7, -0.1, 0.1, 0.7, 3.3])
+def test_the_margin_is_where_nothing_would_be_saved_on_both_sides_of_the_constraint(binds: float) -> None:
+    at = binds * (A[1] - A[0])
+    found = asset_targets(steady([np.maximum(0.9 * (A - at) - 0.02 * (A - at) ** 2, 0.0)]))
+    assert found.margin[0] == pytest.approx(-binds, abs=0.02)
+    assert np.isnan(found.position[0]) == (binds > 0)
+    if binds > 0:
+        assert found.mass[0] == pytest.approx(1 / len(A)), "those at the constraint"
+
+
+def test_policies_that_never_meet_the_grid_are_at_its_ends() -> None:
+    margin, position, _ = asset_targets(steady([A + 1.0, np.zeros_like(A)]))
+    assert position[0] == len(A) - 1 and np.isnan(position[1])
+    assert margin[0] > 0 > margin[1]
+
+
+def test_the_default_model_s_targets_are_fixed_points_of_its_policies() -> None:
+    household = solve_steady_state(OneAssetHANK()).household
+    assert household is not None
+    a, saved = np.asarray(household.grids.a), np.asarray(household.policies.assets)
+    margin, position, mass = asset_targets(household)
+    rich = np.isfinite(position)
+    assert (np.diff(position[rich]) > 0).all(), "the more productive, the richer"
+    assert ((margin > 0) == rich).all() and ((saved[:, 0] > a[0]) == rich).all()
+    for e in np.flatnonzero(rich):
+        low = int(position[e])
+        assert saved[e, low] > a[low] and saved[e, low + 1] <= a[low + 1]
+    assert mass[~rich].sum() == pytest.approx(np.asarray(household.distribution)[~rich, 0].sum())
+
+
+def test_a_posterior_with_a_fixed_steady_state_has_no_breaks(posterior: Posterior, reference: dict[str, float]) -> None:
+    assert posterior.breaks_at(posterior.to_array(reference)) is None

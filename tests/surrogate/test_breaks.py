@@ -1,0 +1,130 @@
+"""Networks that are told where a density jumps follow it; what is not a jump is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from estimhank.sequence_space.breaks import Breaks
+from estimhank.surrogate.breaks import BreakFinder, features_of, fit_breaks
+from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.points import points_from
+from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
+from tests.support.known_targets import KnownTarget, correlated_normal
+from tests.support.stages import TRAINING, D
+
+COSTLY = np.array([False, True, True])
+NORMAL = correlated_normal(D)
+JUMP = 0.8
+
+
+def place(theta: np.ndarray) -> np.ndarray:
+    """Crosses zero, one and two where draws are dense."""
+    return 1.0 + 0.6 * theta[..., 1] + 0.3 * np.sin(theta[..., 2])
+
+
+class Jumping(KnownTarget):
+    """A normal density times a step in a function of the last two parameters."""
+
+    asked = 0
+
+    def breaks_at(self, theta: np.ndarray) -> Breaks | None:
+        if theta[2] > 8.0:
+            return None
+        type(self).asked += 1
+        position = place(theta)
+        seen = position if position > 0 else np.nan
+        return Breaks(np.array([position, 7.0, position]), np.array([seen, 7.0, seen]), np.array([0.1, 0.3, 0.001]))
+
+
+def jumping() -> Jumping:
+    def log_pdf(t: jnp.ndarray) -> jnp.ndarray:
+        position = 1.0 + 0.6 * t[1] + 0.3 * jnp.sin(t[2])
+        return NORMAL.log_pdf(t) - JUMP * jnp.floor(jnp.maximum(position, -1.0))
+
+    return Jumping("jumping", log_pdf, NORMAL.sample, NORMAL.transform)
+
+
+def test_a_surrogate_follows_jumps_that_it_is_told_of(tmp_path: Path) -> None:
+    target = jumping()
+    rng = np.random.default_rng(0)
+    points = points_from(target.batch(target.sample(rng, 2_000), gradient=True), target.transform)
+    points = points.without_slopes(COSTLY)
+    x = target.sample(np.random.default_rng(5), 2_000)
+    finder = BreakFinder(target, COSTLY, threads=2)
+    finder.learn(points.x, 300, rng)
+    assert finder.map is not None
+    np.testing.assert_array_equal(finder.map.chosen, [0])  # the second never crosses, the third moves nobody
+    errors = []
+    for breaks in (finder, None):
+        whitening = Whitening.from_moments(points.x.mean(axis=0), np.cov(points.x.T), COSTLY)
+        surrogate, _ = fit_surrogate(points, whitening, target, TRAINING, 150, 1, breaks=breaks)
+        off = surrogate.log_density(x) - target.batch(x).log_density
+        errors.append(float(np.quantile(np.abs(off - np.median(off)), 0.9)))
+        save_surrogate(surrogate, tmp_path)
+        np.testing.assert_array_equal(load_surrogate(tmp_path).log_density(x), surrogate.log_density(x))
+    assert errors[0] < 0.1 and errors[0] < 0.4 * errors[1]
+
+
+def test_positions_near_an_integer_are_looked_up_and_nothing_twice() -> None:
+    target, rng = jumping(), np.random.default_rng(1)
+    x = target.sample(rng, 600)
+    finder = BreakFinder(target, COSTLY, threads=1)
+    finder.learn(x, 200, rng)
+    asked = Jumping.asked
+    found = finder.places(x)
+    assert finder.map is not None
+    margin, position = finder.map.places(x)[:, :, 0]
+    near = (margin > 0) & (np.abs(position - np.round(position)) < finder.map.error[1, 0])
+    assert near.any() and Jumping.asked - asked < 300
+    np.testing.assert_allclose(found[0, near, 0], place(x)[near], rtol=1e-12)
+    above = near & (place(x) > 0)
+    np.testing.assert_allclose(found[1, above, 0], place(x)[above], rtol=1e-12)
+    asked = Jumping.asked
+    finder.places(x)
+    assert Jumping.asked == asked
+
+
+def test_smooth_targets_and_fixed_coordinates_have_no_jumps() -> None:
+    x = NORMAL.sample(np.random.default_rng(2), 100)
+    for finder in (BreakFinder(NORMAL, COSTLY, 1), BreakFinder(jumping(), np.zeros(D, bool), 1)):
+        finder.learn(x, 50, np.random.default_rng(0))
+        assert finder.map is None and finder.places(x).shape == (2, 100, 0)
+
+
+def seen(margin: np.ndarray) -> Breaks:
+    return Breaks(margin, np.where(margin > 0, margin, np.nan), np.ones_like(margin))
+
+
+def test_places_that_no_polynomial_follows_are_not_told() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((400, 2))
+    rough = 3.0 + rng.standard_normal((400, 1))
+    assert fit_breaks(x, seen(rough), COSTLY) is None
+    assert fit_breaks(x[:5], seen(rough[:5]), COSTLY) is None
+    smooth = 1.0 + np.tanh(x[:, :1]) * x[:, 1:]
+    found = fit_breaks(x, seen(smooth), COSTLY)
+    assert found is not None and found.error.max() < 0.1
+    inside = np.abs(x).max(axis=1) < 1.5
+    margin, position = found.places(np.column_stack([np.zeros(400), x]))
+    assert np.abs(margin[inside] - smooth[inside]).max() < 0.1
+    above = inside & (smooth[:, 0] > 0)
+    assert np.abs(position[above] - smooth[above]).max() < 0.1
+
+
+def test_a_place_without_a_steady_state_is_left_out() -> None:
+    target, rng = jumping(), np.random.default_rng(4)
+    x = np.concatenate([target.sample(rng, 200), np.full((5, D), 9.0)])
+    finder = BreakFinder(replace(target, label="other"), COSTLY, 1)
+    finder.learn(x, len(x), rng)
+    assert finder.map is not None and np.isfinite(finder.map.coefficients).all()
+
+
+@pytest.mark.parametrize("value", [-0.4, -1e-12, 0.0, 0.3, 2.75])
+def test_features_say_how_far_above_an_integer_and_whether_at_all(value: float) -> None:
+    share, there = np.asarray(features_of(jnp.array([[value]]), jnp.array([[value]])))[0]
+    assert there == float(value > 0) and share == pytest.approx(value % 1 if value > 0 else 0.0)
