@@ -24,7 +24,7 @@ _MOST_POLLS = 2
 _RETREATS = (0.0, 0.5, 0.75, 0.9)
 _LONGEST_STEP = 5.0
 #: A climb that has gained less than this (log points) with the last so many evaluations is at a kink or among jumps.
-_HARDLY, _PATIENCE = 1e-3, 25
+_HARDLY, PATIENCE = 1e-3, 25
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def ascend(
     max_evaluations: int = 400,
     tolerance: float = 1e-8,
     interior: Array | None = None,
+    patience: int = PATIENCE,
 ) -> Search:
     """Climb from ``start``: yields the points it wants evaluated, is sent their :class:`Value`, returns an `Ascent`.
 
@@ -96,13 +97,17 @@ def ascend(
         The search has converged when the gain that the quadratic model still promises is below this, twice running.
     interior : ndarray of shape (d,), optional
         A point well inside the feasible region.
+    patience : int
+        Evaluations that may gain next to nothing before a climb ends as a rough one; and most trials of a line search.
     """
     best: Ascent | None = None
     used, stalled = 0, False
     shares = _RETREATS if interior is not None else _RETREATS[:1]
     for share in shares:
         begin = start if interior is None else start + share * (interior - start)
-        climb = yield from _climb(np.array(begin, float), np.array(metric, float), max_evaluations - used, tolerance)
+        climb = yield from _climb(
+            np.array(begin, float), np.array(metric, float), max_evaluations - used, tolerance, patience
+        )
         used, stalled = used + climb.evaluations, stalled or climb.status == "stalled"
         if best is None or climb.value > best.value:
             best = climb
@@ -135,7 +140,7 @@ def restrict(search: Search, start: Array, free: NDArray[np.intp]) -> Search:
             return replace(end, x=whole(end.x))
 
 
-def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float) -> Search:
+def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float, patience: int) -> Search:
     """BFGS from one point."""
     h, ruler = metric.copy(), np.linalg.inv(np.linalg.cholesky(metric))
     here = yield x
@@ -146,7 +151,7 @@ def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float) -> S
     while used < max_evaluations:
         if here.value - mark[1] > _HARDLY:
             mark = (used, here.value)
-        elif used - mark[0] >= _PATIENCE:
+        elif used - mark[0] >= patience:
             return Ascent(x, here.value, here.gradient, h, used, "rough")
         direction = h @ here.gradient
         slope = float(direction @ here.gradient)
@@ -154,7 +159,7 @@ def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float) -> S
         if small == 2:
             return Ascent(x, here.value, here.gradient, h, used, "converged")
         longest = _LONGEST_STEP / max(float(np.linalg.norm(ruler @ direction)), 1e-300)
-        line = yield from _search_line(x, here, direction, slope, min(1.0, longest), longest)
+        line = yield from _search_line(x, here, direction, slope, min(1.0, longest), longest, patience)
         step, there, spent, edge = line
         used += spent
         if edge:
@@ -183,7 +188,7 @@ def _climb(x: Array, metric: Array, max_evaluations: int, tolerance: float) -> S
 
 
 def _search_line(
-    x: Array, here: Value, direction: Array, slope: float, step: float, longest: float
+    x: Array, here: Value, direction: Array, slope: float, step: float, longest: float, patience: int
 ) -> Generator[Array, Value, tuple[float, Value | None, int, bool]]:
     """Bracket and halve until both Wolfe conditions hold, or until a trial at the longest step still climbs.
 
@@ -191,7 +196,8 @@ def _search_line(
     """
     low, high, edge = 0.0, math.inf, False
     best: tuple[float, Value] | None = None
-    for trial in range(1, _MOST_TRIALS + 1):
+    most = min(_MOST_TRIALS, patience)
+    for trial in range(1, most + 1):
         there = yield x + step * direction
         edge = edge or not there.feasible
         if not there.feasible or there.value < here.value + _ARMIJO * step * slope:
@@ -203,7 +209,7 @@ def _search_line(
             low = step
         step = min(2 * low, longest) if math.isinf(high) else (low + high) / 2
     # Armijo alone is enough to go on from; _update keeps the metric positive definite
-    return (*best, _MOST_TRIALS, edge) if best else (0.0, None, _MOST_TRIALS, edge)
+    return (*best, most, edge) if best else (0.0, None, most, edge)
 
 
 def _poll(x: Array, here: Value, metric: Array) -> Generator[Array, Value, tuple[Array, Value | None, int]]:

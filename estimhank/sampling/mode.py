@@ -38,6 +38,7 @@ _POLISH_STEPS = 3
 _DIFFERENCE = 1e-3  # step of second derivatives, in standard deviations
 _NOTHING_TO_GAIN = 1e-10  # log points
 _SAME_PLACE = 0.1  # standard deviations
+_PATIENCE = 8  # evaluations of a profile that may gain next to nothing: it has few coordinates
 _NEARLY_THERE = 1e-5  # log points that a climb in some of the parameters may leave
 
 
@@ -165,7 +166,10 @@ def _climb(
     profile = _Profile(objective, costly, most, {})
     for x in starts:
         profile.keep(x, np.diag(prior_sd[~costly] ** 2))
-    climbs = [ascend(x[costly], np.diag(prior_sd[costly] ** 2), most, interior=interior[costly]) for x in starts]
+    climbs = [
+        ascend(x[costly], np.diag(prior_sd[costly] ** 2), most, interior=interior[costly], patience=_PATIENCE)
+        for x in starts
+    ]
     return [profile.complete(end, prior_sd) for end in run_in_lockstep(climbs, report.watch(profile.evaluate))]
 
 

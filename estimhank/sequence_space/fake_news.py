@@ -28,7 +28,7 @@ from estimhank.model.parameters import Values
 from estimhank.sequence_space.household_steady_state import HouseholdSteadyState
 
 #: Bound below which entries of the fake-news matrix are not computed. A Jacobian entry sums at most T of them.
-NEWS_TOLERANCE = 1e-15
+NEWS_TOLERANCE = 1e-13
 _DATES = 32  # dates of the input treated together
 #: Relative size below which later values of a policy are left out of derivatives.
 _SLOPE_TOLERANCE = 1e-7
