@@ -32,6 +32,7 @@ _LEAST_MASS = 0.02  # of households that jump together
 _HELD_OUT = 5  # every so many points are kept out of the fit, to measure its error
 _LARGEST_ERROR = 0.1  # of a margin: what is known worse is better not told
 _MARGIN = 0.05
+_CLOSE = 0.1  # margins, in cells, that count as close to zero
 _DOUBT = 2.0  # multiples of the error within which of a jump a polynomial is not trusted
 
 
@@ -168,35 +169,52 @@ def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMa
     low, high = moved.min(axis=0), moved.max(axis=0)
     center, half_width = (low + high) / 2, np.maximum((1 + _MARGIN) * (high - low) / 2, 1e-12)
     bases = {g: np.asarray(_basis(jnp.asarray((moved - center) / half_width), g), float) for g in degrees}
-    tried = {g: _held_out_errors(basis, seen.margin) for g, basis in bases.items()}
+    tried = {
+        g: np.array(
+            [_margin_error(basis, seen.margin[:, place]) if matters[place] else np.inf for place in range(len(matters))]
+        )
+        for g, basis in bases.items()
+    }
     degree = min(degrees, key=lambda g: float(tried[g][matters].max()))
     chosen = np.flatnonzero(matters & (tried[degree] < _LARGEST_ERROR))
     if not chosen.size:
         return None
     basis = bases[degree]
     coefficients = np.zeros((2, len(chosen), basis.shape[1]))
-    coefficients[0] = _solve(basis, seen.margin[:, chosen]).T
+    for i, place in enumerate(chosen):
+        margin = seen.margin[:, place]
+        coefficients[0, i] = _solve(basis, margin, _closeness(margin))
     error = np.stack([tried[degree][chosen], np.zeros(len(chosen))])
     for i, place in enumerate(chosen):
         there = np.isfinite(seen.position[:, place])
         if there.sum() >= _POINTS_EACH * basis.shape[1]:
-            position = seen.position[there][:, [place]]
-            error[1, i] = _held_out_errors(basis[there], position)[0]
-            coefficients[1, i] = _solve(basis[there], position)[:, 0]
+            error[1, i] = _held_out_error(basis[there], seen.position[there, place])
+            coefficients[1, i] = _solve(basis[there], seen.position[there, place])
     return BreakMap(costly, center, half_width, degree, coefficients, chosen, error)
 
 
-def _solve(basis: Array, values: Array) -> Array:
-    found: Array = np.linalg.lstsq(basis, values, rcond=1e-10)[0]
+def _closeness(margin: Array) -> Array:
+    """Weights of margins: all that matters of them is their sign."""
+    return 1 / (_CLOSE + np.abs(margin))
+
+
+def _margin_error(basis: Array, margin: Array) -> float:
+    weight = _closeness(margin)
+    return _held_out_error(basis, margin, weight) * _CLOSE
+
+
+def _solve(basis: Array, values: Array, weight: Array | float = 1.0) -> Array:
+    weight = np.broadcast_to(weight, values.shape)
+    found: Array = np.linalg.lstsq(basis * weight[:, None], values * weight, rcond=1e-10)[0]
     return found
 
 
-def _held_out_errors(basis: Array, values: Array) -> Array:
-    """What 19 of 20 errors on points kept out of a fit are below, shape (m,)."""
+def _held_out_error(basis: Array, values: Array, weight: Array | float = 1.0) -> float:
+    """What 19 of 20 errors, times their weights, on points kept out of a fit are below."""
+    weight = np.broadcast_to(weight, values.shape)
     kept_out = np.arange(len(basis)) % _HELD_OUT == 0
-    off = basis[kept_out] @ _solve(basis[~kept_out], values[~kept_out]) - values[kept_out]
-    error: Array = np.quantile(np.abs(off), 0.95, axis=0)
-    return error
+    found = _solve(basis[~kept_out], values[~kept_out], weight[~kept_out])
+    return float(np.quantile(weight[kept_out] * np.abs(basis[kept_out] @ found - values[kept_out]), 0.95))
 
 
 def break_features(arrays: BreakArrays, z: jax.Array, degree: int) -> jax.Array:
