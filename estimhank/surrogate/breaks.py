@@ -30,7 +30,7 @@ _HIGHEST = 8  # degree of a polynomial
 _POINTS_EACH = 3  # points for each coefficient
 _LEAST_MASS = 0.02  # of households that jump together
 _HELD_OUT = 5  # every so many points are kept out of the fit, to measure its error
-_LARGEST_ERROR = 0.1  # of a margin: what is known worse is better not told
+_LARGEST_ERROR = 0.1  # of a margin close to zero, and of a position: what is known worse is better not told
 _MARGIN = 0.05
 _CLOSE = 0.1  # margins, in cells, that count as close to zero
 _DOUBT = 2.0  # multiples of the error within which of a jump a polynomial is not trusted
@@ -177,20 +177,22 @@ def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMa
     }
     degree = min(degrees, key=lambda g: float(tried[g][matters].max()))
     chosen = np.flatnonzero(matters & (tried[degree] < _LARGEST_ERROR))
-    if not chosen.size:
-        return None
     basis = bases[degree]
     coefficients = np.zeros((2, len(chosen), basis.shape[1]))
-    for i, place in enumerate(chosen):
-        margin = seen.margin[:, place]
-        coefficients[0, i] = _solve(basis, margin, _closeness(margin))
     error = np.stack([tried[degree][chosen], np.zeros(len(chosen))])
+    useful = np.ptp(np.sign(seen.margin[:, chosen]), axis=0) > 0
     for i, place in enumerate(chosen):
-        there = np.isfinite(seen.position[:, place])
-        if there.sum() >= _POINTS_EACH * basis.shape[1]:
-            error[1, i] = _held_out_error(basis[there], seen.position[there, place])
-            coefficients[1, i] = _solve(basis[there], seen.position[there, place])
-    return BreakMap(costly, center, half_width, degree, coefficients, chosen, error)
+        margin, position = seen.margin[:, place], seen.position[:, place]
+        coefficients[0, i] = _solve(basis, margin, _closeness(margin))
+        there = np.isfinite(position)
+        if there.sum() < _POINTS_EACH * basis.shape[1]:
+            continue
+        off = _held_out_error(basis[there], position[there])
+        if off < _LARGEST_ERROR:
+            coefficients[1, i], error[1, i], useful[i] = _solve(basis[there], position[there]), off, True
+    if not useful.any():
+        return None
+    return BreakMap(costly, center, half_width, degree, coefficients[:, useful], chosen[useful], error[:, useful])
 
 
 def _closeness(margin: Array) -> Array:
