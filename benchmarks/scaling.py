@@ -3,7 +3,8 @@
 ``python -m benchmarks.scaling [PART ...]``, on a quiet machine. The parts:
 
 * ``overhead``: time of a batch on one worker beyond that of its evaluations, taken apart into dispatch and
-  serialisation on the one hand and the store on the other; and parallel efficiency, one worker against several.
+  serialisation on the one hand and the store on the other; and parallel efficiency, one worker against several, beside
+  that of as many processes which evaluate on their own and share nothing but the machine: its ceiling.
 * ``model``: efficiency at 64 and 1,024 workers from what ``overhead`` measured: the master's serial seconds a point and
   a batch, and the wait at the end of a round for the slowest of the points in it.
 * ``algorithms``: effective draws per evaluation and per second of every algorithm on the default posterior, and of
@@ -110,9 +111,42 @@ def measure_overhead(posterior: Posterior, center: Center, scratch: Path, batche
                 "points_per_second": points / float(np.median(np.array(wall) + np.array(stored))),
             }
         )  # fmt: skip
+    apart = {row["workers"]: measure_apart(row["workers"], batches * points // row["workers"]) for row in rows}
     for row in rows:
         row["efficiency"] = row["points_per_second"] / rows[0]["points_per_second"] / row["workers"]
+        row["ceiling"] = apart[row["workers"]] / apart[rows[0]["workers"]] / row["workers"]
     return rows
+
+
+def measure_apart(processes: int, each: int) -> float:
+    """Evaluations a second of processes that know nothing of each other, together."""
+    command = [sys.executable, "-m", "benchmarks.scaling", "--apart", str(each)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([*command, "--seed", str(k)], **pipes) for k in range(processes)]  # type: ignore[call-overload]
+    for one in running:
+        one.stdout.readline()  # it has compiled
+    for one in running:
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    seconds = [float(one.stdout.readline()) for one in running]
+    for one in running:
+        one.communicate()
+    return sum(each / taken for taken in seconds)
+
+
+def evaluate_apart(mode: Path, n: int, seed: int) -> None:
+    """One of these processes: ready, wait for a line, evaluate, say how long it took."""
+    posterior = Posterior.from_config("configs/us_hank.toml")
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as name:
+        center = default_center(posterior, Path(name), mode)
+    engine = Engine(posterior, "serial")
+    engine.evaluate(draws_around(posterior, center, 8, 1000 + seed))
+    thetas = draws_around(posterior, center, n, 2000 + seed)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    begin = time.perf_counter()
+    engine.evaluate(thetas)
+    print(time.perf_counter() - begin, flush=True)
 
 
 def measure_barrier(posterior: Posterior, center: Center, n: int) -> Array:
@@ -304,7 +338,12 @@ def main() -> None:
         "--pages", type=Path, help="folder of the pages that take the tables; docs with the usual --out"
     )
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--apart", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.apart:
+        evaluate_apart(options.mode, options.apart, options.seed)
+        return
     if options.read:
         read_and_tell(options.read)
         return

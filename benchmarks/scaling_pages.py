@@ -10,7 +10,8 @@ from benchmarks.pages import markdown_table, update_page
 _OVERHEAD = {
     "workers": "workers", "points": "points of a batch", "evaluation_ms": "an evaluation, ms",
     "dispatch_ms": "dispatch, ms", "store_ms": "store, ms", "overhead_share": "overhead, share",
-    "efficiency": "parallel efficiency", "points_per_second": "evaluations a second",
+    "efficiency": "parallel efficiency", "ceiling": "of processes apart",
+    "points_per_second": "evaluations a second",
 }  # fmt: skip
 _MODEL = {
     "workers": "workers", "points_per_worker": "points a worker", "useful_ms": "evaluating, ms",

@@ -185,7 +185,7 @@ class Posterior:
             if not gradient:
                 parts = self._parts_at(point)
                 out = self._value(point, parts, self._solved_at(point, parts))
-            elif not self._moving or gradient == "partial":
+            elif not self._moving or (gradient == "partial" and self.costly_parameters):
                 (_, out), slope = self._with_gradient(point, self._parts_at(point))
                 slope = np.where([name in self._moving for name in self.names], np.nan, slope)
             else:
@@ -215,8 +215,8 @@ class Posterior:
 
     @property
     def costly_parameters(self) -> tuple[str, ...]:
-        """Parameters that move the steady state: partial gradients leave them out."""
-        return self._moving
+        """Parameters that move households' steady state: partial gradients leave them out."""
+        return self._moving if self.model.household is not None else ()
 
     def breaks_at(self, theta: ArrayLike) -> Breaks | None:
         """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
