@@ -1,0 +1,220 @@
+"""What a posterior computes: compiled functions of parameters and steady states, and what is kept between calls.
+
+:class:`estimhank.posterior.Posterior` is the part that people and samplers see.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.data.dataset import Dataset
+from estimhank.likelihood.autocovariance import autocovariances
+from estimhank.likelihood.incomplete import gaussian_log_likelihood
+from estimhank.likelihood.observation import combine_quarters, observe
+from estimhank.model.declaration import Model
+from estimhank.model.measurement_error import error_parameters, error_variances
+from estimhank.model.parameters import ModelError
+from estimhank.model.priors import Prior
+from estimhank.sequence_space.determinacy import winding_number
+from estimhank.sequence_space.equilibrium import (
+    EquilibriumFactors,
+    factorize_equilibrium,
+    respond,
+    solve_equilibrium,
+)
+from estimhank.sequence_space.linear_system import LinearSystem, linearize
+from estimhank.sequence_space.solution import model_structure
+from estimhank.sequence_space.steady_solver import SteadyParts, SteadySolver
+
+Array = NDArray[np.float64]
+
+_KEPT = 4  # factorised equilibria, for proposals that move the shocks' own parameters only
+
+
+class Solved(NamedTuple):
+    """A solution up to the shocks: linear system, its factors, and the winding number."""
+
+    system: LinearSystem
+    factors: EquilibriumFactors
+    winding: jax.Array
+
+
+class Computation:
+    """The log density of a model's estimated parameters as compiled functions.
+
+    Attributes
+    ----------
+    model : Model
+    data : Dataset
+    horizon, tail_start : int
+    priors : dict of str to Prior
+        Of the estimated parameters.
+    """
+
+    model: Model
+    data: Dataset
+    horizon: int
+    tail_start: int
+    priors: dict[str, Prior]
+    _names: tuple[str, ...]
+    _weights: dict[str, tuple[float, ...]]
+    _kept: OrderedDict[bytes, Solved]
+
+    @cached_property
+    def _moving(self) -> tuple[str, ...]:
+        return tuple(n for n in self._names if self.model.parameters[n].touches == "steady_state")
+
+    @cached_property
+    def _steady(self) -> SteadySolver:
+        spread = {n: self.priors[n].sd for n in self._moving}
+        spread = {n: sd if np.isfinite(sd) and sd > 0 else 0.1 for n, sd in spread.items()}
+        return SteadySolver(self.model, spread, self.horizon)
+
+    @cached_property
+    def _structure(self) -> Any:
+        return model_structure(self.model, self._steady.reference, self.priors)
+
+    def _parts_at(self, point: Array) -> SteadyParts:
+        return self._steady.at(dict(zip(self._names, point.tolist(), strict=True)))
+
+    def _with_steady_gradient(self, point: Array) -> tuple[tuple[Any, ...], Any]:
+        """Value and gradient where parameters move the steady state, in one pass over everything."""
+        if not self._steady.differentiable:
+            raise ModelError(
+                f"no gradients: {', '.join(self._moving)} move the steady state, and the model's steady_state or "
+                "household_target uses numbers where JAX needs arrays (write jnp.log for math.log, jnp.where for if)"
+            )
+        moved = {name: float(point[self._names.index(name)]) for name in self._moving}
+        (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.guess(moved))
+        if not bool(checks.search.converged):
+            (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.robust_point(moved))
+        self._steady.verify(checks, moved)
+        return out, slope
+
+    @cached_property
+    def _log_prior(self) -> Any:
+        priors = [self.priors[name] for name in self._names]
+
+        def log_prior(theta: jax.Array) -> jax.Array:
+            return jnp.stack([prior.logpdf(theta[i]) for i, prior in enumerate(priors)]).sum()
+
+        return jax.jit(log_prior)
+
+    def _prepare(self) -> None:
+        """Choose the elimination with numbers, before a compilation puts tracers in their place."""
+        _ = self._structure
+
+    def _parameters(self, theta: jax.Array, parts: SteadyParts) -> dict[str, Any]:
+        return {**parts.parameters, **{name: theta[i] for i, name in enumerate(self._names)}}
+
+    def _linearized(self, theta: jax.Array, parts: SteadyParts) -> tuple[LinearSystem, jax.Array]:
+        """The linear system, and its winding number."""
+        system = linearize(self.model, parts.values, self._parameters(theta, parts))
+        return system, winding_number(self._structure, jax.lax.stop_gradient(system), parts.symbol)
+
+    def _shocks(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
+        """Paths of the shocks after one standard deviation, (T, n_z), and their roots, (n_z,)."""
+        parameters = self._parameters(theta, parts)
+        roots = jnp.stack([jnp.asarray(parameters[s.rho], float) for s in self.model.shocks])
+        scales = jnp.stack([s.scale * jnp.asarray(parameters[s.sigma], float) for s in self.model.shocks])
+        return scales * roots[None] ** jnp.arange(self.horizon)[:, None], roots
+
+    def _coefficients(
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Moving-average coefficients (T, n_o, n_z), the shocks' roots (n_z,), and the winding number."""
+        paths, roots = self._shocks(theta, parts)
+        if solved is None:
+            system, winding = self._linearized(theta, parts)
+            responses = solve_equilibrium(self._structure, system, parts.household, paths)
+        else:
+            winding = solved.winding
+            responses = respond(self._structure, solved.system, solved.factors, paths)
+        return observe(responses, self.model.observables, self.model.unknowns, parts.values), roots, winding
+
+    def _log_likelihood(
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
+    ) -> tuple[jax.Array, ...]:
+        coefficients, roots, winding = self._coefficients(theta, parts, solved)
+        if self._weights:
+            coefficients = combine_quarters(coefficients, [self._weights.get(n, (1.0,)) for n in self.data.names])
+        values = np.asarray(self.data.values, float)
+        gamma = autocovariances(coefficients, roots, len(values), self.tail_start)
+        if error_parameters(self.model):
+            parameters = self._parameters(theta, parts)
+            gamma = gamma.at[0].add(jnp.diag(error_variances(self.model, parameters)))
+        value = gaussian_log_likelihood(gamma, values)
+        # an explosive shock has no stationary distribution, whatever the closed form for its tail may say
+        regular = jnp.isfinite(gamma).all() & (jnp.abs(roots) < 1).all()
+        return jnp.where(regular, value, jnp.nan), winding, regular
+
+    @cached_property
+    def _value(self) -> Any:
+        self._prepare()
+
+        def value(theta: jax.Array, parts: SteadyParts, solved: Solved) -> tuple[jax.Array, ...]:
+            log_likelihood, winding, regular = self._log_likelihood(theta, parts, solved)
+            return log_likelihood, self._log_prior(theta), winding, regular
+
+        return jax.jit(value)
+
+    @cached_property
+    def _solve(self) -> Any:
+        self._prepare()
+
+        def solve(theta: jax.Array, parts: SteadyParts) -> Solved:
+            system, winding = self._linearized(theta, parts)
+            return Solved(system, factorize_equilibrium(self._structure, system, parts.household), winding)
+
+        return jax.jit(solve)
+
+    def _solved_at(self, point: Array, parts: SteadyParts) -> Solved:
+        """The factorised equilibrium; kept for points that differ in the shocks' own parameters only."""
+        key = point[self._beyond_shocks].tobytes()
+        if key not in self._kept:
+            self._kept[key] = self._solve(point, parts)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    @cached_property
+    def _beyond_shocks(self) -> NDArray[np.intp]:
+        """Positions of the parameters that touch more than the shock processes."""
+        return np.flatnonzero([self.model.parameters[name].touches != "shocks" for name in self._names])
+
+    @cached_property
+    def _with_gradient(self) -> Any:
+        self._prepare()
+
+        def density(theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, Any]:
+            log_likelihood, winding, regular = self._log_likelihood(theta, parts)
+            log_prior = self._log_prior(theta)
+            return log_likelihood + log_prior, (log_likelihood, log_prior, winding, regular)
+
+        return jax.jit(jax.value_and_grad(density, has_aux=True))
+
+    @cached_property
+    def _with_gradient_through(self) -> Any:
+        self._prepare()
+        places = {name: self._names.index(name) for name in self._moving}
+
+        def density(theta: jax.Array, start: Any) -> tuple[jax.Array, Any]:
+            parts, checks = self._steady.compute({name: theta[i] for name, i in places.items()}, start)
+            log_likelihood, winding, regular = self._log_likelihood(theta, parts)
+            log_prior = self._log_prior(theta)
+            return log_likelihood + log_prior, ((log_likelihood, log_prior, winding, regular), checks)
+
+        return jax.jit(jax.value_and_grad(density, has_aux=True))
+
+    @cached_property
+    def _responses(self) -> Any:
+        self._prepare()
+        return jax.jit(lambda theta, parts: self._coefficients(theta, parts)[0])
