@@ -45,6 +45,7 @@ def frequencies(refinement: int = 1) -> NDArray[np.float64]:
 
 
 COARSE, FINE = frequencies(1), frequencies(24)
+_BLOCK = 128  # fine frequencies treated together
 
 
 def household_symbol(by_date: jax.Array) -> HouseholdSymbol:
@@ -64,18 +65,24 @@ def _transform(lags: jax.Array, leads: jax.Array, waves: Any) -> jax.Array:
     return jnp.einsum("wk,oik->woi", waves, lags) + jnp.einsum("wk,oik->woi", jnp.conj(waves[:, 1:]), leads)
 
 
-def _phase_steps(
-    structure: Structure, system: LinearSystem, household: jax.Array, grid: NDArray[np.float64]
-) -> jax.Array:
-    wave = jnp.exp(1j * jnp.asarray(grid))[:, None, None]
+def _phases(structure: Structure, system: LinearSystem, household: jax.Array, grid: jax.Array) -> jax.Array:
+    """Phase of the symbol's determinant, a complex number of modulus one, at each frequency."""
+    wave = jnp.exp(1j * grid)[:, None, None]
     aggregate = system.lag * wave + system.now + system.lead / wave
     n_o, n_v = len(structure.outputs), system.now.shape[1]
     rows = jnp.zeros((len(grid), n_o, n_v), complex)
     if n_o:
         rows = rows.at[:, :, jnp.array(structure.inputs, int)].set(-household)
         rows = rows.at[:, jnp.arange(n_o), jnp.array(structure.outputs, int)].add(1.0)
-    phase = jnp.linalg.slogdet(jnp.concatenate([aggregate, rows], axis=1))[0]
+    return jnp.linalg.slogdet(jnp.concatenate([aggregate, rows], axis=1))[0]
+
+
+def _steps(phase: jax.Array) -> jax.Array:
     return jnp.angle(phase[1:] * jnp.conj(phase[:-1]))
+
+
+def _coarse_steps(structure: Structure, system: LinearSystem, symbol: HouseholdSymbol) -> jax.Array:
+    return _steps(_phases(structure, system, symbol.coarse, jnp.asarray(COARSE)))
 
 
 def winding_number(structure: Structure, system: LinearSystem, symbol: HouseholdSymbol) -> jax.Array:
@@ -84,13 +91,18 @@ def winding_number(structure: Structure, system: LinearSystem, symbol: Household
     The determinant at -w is the conjugate of that at w, so half the circle suffices. Where the phase moves by more than
     :data:`PHASE_LIMIT` between two frequencies (a root close to the unit circle) a finer grid is used.
     """
-    coarse = _phase_steps(structure, system, symbol.coarse, COARSE)
+    coarse = _coarse_steps(structure, system, symbol)
+    dates = jnp.arange(symbol.lags.shape[2])
+
+    def some(grid: jax.Array) -> jax.Array:
+        household = _transform(symbol.lags, symbol.leads, jnp.exp(1j * jnp.outer(grid, dates)))
+        return _phases(structure, system, household, grid)
 
     def refine(_: None) -> jax.Array:
-        # made here, not kept: a root so close to the unit circle is rare, and the table is large
-        waves = jnp.exp(1j * jnp.outer(jnp.asarray(FINE), jnp.arange(symbol.lags.shape[2])))
-        fine = _transform(symbol.lags, symbol.leads, waves)
-        return _phase_steps(structure, system, fine, FINE).sum()
+        # A root so close to the unit circle is rare. Some frequencies at a time, for memory is set aside in every call:
+        # what all of them need, tens of megabytes, would be handed back to the system and asked for again each time.
+        blocks = np.resize(FINE, (-(-len(FINE) // _BLOCK), _BLOCK))
+        return _steps(jax.lax.map(some, jnp.asarray(blocks)).reshape(-1)[: len(FINE)]).sum()
 
     total = jax.lax.cond(_is_doubtful(coarse), refine, lambda _: coarse.sum(), None)
     return jnp.round(total / jnp.pi).astype(int)
@@ -102,7 +114,7 @@ def coarse_winding_number(structure: Structure, system: LinearSystem, symbol: Ho
     For many systems at a time: there both branches of a condition are computed, and the fine grid costs many times as
     much as all the rest.
     """
-    coarse = _phase_steps(structure, system, symbol.coarse, COARSE)
+    coarse = _coarse_steps(structure, system, symbol)
     return jnp.where(_is_doubtful(coarse), DOUBTFUL, jnp.round(coarse.sum() / jnp.pi).astype(int))
 
 
