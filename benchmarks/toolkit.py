@@ -155,7 +155,11 @@ class ToolkitHANK:
 
     def log_likelihood(self, theta: dict[str, float], sample: np.ndarray) -> float:
         """The toolkit's log likelihood of a sample (n, 3), its missing constant added."""
-        covariances = estimation.all_covariances(self.coefficients(theta), np.ones(3))
+        return self.likelihood_of(self.coefficients(theta), sample)
+
+    def likelihood_of(self, coefficients: np.ndarray, sample: np.ndarray) -> float:
+        """The same, from moving-average coefficients."""
+        covariances = estimation.all_covariances(coefficients, np.ones(3))
         return float(estimation.log_likelihood(sample, covariances)) - sample.size / 2 * float(np.log(2 * np.pi))
 
 
