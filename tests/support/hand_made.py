@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from estimhank.surrogate.breaks import no_breaks
 from estimhank.surrogate.network import initial_weights
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate
 
@@ -17,14 +18,16 @@ def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, 
     d = len(mean)
     single = {"linear": np.zeros(d), "quadratic": -np.eye(d), "scale": 1.0}
     single |= {"landmarks": np.zeros((1, d)), "radius": 20.0, "strength": 2.0}
-    zeros = jax.tree.map(jnp.zeros_like, initial_weights(d, *SHAPE, seed=0))
+    zeros = jax.tree.map(jnp.zeros_like, initial_weights(d, SHAPE.hidden, SHAPE.activation, seed=0))
     return Surrogate(
         names=tuple(f"p{i}" for i in range(d)),
         fingerprint=fingerprint or {"model": "hand-made"},
         center=np.asarray(mean, float),
         root=np.asarray(root, float),
         constant=-3.0,
-        parameters=Parameters(networks=(zeros,), **{k: jnp.asarray(v, jnp.float32) for k, v in single.items()}),
+        parameters=Parameters(
+            networks=(zeros,), breaks=no_breaks(d), **{k: jnp.asarray(v, jnp.float32) for k, v in single.items()}
+        ),
         shape=SHAPE,
         anchors=np.empty((0, d)),
         known=np.asarray(mean, float)[None],

@@ -59,7 +59,7 @@ def test_an_untrained_network() -> None:
     target = skewed(D)
     surrogate = train(target, candidates(target, 800))
     raw = tuple(
-        jax.tree.map(lambda w: 3.0 * w, initial_weights(D, *surrogate.shape, seed=k))
+        jax.tree.map(lambda w: 3.0 * w, initial_weights(D, surrogate.shape.hidden, surrogate.shape.activation, seed=k))
         for k, _ in enumerate(surrogate.parameters.networks)
     )
     result = judge(target, replace(surrogate, parameters=surrogate.parameters._replace(networks=raw)))

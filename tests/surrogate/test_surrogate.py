@@ -21,7 +21,7 @@ MEAN, ROOT = np.array([1.0, -2.0, 300.0]), np.array([[2.0, 0, 0], [0.5, 0.1, 0],
 
 def with_networks(count: int) -> Surrogate:
     surrogate = normal_surrogate(MEAN, ROOT)
-    networks = tuple(initial_weights(3, *SHAPE, seed=k) for k in range(count))
+    networks = tuple(initial_weights(3, SHAPE.hidden, SHAPE.activation, seed=k) for k in range(count))
     return replace(surrogate, parameters=surrogate.parameters._replace(networks=networks))
 
 
@@ -79,7 +79,7 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path: Path, damage: str) ->
     elif damage == "torn":
         arrays.write_bytes(arrays.read_bytes()[:100])
     else:
-        description.write_text(description.read_text().replace('"format": 1', '"format": 99'))
+        description.write_text(description.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(StorageError, match=r"cannot read .*surrogate\.npz"):
         load_surrogate(tmp_path)
 
