@@ -235,7 +235,7 @@ def _choose(
 def _plausible(exact: Array, points: Points) -> NDArray[np.bool_]:
     """Which of the fresh draws, shape (n,), are where posterior draws can be: whether the surrogate is right or not,
     coordinates must follow the posterior, or the next fit resolves a place that does not matter."""
-    plausible: NDArray[np.bool_] = exact > points.log_density.max() - typical_depth(points.x.shape[1])
+    plausible: NDArray[np.bool_] = exact > points.log_density.max(initial=-np.inf) - typical_depth(points.x.shape[1])
     return plausible
 
 
