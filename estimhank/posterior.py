@@ -161,9 +161,11 @@ class Posterior(Computation):
             if not gradient:
                 parts = self._parts_at(point)
                 out = self._value(point, parts, self._solved_at(point, parts))
-            elif not self._moving or (gradient == "partial" and self.costly_parameters):
+            elif not self._moving:
+                (_, out), slope = self._with_gradient(point, self._steady.reference_parts)
+            elif gradient == "partial" and self.costly_parameters:
                 (_, out), slope = self._with_gradient(point, self._parts_at(point))
-                slope = np.where([name in self._moving for name in self.names], np.nan, slope)
+                slope = self._without_costly(slope)
             else:
                 out, slope = self._with_steady_gradient(point)
         except SteadyStateError as error:
@@ -193,6 +195,10 @@ class Posterior(Computation):
     def costly_parameters(self) -> tuple[str, ...]:
         """Parameters that move households' steady state: partial gradients leave them out."""
         return self._moving if self.model.household is not None else ()
+
+    def _without_costly(self, slope: ArrayLike) -> Array:
+        """A whole gradient, shape (d,), as a partial one."""
+        return np.where(np.isin(self.names, self.costly_parameters), np.nan, slope)
 
     def breaks_at(self, theta: ArrayLike) -> Breaks | None:
         """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None

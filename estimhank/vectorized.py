@@ -123,7 +123,7 @@ class VectorizedPosterior(Posterior):
                 found[row] = Evaluation(-np.inf, float(self._log_prior(thetas[row])), "steady_state", kind=error.kind)
                 continue
             if gradient == "partial":
-                slope = np.where([name in self._moving for name in self.names], np.nan, slope)
+                slope = self._without_costly(slope)
             found[row] = self._judge(tuple(value.item() for value in values), slope if gradient else None)
         return found
 

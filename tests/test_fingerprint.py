@@ -76,7 +76,8 @@ def test_a_model_of_another_file_or_an_edited_one_is_named(tmp_path: Path) -> No
 def test_the_same_settings_written_otherwise_are_the_same_density(stored: Path) -> None:
     same = {"model": {"horizon": 300, "calibration": {"eis": 0.5}}, "parameters": {}, "run": {"seed": 9, "workers": 7}}
     target = Posterior.from_config(make_config(same, "smoke"))
-    EvaluationStore.open(stored, target.names, target.fingerprint).close()
+    with EvaluationStore.open(stored, target.names, target.fingerprint) as store:
+        assert store.fingerprint == target.fingerprint
 
 
 def test_values_belong_to_their_density_version(posterior: Posterior, reference: dict[str, float]) -> None:

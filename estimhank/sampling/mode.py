@@ -202,7 +202,7 @@ class _Profile:
         climbs = []
         for point in points:
             near, metric = self._nearest(point)
-            x = np.where(self.costly, 0.0, near)
+            x = near.copy()
             x[self.costly] = point
             climbs.append(restrict(ascend(x[free], metric, self.most, _NEARLY_THERE), x, free))
         ends = run_in_lockstep(climbs, self.objective.partial)
