@@ -47,11 +47,16 @@ class Policies(NamedTuple):
         End-of-period assets.
     outputs : mapping of name to array of shape (n_e, n_a)
         What the block aggregates, one policy for each of ``HouseholdBlock.outputs``.
+    endogenous_grid : array of shape (n_e, n_a), optional
+        Beginning-of-period assets from which each point of the asset grid is chosen, of a block that is solved by the
+        endogenous grid method. It tells a surrogate more precisely where the density jumps
+        (:mod:`estimhank.sequence_space.breaks`); nothing else reads it.
     """
 
     marginal_value: jax.Array
     assets: jax.Array
     outputs: dict[str, jax.Array]
+    endogenous_grid: jax.Array | None = None
 
 
 @dataclass(frozen=True)
@@ -262,7 +267,7 @@ class StandardIncompleteMarkets(HouseholdBlock):
         assets = jnp.maximum(interpolate_rows(grids.a, endogenous, grids.a), self.a_min)
         consumption = cash - assets
         marginal_value = (1 + r) * consumption ** (-1 / p.eis)
-        return Policies(marginal_value, assets, {self.outputs[0]: assets, self.outputs[1]: consumption})
+        return Policies(marginal_value, assets, {self.outputs[0]: assets, self.outputs[1]: consumption}, endogenous)
 
     def identities(self, lag: Any, now: Any) -> Iterator[tuple[str, Any]]:
         """The aggregate budget C_t = (1 + r_t) A_{t-1} + Z_t - A_t (mean productivity is one)."""

@@ -46,15 +46,20 @@ def asset_targets(steady: HouseholdSteadyState) -> Breaks:
     """Target of each productivity state as a position on the asset grid, and the mass of households next to it.
 
     The first grid point is 0. The margin is how far below it, in cells, a state would have to be for nothing to be
-    saved: negative where the constraint binds there.
+    saved: negative where the constraint binds there. Where the endogenous grid is known it gives both: today's assets
+    from which a grid point is chosen are a smooth function of the parameters on either side of the constraint, and
+    equal the grid point exactly where the policy does. Policies alone say the same with the noise of interpolation.
     """
     a = np.asarray(steady.grids.a, float)
     policy, mass = np.asarray(steady.policies.assets, float), np.asarray(steady.distribution, float)
+    origins = steady.policies.endogenous_grid
     margin, position, gathered = (np.full(len(policy), np.nan) for _ in range(3))
     for e, saved in enumerate(policy):
-        margin[e] = (a[0] - _nothing_saved(saved - a[0], a)) / (a[1] - a[0])
+        origin = None if origins is None else np.asarray(origins[e], float)
+        threshold = _nothing_saved(saved - a[0], a) if origin is None else origin[0]
+        margin[e] = (a[0] - threshold) / (a[1] - a[0])
         if saved[0] > a[0]:
-            position[e] = _crossing(saved - a)
+            position[e] = _crossing(saved - a if origin is None else a - origin)
             low = min(int(position[e]), len(a) - 2)
             gathered[e] = mass[e, low : low + 2].sum()
         else:
@@ -63,7 +68,8 @@ def asset_targets(steady: HouseholdSteadyState) -> Breaks:
 
 
 def _crossing(excess: Array) -> float:
-    """Where what is saved beyond today's assets, positive at the first grid point, falls to zero.
+    """Where what is saved beyond today's assets, positive at the first grid point, falls to zero: at grid points it is
+    given by the policy, or as the distance from the assets that a grid point is chosen from.
 
     Between grid points by a cubic: a line would bend the position once in each cell.
     """

@@ -107,14 +107,19 @@ class BreakFinder:
         self.target, self.costly, self.threads = target, costly, threads
         self.map: BreakMap | None = None
         self._known: dict[bytes, Breaks | None] = {}
+        self._fitted: dict[bytes, None] = {}  # which of them the map is fitted to, in order
         self._smooth = not costly.any() or not hasattr(target, "breaks_at")
 
     def learn(self, x: Array, n: int, rng: np.random.Generator) -> None:
-        """Look at ``n`` more of the points x, shape (m, d), where posterior draws can be, and fit the map again."""
+        """Look at ``n`` more of the points x, shape (m, d), where posterior draws can be, and fit the map again.
+
+        To such points alone: a polynomial that has to follow points far out as well is less precise where it matters.
+        """
         if self._smooth or not len(x):
             return
-        self._look_at(x[np.sort(rng.permutation(len(x))[:n])])
-        known = [(np.frombuffer(key), found) for key, found in self._known.items() if found is not None]
+        self._fitted |= dict.fromkeys(self._look_at(x[np.sort(rng.permutation(len(x))[:n])]))
+        pairs = [(np.frombuffer(key), self._known[key]) for key in self._fitted]
+        known = [(point, found) for point, found in pairs if found is not None]
         self._smooth = not known
         if self._smooth:
             return
@@ -139,15 +144,17 @@ class BreakFinder:
                 found[1, row, there] = exact.position[self.map.chosen][there]
         return found
 
-    def _look_at(self, x: Array) -> None:
-        new = {key: row for row, point in enumerate(x) if (key := point[self.costly].tobytes()) not in self._known}
-        if not new:
-            return
-        thetas = self.target.transform.to_natural(x[list(new.values())])
-        ask: Callable[[Array], Breaks | None] = self.target.breaks_at  # type: ignore[attr-defined]
-        first = ask(thetas[0])  # compiles
-        with ThreadPoolExecutor(self.threads) as pool:
-            self._known |= dict(zip(new, [first, *pool.map(ask, thetas[1:])], strict=True))
+    def _look_at(self, x: Array) -> list[bytes]:
+        """The keys of points x of shape (n, d), after which all of them are known."""
+        keys = [point.tobytes() for point in x[:, self.costly]]
+        new = {key: row for row, key in enumerate(keys) if key not in self._known}
+        if new:
+            thetas = self.target.transform.to_natural(x[list(new.values())])
+            ask: Callable[[Array], Breaks | None] = self.target.breaks_at  # type: ignore[attr-defined]
+            first = ask(thetas[0])  # compiles
+            with ThreadPoolExecutor(self.threads) as pool:
+                self._known |= dict(zip(new, [first, *pool.map(ask, thetas[1:])], strict=True))
+        return keys
 
 
 def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMap | None:
