@@ -8,7 +8,7 @@ fractional part, which falls back from one to zero where the density jumps. How 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,20 +29,27 @@ Array = NDArray[np.float64]
 _HIGHEST = 8  # degree of a polynomial
 _POINTS_EACH = 3  # points for each coefficient
 _LEAST_MASS = 0.02  # of households that jump together
-_HELD_OUT = 5  # every so many points are kept out of the fit, to measure its error
 _LARGEST_ERROR = 0.1  # of a margin close to zero, and of a position: what is known worse is better not told
 _MARGIN = 0.05
 _CLOSE = 0.1  # margins, in cells, that count as close to zero
 _DOUBT = 2.0  # multiples of the error within which of a jump a polynomial is not trusted
+_STRETCHES = (1.0, 1.5, 2.0, 3.0, 1 / 1.5, 1 / 2.0, 1 / 3.0)  # of negative margins
+_STRETCH_DEGREE = 4  # of the polynomial by which one of them is chosen
+_BEYOND, _BEYOND_SHARE = 1.4, 3  # how much further out one in so many points is looked at
+_NODES = 4  # of the bend of a position, in each cell
+_BEND_PRIOR = 0.5  # points, with which a node of it is pulled to zero
+_BEND_STEPS = 6  # alternations between a polynomial and its bend
+_UNBEND_STEPS = 3
 
 
 class BreakArrays(NamedTuple):
     """Margins and positions as functions of whitened coordinates z, single precision: polynomials of
-    u = matrix z + offset, held in [-1, 1]. Shapes (k, d), (k,), (2, m, q)."""
+    u = matrix z + offset, held in [-1, 1], less the positions' ``bend``. Shapes (k, d), (k,), (2, m, q), (m, J)."""
 
     matrix: jax.Array
     offset: jax.Array
     coefficients: jax.Array
+    bend: jax.Array
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,16 @@ class BreakMap:
         Of the box that they were known in.
     degree : int
     coefficients : ndarray of shape (2, m, q)
-        Of products of Chebyshev polynomials: of margins, of positions (zeros where too few are known).
+        Of products of Chebyshev polynomials: of margins, of positions (zeros where too few are known). Negative
+        margins are stretched; their sign is all that is used.
+    bend : ndarray of shape (m, J)
+        How far above a position the polynomial is that stands for it, at positions 0, 1/4, 1/2 and so on. Positions are
+        kinked where they cross an integer, which no polynomial of the parameters follows; a function of the position
+        that takes the kinks away is nearly the same wherever it is crossed.
     chosen : ndarray of int, shape (m,)
         Which of a target's places these are.
     error : ndarray of shape (2, m)
-        What 19 of 20 errors on points kept out of the fit are below.
+        What 19 of 20 errors at points left out of the fit are below.
     """
 
     costly: NDArray[np.bool_]
@@ -69,6 +81,7 @@ class BreakMap:
     half_width: Array
     degree: int
     coefficients: Array
+    bend: Array
     chosen: NDArray[np.intp]
     error: Array
 
@@ -76,17 +89,19 @@ class BreakMap:
         """For coordinates x = center + root z."""
         matrix = root[self.costly] / self.half_width[:, None]
         offset = (center[self.costly] - self.center) / self.half_width
-        return BreakArrays(*(jnp.asarray(part, jnp.float32) for part in (matrix, offset, self.coefficients)))
+        parts = (matrix, offset, self.coefficients, self.bend)
+        return BreakArrays(*(jnp.asarray(part, jnp.float32) for part in parts))
 
     def places(self, x: Array) -> Array:
         """Margins and positions at coordinates x of shape (n, d): (2, n, m)."""
         u = np.clip((x[:, self.costly] - self.center) / self.half_width, -1.0, 1.0)
-        return np.asarray(_basis(jnp.asarray(u), self.degree), float) @ self.coefficients.transpose(0, 2, 1)
+        margin, position = np.asarray(_basis(jnp.asarray(u), self.degree), float) @ self.coefficients.transpose(0, 2, 1)
+        return np.stack([margin, _unbent(jnp.asarray(position), jnp.asarray(self.bend))])
 
 
 def no_breaks(d: int) -> BreakArrays:
     """Of a density that is smooth."""
-    return BreakArrays(*(jnp.zeros(shape, jnp.float32) for shape in ((0, d), (0,), (2, 0, 1))))
+    return BreakArrays(*(jnp.zeros(shape, jnp.float32) for shape in ((0, d), (0,), (2, 0, 1), (0, 2))))
 
 
 class BreakFinder:
@@ -113,11 +128,15 @@ class BreakFinder:
     def learn(self, x: Array, n: int, rng: np.random.Generator) -> None:
         """Look at ``n`` more of the points x, shape (m, d), where posterior draws can be, and fit the map again.
 
-        To such points alone: a polynomial that has to follow points far out as well is less precise where it matters.
+        To such points alone, and to some a little further out, so that a rare draw still is inside of what is known: a
+        polynomial that has to follow points far out as well is less precise where it matters. What is looked at needs
+        no density.
         """
         if self._smooth or not len(x):
             return
-        self._fitted |= dict.fromkeys(self._look_at(x[np.sort(rng.permutation(len(x))[:n])]))
+        chosen = x[np.sort(rng.permutation(len(x))[:n])]
+        chosen[::_BEYOND_SHARE] += (_BEYOND - 1) * (chosen[::_BEYOND_SHARE] - x.mean(axis=0))
+        self._fitted |= dict.fromkeys(self._look_at(chosen))
         pairs = [(np.frombuffer(key), self._known[key]) for key in self._fitted]
         known = [(point, found) for point, found in pairs if found is not None]
         self._smooth = not known
@@ -171,35 +190,71 @@ def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMa
     degrees = [g for g in range(1, _HIGHEST + 1) if _POINTS_EACH * comb(k + g, g) <= n]
     cells = np.where(seen.margin > 0, np.floor(np.nan_to_num(seen.position)), -1.0)
     matters = (np.median(seen.mass, axis=0) > _LEAST_MASS) & (cells.max(axis=0) > cells.min(axis=0))
-    if not degrees or not matters.any():
+    if not degrees:
         return None
     low, high = moved.min(axis=0), moved.max(axis=0)
     center, half_width = (low + high) / 2, np.maximum((1 + _MARGIN) * (high - low) / 2, 1e-12)
-    bases = {g: np.asarray(_basis(jnp.asarray((moved - center) / half_width), g), float) for g in degrees}
+    basis = np.asarray(_basis(jnp.asarray((moved - center) / half_width), degrees[-1]), float)
+    bases = [basis[:, : comb(k + g, g)] for g in degrees]  # lower degrees come first
     tried = {
-        g: np.array(
-            [_margin_error(basis, seen.margin[:, place]) if matters[place] else np.inf for place in range(len(matters))]
-        )
-        for g, basis in bases.items()
+        place: _fit_place(bases, seen.margin[:, place], seen.position[:, place]) for place in np.flatnonzero(matters)
     }
-    degree = min(degrees, key=lambda g: float(tried[g][matters].max()))
-    chosen = np.flatnonzero(matters & (tried[degree] < _LARGEST_ERROR))
-    basis = bases[degree]
-    coefficients = np.zeros((2, len(chosen), basis.shape[1]))
-    error = np.stack([tried[degree][chosen], np.zeros(len(chosen))])
-    useful = np.ptp(np.sign(seen.margin[:, chosen]), axis=0) > 0
-    for i, place in enumerate(chosen):
-        margin, position = seen.margin[:, place], seen.position[:, place]
-        coefficients[0, i] = _solve(basis, margin, _closeness(margin))
-        there = np.isfinite(position)
-        if there.sum() < _POINTS_EACH * basis.shape[1]:
-            continue
-        off = _held_out_error(basis[there], position[there])
-        if off < _LARGEST_ERROR:
-            coefficients[1, i], error[1, i], useful[i] = _solve(basis[there], position[there]), off, True
-    if not useful.any():
+    fits = {place: fit for place, fit in tried.items() if fit is not None}
+    if not fits:
         return None
-    return BreakMap(costly, center, half_width, degree, coefficients[:, useful], chosen[useful], error[:, useful])
+    longest = max(max(len(fit.margin), len(fit.position)) for fit in fits.values())
+    degree = next(g for g in degrees if comb(k + g, g) >= longest)
+    width = comb(k + degree, degree)
+    coefficients = [_padded([getattr(fit, what) for fit in fits.values()], width) for what in ("margin", "position")]
+    return BreakMap(
+        costly=costly,
+        center=center,
+        half_width=half_width,
+        degree=degree,
+        coefficients=np.stack(coefficients),
+        bend=_padded([fit.bend for fit in fits.values()]),
+        chosen=np.array(list(fits)),
+        error=np.array([[fit.margin_error, fit.position_error] for fit in fits.values()]).T,
+    )
+
+
+class _PlaceFit(NamedTuple):
+    """Coefficients of a margin and of a position with their errors, and the position's bend."""
+
+    margin: Array
+    margin_error: float
+    position: Array = np.zeros(1)
+    position_error: float = 0.0
+    bend: Array = np.zeros(2)
+
+
+def _fit_place(bases: Sequence[Array], margin: Array, position: Array) -> _PlaceFit | None:
+    """Of one place; none where the margin is not known well enough, or nothing that is known jumps."""
+    margin = _without_kink(bases[min(_STRETCH_DEGREE, len(bases)) - 1], margin)
+    coefficients, error = _best_fit(bases, margin, _closeness(margin))
+    error *= _CLOSE  # of margins close to zero
+    if error > _LARGEST_ERROR:
+        return None
+    there = np.isfinite(position)
+    enough = [basis[there] for basis in bases if _POINTS_EACH * basis.shape[1] <= there.sum()]
+    if enough:
+        found, apart, bend = _fit_position(enough, position[there])
+        if apart < _LARGEST_ERROR:
+            return _PlaceFit(coefficients, error, found, apart, bend)
+    return _PlaceFit(coefficients, error) if np.ptp(np.sign(margin)) > 0 else None
+
+
+def _padded(rows: Sequence[Array], width: int = 0) -> Array:
+    """Rows of different lengths with zeros at their ends."""
+    width = max(width, *(len(row) for row in rows))
+    return np.stack([np.pad(row, (0, width - len(row))) for row in rows])
+
+
+def _without_kink(basis: Array, margin: Array) -> Array:
+    """Margins, negative ones stretched so that a polynomial follows them best: a margin is kinked where it changes
+    sign, since those who have just left the constraint move what everybody faces, and its sign is all that matters."""
+    stretched = [np.where(margin < 0, stretch * margin, margin) for stretch in _STRETCHES]
+    return min(stretched, key=lambda one: _rms(_left_out(basis, one, _closeness(one))[1]))
 
 
 def _closeness(margin: Array) -> Array:
@@ -207,40 +262,84 @@ def _closeness(margin: Array) -> Array:
     return 1 / (_CLOSE + np.abs(margin))
 
 
-def _margin_error(basis: Array, margin: Array) -> float:
-    weight = _closeness(margin)
-    return _held_out_error(basis, margin, weight) * _CLOSE
+def _fit_position(bases: Sequence[Array], position: Array) -> tuple[Array, float, Array]:
+    """Coefficients of a position, what 19 of 20 errors at points left out are below, and its bend.
+
+    The polynomial and the bend, a linear spline in the position, are fitted in turns (Breiman and Friedman 1985).
+    """
+    hats = _hats(position)
+    precision = hats.T @ hats + _BEND_PRIOR * np.eye(hats.shape[1])
+    tried = []
+    for basis in bases:
+        q = np.linalg.qr(basis)[0]
+        bend = np.zeros(hats.shape[1])
+        for _ in range(_BEND_STEPS):
+            bend = np.linalg.solve(precision, hats.T @ (q @ (q.T @ (position + hats @ bend)) - position))
+        found, errors = _left_out(basis, position + hats @ bend)
+        tried.append((found, errors, bend))
+    found, errors, bend = min(tried, key=lambda fit: _rms(fit[1]))
+    return found, float(np.quantile(np.abs(errors), 0.95)), bend
 
 
-def _solve(basis: Array, values: Array, weight: Array | float = 1.0) -> Array:
+def _hats(position: Array) -> Array:
+    """Hat functions of the nodes at positions of shape (n,): (n, J)."""
+    at = position * _NODES
+    low = np.floor(at).astype(int)
+    hats = np.zeros((len(position), int(low.max()) + 2))
+    rows = np.arange(len(position))
+    hats[rows, low], hats[rows, low + 1] = 1 - (at - low), at - low
+    return hats
+
+
+def _best_fit(bases: Sequence[Array], values: Array, weight: Array) -> tuple[Array, float]:
+    """Coefficients in the basis that predicts points left out of the fit best, and what 19 of 20 of these errors, times
+    their weights, are below."""
+    found, errors = min((_left_out(basis, values, weight) for basis in bases), key=lambda fit: _rms(fit[1]))
+    return found, float(np.quantile(np.abs(errors), 0.95))
+
+
+def _left_out(basis: Array, values: Array, weight: Array | float = 1.0) -> tuple[Array, Array]:
+    """Coefficients of weighted least squares, and the weighted error at each point of the fit to all others."""
     weight = np.broadcast_to(weight, values.shape)
-    found: Array = np.linalg.lstsq(basis * weight[:, None], values * weight, rcond=1e-10)[0]
-    return found
+    q, r = np.linalg.qr(basis * weight[:, None])
+    along = q.T @ (values * weight)
+    error = values * weight - q @ along
+    leverage = np.minimum(np.einsum("ij,ij->i", q, q), 1 - 1e-9)
+    return np.linalg.lstsq(r, along, rcond=1e-10)[0], error / (1 - leverage)
 
 
-def _held_out_error(basis: Array, values: Array, weight: Array | float = 1.0) -> float:
-    """What 19 of 20 errors, times their weights, on points kept out of a fit are below."""
-    weight = np.broadcast_to(weight, values.shape)
-    kept_out = np.arange(len(basis)) % _HELD_OUT == 0
-    found = _solve(basis[~kept_out], values[~kept_out], weight[~kept_out])
-    return float(np.quantile(weight[kept_out] * np.abs(basis[kept_out] @ found - values[kept_out]), 0.95))
+def _rms(errors: Array) -> float:
+    return float(np.sqrt(np.mean(errors**2)))
 
 
 def break_features(arrays: BreakArrays, z: jax.Array, degree: int) -> jax.Array:
-    """Inputs of the networks beside z, from approximate margins and positions; shape (n, d) to (n, 2 m)."""
+    """Inputs of the networks beside z, from approximate margins and positions; shape (n, d) to (n, 3 m)."""
     if arrays.coefficients.shape[1] == 0:
         return jnp.zeros((z.shape[0], 0), z.dtype)
     u = jnp.clip(z @ arrays.matrix.T + arrays.offset, -1.0, 1.0)
     basis = _basis(u, degree)
-    return features_of(basis @ arrays.coefficients[0].T, basis @ arrays.coefficients[1].T)
+    return features_of(basis @ arrays.coefficients[0].T, _unbent(basis @ arrays.coefficients[1].T, arrays.bend))
+
+
+def _unbent(found: jax.Array, bend: jax.Array) -> jax.Array:
+    """Positions from what polynomials say, (n, m), and their ``bend`` (m, J): the x at which x + bend(x) is that."""
+    row, last = jnp.arange(len(bend)), bend.shape[1] - 1
+    position = found
+    for _ in range(_UNBEND_STEPS):  # a bend is slight: its slope is a few hundredths
+        at = jnp.clip(position * _NODES, 0.0, last)
+        low = jnp.minimum(jnp.floor(at), last - 1)
+        j = low.astype(int)
+        position = found - ((1 - (at - low)) * bend[row, j] + (at - low) * bend[row, j + 1])
+    return position
 
 
 def features_of(margin: jax.Array, position: jax.Array) -> jax.Array:
-    """Two inputs for each place: the fractional part of the position where the margin is positive, else zero; and
-    whether it is. Shapes (n, m) to (n, 2 m)."""
+    """Three inputs for each place, shapes (n, m) to (n, 3 m): the fractional part of the position where the margin is
+    positive, else zero; whether it is; and how near the constraint the position is, as 1 / (1 + position), since the
+    first jumps are the largest and close together."""
     there = margin > 0
-    share = jnp.where(there & (position > 0), position - jnp.floor(position), 0.0)
-    return jnp.concatenate([share, there.astype(margin.dtype)], axis=1)
+    held = jnp.where(there, jnp.maximum(position, 0.0), 0.0)
+    return jnp.concatenate([held - jnp.floor(held), there.astype(margin.dtype), 1 / (1 + held)], axis=1)
 
 
 @lru_cache(maxsize=16)

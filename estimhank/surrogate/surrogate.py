@@ -35,7 +35,7 @@ from estimhank.surrogate.network import Weights, evaluate_network, flatten_weigh
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
-_FORMAT = 2
+_FORMAT = 3
 _NESTED = ("networks", "breaks")  # of the parameters: kept under names of their own
 _DISAGREEMENT = 2.0  # log points taken off per squared log point of standard deviation between the networks
 

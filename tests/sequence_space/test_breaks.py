@@ -18,7 +18,9 @@ A = np.expm1(np.expm1(np.linspace(0.0, np.log1p(np.log1p(20.0)), 40)))
 def steady(policies: list[np.ndarray]) -> SimpleNamespace:
     mass = np.full((len(policies), len(A)), 1 / (len(policies) * len(A)))
     return SimpleNamespace(
-        grids=SimpleNamespace(a=A), policies=SimpleNamespace(assets=np.array(policies)), distribution=mass
+        grids=SimpleNamespace(a=A),
+        policies=SimpleNamespace(assets=np.array(policies), endogenous_grid=None),
+        distribution=mass,
     )
 
 
@@ -61,6 +63,20 @@ def test_the_default_model_s_targets_are_fixed_points_of_its_policies() -> None:
         low = int(position[e])
         assert saved[e, low] > a[low] and saved[e, low + 1] <= a[low + 1]
     assert mass[~rich].sum() == pytest.approx(np.asarray(household.distribution)[~rich, 0].sum())
+
+
+def test_the_endogenous_grid_and_policies_say_the_same() -> None:
+    household = solve_steady_state(OneAssetHANK()).household
+    assert household is not None
+    known = asset_targets(household)
+    read_off = asset_targets(household._replace(policies=household.policies._replace(endogenous_grid=None)))
+    np.testing.assert_array_equal(known.margin > 0, read_off.margin > 0)
+    rich = np.isfinite(known.position)
+    np.testing.assert_allclose(known.margin[rich], read_off.margin[rich], rtol=0.05)
+    np.testing.assert_allclose(known.margin[~rich], read_off.margin[~rich], atol=0.15)  # extrapolated
+    np.testing.assert_array_equal(np.floor(known.position[rich]), np.floor(read_off.position[rich]))
+    np.testing.assert_allclose(known.position[rich], read_off.position[rich], atol=0.01)
+    np.testing.assert_array_equal(known.mass, read_off.mass)
 
 
 def test_a_posterior_with_a_fixed_steady_state_has_no_breaks(posterior: Posterior, reference: dict[str, float]) -> None:

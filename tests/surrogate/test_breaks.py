@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from estimhank.sequence_space.breaks import Breaks
-from estimhank.surrogate.breaks import BreakFinder, features_of, fit_breaks
+from estimhank.surrogate.breaks import BreakFinder, _left_out, features_of, fit_breaks
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
@@ -111,8 +111,10 @@ def test_places_that_no_polynomial_follows_are_not_told() -> None:
     assert found is not None and found.error.max() < 0.1
     inside = np.abs(x).max(axis=1) < 1.5
     margin, position = found.places(np.column_stack([np.zeros(400), x]))
-    assert np.abs(margin[inside] - smooth[inside]).max() < 0.1
     above = inside & (smooth[:, 0] > 0)
+    assert np.abs(margin[above] - smooth[above]).max() < 0.1
+    wrong = np.sign(margin) != np.sign(smooth)  # below zero the sign is all that is told
+    assert np.abs(smooth[wrong]).max(initial=0.0) < 0.02
     assert np.abs(position[above] - smooth[above]).max() < 0.1
 
 
@@ -124,7 +126,63 @@ def test_a_place_without_a_steady_state_is_left_out() -> None:
     assert finder.map is not None and np.isfinite(finder.map.coefficients).all()
 
 
+def test_kinks_at_a_jump_are_taken_away() -> None:
+    """Positions that move faster in each cell, margins that move slower below zero: no polynomial of x follows them."""
+    x = np.random.default_rng(6).uniform(-1.0, 1.0, (900, 2))
+    speed = 2.4 + 1.2 * np.sin(x[:, :1] + 0.5 * x[:, 1:]) + 0.8 * x[:, :1]
+    position = np.interp(speed, [0.0, 1.0, 1.9, 2.7, 3.4, 4.0, 4.5, 4.9], np.arange(8.0))
+    known = Breaks(position, position, np.ones_like(position))
+    found = fit_breaks(x[:600], Breaks(*(part[:600] for part in known)), np.array([True, True]))
+    assert found is not None
+    guess = found.places(x[600:])[1, :, 0]
+    assert np.abs(guess - position[600:, 0]).max() < 0.03
+    assert (np.floor(guess) == np.floor(position[600:, 0])).mean() > 0.98
+    crossing = np.where(speed > 2.2, speed - 2.2, 0.5 * (speed - 2.2))
+    found = fit_breaks(x[:600], seen(crossing[:600]), np.array([True, True]))
+    assert found is not None
+    guess = found.places(x[600:])[0, :, 0]
+    wrong = np.sign(guess) != np.sign(crossing[600:, 0])
+    assert wrong.sum() <= 1 and np.abs(crossing[600:, 0][wrong]).max(initial=0.0) < 1e-3
+
+
+def test_errors_at_points_left_out_are_those_of_a_fit_without_them() -> None:
+    rng = np.random.default_rng(7)
+    basis, values, weight = rng.standard_normal((30, 4)), rng.standard_normal(30), rng.uniform(0.5, 2.0, 30)
+    _, errors = _left_out(basis, values, weight)
+    for i in range(30):
+        kept = np.arange(30) != i
+        fit = np.linalg.lstsq(basis[kept] * weight[kept, None], values[kept] * weight[kept], rcond=None)[0]
+        assert errors[i] == pytest.approx(weight[i] * (values[i] - basis[i] @ fit), rel=1e-9)
+
+
+def test_a_rare_draw_is_inside_of_what_is_known() -> None:
+    target, rng = jumping(), np.random.default_rng(9)
+    x = target.sample(rng, 4_000)
+    finder = BreakFinder(target, COSTLY, 1)
+    finder.learn(x[:400], 300, rng)
+    assert finder.map is not None
+    beyond = np.abs((x[:, COSTLY] - finder.map.center) / finder.map.half_width) > 1
+    first = x[:400, COSTLY]
+    outside = (x[:, COSTLY] < first.min(axis=0)) | (x[:, COSTLY] > first.max(axis=0))
+    assert beyond.any(axis=1).sum() < 0.2 * outside.any(axis=1).sum()
+    wrong = np.floor(np.maximum(finder.map.places(x)[1, :, 0], -1)) != np.floor(np.maximum(place(x), -1))
+    assert wrong[place(x) > 0].mean() < 0.005
+
+
+def test_points_that_were_only_looked_up_do_not_move_the_map() -> None:
+    target, rng = jumping(), np.random.default_rng(8)
+    x = target.sample(rng, 400)
+    finder = BreakFinder(target, COSTLY, 1)
+    finder.learn(x, 200, rng)
+    finder.places(np.concatenate([x, 4 * x]))  # some of them far out
+    before = finder.map
+    finder.learn(x[:1], 1, rng)
+    assert before is not None and finder.map is not None
+    assert (finder.map.half_width <= 1.01 * before.half_width).all()
+
+
 @pytest.mark.parametrize("value", [-0.4, -1e-12, 0.0, 0.3, 2.75])
 def test_features_say_how_far_above_an_integer_and_whether_at_all(value: float) -> None:
-    share, there = np.asarray(features_of(jnp.array([[value]]), jnp.array([[value]])))[0]
+    share, there, near = np.asarray(features_of(jnp.array([[value]]), jnp.array([[value]])))[0]
     assert there == float(value > 0) and share == pytest.approx(value % 1 if value > 0 else 0.0)
+    assert near == pytest.approx(1 / (1 + max(value, 0.0)))
