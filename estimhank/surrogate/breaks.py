@@ -254,7 +254,7 @@ def _without_kink(basis: Array, margin: Array) -> Array:
     """Margins, negative ones stretched so that a polynomial follows them best: a margin is kinked where it changes
     sign, since those who have just left the constraint move what everybody faces, and its sign is all that matters."""
     stretched = [np.where(margin < 0, stretch * margin, margin) for stretch in _STRETCHES]
-    return min(stretched, key=lambda one: _rms(_left_out(basis, one, _closeness(one))[1]))
+    return min(stretched, key=lambda one: _size(_left_out(basis, one, _closeness(one))[1]))
 
 
 def _closeness(margin: Array) -> Array:
@@ -265,9 +265,11 @@ def _closeness(margin: Array) -> Array:
 def _fit_position(bases: Sequence[Array], position: Array) -> tuple[Array, float, Array]:
     """Coefficients of a position, what 19 of 20 errors at points left out are below, and its bend.
 
-    The polynomial and the bend, a linear spline in the position, are fitted in turns (Breiman and Friedman 1985).
+    The polynomial and the bend, a linear spline in the position, are fitted in turns (Breiman and Friedman 1985). The
+    bend has no linear part: left to itself it would shrink what a polynomial explains only in part.
     """
     hats = _hats(position)
+    nodes = np.arange(hats.shape[1]) / _NODES
     precision = hats.T @ hats + _BEND_PRIOR * np.eye(hats.shape[1])
     tried = []
     for basis in bases:
@@ -275,9 +277,10 @@ def _fit_position(bases: Sequence[Array], position: Array) -> tuple[Array, float
         bend = np.zeros(hats.shape[1])
         for _ in range(_BEND_STEPS):
             bend = np.linalg.solve(precision, hats.T @ (q @ (q.T @ (position + hats @ bend)) - position))
+            bend -= np.polyval(np.polyfit(position, hats @ bend, 1), nodes)
         found, errors = _left_out(basis, position + hats @ bend)
         tried.append((found, errors, bend))
-    found, errors, bend = min(tried, key=lambda fit: _rms(fit[1]))
+    found, errors, bend = min(tried, key=lambda fit: _size(fit[1]))
     return found, float(np.quantile(np.abs(errors), 0.95)), bend
 
 
@@ -294,7 +297,7 @@ def _hats(position: Array) -> Array:
 def _best_fit(bases: Sequence[Array], values: Array, weight: Array) -> tuple[Array, float]:
     """Coefficients in the basis that predicts points left out of the fit best, and what 19 of 20 of these errors, times
     their weights, are below."""
-    found, errors = min((_left_out(basis, values, weight) for basis in bases), key=lambda fit: _rms(fit[1]))
+    found, errors = min((_left_out(basis, values, weight) for basis in bases), key=lambda fit: _size(fit[1]))
     return found, float(np.quantile(np.abs(errors), 0.95))
 
 
@@ -308,8 +311,8 @@ def _left_out(basis: Array, values: Array, weight: Array | float = 1.0) -> tuple
     return np.linalg.lstsq(r, along, rcond=1e-10)[0], error / (1 - leverage)
 
 
-def _rms(errors: Array) -> float:
-    return float(np.sqrt(np.mean(errors**2)))
+def _size(errors: Array) -> float:
+    return float(np.mean(np.abs(errors)))
 
 
 def break_features(arrays: BreakArrays, z: jax.Array, degree: int) -> jax.Array:

@@ -166,7 +166,7 @@ def test_a_rare_draw_is_inside_of_what_is_known() -> None:
     outside = (x[:, COSTLY] < first.min(axis=0)) | (x[:, COSTLY] > first.max(axis=0))
     assert beyond.any(axis=1).sum() < 0.2 * outside.any(axis=1).sum()
     wrong = np.floor(np.maximum(finder.map.places(x)[1, :, 0], -1)) != np.floor(np.maximum(place(x), -1))
-    assert wrong[place(x) > 0].mean() < 0.005
+    assert wrong[place(x) > 0].mean() < 0.01
 
 
 def test_points_that_were_only_looked_up_do_not_move_the_map() -> None:
