@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 from estimhank.sequence_space.breaks import Breaks
 from estimhank.target import Target
@@ -31,9 +32,10 @@ _POINTS_EACH = 3  # points for each coefficient
 _LEAST_MASS = 0.02  # of households that jump together
 _LARGEST_ERROR = 0.1  # of a margin close to zero, and of a position: what is known worse is better not told
 _MARGIN = 0.05
-_CLOSE = 0.1  # margins, in cells, that count as close to zero
-_DOUBT = 2.0  # multiples of the error within which of a jump a polynomial is not trusted
-_STRETCHES = (1.0, 1.5, 2.0, 3.0, 1 / 1.5, 1 / 2.0, 1 / 3.0)  # of negative margins
+_CLOSE = 0.03  # margins, in cells, that count as close to zero
+_DOUBT = 2.0  # multiples of the error within which of a jump an exact value is asked for
+_TRUSTED = 4.0  # multiples of the error beyond which a polynomial is wrong, not imprecise
+_STRETCHES = np.geomspace(1 / 4, 4, 9)  # of negative margins, the best of which is refined
 _STRETCH_DEGREE = 4  # of the polynomial by which one of them is chosen
 _BEYOND, _BEYOND_SHARE = 1.4, 3  # how much further out one in so many points is looked at
 _NODES = 4  # of the bend of a position, in each cell
@@ -128,13 +130,14 @@ class BreakFinder:
     def learn(self, x: Array, n: int, rng: np.random.Generator) -> None:
         """Look at ``n`` more of the points x, shape (m, d), where posterior draws can be, and fit the map again.
 
-        To such points alone, and to some a little further out, so that a rare draw still is inside of what is known: a
-        polynomial that has to follow points far out as well is less precise where it matters. What is looked at needs
-        no density.
+        To such points alone, preferably near a constraint, and to some a little further out, so that a rare draw still
+        is inside of what is known: a polynomial that has to follow points far out as well is less precise where it
+        matters. What is looked at needs no density.
         """
         if self._smooth or not len(x):
             return
-        chosen = x[np.sort(rng.permutation(len(x))[:n])]
+        likely = np.ones(len(x)) if self.map is None else _closeness(self.map.places(x)[0]).sum(axis=1)
+        chosen = x[np.sort(rng.choice(len(x), min(n, len(x)), replace=False, p=likely / likely.sum()))]
         chosen[::_BEYOND_SHARE] += (_BEYOND - 1) * (chosen[::_BEYOND_SHARE] - x.mean(axis=0))
         self._fitted |= dict.fromkeys(self._look_at(chosen))
         pairs = [(np.frombuffer(key), self._known[key]) for key in self._fitted]
@@ -148,19 +151,26 @@ class BreakFinder:
 
     def places(self, x: Array) -> Array:
         """Margins and positions at points x of shape (n, d) that a network learns from, (2, n, m): exact where it
-        matters, near a jump, on the wrong side of which a point would teach the network one that is not there."""
+        matters, near a jump, on the wrong side of which a point would teach the network one that is not there.
+
+        Not where the polynomials are wrong by far, outside of what they are fitted to: there the network has to learn
+        what goes with what it will be told.
+        """
         if self.map is None:
             return np.zeros((2, len(x), 0))
         margin, position = found = self.map.places(x)
         close = np.abs(margin) < _DOUBT * self.map.error[0]
         close |= (margin > 0) & (np.abs(position - np.round(position)) < _DOUBT * self.map.error[1])
         self._look_at(x[close.any(axis=1)])
+        trusted = _TRUSTED * self.map.error
         for row, point in enumerate(x[:, self.costly]):
             exact = self._known.get(point.tobytes())
             if exact is not None:
-                found[0, row] = exact.margin[self.map.chosen]
-                there = np.isfinite(exact.position[self.map.chosen]) & (self.map.error[1] > 0)
-                found[1, row, there] = exact.position[self.map.chosen][there]
+                seen = np.stack([exact.margin, exact.position])[:, self.map.chosen]
+                off = np.abs(seen - found[:, row])
+                off[0, seen[0] * margin[row] > 0] = 0.0  # of a margin the sign is all that is told
+                right = off <= trusted  # never where a position is not known, or not there
+                found[:, row][right] = seen[right]
         return found
 
     def _look_at(self, x: Array) -> list[bytes]:
@@ -253,8 +263,19 @@ def _padded(rows: Sequence[Array], width: int = 0) -> Array:
 def _without_kink(basis: Array, margin: Array) -> Array:
     """Margins, negative ones stretched so that a polynomial follows them best: a margin is kinked where it changes
     sign, since those who have just left the constraint move what everybody faces, and its sign is all that matters."""
-    stretched = [np.where(margin < 0, stretch * margin, margin) for stretch in _STRETCHES]
-    return min(stretched, key=lambda one: _size(_left_out(basis, one, _closeness(one))[1]))
+
+    def stretched(log_stretch: float) -> Array:
+        return np.where(margin < 0, np.exp(log_stretch) * margin, margin)
+
+    def error(log_stretch: float) -> float:
+        one = stretched(log_stretch)
+        return _size(_left_out(basis, one, _closeness(one))[1])
+
+    if not np.ptp(np.sign(margin)) > 0:
+        return margin
+    tried = np.log(_STRETCHES)
+    best, step = min(tried, key=error), tried[1] - tried[0]
+    return stretched(float(minimize_scalar(error, bounds=(best - step, best + step), method="bounded").x))
 
 
 def _closeness(margin: Array) -> Array:

@@ -41,7 +41,7 @@ _MODES_WITHIN = 12.0  # log points below the best within which another local mod
 _GOOD_ENOUGH, _REPEATS = 0.05, 2
 
 #: Points at which positions that the density jumps at are looked up, before the first fit and before each other.
-_FIRST_LOOKS, _LATER_LOOKS = 600, 150
+_FIRST_LOOKS, _LATER_LOOKS = 600, 300
 
 
 @dataclass(frozen=True)

@@ -72,18 +72,20 @@ def test_a_surrogate_follows_jumps_that_it_is_told_of(tmp_path: Path) -> None:
 
 def test_positions_near_an_integer_are_looked_up_and_nothing_twice() -> None:
     target, rng = jumping(), np.random.default_rng(1)
-    x = target.sample(rng, 600)
+    x = target.sample(rng, 1_000)
     finder = BreakFinder(target, COSTLY, threads=1)
-    finder.learn(x, 200, rng)
+    finder.learn(x, 400, rng)
     asked = Jumping.asked
     found = finder.places(x)
     assert finder.map is not None
-    margin, position = finder.map.places(x)[:, :, 0]
-    near = (margin > 0) & (np.abs(position - np.round(position)) < finder.map.error[1, 0])
-    assert near.any() and Jumping.asked - asked < 300
-    np.testing.assert_allclose(found[0, near, 0], place(x)[near], rtol=1e-12)
-    above = near & (place(x) > 0)
-    np.testing.assert_allclose(found[1, above, 0], place(x)[above], rtol=1e-12)
+    (margin, position), error = finder.map.places(x)[:, :, 0], finder.map.error[1, 0]
+    near = (margin > 0) & (np.abs(position - np.round(position)) < error) & (place(x) > 0)
+    imprecise = np.abs(position - place(x)) < 4 * error
+    assert near.any() and imprecise[near].mean() > 0.8 and Jumping.asked - asked < 300
+    np.testing.assert_allclose(found[1, near & imprecise, 0], place(x)[near & imprecise], rtol=1e-12)
+    # wrong by far: the network is told the same as it will be later
+    np.testing.assert_array_equal(found[1, ~imprecise, 0], position[~imprecise])
+    assert (~imprecise).any()
     asked = Jumping.asked
     finder.places(x)
     assert Jumping.asked == asked
@@ -164,7 +166,7 @@ def test_a_rare_draw_is_inside_of_what_is_known() -> None:
     beyond = np.abs((x[:, COSTLY] - finder.map.center) / finder.map.half_width) > 1
     first = x[:400, COSTLY]
     outside = (x[:, COSTLY] < first.min(axis=0)) | (x[:, COSTLY] > first.max(axis=0))
-    assert beyond.any(axis=1).sum() < 0.2 * outside.any(axis=1).sum()
+    assert beyond.any(axis=1).sum() < 0.5 * outside.any(axis=1).sum()
     wrong = np.floor(np.maximum(finder.map.places(x)[1, :, 0], -1)) != np.floor(np.maximum(place(x), -1))
     assert wrong[place(x) > 0].mean() < 0.01
 
