@@ -158,7 +158,7 @@ def steps(rows: list[Row], horizon: int, free: Posterior, toolkit: ToolkitHANK, 
     solved = free._solve(theta, parts)
 
     def solution() -> Any:
-        return jax.block_until_ready(free._solve(theta, parts).factors.sources)
+        return jax.block_until_ready(free._solve(theta, parts).factors)
 
     def likelihood() -> Any:
         return jax.block_until_ready(free._value(theta, parts, solved)[0])

@@ -136,7 +136,7 @@ class Computation:
             responses = solve_equilibrium(self._structure, system, parts.household, paths)
         else:
             winding = solved.winding
-            responses = respond(self._structure, solved.system, solved.factors, paths)
+            responses = respond(self._structure, solved.system, parts.household, solved.factors, paths)
         return observe(responses, self.model.observables, self.model.unknowns, parts.values), roots, winding
 
     def _log_likelihood(

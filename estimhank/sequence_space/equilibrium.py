@@ -78,12 +78,18 @@ def household_operator(by_date: jax.Array) -> HouseholdOperator:
     return HouseholdOperator(-by_date.reshape(horizon, n_i, n_o * horizon))
 
 
+class DenseFactors(NamedTuple):
+    """LU factors of the dense system, the matrix transposed, and the pivots."""
+
+    transposed_lu: jax.Array
+    pivots: jax.Array
+
+
 class EquilibriumFactors(NamedTuple):
     """The factorised system: what does not depend on the shocks' paths."""
 
     banded: BandedFactor
-    dense: Any
-    sources: jax.Array
+    dense: DenseFactors | None
 
 
 def _bands(system: LinearSystem, rows: tuple[int, ...], variables: tuple[int, ...]) -> tuple[jax.Array, ...]:
@@ -142,27 +148,92 @@ def _dense_rows(
     return rows
 
 
+def _dense_from(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...], x: jax.Array
+) -> jax.Array:
+    """Dense equations at paths x (T, n, k) of the given variables: the rows of :func:`_dense_rows` times x, (m T, k),
+    without the rows, which are megabytes."""
+    horizon, n_i, width = household.by_date.shape
+    k = x.shape[2]
+    by_input = jnp.zeros((horizon, n_i, k))
+    by_output = jnp.zeros((horizon, len(st.outputs), k))
+    for j, v in enumerate(variables):
+        if v in st.inputs:
+            by_input = by_input.at[:, st.inputs.index(v)].set(x[:, j])
+        if v in st.outputs:
+            by_output = by_output.at[:, st.outputs.index(v)].set(x[:, j])
+    # as one matrix product: an einsum over two axes is several times slower here
+    total = household.by_date.reshape(-1, width).T @ by_input.reshape(-1, k) + _stack(by_output)
+    if st.elimination.targets:
+        total = jnp.concatenate([total, _stack(_apply_bands(_bands(system, st.elimination.targets, variables), x))])
+    return total
+
+
+def _dense_to(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...], y: jax.Array
+) -> jax.Array:
+    """The transpose of :func:`_dense_from`: (m T, k) to (T, n, k)."""
+    horizon, n_i, width = household.by_date.shape
+    k = y.shape[1]
+    by_input = (household.by_date.reshape(-1, width) @ y[:width]).reshape(horizon, n_i, k)
+    by_output = _unstack(y[:width], horizon)
+    columns = []
+    for v in variables:
+        column = jnp.zeros((horizon, k))
+        if v in st.inputs:
+            column = column + by_input[:, st.inputs.index(v)]
+        if v in st.outputs:
+            column = column + by_output[:, st.outputs.index(v)]
+        columns.append(column)
+    total = jnp.stack(columns, axis=1) if columns else jnp.zeros((horizon, 0, k))
+    if st.elimination.targets:
+        bands = _bands(system, st.elimination.targets, variables)
+        total = total + _apply_bands_transposed(bands, _unstack(y[width:], horizon))
+    return total
+
+
 def factorize_equilibrium(st: Structure, system: LinearSystem, household: HouseholdOperator) -> EquilibriumFactors:
     """Assemble and factorise the dense system: the costly part of a solution."""
     e = st.elimination
     horizon = household.by_date.shape[0]
     banded = factorize_banded(system, e, horizon)
     if not e.dense:
-        return EquilibriumFactors(banded, None, jnp.zeros((horizon, 0, 0)))
-    sources = _dense_rows(st, system, household, tuple(e.rest[i] for i in e.sources))
+        return EquilibriumFactors(banded, None)
+    sources = _dense_rows(st, system, household, _source_variables(e))
     lag, now, lead = _bands(system, e.rows, e.dense)
-    d_lag, d_now, d_lead = (jnp.array(i, int) for i in (e.dense_lag, e.dense_now, e.dense_lead))
-    columns = jnp.concatenate([now[:, d_now], lag[:, d_lag], lead[:, d_lead]], axis=1)
-    out = contract_rows(banded, e, sources, columns)
-    n_now, n_lag = len(e.dense_now), len(e.dense_lag)
+    touched = tuple(sorted({*e.dense_now, *e.dense_lag}))
+    d_lag, d_now, d_lead = (jnp.array(i, int) for i in (e.dense_lag, touched, e.dense_lead))
+    columns = jnp.concatenate([now[:, d_now], lead[:, d_lead], lag[:, d_lag]], axis=1)
+    # a lag at the date after is the same unknown: both end in one row
+    out = contract_rows(banded, e, sources, columns, tuple(touched.index(i) for i in e.dense_lag))
     transposed = _dense_rows(st, system, household, e.dense)
-    transposed = transposed.at[:, d_now].add(-out[:, :n_now])
-    if e.dense_lag:
-        transposed = transposed.at[:-1, d_lag].add(-out[1:, n_now : n_now + n_lag])
-    if e.dense_lead:
-        transposed = transposed.at[1:, d_lead].add(-out[:-1, n_now + n_lag :])
-    size = len(e.dense) * horizon
-    return EquilibriumFactors(banded, lu_factor(transposed.transpose(1, 0, 2).reshape(size, size)), sources)
+    # variable by variable, not by indices: one pass over memory
+    blocks = []
+    for j in range(len(e.dense)):
+        block = transposed[:, j]
+        if j in touched:
+            block = block - out[:, touched.index(j)]
+        if j in e.dense_lead:
+            before = out[:-1, len(touched) + e.dense_lead.index(j)]
+            block = block - jnp.concatenate([jnp.zeros_like(before[:1]), before])
+        blocks.append(block)
+    return EquilibriumFactors(banded, _factorize_dense(jnp.concatenate(blocks)))
+
+
+def _factorize_dense(transposed: jax.Array) -> DenseFactors:
+    """LU factors of the transpose of a matrix. LAPACK stores columns, JAX rows: of a transpose neither has to be
+    copied."""
+    lu, pivots = lu_factor(transposed.T)
+    return DenseFactors(lu.T, pivots)
+
+
+def _solve_dense(factors: DenseFactors | None, right: jax.Array, transposed: bool = False) -> jax.Array:
+    assert factors is not None  # there are dense variables
+    return lu_solve((factors.transposed_lu.T, factors.pivots), right, trans=int(transposed))
+
+
+def _source_variables(e: Elimination) -> tuple[int, ...]:
+    return tuple(e.rest[i] for i in e.sources)
 
 
 def _stack(paths: jax.Array) -> jax.Array:
@@ -174,7 +245,9 @@ def _unstack(vector: jax.Array, horizon: int) -> jax.Array:
     return vector.reshape(-1, horizon, vector.shape[1]).transpose(1, 0, 2)
 
 
-def respond(st: Structure, system: LinearSystem, factors: EquilibriumFactors, paths: jax.Array) -> jax.Array:
+def respond(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, factors: EquilibriumFactors, paths: jax.Array
+) -> jax.Array:
     """Responses of all unknowns to shock paths (T, n_z), given the factors: (T, n_v, n_z)."""
     e = st.elimination
     horizon, n_z = paths.shape
@@ -191,10 +264,8 @@ def respond(st: Structure, system: LinearSystem, factors: EquilibriumFactors, pa
         [jnp.zeros((horizon, len(st.outputs), n_z)), system.shock[targets][None] * paths[:, None, :]], axis=1
     )
     at_source = jnp.array(e.sources, int)
-    # as one matrix product: an einsum over two axes is several times slower here
-    flat = factors.sources.reshape(-1, factors.sources.shape[2])
-    right = flat.T @ solved[:, at_source].reshape(-1, n_z) - _stack(direct)
-    dense = _unstack(lu_solve(factors.dense, right, trans=1), horizon)
+    right = _dense_from(st, system, household, _source_variables(e), solved[:, at_source]) - _stack(direct)
+    dense = _unstack(_solve_dense(factors.dense, right), horizon)
     forcing = forcing + _apply_bands(_bands(system, e.rows, e.dense), dense)
     solution = solution.at[:, rest].set(-solve_banded(factors.banded, e, forcing))
     return solution.at[:, jnp.array(e.dense, int)].set(dense)
@@ -220,12 +291,12 @@ def solve_equilibrium(
         Response of each unknown to each shock alone. Differentiable (reverse mode) in the system's matrices, the
         household Jacobians and the paths.
     """
-    return respond(structure, system, factorize_equilibrium(structure, system, household), paths)
+    return respond(structure, system, household, factorize_equilibrium(structure, system, household), paths)
 
 
 def _vjp_forward(structure: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array) -> Any:
     factors = factorize_equilibrium(structure, system, household)
-    solution = respond(structure, system, factors, paths)
+    solution = respond(structure, system, household, factors, paths)
     return solution, (system, household, paths, solution, factors)
 
 
@@ -242,8 +313,8 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     if e.dense:
         first = solve_banded_transposed(factors.banded, e, c_rest)
         right = cotangent[:, dense] - _apply_bands_transposed(_bands(system, e.rows, e.dense), first)
-        multiplier = lu_solve(factors.dense, _stack(right), trans=0)
-        back = (factors.sources.reshape(-1, factors.sources.shape[2]) @ multiplier).reshape(horizon, -1, n_z)
+        multiplier = _solve_dense(factors.dense, _stack(right), transposed=True)
+        back = _dense_to(st, system, household, _source_variables(e), multiplier)
         c_rest = c_rest.at[:, jnp.array(e.sources, int)].add(-back)
         paths_of = _unstack(multiplier, horizon)
         household_adjoint = paths_of[:, :n_o]
