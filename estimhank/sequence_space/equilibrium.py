@@ -163,7 +163,7 @@ def _dense_from(
         if v in st.outputs:
             by_output = by_output.at[:, st.outputs.index(v)].set(x[:, j])
     # as one matrix product: an einsum over two axes is several times slower here
-    total = household.by_date.reshape(-1, width).T @ by_input.reshape(-1, k) + _stack(by_output)
+    total = household.by_date.reshape(horizon * n_i, width).T @ by_input.reshape(horizon * n_i, k) + _stack(by_output)
     if st.elimination.targets:
         total = jnp.concatenate([total, _stack(_apply_bands(_bands(system, st.elimination.targets, variables), x))])
     return total
@@ -175,7 +175,7 @@ def _dense_to(
     """The transpose of :func:`_dense_from`: (m T, k) to (T, n, k)."""
     horizon, n_i, width = household.by_date.shape
     k = y.shape[1]
-    by_input = (household.by_date.reshape(-1, width) @ y[:width]).reshape(horizon, n_i, k)
+    by_input = (household.by_date.reshape(horizon * n_i, width) @ y[:width]).reshape(horizon, n_i, k)
     by_output = _unstack(y[:width], horizon)
     columns = []
     for v in variables:
