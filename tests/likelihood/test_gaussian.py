@@ -21,14 +21,24 @@ def process(n: int, n_o: int, seed: int = 0) -> tuple[jax.Array, np.ndarray]:
     return gamma, rng.normal(size=(n, n_o))
 
 
-@pytest.mark.parametrize(("n", "n_o"), [(1, 1), (2, 2), (7, 3), (30, 1), (61, 3), (25, 7)])
+@pytest.mark.parametrize(
+    ("n", "n_o"),
+    [
+        (1, 1),
+        (2, 2),
+        (7, 3),
+        pytest.param(30, 1, marks=pytest.mark.long),
+        pytest.param(61, 3, marks=pytest.mark.long),
+        (25, 7),
+    ],
+)
 def test_toeplitz_recursion_equals_scipy(n: int, n_o: int) -> None:
     gamma, sample = process(n, n_o)
     law = multivariate_normal(np.zeros(n * n_o), np.asarray(stacked_covariance(gamma, n)))
     assert float(toeplitz_log_likelihood(gamma, sample)) == pytest.approx(law.logpdf(sample.ravel()), abs=1e-9)
 
 
-@pytest.mark.parametrize(("n", "n_o"), [(2, 1), (9, 2), (40, 3)])
+@pytest.mark.parametrize(("n", "n_o"), [(2, 1), pytest.param(9, 2, marks=pytest.mark.long), (40, 3)])
 def test_toeplitz_gradient_equals_that_of_the_dense_density(n: int, n_o: int) -> None:
     gamma, sample = process(n, n_o, 3)
     direction = np.random.default_rng(4).normal(size=gamma.shape)

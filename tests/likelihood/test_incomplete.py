@@ -101,7 +101,7 @@ def test_what_is_missing_given_the_rest_is_what_a_kalman_smoother_says(pattern: 
     assert float(gaussian_log_likelihood(gamma, sample)) == pytest.approx(value, abs=1e-8)
 
 
-@pytest.mark.parametrize("pattern", ["ragged", "scattered", "mostly"])
+@pytest.mark.parametrize("pattern", ["ragged", pytest.param("scattered", marks=pytest.mark.long), "mostly"])
 def test_the_gradient_is_that_of_the_dense_density(case: tuple[StateSpace, np.ndarray], pattern: str) -> None:
     model, complete = case
     sample = np.where(holes(pattern), np.nan, complete)

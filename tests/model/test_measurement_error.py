@@ -61,6 +61,7 @@ def test_the_variances_stand_on_the_diagonal(posterior: Posterior, noisy: Poster
     assert noisy.log_prior(at) - posterior.log_prior(theta) == pytest.approx(float(Gamma(0.1, 0.05).logpdf(0.07)))
 
 
+@pytest.mark.long  # the gradient of the likelihood with errors is tested in tests/likelihood
 def test_the_gradient_in_the_errors_size_is_that_of_differences(noisy: Posterior) -> None:
     point = noisy.reference()
     step = np.zeros(len(point))
@@ -127,12 +128,14 @@ class OneShock(OneAssetHANK):
         yield from super().equations(lag, now, lead, household, SimpleNamespace(w=shock.w, g=0.0, m=0.0), p)
 
 
-def test_fewer_shocks_than_exact_observables_are_refused_and_enough_error_works(
-    posterior: Posterior, theta: dict[str, float]
-) -> None:
-    for errors in ({}, {"growth": 0.2}, {"growth": 0.2, "rate": 0.0}):
-        with pytest.raises(ModelError, match=r"stochastic singularity: .*but only 1 shock; give .* measurement error"):
-            Posterior(OneShock(), posterior.data, measurement_error=errors)
+@pytest.mark.parametrize("errors", [{}, {"growth": 0.2}, {"growth": 0.2, "rate": 0.0}])
+def test_fewer_shocks_than_exact_observables_are_refused(posterior: Posterior, errors: dict[str, float]) -> None:
+    with pytest.raises(ModelError, match=r"stochastic singularity: .*but only 1 shock; give .* measurement error"):
+        Posterior(OneShock(), posterior.data, measurement_error=errors)
+
+
+@pytest.mark.long  # compiles a model of its own
+def test_fewer_shocks_and_enough_error_work(posterior: Posterior, theta: dict[str, float]) -> None:
     sizes = [0.2, 0.0, 0.1]
     enough = Posterior(
         OneShock(), posterior.data, measurement_error=dict(zip(posterior.data.names, sizes, strict=True))
@@ -157,11 +160,16 @@ class Noisy(OneAssetHANK):
     )
 
 
-def test_a_model_may_declare_it_and_the_data_replace_it(noisy: Posterior, theta: dict[str, float]) -> None:
+@pytest.mark.long  # compiles a model of its own
+def test_what_a_model_declares_is_what_the_data_would(noisy: Posterior, theta: dict[str, float]) -> None:
     own = Posterior(Noisy(), noisy.data, measurement_error={"rate": ERRORS["rate"]})
-    assert own.names[-2:] == ("noise", "me_rate")
     at = {**theta, "me_rate": 0.07}
     assert own.log_likelihood({**at, "noise": 0.3}) == pytest.approx(noisy.log_likelihood(at), rel=1e-12)
+
+
+def test_a_model_may_declare_it_and_the_data_replace_it(noisy: Posterior) -> None:
+    own = Posterior(Noisy(), noisy.data, measurement_error={"rate": ERRORS["rate"]})
+    assert own.names[-2:] == ("noise", "me_rate")
     for size, variance, words in ((0.4, 0.16, {"growth": "0.4"}), (0, 0.0, {})):
         changed = Posterior(Noisy(), noisy.data, measurement_error={"growth": size})
         assert "noise" not in changed.names and describe_errors(changed.model) == words

@@ -115,7 +115,7 @@ def test_taking_household_assets_as_given_is_found_singular() -> None:
         small(OneAssetHANK, ("A",))
 
 
-@pytest.mark.parametrize("dense", [("r_ante",), ("Y", "B")], ids="-".join)
+@pytest.mark.parametrize("dense", [("r_ante",), pytest.param(("Y", "B"), marks=pytest.mark.long)], ids="-".join)
 def test_derivative_equals_differences(dense: tuple[str, ...]) -> None:
     _, st, system, household = small(OneAssetHANK, dense)
     rng = np.random.default_rng(0)

@@ -184,13 +184,9 @@ def test_debt_that_nobody_would_hold_is_a_reason(small: Posterior, points: np.nd
     assert small.evaluate(points[0]).reason == "ok"
 
 
-def test_a_grid_that_is_too_small_is_a_reason(posterior: Posterior, points: np.ndarray) -> None:
-    tight = Posterior(with_priors(a_max=12.0), posterior.data, 40, 20)
-    theta = points[0].copy()
-    theta[-3:] = 0.5, 0.92, 3.0
-    assert tight.evaluate(theta).reason == "steady_state"
+def test_a_grid_that_is_too_small_is_a_reason() -> None:
     with pytest.raises(SteadyStateError, match="raise a_max") as error:
-        tight._steady.at(dict(zip(tight.names, theta.tolist(), strict=True)))
+        SteadySolver(with_priors(a_max=12.0), SPREAD, 20).at({"eis": 0.5, "sd_e": 0.92, "B_bar": 3.0})
     assert error.value.kind == "grid_too_small"
 
 

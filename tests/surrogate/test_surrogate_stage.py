@@ -36,7 +36,7 @@ def train(
 
 
 def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
-    result, memory = train(rounds=2, n=150, round_epochs=200, gradient_weight=3.0)
+    result, memory = train(rounds=2, n=150, round_epochs=100)
     assert [report.evaluations for report in result.rounds][:3] == [300, 300, 100]
     fits = [report.fit for report in result.rounds]
     assert [fit.points + fit.held_out + fit.dropped_low for fit in fits][:3] == [150, 450, 750]
@@ -47,7 +47,7 @@ def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
 
 
 def test_a_last_fit_is_looked_at_and_repeated_where_it_errs() -> None:
-    good, _ = train(rounds=1, n=2000, round_epochs=50)
+    good, _ = train(rounds=1, n=1600)
     assert [report.evaluations for report in good.rounds] == [300, 100] and good.rounds[-1].fresh_s_e < 0.05
     # a fit of two epochs never gets there: it learns from its own draws, and gives up after the second time
     poor, memory = train(rounds=1, n=40, round_epochs=2, epochs=2)
