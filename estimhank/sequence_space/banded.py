@@ -128,14 +128,14 @@ def contract_rows(
     columns : array of shape (n, d)
         Columns over the equations of one date.
     following : tuple of int
-        Of the last f columns, the result at date t + 1 is added to these of the first ones' at date t: what is the same
-        sum afterwards is two passes fewer over megabytes here.
+        The last f columns have no results of their own: theirs at date t + 1 are added to those of date t of these
+        columns. Done afterwards the sum would take two more passes over megabytes.
 
     Returns
     -------
     array of shape (T, d - f, R)
-        ``[t]`` is columns' times the rows' solution at the equations of date t: O(T R) a column, the step that replaces
-        a T x T by T x T product.
+        ``[t]`` is columns' times the rows' solution at the equations of date t (plus what follows): O(T R) a column,
+        the step that replaces a T x T by T x T product.
     """
     lagged, leading, at_source = (jnp.array(i, int) for i in (e.lagged, e.leading, e.sources))
     n_l, n_p = len(e.lagged), len(e.leading)

@@ -56,15 +56,23 @@ def asset_targets(steady: HouseholdSteadyState) -> Breaks:
     margin, position, gathered = (np.full(len(policy), np.nan) for _ in range(3))
     for e, saved in enumerate(policy):
         origin = None if origins is None else np.asarray(origins[e], float)
-        threshold = _nothing_saved(saved - a[0], a) if origin is None else origin[0]
+        if origin is None or not _is_grid(origin, a):
+            threshold, saves, excess = _nothing_saved(saved - a[0], a), bool(saved[0] > a[0]), saved - a
+        else:
+            threshold, saves, excess = float(origin[0]), bool(origin[0] < a[0]), a - origin
         margin[e] = (a[0] - threshold) / (a[1] - a[0])
-        if saved[0] > a[0]:
-            position[e] = _crossing(saved - a if origin is None else a - origin)
+        if saves:
+            position[e] = _crossing(excess)
             low = min(int(position[e]), len(a) - 2)
             gathered[e] = mass[e, low : low + 2].sum()
         else:
             gathered[e] = mass[e, 0]
     return Breaks(margin, position, gathered)
+
+
+def _is_grid(origin: Array, a: Array) -> bool:
+    """Whether an endogenous grid, which a model's author gives, is one."""
+    return origin.shape == a.shape and bool(np.isfinite(origin).all()) and bool((np.diff(origin) > 0).all())
 
 
 def _crossing(excess: Array) -> float:

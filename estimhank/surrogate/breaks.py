@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize_scalar
 
 from estimhank.sequence_space.breaks import Breaks
@@ -41,12 +42,16 @@ _BEYOND, _BEYOND_SHARE = 1.4, 3  # how much further out one in so many points is
 _NODES = 4  # of the bend of a position, in each cell
 _BEND_PRIOR = 0.5  # points, with which a node of it is pulled to zero
 _BEND_STEPS = 6  # alternations between a polynomial and its bend
-_UNBEND_STEPS = 3
+_UNBEND_STEPS = 4
+_STEEPEST = 0.3  # slope of a bend that can be undone in so many steps
+_MOST_CELLS = 400  # positions beyond are not told
+_FOLDS = 5  # in which the error of a position is measured
 
 
 class BreakArrays(NamedTuple):
     """Margins and positions as functions of whitened coordinates z, single precision: polynomials of
-    u = matrix z + offset, held in [-1, 1], less the positions' ``bend``. Shapes (k, d), (k,), (2, m, q), (m, J)."""
+    u = matrix z + offset, held in [-1, 1]; of positions, these with their ``bend``, which is undone. Shapes (k, d),
+    (k,), (2, m, q), (m, J)."""
 
     matrix: jax.Array
     offset: jax.Array
@@ -72,6 +77,8 @@ class BreakMap:
         How far above a position the polynomial is that stands for it, at positions 0, 1/4, 1/2 and so on. Positions are
         kinked where they cross an integer, which no polynomial of the parameters follows; a function of the position
         that takes the kinks away is nearly the same wherever it is crossed.
+    stretch : ndarray of shape (m,)
+        Of negative margins.
     chosen : ndarray of int, shape (m,)
         Which of a target's places these are.
     error : ndarray of shape (2, m)
@@ -84,6 +91,7 @@ class BreakMap:
     degree: int
     coefficients: Array
     bend: Array
+    stretch: Array
     chosen: NDArray[np.intp]
     error: Array
 
@@ -125,20 +133,26 @@ class BreakFinder:
         self.map: BreakMap | None = None
         self._known: dict[bytes, Breaks | None] = {}
         self._fitted: dict[bytes, None] = {}  # which of them the map is fitted to, in order
+        self._chosen: set[bytes] = set()  # points that these were, or were moved from
         self._smooth = not costly.any() or not hasattr(target, "breaks_at")
 
     def learn(self, x: Array, n: int, rng: np.random.Generator) -> None:
         """Look at ``n`` more of the points x, shape (m, d), where posterior draws can be, and fit the map again.
 
         To such points alone, preferably near a constraint, and to some a little further out, so that a rare draw still
-        is inside of what is known: a polynomial that has to follow points far out as well is less precise where it
-        matters. What is looked at needs no density.
+        is inside of what is known: a polynomial that has to follow the points far out that ``places`` looks up as well
+        is less precise where it matters. What is looked at needs no density.
         """
         if self._smooth or not len(x):
             return
+        center = x.mean(axis=0)
+        x = x[[point.tobytes() not in self._chosen for point in x[:, self.costly]]]
         likely = np.ones(len(x)) if self.map is None else _closeness(self.map.places(x)[0]).sum(axis=1)
-        chosen = x[np.sort(rng.choice(len(x), min(n, len(x)), replace=False, p=likely / likely.sum()))]
-        chosen[::_BEYOND_SHARE] += (_BEYOND - 1) * (chosen[::_BEYOND_SHARE] - x.mean(axis=0))
+        chosen = x[:0]
+        if len(x):
+            chosen = x[np.sort(rng.choice(len(x), min(n, len(x)), replace=False, p=likely / likely.sum()))]
+        self._chosen |= {point.tobytes() for point in chosen[:, self.costly]}
+        chosen[::_BEYOND_SHARE] += (_BEYOND - 1) * (chosen[::_BEYOND_SHARE] - center)
         self._fitted |= dict.fromkeys(self._look_at(chosen))
         pairs = [(np.frombuffer(key), self._known[key]) for key in self._fitted]
         known = [(point, found) for point, found in pairs if found is not None]
@@ -167,6 +181,7 @@ class BreakFinder:
             exact = self._known.get(point.tobytes())
             if exact is not None:
                 seen = np.stack([exact.margin, exact.position])[:, self.map.chosen]
+                seen[0] = _stretched(seen[0], self.map.stretch)
                 off = np.abs(seen - found[:, row])
                 off[0, seen[0] * margin[row] > 0] = 0.0  # of a margin the sign is all that is told
                 right = off <= trusted  # never where a position is not known, or not there
@@ -199,7 +214,7 @@ def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMa
     n, k = moved.shape
     degrees = [g for g in range(1, _HIGHEST + 1) if _POINTS_EACH * comb(k + g, g) <= n]
     cells = np.where(seen.margin > 0, np.floor(np.nan_to_num(seen.position)), -1.0)
-    matters = (np.median(seen.mass, axis=0) > _LEAST_MASS) & (cells.max(axis=0) > cells.min(axis=0))
+    matters = (np.nanmedian(seen.mass, axis=0) > _LEAST_MASS) & (cells.max(axis=0) > cells.min(axis=0))
     if not degrees:
         return None
     low, high = moved.min(axis=0), moved.max(axis=0)
@@ -223,16 +238,18 @@ def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMa
         degree=degree,
         coefficients=np.stack(coefficients),
         bend=_padded([fit.bend for fit in fits.values()]),
+        stretch=np.array([fit.stretch for fit in fits.values()]),
         chosen=np.array(list(fits)),
         error=np.array([[fit.margin_error, fit.position_error] for fit in fits.values()]).T,
     )
 
 
 class _PlaceFit(NamedTuple):
-    """Coefficients of a margin and of a position with their errors, and the position's bend."""
+    """Coefficients of a margin and of a position with their errors, the margin's stretch, and the position's bend."""
 
     margin: Array
     margin_error: float
+    stretch: float
     position: Array = np.zeros(1)
     position_error: float = 0.0
     bend: Array = np.zeros(2)
@@ -240,18 +257,26 @@ class _PlaceFit(NamedTuple):
 
 def _fit_place(bases: Sequence[Array], margin: Array, position: Array) -> _PlaceFit | None:
     """Of one place; none where the margin is not known well enough, or nothing that is known jumps."""
-    margin = _without_kink(bases[min(_STRETCH_DEGREE, len(bases)) - 1], margin)
-    coefficients, error = _best_fit(bases, margin, _closeness(margin))
-    error *= _CLOSE  # of margins close to zero
-    if error > _LARGEST_ERROR:
+    fine = np.isfinite(margin)
+    bases, margin, position = _large_enough(bases, fine), margin[fine], position[fine]
+    if not bases:
         return None
-    there = np.isfinite(position)
-    enough = [basis[there] for basis in bases if _POINTS_EACH * basis.shape[1] <= there.sum()]
-    if enough:
-        found, apart, bend = _fit_position(enough, position[there])
-        if apart < _LARGEST_ERROR:
-            return _PlaceFit(coefficients, error, found, apart, bend)
-    return _PlaceFit(coefficients, error) if np.ptp(np.sign(margin)) > 0 else None
+    stretch = _best_stretch(bases[min(_STRETCH_DEGREE, len(bases)) - 1], margin)
+    margin = _stretched(margin, stretch)
+    coefficients, errors = _best_fit(bases, margin, _closeness(margin))
+    error = float(np.quantile(np.abs(errors), 0.95)) * _CLOSE  # of margins close to zero
+    if not error <= _LARGEST_ERROR:
+        return None
+    there = (position >= 0) & (position <= _MOST_CELLS)  # not nan
+    found = _fit_position(_large_enough(bases, there), position[there])
+    if found is not None:
+        return _PlaceFit(coefficients, error, stretch, *found)
+    return _PlaceFit(coefficients, error, stretch) if np.ptp(np.sign(margin)) > 0 else None
+
+
+def _large_enough(bases: Sequence[Array], rows: NDArray[np.bool_]) -> list[Array]:
+    """Some rows of those bases that so many can determine."""
+    return [basis[rows] for basis in bases if _POINTS_EACH * basis.shape[1] <= rows.sum()]
 
 
 def _padded(rows: Sequence[Array], width: int = 0) -> Array:
@@ -260,22 +285,23 @@ def _padded(rows: Sequence[Array], width: int = 0) -> Array:
     return np.stack([np.pad(row, (0, width - len(row))) for row in rows])
 
 
-def _without_kink(basis: Array, margin: Array) -> Array:
-    """Margins, negative ones stretched so that a polynomial follows them best: a margin is kinked where it changes
-    sign, since those who have just left the constraint move what everybody faces, and its sign is all that matters."""
+def _stretched(margin: Array, stretch: Array | float) -> Array:
+    return np.where(margin < 0, stretch * margin, margin)
 
-    def stretched(log_stretch: float) -> Array:
-        return np.where(margin < 0, np.exp(log_stretch) * margin, margin)
+
+def _best_stretch(basis: Array, margin: Array) -> float:
+    """By which negative margins are stretched so that a polynomial follows margins best: they are kinked at zero, since
+    those who have just left the constraint move what everybody faces, and their sign is all that matters."""
 
     def error(log_stretch: float) -> float:
-        one = stretched(log_stretch)
+        one = _stretched(margin, np.exp(log_stretch))
         return _size(_left_out(basis, one, _closeness(one))[1])
 
     if not np.ptp(np.sign(margin)) > 0:
-        return margin
+        return 1.0
     tried = np.log(_STRETCHES)
     best, step = min(tried, key=error), tried[1] - tried[0]
-    return stretched(float(minimize_scalar(error, bounds=(best - step, best + step), method="bounded").x))
+    return float(np.exp(minimize_scalar(error, bounds=(best - step, best + step), method="bounded").x))
 
 
 def _closeness(margin: Array) -> Array:
@@ -283,30 +309,46 @@ def _closeness(margin: Array) -> Array:
     return 1 / (_CLOSE + np.abs(margin))
 
 
-def _fit_position(bases: Sequence[Array], position: Array) -> tuple[Array, float, Array]:
-    """Coefficients of a position, what 19 of 20 errors at points left out are below, and its bend.
+def _fit_position(bases: Sequence[Array], position: Array) -> tuple[Array, float, Array] | None:
+    """Coefficients of a position, what 19 of 20 errors at points kept out are below, and its bend; none where that is
+    not known well enough, or there is nothing to know."""
+    if not bases or np.ptp(position) < 1e-6:
+        return None
+    basis = min(bases, key=lambda one: _size(_left_out(one, position + _bend_for(one, position)[1])[1]))
+    errors = np.empty(len(position))
+    for fold in range(_FOLDS):
+        out = np.arange(len(position)) % _FOLDS == fold
+        bend = _bend_for(basis[~out], position[~out])
+        guess = basis[out] @ _solve(basis[~out], position[~out] + bend[1])
+        errors[out] = np.asarray(_unbent(jnp.asarray(guess[:, None]), jnp.asarray(bend[0][None])))[:, 0] - position[out]
+    error = float(np.quantile(np.abs(errors), 0.95))
+    nodes, bend_here = _bend_for(basis, position)
+    if not error <= _LARGEST_ERROR or np.abs(np.diff(nodes)).max() * _NODES > _STEEPEST:
+        return None
+    return _solve(basis, position + bend_here), error, nodes
+
+
+def _bend_for(basis: Array, position: Array) -> tuple[Array, Array]:
+    """The bend of positions in a basis: at its nodes, (J,), and at the positions themselves, (n,).
 
     The polynomial and the bend, a linear spline in the position, are fitted in turns (Breiman and Friedman 1985). The
-    bend has no linear part: left to itself it would shrink what a polynomial explains only in part.
+    bend has no linear part: left to itself it would shrink what a polynomial explains only in part. Beyond the
+    positions it stays what it is at the last of them.
     """
     hats = _hats(position)
-    nodes = np.arange(hats.shape[1]) / _NODES
-    precision = hats.T @ hats + _BEND_PRIOR * np.eye(hats.shape[1])
-    tried = []
-    for basis in bases:
-        q = np.linalg.qr(basis)[0]
-        bend = np.zeros(hats.shape[1])
-        for _ in range(_BEND_STEPS):
-            bend = np.linalg.solve(precision, hats.T @ (q @ (q.T @ (position + hats @ bend)) - position))
-            bend -= np.polyval(np.polyfit(position, hats @ bend, 1), nodes)
-        found, errors = _left_out(basis, position + hats @ bend)
-        tried.append((found, errors, bend))
-    found, errors, bend = min(tried, key=lambda fit: _size(fit[1]))
-    return found, float(np.quantile(np.abs(errors), 0.95)), bend
+    nodes, held = np.arange(hats.shape[1]) / _NODES, hats.sum(axis=0) > 0
+    factor = cho_factor(hats.T @ hats + _BEND_PRIOR * np.eye(hats.shape[1]))
+    q = np.linalg.qr(basis)[0]
+    bend = np.zeros(len(nodes))
+    for _ in range(_BEND_STEPS):
+        bend = cho_solve(factor, hats.T @ (q @ (q.T @ (position + hats @ bend)) - position))
+        bend -= np.polyval(np.polyfit(position, hats @ bend, 1), nodes)
+    bend = np.interp(nodes, nodes[held], bend[held])
+    return bend, hats @ bend
 
 
 def _hats(position: Array) -> Array:
-    """Hat functions of the nodes at positions of shape (n,): (n, J)."""
+    """Hat functions of the nodes at positions of shape (n,), not negative: (n, J)."""
     at = position * _NODES
     low = np.floor(at).astype(int)
     hats = np.zeros((len(position), int(low.max()) + 2))
@@ -315,11 +357,14 @@ def _hats(position: Array) -> Array:
     return hats
 
 
-def _best_fit(bases: Sequence[Array], values: Array, weight: Array) -> tuple[Array, float]:
-    """Coefficients in the basis that predicts points left out of the fit best, and what 19 of 20 of these errors, times
-    their weights, are below."""
-    found, errors = min((_left_out(basis, values, weight) for basis in bases), key=lambda fit: _size(fit[1]))
-    return found, float(np.quantile(np.abs(errors), 0.95))
+def _best_fit(bases: Sequence[Array], values: Array, weight: Array) -> tuple[Array, Array]:
+    """Coefficients in the basis that predicts points left out of the fit best, and these errors times their weights."""
+    return min((_left_out(basis, values, weight) for basis in bases), key=lambda fit: _size(fit[1]))
+
+
+def _solve(basis: Array, values: Array) -> Array:
+    found: Array = np.linalg.lstsq(basis, values, rcond=1e-10)[0]
+    return found
 
 
 def _left_out(basis: Array, values: Array, weight: Array | float = 1.0) -> tuple[Array, Array]:
@@ -329,7 +374,7 @@ def _left_out(basis: Array, values: Array, weight: Array | float = 1.0) -> tuple
     along = q.T @ (values * weight)
     error = values * weight - q @ along
     leverage = np.minimum(np.einsum("ij,ij->i", q, q), 1 - 1e-9)
-    return np.linalg.lstsq(r, along, rcond=1e-10)[0], error / (1 - leverage)
+    return _solve(r, along), error / (1 - leverage)
 
 
 def _size(errors: Array) -> float:
@@ -349,7 +394,7 @@ def _unbent(found: jax.Array, bend: jax.Array) -> jax.Array:
     """Positions from what polynomials say, (n, m), and their ``bend`` (m, J): the x at which x + bend(x) is that."""
     row, last = jnp.arange(len(bend)), bend.shape[1] - 1
     position = found
-    for _ in range(_UNBEND_STEPS):  # a bend is slight: its slope is a few hundredths
+    for _ in range(_UNBEND_STEPS):  # a bend is slight
         at = jnp.clip(position * _NODES, 0.0, last)
         low = jnp.minimum(jnp.floor(at), last - 1)
         j = low.astype(int)

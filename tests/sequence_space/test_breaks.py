@@ -79,5 +79,24 @@ def test_the_endogenous_grid_and_policies_say_the_same() -> None:
     np.testing.assert_array_equal(known.mass, read_off.mass)
 
 
+@pytest.mark.parametrize("odd", ["nan", "decreasing", "short"])
+def test_an_endogenous_grid_that_is_none_is_not_used(odd: str) -> None:
+    """A model's author gives it; nothing else of a run depends on it."""
+    household = solve_steady_state(OneAssetHANK()).household
+    assert household is not None
+    grid = np.array(household.policies.endogenous_grid)
+    changed = {
+        "nan": np.where(np.arange(grid.shape[1]) == 0, np.nan, grid),
+        "decreasing": grid[:, ::-1],
+        "short": grid[:, :-1],
+    }[odd]
+    without, strange = (
+        asset_targets(household._replace(policies=household.policies._replace(endogenous_grid=g)))
+        for g in (None, changed)
+    )
+    for mine, theirs in zip(without, strange, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_a_posterior_with_a_fixed_steady_state_has_no_breaks(posterior: Posterior, reference: dict[str, float]) -> None:
     assert posterior.breaks_at(posterior.to_array(reference)) is None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from estimhank.sequence_space.breaks import Breaks
-from estimhank.surrogate.breaks import BreakFinder, _left_out, features_of, fit_breaks
+from estimhank.surrogate.breaks import BreakFinder, _left_out, _unbent, features_of, fit_breaks
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
@@ -145,6 +145,59 @@ def test_kinks_at_a_jump_are_taken_away() -> None:
     guess = found.places(x[600:])[0, :, 0]
     wrong = np.sign(guess) != np.sign(crossing[600:, 0])
     assert wrong.sum() <= 1 and np.abs(crossing[600:, 0][wrong]).max(initial=0.0) < 1e-3
+
+
+def test_the_error_of_a_position_is_what_it_is_at_other_points() -> None:
+    rng = np.random.default_rng(10)
+    x = rng.uniform(-1.0, 1.0, (2_000, 2))
+    true = 15 + 8 * x[:, :1] + 5 * x[:, :1] * x[:, 1:]
+    for noise, told in ((0.01, True), (0.03, True), (0.3, False)):
+        position = true + noise * rng.standard_normal(true.shape)
+        one = Breaks(position, position, np.ones_like(position))
+        found = fit_breaks(x[:300], Breaks(*(part[:300] for part in one)), np.array([True, True]))
+        if not told:
+            assert found is None
+            continue
+        assert found is not None
+        fresh = np.quantile(np.abs(found.places(x[300:])[1] - position[300:]), 0.95)
+        assert found.error[1, 0] == pytest.approx(fresh, rel=0.25)
+
+
+def test_a_bend_is_undone() -> None:
+    rng = np.random.default_rng(11)
+    bend = 0.03 * rng.standard_normal((2, 21)) * np.array([[1.0], [0.0]])
+    position = rng.uniform(0.0, 4.99, (300, 2))
+    bent = position + np.stack([np.interp(position[:, i], np.arange(21) / 4, bend[i]) for i in range(2)], axis=1)
+    np.testing.assert_allclose(_unbent(jnp.asarray(bent), jnp.asarray(bend)), position, atol=2e-3)
+    np.testing.assert_allclose(_unbent(jnp.array([[-3.0, 99.0]]), jnp.asarray(bend))[0, 1], 99.0)
+
+
+def test_what_is_not_a_number_or_not_on_the_grid_is_left_out() -> None:
+    """Blocks are written by strangers: one odd value must not end a run, or spoil what is told of other points."""
+    x = np.random.default_rng(12).uniform(-1.0, 1.0, (300, 2))
+    smooth = 1.0 + x[:, :1] + 0.3 * x[:, 1:]
+    both = np.array([True, True])
+    for odd in (np.nan, np.inf, -np.inf):
+        margin, position = smooth.copy(), np.where(smooth > 0, smooth, np.nan)
+        margin[7], position[3] = odd, -4.0
+        mass = np.ones_like(margin)
+        mass[7] = np.nan
+        found = fit_breaks(x, Breaks(margin, position, mass), both)
+        assert found is not None and np.isfinite(found.coefficients).all() and found.error.max() < 0.01
+    for strange in (np.full_like(smooth, -4.0), np.full_like(smooth, 1e9), np.full_like(smooth, 5.0)):
+        told = fit_breaks(x, Breaks(smooth, strange, np.ones_like(smooth)), both)
+        assert told is not None and told.error[1, 0] == 0.0, "the margin alone"
+    assert fit_breaks(x[:2], seen(smooth[:2]), both) is None
+    assert fit_breaks(x[:, :1], seen(1.0 + x[:, :1]), np.array([True])) is not None
+
+
+def test_looking_again_looks_at_other_points() -> None:
+    target, rng = jumping(), np.random.default_rng(13)
+    x = target.sample(rng, 300)
+    finder = BreakFinder(target, COSTLY, 1)
+    for number in (1, 2, 3, 3, 3):
+        finder.learn(x, 100, rng)
+        assert len(finder._fitted) == 100 * number
 
 
 def test_errors_at_points_left_out_are_those_of_a_fit_without_them() -> None:
