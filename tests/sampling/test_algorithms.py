@@ -39,6 +39,8 @@ SIZES = {
 }
 SMALL = MultiProposalConfig(iterations=40, warmup=20, proposals=8, draws=4, chains=2)
 ALL = pytest.mark.parametrize("name", SAMPLERS)
+#: NUTS compiles its trajectories for every run: its moments and ranks above all are in the quick set
+MOST = pytest.mark.parametrize("name", [*SAMPLERS[:-1], pytest.param("nuts", marks=pytest.mark.long)])
 
 
 def run(folder: Path, name: str, target: Target, center: Center, sizes: MultiProposalConfig, seed: int = 5) -> Any:
@@ -83,7 +85,7 @@ def test_moments_and_uniform_ranks_on_a_skewed_bounded_target(tmp_path: Path, na
         assert stats.chisquare(counts).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("name", [*SAMPLERS[:-1], pytest.param("nuts", marks=pytest.mark.long)])
+@MOST
 def test_moments_of_a_correlated_normal(tmp_path: Path, name: str) -> None:
     # the centre is off, as a mode search's may be
     center = Center(np.array(NORMAL.mean) + 0.5 * np.array(NORMAL.sd), np.diag(np.diag(NORMAL.covariance)))
@@ -96,7 +98,7 @@ def test_moments_of_a_correlated_normal(tmp_path: Path, name: str) -> None:
     assert np.abs(correlation[np.triu_indices(4, 1)] - 0.6).max() < 0.12
 
 
-@ALL
+@MOST
 def test_draws_carry_their_own_density_and_are_feasible(tmp_path: Path, name: str) -> None:
     result = run(tmp_path, name, CUT, center_of(CUT), SMALL)
     assert result.theta.shape[:2] == result.log_likelihood.shape == result.log_prior.shape
@@ -109,7 +111,7 @@ def test_draws_carry_their_own_density_and_are_feasible(tmp_path: Path, name: st
         assert abs(there.log_likelihood - likelihood) < 1e-10 and abs(there.log_prior - prior) < 1e-10
 
 
-@ALL
+@MOST
 def test_every_state_comes_from_the_store_and_a_run_cut_anywhere_resumes_to_the_bit(tmp_path: Path, name: str) -> None:
     whole = run(tmp_path, name, CUT, center_of(CUT), SMALL)
     path = tmp_path / "evaluations.bin"
@@ -126,7 +128,7 @@ def test_every_state_comes_from_the_store_and_a_run_cut_anywhere_resumes_to_the_
             assert one.tobytes() == other.tobytes(), field.name
 
 
-@ALL
+@MOST
 def test_rates_are_told_by_chain(tmp_path: Path, name: str) -> None:
     result = run(tmp_path, name, CUT, center_of(CUT), SMALL)
     facts = describe_draws(result)

@@ -100,7 +100,7 @@ class RealBusinessCycle(Model):
     [
         (OneAssetHANK, ()),
         (OneAssetHANK, ("Y",)),
-        (OneAssetHANK, ("pi",)),
+        pytest.param(OneAssetHANK, ("pi",), marks=pytest.mark.long),
         (OneAssetHANK, ("Y", "B")),
         (KrusellSmith, ()),
         (KrusellSmith, ("K",)),
