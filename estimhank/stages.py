@@ -117,14 +117,13 @@ def surrogate_stage(context: RunContext) -> StageResult:
         "training_evaluations": result.surrogate.training_evaluations,
         "training_seconds": round(result.training_seconds, 3),
         "dropped": result.dropped,
-        "rounds": [_describe_round(report, context.config) for report in result.rounds],
+        "rounds": [_describe_round(report) for report in result.rounds],
     }
     return StageResult(tuple(path.name for path in written), facts)
 
 
-def _describe_round(report: RoundReport, config: Config) -> dict[str, Any]:
+def _describe_round(report: RoundReport) -> dict[str, Any]:
     losses = report.fit.losses.mean(axis=0)
-    epochs = config.surrogate.epochs if report.evaluations == 0 else config.surrogate.round_epochs
     kept = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), _LOSSES_KEPT)).astype(int))
     return {
         "points": report.fit.points,
@@ -136,7 +135,7 @@ def _describe_round(report: RoundReport, config: Config) -> dict[str, Any]:
         "fresh_evaluations": report.evaluations,
         "fresh_s_e": report.fresh_s_e,
         "fit_seconds": round(report.fit_seconds, 3),
-        "epoch": (kept + 1) * epochs / len(losses),
+        "epoch": (kept + 1) * report.epochs / len(losses),
         "loss": losses[kept],
     }
 

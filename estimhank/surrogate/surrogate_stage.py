@@ -46,20 +46,23 @@ _FIRST_LOOKS, _LATER_LOOKS = 600, 300
 
 @dataclass(frozen=True)
 class RoundReport:
-    """One fit and, unless it is the last, the fresh draws that followed it.
+    """One fit and, if there are rounds, the fresh draws that followed it.
 
     Attributes
     ----------
     fit : FitReport
+    epochs : int
+        Of the fit.
     evaluations, infeasible : int
         Fresh evaluations after the fit, and those of them without a density.
     fresh_s_e : float
-        Standard deviation of the error on the fresh draws at temperature 1, ``nan`` after the last fit.
+        Standard deviation of the error on the fresh draws at temperature 1, ``nan`` without rounds.
     fit_seconds, evaluation_seconds : float
         Wall time of the fit, and of the fresh evaluations.
     """
 
     fit: FitReport
+    epochs: int
     evaluations: int
     infeasible: int
     fresh_s_e: float
@@ -144,7 +147,7 @@ def run_surrogate(
         surrogate, states, pool = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number))
         seconds = time.perf_counter() - begin
         if config.rounds == 0:
-            reports.append(RoundReport(fit, 0, 0, float("nan"), seconds, 0.0))
+            reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), seconds, 0.0))
             break
         x, cold = _choose(states, pool, surrogate, config, generator(seed, _SEED_CODE, 2000 + number))
         if last:
@@ -158,7 +161,7 @@ def run_surrogate(
         # a few draws beyond a boundary of the posterior are no fault; where most have no density, the rest says nothing
         s_e = float(error.std()) if len(error) > (1 - _MAY_BE_INFEASIBLE) * cold else float("inf")
         # what the fresh draws say stands in the report; the certificate draws others
-        reports.append(RoundReport(fit, len(batch), int((~batch.ok).sum()), s_e, seconds, waited))
+        reports.append(RoundReport(fit, epochs, len(batch), int((~batch.ok).sum()), s_e, seconds, waited))
         work.report(used, f"error of fresh draws {s_e:.3f}")
         if best is None or s_e <= best[0] or (last and s_e < _GOOD_ENOUGH):
             best = s_e, surrogate

@@ -49,6 +49,7 @@ def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
 def test_a_last_fit_is_looked_at_and_repeated_where_it_errs() -> None:
     good, _ = train(rounds=1, n=1600)
     assert [report.evaluations for report in good.rounds] == [300, 100] and good.rounds[-1].fresh_s_e < 0.05
+    assert [report.epochs for report in good.rounds] == [TRAINING.round_epochs, TRAINING.epochs]
     # a fit of two epochs never gets there: it learns from its own draws, and gives up after the second time
     poor, memory = train(rounds=1, n=40, round_epochs=2, epochs=2)
     assert [report.evaluations for report in poor.rounds] == [300, 100, 100, 100]
