@@ -99,7 +99,7 @@ class RealBusinessCycle(Model):
     ("cls", "dense"),
     [
         (OneAssetHANK, ()),
-        (OneAssetHANK, ("Y",)),
+        pytest.param(OneAssetHANK, ("Y",), marks=pytest.mark.long),
         pytest.param(OneAssetHANK, ("pi",), marks=pytest.mark.long),
         (OneAssetHANK, ("Y", "B")),
         (KrusellSmith, ()),
