@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.surrogate.breaks import BreakFinder, features_of, no_breaks
+from estimhank.surrogate.break_map import features_of, no_breaks
+from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.fence import Fence, build_fence, outside
 from estimhank.surrogate.network import Weights

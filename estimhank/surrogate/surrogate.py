@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.errors import ResultsError, StorageError
 from estimhank.files import read_json, reading, replacing, write_json
-from estimhank.surrogate.breaks import BreakArrays, break_features
+from estimhank.surrogate.break_map import BreakArrays, break_features
 from estimhank.surrogate.fence import Fence, hold_inside, outside
 from estimhank.surrogate.network import Weights, evaluate_network, flatten_weights, unflatten_weights
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.surrogate.breaks import no_breaks
+from estimhank.surrogate.break_map import no_breaks
 from estimhank.surrogate.network import initial_weights
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate
 

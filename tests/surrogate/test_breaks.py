@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from estimhank.sequence_space.breaks import Breaks
-from estimhank.surrogate.breaks import BreakFinder, _left_out, _unbent, features_of, fit_breaks
+from estimhank.surrogate.break_fit import fit_breaks, left_out
+from estimhank.surrogate.break_map import features_of, unbent
+from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
@@ -120,7 +122,7 @@ def test_places_that_no_polynomial_follows_are_not_told() -> None:
     assert np.abs(position[above] - smooth[above]).max() < 0.1
 
 
-def test_a_place_without_a_steady_state_is_left_out() -> None:
+def test_a_place_without_a_steady_state_isleft_out() -> None:
     target, rng = jumping(), np.random.default_rng(4)
     x = np.concatenate([target.sample(rng, 200), np.full((5, D), 9.0)])
     finder = BreakFinder(replace(target, label="other"), COSTLY, 1)
@@ -168,11 +170,11 @@ def test_a_bend_is_undone() -> None:
     bend = 0.03 * rng.standard_normal((2, 21)) * np.array([[1.0], [0.0]])
     position = rng.uniform(0.0, 4.99, (300, 2))
     bent = position + np.stack([np.interp(position[:, i], np.arange(21) / 4, bend[i]) for i in range(2)], axis=1)
-    np.testing.assert_allclose(_unbent(jnp.asarray(bent), jnp.asarray(bend)), position, atol=2e-3)
-    np.testing.assert_allclose(_unbent(jnp.array([[-3.0, 99.0]]), jnp.asarray(bend))[0, 1], 99.0)
+    np.testing.assert_allclose(unbent(jnp.asarray(bent), jnp.asarray(bend)), position, atol=2e-3)
+    np.testing.assert_allclose(unbent(jnp.array([[-3.0, 99.0]]), jnp.asarray(bend))[0, 1], 99.0)
 
 
-def test_what_is_not_a_number_or_not_on_the_grid_is_left_out() -> None:
+def test_what_is_not_a_number_or_not_on_the_grid_isleft_out() -> None:
     """Blocks are written by strangers: one odd value must not end a run, or spoil what is told of other points."""
     x = np.random.default_rng(12).uniform(-1.0, 1.0, (300, 2))
     smooth = 1.0 + x[:, :1] + 0.3 * x[:, 1:]
@@ -203,7 +205,7 @@ def test_looking_again_looks_at_other_points() -> None:
 def test_errors_at_points_left_out_are_those_of_a_fit_without_them() -> None:
     rng = np.random.default_rng(7)
     basis, values, weight = rng.standard_normal((30, 4)), rng.standard_normal(30), rng.uniform(0.5, 2.0, 30)
-    _, errors = _left_out(basis, values, weight)
+    _, errors = left_out(basis, values, weight)
     for i in range(30):
         kept = np.arange(30) != i
         fit = np.linalg.lstsq(basis[kept] * weight[kept, None], values[kept] * weight[kept], rcond=None)[0]

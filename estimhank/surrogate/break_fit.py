@@ -1,0 +1,213 @@
+"""Polynomials fitted to where a density jumps, as precisely as can be: a draw on the wrong side of a jump errs by all
+of it.
+
+Positions are kinked where they cross an integer, and margins where they cross zero, which no polynomial follows: the
+one is fitted with a bend, a function of the position alone, the other stretched below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize_scalar
+
+from estimhank.sequence_space.breaks import Breaks
+from estimhank.surrogate.break_map import NODES, BreakMap, chebyshev_basis, stretched, unbent
+
+Array = NDArray[np.float64]
+
+_HIGHEST = 8  # degree of a polynomial
+_POINTS_EACH = 3  # points for each coefficient
+_LEAST_MASS = 0.02  # of households that jump together
+_LARGEST_ERROR = 0.1  # of a margin close to zero, and of a position: what is known worse is better not told
+_MARGIN = 0.05  # by which the box that something is known in exceeds the points
+_CLOSE = 0.01  # margins, in cells, that count as close to zero
+_STRETCHES = np.geomspace(1 / 4, 4, 9)  # of negative margins, the best of which is refined
+_STRETCH_DEGREE = 4  # of the polynomial by which one of them is chosen
+_BEND_PRIOR = 0.5  # points, with which a node of a bend is pulled to zero
+_BEND_STEPS = 6  # alternations between a polynomial and its bend
+_STEEPEST = 0.3  # slope of a bend that can be undone in a few steps
+_MOST_CELLS = 400  # positions beyond are not told
+_FOLDS = 5  # in which the error of a position is measured
+
+
+def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMap | None:
+    """Fit polynomials to margins and positions; none if the density jumps nowhere, or nothing is known well enough.
+
+    Parameters
+    ----------
+    moved : ndarray of shape (n, k)
+        The ``costly`` ones, shape (d,), of the coordinates.
+    seen : Breaks
+        At these points: arrays of shape (n, m).
+    """
+    n, k = moved.shape
+    degrees = [g for g in range(1, _HIGHEST + 1) if _POINTS_EACH * comb(k + g, g) <= n]
+    cells = np.where(seen.margin > 0, np.floor(np.nan_to_num(seen.position)), -1.0)
+    matters = (np.nanmedian(seen.mass, axis=0) > _LEAST_MASS) & (cells.max(axis=0) > cells.min(axis=0))
+    if not degrees:
+        return None
+    low, high = moved.min(axis=0), moved.max(axis=0)
+    center, half_width = (low + high) / 2, np.maximum((1 + _MARGIN) * (high - low) / 2, 1e-12)
+    basis = np.asarray(chebyshev_basis(jnp.asarray((moved - center) / half_width), degrees[-1]), float)
+    bases = [basis[:, : comb(k + g, g)] for g in degrees]  # lower degrees come first
+    tried = {
+        place: _fit_place(bases, seen.margin[:, place], seen.position[:, place]) for place in np.flatnonzero(matters)
+    }
+    fits = {place: fit for place, fit in tried.items() if fit is not None}
+    if not fits:
+        return None
+    longest = max(max(len(fit.margin), len(fit.position)) for fit in fits.values())
+    degree = next(g for g in degrees if comb(k + g, g) >= longest)
+    width = comb(k + degree, degree)
+    coefficients = [_padded([getattr(fit, what) for fit in fits.values()], width) for what in ("margin", "position")]
+    return BreakMap(
+        costly=costly,
+        center=center,
+        half_width=half_width,
+        degree=degree,
+        coefficients=np.stack(coefficients),
+        bend=_padded([fit.bend for fit in fits.values()]),
+        stretch=np.array([fit.stretch for fit in fits.values()]),
+        chosen=np.array(list(fits)),
+        error=np.array([[fit.margin_error, fit.position_error] for fit in fits.values()]).T,
+    )
+
+
+class _PlaceFit(NamedTuple):
+    """Coefficients of a margin and of a position with their errors, the margin's stretch, and the position's bend."""
+
+    margin: Array
+    margin_error: float
+    stretch: float
+    position: Array = np.zeros(1)
+    position_error: float = 0.0
+    bend: Array = np.zeros(2)
+
+
+def _fit_place(bases: Sequence[Array], margin: Array, position: Array) -> _PlaceFit | None:
+    """Of one place; none where the margin is not known well enough, or nothing that is known jumps."""
+    fine = np.isfinite(margin)
+    bases, margin, position = _large_enough(bases, fine), margin[fine], position[fine]
+    if not bases:
+        return None
+    stretch = _best_stretch(bases[min(_STRETCH_DEGREE, len(bases)) - 1], margin)
+    margin = stretched(margin, stretch)
+    coefficients, errors = _best_fit(bases, margin, closeness(margin))
+    error = float(np.quantile(np.abs(errors), 0.95)) * _CLOSE  # of margins close to zero
+    if not error <= _LARGEST_ERROR:
+        return None
+    there = (position >= 0) & (position <= _MOST_CELLS)  # not nan
+    found = _fit_position(_large_enough(bases, there), position[there])
+    if found is not None:
+        return _PlaceFit(coefficients, error, stretch, *found)
+    return _PlaceFit(coefficients, error, stretch) if np.ptp(np.sign(margin)) > 0 else None
+
+
+def _large_enough(bases: Sequence[Array], rows: NDArray[np.bool_]) -> list[Array]:
+    """Some rows of those bases that so many can determine."""
+    return [basis[rows] for basis in bases if _POINTS_EACH * basis.shape[1] <= rows.sum()]
+
+
+def _padded(rows: Sequence[Array], width: int = 0) -> Array:
+    """Rows of different lengths with zeros at their ends."""
+    width = max(width, *(len(row) for row in rows))
+    return np.stack([np.pad(row, (0, width - len(row))) for row in rows])
+
+
+def _best_stretch(basis: Array, margin: Array) -> float:
+    """By which negative margins are stretched so that a polynomial follows margins best: they are kinked at zero, since
+    those who have just left the constraint move what everybody faces, and their sign is all that matters."""
+
+    def error(log_stretch: float) -> float:
+        one = stretched(margin, np.exp(log_stretch))
+        return _size(left_out(basis, one, closeness(one))[1])
+
+    if not np.ptp(np.sign(margin)) > 0:
+        return 1.0
+    tried = np.log(_STRETCHES)
+    best, step = min(tried, key=error), tried[1] - tried[0]
+    return float(np.exp(minimize_scalar(error, bounds=(best - step, best + step), method="bounded").x))
+
+
+def _fit_position(bases: Sequence[Array], position: Array) -> tuple[Array, float, Array] | None:
+    """Coefficients of a position, what 19 of 20 errors at points kept out are below, and its bend; none where that is
+    not known well enough, or there is nothing to know."""
+    if not bases or np.ptp(position) < 1e-6:
+        return None
+    basis = min(bases, key=lambda one: _size(left_out(one, position + _bend_for(one, position)[1])[1]))
+    errors = np.empty(len(position))
+    for fold in range(_FOLDS):
+        out = np.arange(len(position)) % _FOLDS == fold
+        bend = _bend_for(basis[~out], position[~out])
+        guess = basis[out] @ _solve(basis[~out], position[~out] + bend[1])
+        errors[out] = np.asarray(unbent(jnp.asarray(guess[:, None]), jnp.asarray(bend[0][None])))[:, 0] - position[out]
+    error = float(np.quantile(np.abs(errors), 0.95))
+    nodes, bend_here = _bend_for(basis, position)
+    if not error <= _LARGEST_ERROR or np.abs(np.diff(nodes)).max() * NODES > _STEEPEST:
+        return None
+    return _solve(basis, position + bend_here), error, nodes
+
+
+def _bend_for(basis: Array, position: Array) -> tuple[Array, Array]:
+    """The bend of positions in a basis: at its nodes, (J,), and at the positions themselves, (n,).
+
+    The polynomial and the bend, a linear spline in the position, are fitted in turns (Breiman and Friedman 1985). The
+    bend has no linear part: left to itself it would shrink what a polynomial explains only in part. Beyond the
+    positions it stays what it is at the last of them.
+    """
+    hats = _hats(position)
+    nodes, held = np.arange(hats.shape[1]) / NODES, hats.sum(axis=0) > 0
+    factor = cho_factor(hats.T @ hats + _BEND_PRIOR * np.eye(hats.shape[1]))
+    q = np.linalg.qr(basis)[0]
+    bend = np.zeros(len(nodes))
+    for _ in range(_BEND_STEPS):
+        bend = cho_solve(factor, hats.T @ (q @ (q.T @ (position + hats @ bend)) - position))
+        bend -= np.polyval(np.polyfit(position, hats @ bend, 1), nodes)
+    bend = np.interp(nodes, nodes[held], bend[held])
+    return bend, hats @ bend
+
+
+def _hats(position: Array) -> Array:
+    """Hat functions of the nodes at positions of shape (n,), not negative: (n, J)."""
+    at = position * NODES
+    low = np.floor(at).astype(int)
+    hats = np.zeros((len(position), int(low.max()) + 2))
+    rows = np.arange(len(position))
+    hats[rows, low], hats[rows, low + 1] = 1 - (at - low), at - low
+    return hats
+
+
+def _best_fit(bases: Sequence[Array], values: Array, weight: Array) -> tuple[Array, Array]:
+    """Coefficients in the basis that predicts points left out of the fit best, and these errors times their weights."""
+    return min((left_out(basis, values, weight) for basis in bases), key=lambda fit: _size(fit[1]))
+
+
+def _solve(basis: Array, values: Array) -> Array:
+    found: Array = np.linalg.lstsq(basis, values, rcond=1e-10)[0]
+    return found
+
+
+def left_out(basis: Array, values: Array, weight: Array | float = 1.0) -> tuple[Array, Array]:
+    """Coefficients of weighted least squares, and the weighted error at each point of the fit to all others."""
+    weight = np.broadcast_to(weight, values.shape)
+    q, r = np.linalg.qr(basis * weight[:, None])
+    along = q.T @ (values * weight)
+    error = values * weight - q @ along
+    leverage = np.minimum(np.einsum("ij,ij->i", q, q), 1 - 1e-9)
+    return _solve(r, along), error / (1 - leverage)
+
+
+def _size(errors: Array) -> float:
+    return float(np.mean(np.abs(errors)))
+
+
+def closeness(margin: Array) -> Array:
+    """Weights of margins: all that matters of them is their sign."""
+    return 1 / (_CLOSE + np.abs(margin))
