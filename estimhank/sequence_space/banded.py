@@ -20,6 +20,7 @@ from estimhank.sequence_space.elimination import Elimination
 from estimhank.sequence_space.linear_system import LinearSystem
 
 _UNROLL = 4  # dates of one turn of a loop over long rows: fewer turns, and fewer copies between them
+_UNROLL_SHORT = 2  # of a loop over a few numbers
 
 
 class BandedFactor(NamedTuple):
@@ -72,45 +73,46 @@ def _small_inverse(matrix: jax.Array) -> jax.Array:
     return 1.0 / matrix if matrix.shape[0] == 1 else jnp.linalg.inv(matrix)
 
 
+def _carried(factor: BandedFactor, e: Elimination) -> tuple[jax.Array, jax.Array]:
+    """What a date passes on: from the lagged variables of the date before to its own, (T, l, l), and from the leading
+    variables of the date after, (T, p, p). Recursions of these few numbers are all that has to go date by date."""
+    lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
+    passed = jnp.einsum("tlp,pm->tlm", factor.correction[:, lagged], factor.from_lag[leading])
+    return -(factor.from_lag[lagged] + passed), -factor.to_lead[:, leading]
+
+
+def _recursion(carried: jax.Array, added: jax.Array, reverse: bool = False) -> jax.Array:
+    """The state before each date of x_t = carried_t x_{t-1} + added_t (of x_{t+1} in reverse), (T, d, k)."""
+
+    def step(x: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return at[0] @ x + at[1], x
+
+    return jax.lax.scan(step, jnp.zeros_like(added[0]), (carried, added), reverse=reverse, unroll=_UNROLL_SHORT)[1]
+
+
 def solve_banded(factor: BandedFactor, e: Elimination, right: jax.Array) -> jax.Array:
     """Solve the banded system for few right-hand sides: (T, n, k) equations to (T, n, k) variables."""
     lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
-    scaled = jnp.einsum("ij,tjk->tik", factor.inverse, right)
-
-    def down(c: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        d, correction = at
-        y = d - factor.from_lag @ c
-        v = y + correction @ y[leading]
-        return v[lagged], v
-
-    def up(x: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        v, to_lead = at
-        new = v - to_lead @ x
-        return new[leading], new
-
-    k = right.shape[2]
-    _, v = jax.lax.scan(down, jnp.zeros((lagged.shape[0], k)), (scaled, factor.correction))
-    return jax.lax.scan(up, jnp.zeros((leading.shape[0], k)), (v, factor.to_lead), reverse=True)[1]
+    from_before, from_after = _carried(factor, e)
+    d = jnp.einsum("ij,tjk->tik", factor.inverse, right)
+    added = d[:, lagged] + jnp.einsum("tlp,tpk->tlk", factor.correction[:, lagged], d[:, leading])
+    before = _recursion(from_before, added)
+    y = d - jnp.einsum("nl,tlk->tnk", factor.from_lag, before)
+    v = y + jnp.einsum("tnp,tpk->tnk", factor.correction, y[:, leading])
+    after = _recursion(from_after, v[:, leading], reverse=True)
+    return v - jnp.einsum("tnp,tpk->tnk", factor.to_lead, after)
 
 
 def solve_banded_transposed(factor: BandedFactor, e: Elimination, right: jax.Array) -> jax.Array:
     """Solve the transposed banded system: (T, n, k) variables to (T, n, k) equations."""
     lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
-
-    def down(s: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        g, to_lead = at
-        y = g.at[leading].add(-s)
-        return to_lead.T @ y, y
-
-    def up(q: jax.Array, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        y, correction = at
-        y = y.at[lagged].add(-q)
-        y = y.at[leading].add(correction.T @ y)
-        return factor.from_lag.T @ y, y
-
-    k = right.shape[2]
-    _, y = jax.lax.scan(down, jnp.zeros((leading.shape[0], k)), (right, factor.to_lead))
-    _, y = jax.lax.scan(up, jnp.zeros((lagged.shape[0], k)), (y, factor.correction), reverse=True)
+    from_before, from_after = (m.transpose(0, 2, 1) for m in _carried(factor, e))
+    added = jnp.einsum("tnp,tnk->tpk", factor.to_lead, right)
+    y = right.at[:, leading].add(-_recursion(from_after, added))
+    moved = jnp.einsum("tnp,tnk->tpk", factor.correction, y)
+    added = jnp.einsum("nl,tnk->tlk", factor.from_lag, y.at[:, leading].add(moved))
+    y = y.at[:, lagged].add(-_recursion(from_before, added, reverse=True))
+    y = y.at[:, leading].add(jnp.einsum("tnp,tnk->tpk", factor.correction, y))
     return jnp.einsum("ji,tjk->tik", factor.inverse, y)
 
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.sequence_space.equilibrium import Structure
 from estimhank.sequence_space.linear_system import LinearSystem
+from estimhank.sequence_space.structure import Structure
 
 #: Largest change of phase between neighbouring frequencies that is trusted; beyond it the fine grid decides.
 PHASE_LIMIT = 1.2

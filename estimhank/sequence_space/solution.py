@@ -12,9 +12,9 @@ from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, Values
 from estimhank.model.priors import Prior
 from estimhank.sequence_space.elimination import choose_elimination
-from estimhank.sequence_space.equilibrium import Structure, household_positions
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState
+from estimhank.sequence_space.structure import Structure, household_positions
 
 #: Prior draws, beside the reference values, at which a choice of dense variables must serve.
 _REFERENCE_DRAWS = 6

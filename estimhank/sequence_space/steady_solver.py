@@ -22,7 +22,6 @@ import numpy as np
 from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, Values
 from estimhank.sequence_space.determinacy import HouseholdSymbol, household_symbol
-from estimhank.sequence_space.equilibrium import HouseholdOperator, household_operator
 from estimhank.sequence_space.fake_news import jacobians_by_date
 from estimhank.sequence_space.household_newton import (
     Given,
@@ -32,6 +31,7 @@ from estimhank.sequence_space.household_newton import (
     solve_point,
     steady_state_at,
 )
+from estimhank.sequence_space.household_operator import HouseholdOperator, household_operator
 from estimhank.sequence_space.household_steady_state import (
     TOP_MASS_LIMIT,
     HouseholdSteadyState,

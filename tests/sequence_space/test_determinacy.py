@@ -13,8 +13,8 @@ from scipy.linalg import eig
 from estimhank.posterior import Posterior
 from estimhank.sequence_space.determinacy import HouseholdSymbol, household_symbol, winding_number
 from estimhank.sequence_space.elimination import Elimination
-from estimhank.sequence_space.equilibrium import Structure
 from estimhank.sequence_space.linear_system import LinearSystem
+from estimhank.sequence_space.structure import Structure
 
 NO_HOUSEHOLD = Structure(Elimination((), (), (), (), (), (), (), (), (), (), 1.0), (), ())
 

@@ -17,18 +17,13 @@ from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.parameters import ModelError, Parameter, Parameters
 from estimhank.model.priors import Beta, Gamma, Normal
 from estimhank.posterior import Posterior
-from estimhank.sequence_space.equilibrium import (
-    HouseholdOperator,
-    Structure,
-    _dense_from,
-    _dense_rows,
-    _dense_to,
-    household_operator,
-    solve_equilibrium,
-)
+from estimhank.sequence_space.dense_equations import apply_dense, apply_dense_transposed, dense_rows
+from estimhank.sequence_space.equilibrium import solve_equilibrium
+from estimhank.sequence_space.household_operator import HouseholdOperator, household_operator
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_solver import SteadySolver
+from estimhank.sequence_space.structure import Structure
 
 T = 40
 
@@ -120,11 +115,11 @@ def test_elimination_gives_the_dense_solution(cls: type[Model], dense: tuple[str
     everything = tuple(range(len(model.unknowns)))
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.standard_normal((T, len(everything), 2)))
-    product = _dense_from(st, system, household, everything, x)
-    rows = np.asarray(_dense_rows(st, system, household, everything))
+    product = apply_dense(st, system, household, everything, x)
+    rows = np.asarray(dense_rows(st, system, household, everything))
     np.testing.assert_allclose(product, np.einsum("tvm,tvk->mk", rows, x), atol=1e-10)
     y = jnp.asarray(rng.standard_normal(product.shape))
-    back = _dense_to(st, system, household, everything, y)
+    back = apply_dense_transposed(st, system, household, everything, y)
     assert float((back * x).sum()) == pytest.approx(float((product * y).sum()), rel=1e-10, abs=1e-10)
 
 

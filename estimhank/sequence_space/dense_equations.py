@@ -1,0 +1,153 @@
+"""The equations that couple all dates: household outputs, then the equations moved beside them.
+
+Here they are multiplied with paths, and assembled into the dense system S = H - G B^{-1} D by recursions along the rows
+of the household Jacobians (:func:`estimhank.sequence_space.banded.contract_rows`).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from estimhank.sequence_space.banded import BandedFactor, contract_rows
+from estimhank.sequence_space.household_operator import HouseholdOperator, multiply, multiply_transposed
+from estimhank.sequence_space.linear_system import LinearSystem
+from estimhank.sequence_space.structure import Structure
+
+
+def bands_of(system: LinearSystem, rows: tuple[int, ...], variables: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    """Coefficients of some variables in some equations: of the date before, now, of the date after."""
+    r, v = jnp.array(rows, int), jnp.array(variables, int)
+    return tuple(m[r][:, v] for m in (system.lag, system.now, system.lead))
+
+
+def apply_bands(bands: tuple[jax.Array, ...], x: jax.Array) -> jax.Array:
+    """Banded rows times a path: (T, n, k) to (T, rows, k); nothing before the first and after the last date."""
+    lag, now, lead = bands
+    before = jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
+    after = jnp.concatenate([x[1:], jnp.zeros_like(x[:1])])
+    return lag @ before + now @ x + lead @ after
+
+
+def apply_bands_transposed(bands: tuple[jax.Array, ...], y: jax.Array) -> jax.Array:
+    """Transpose of :func:`apply_bands`: (T, rows, k) to (T, n, k)."""
+    lag, now, lead = (m.T for m in bands)
+    before = jnp.concatenate([jnp.zeros_like(y[:1]), y[:-1]])
+    after = jnp.concatenate([y[1:], jnp.zeros_like(y[:1])])
+    return lag @ after + now @ y + lead @ before
+
+
+def _target_rows(bands: tuple[jax.Array, ...], horizon: int) -> jax.Array:
+    """Moved equations as rows by date of the variable: (T, n, n_q T)."""
+    lag, now, lead = bands
+    eye, one_before, one_after = jnp.eye(horizon), jnp.eye(horizon, k=1), jnp.eye(horizon, k=-1)
+    # a variable at date s enters the equation of date s + 1 with its lag and that of s - 1 with its lead
+    rows = (
+        jnp.einsum("qv,st->svqt", now, eye)
+        + jnp.einsum("qv,st->svqt", lag, one_before)
+        + jnp.einsum("qv,st->svqt", lead, one_after)
+    )
+    return rows.reshape(horizon, now.shape[1], now.shape[0] * horizon)
+
+
+def dense_rows(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...]
+) -> jax.Array:
+    """Dense equations (household outputs, then moved equations) by date of the given variables: (T, n, m T)."""
+    horizon = household.by_date.shape[0]
+    n_o = len(st.outputs)
+    parts = []
+    for v in variables:
+        row = jnp.zeros((horizon, n_o * horizon))
+        if v in st.inputs:
+            row = household.by_date[:, st.inputs.index(v)]
+        if v in st.outputs:
+            o = st.outputs.index(v)
+            row = row.at[:, o * horizon : (o + 1) * horizon].add(jnp.eye(horizon))
+        parts.append(row)
+    rows = jnp.stack(parts, axis=1) if parts else jnp.zeros((horizon, 0, n_o * horizon))
+    if st.elimination.targets:
+        moved = _target_rows(bands_of(system, st.elimination.targets, variables), horizon)
+        rows = jnp.concatenate([rows, moved], axis=2)
+    return rows
+
+
+def apply_dense(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...], x: jax.Array
+) -> jax.Array:
+    """Dense equations at paths x (T, n, k) of the given variables: the rows of :func:`dense_rows` times x, (m T, k),
+    without the rows, which are megabytes."""
+    horizon, n_i, _ = household.by_date.shape
+    k = x.shape[2]
+    by_input = jnp.zeros((horizon, n_i, k))
+    by_output = jnp.zeros((horizon, len(st.outputs), k))
+    for j, v in enumerate(variables):
+        if v in st.inputs:
+            by_input = by_input.at[:, st.inputs.index(v)].set(x[:, j])
+        if v in st.outputs:
+            by_output = by_output.at[:, st.outputs.index(v)].set(x[:, j])
+    total = stack_dates(by_output) - multiply(household, by_input)
+    if st.elimination.targets:
+        total = jnp.concatenate(
+            [total, stack_dates(apply_bands(bands_of(system, st.elimination.targets, variables), x))]
+        )
+    return total
+
+
+def apply_dense_transposed(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...], y: jax.Array
+) -> jax.Array:
+    """The transpose of :func:`apply_dense`: (m T, k) to (T, n, k)."""
+    horizon, _, width = household.by_date.shape
+    k = y.shape[1]
+    by_input = -multiply_transposed(household, y[:width])
+    by_output = unstack_dates(y[:width], horizon)
+    columns = []
+    for v in variables:
+        column = jnp.zeros((horizon, k))
+        if v in st.inputs:
+            column = column + by_input[:, st.inputs.index(v)]
+        if v in st.outputs:
+            column = column + by_output[:, st.outputs.index(v)]
+        columns.append(column)
+    total = jnp.stack(columns, axis=1) if columns else jnp.zeros((horizon, 0, k))
+    if st.elimination.targets:
+        bands = bands_of(system, st.elimination.targets, variables)
+        total = total + apply_bands_transposed(bands, unstack_dates(y[width:], horizon))
+    return total
+
+
+def assemble_transposed(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, banded: BandedFactor
+) -> jax.Array:
+    """The transpose of the dense system, (m T, m T): O(n T^2) operations."""
+    e = st.elimination
+    sources = dense_rows(st, system, household, st.source_variables)
+    lag, now, lead = bands_of(system, e.rows, e.dense)
+    touched = tuple(sorted({*e.dense_now, *e.dense_lag}))
+    d_lag, d_now, d_lead = (jnp.array(i, int) for i in (e.dense_lag, touched, e.dense_lead))
+    columns = jnp.concatenate([now[:, d_now], lead[:, d_lead], lag[:, d_lag]], axis=1)
+    # a lag at the date after is the same unknown: both end in one row
+    out = contract_rows(banded, e, sources, columns, tuple(touched.index(i) for i in e.dense_lag))
+    transposed = dense_rows(st, system, household, e.dense)
+    # variable by variable, not by indices: one pass over memory
+    blocks = []
+    for j in range(len(e.dense)):
+        block = transposed[:, j]
+        if j in touched:
+            block = block - out[:, touched.index(j)]
+        if j in e.dense_lead:
+            before = out[:-1, len(touched) + e.dense_lead.index(j)]
+            block = block - jnp.concatenate([jnp.zeros_like(before[:1]), before])
+        blocks.append(block)
+    return jnp.concatenate(blocks)
+
+
+def stack_dates(paths: jax.Array) -> jax.Array:
+    """(T, m, k) to (m T, k), variable by variable."""
+    return paths.transpose(1, 0, 2).reshape(-1, paths.shape[2])
+
+
+def unstack_dates(vector: jax.Array, horizon: int) -> jax.Array:
+    """(m T, k) to (T, m, k)."""
+    return vector.reshape(-1, horizon, vector.shape[1]).transpose(1, 0, 2)

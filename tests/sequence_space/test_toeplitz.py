@@ -1,0 +1,235 @@
+"""The dense system as a Toeplitz matrix plus a few columns: against the assembled one, and where it must not be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import toeplitz
+
+from estimhank.model.household import StandardIncompleteMarkets
+from estimhank.model.krusell_smith import KrusellSmith
+from estimhank.model.one_asset_hank import OneAssetHANK
+from estimhank.posterior import Posterior
+from estimhank.sequence_space import household_operator as operators
+from estimhank.sequence_space.banded import factorize_banded
+from estimhank.sequence_space.dense_equations import assemble_transposed
+from estimhank.sequence_space.elimination import choose_elimination
+from estimhank.sequence_space.equilibrium import factorize_equilibrium, respond, solve_equilibrium
+from estimhank.sequence_space.half_lines import powers
+from estimhank.sequence_space.household_operator import HouseholdOperator, household_operator, multiply, toeplitz_form
+from estimhank.sequence_space.linear_system import LinearSystem, linearize
+from estimhank.sequence_space.solution import model_structure
+from estimhank.sequence_space.steady_solver import SteadySolver
+from estimhank.sequence_space.structure import Structure
+from estimhank.sequence_space.toeplitz import full_inverse, invert_toeplitz
+from estimhank.sequence_space.toeplitz_system import ToeplitzPlus, factorize_toeplitz, find_places, toeplitz_plus
+
+T = 40
+
+
+def in_both_forms(household: HouseholdOperator) -> HouseholdOperator:
+    return household_operator(household.jacobians.transpose(3, 1, 0, 2), toeplitz=True)
+
+
+def solved(cls: Any, dense: tuple[str, ...]) -> tuple[Structure, LinearSystem, HouseholdOperator]:
+    """A model on a small grid and a short horizon."""
+    model = cls(household=StandardIncompleteMarkets(inputs=cls.household.inputs, n_e=3, n_a=60))
+    model.dense = dense
+    solver = SteadySolver(model, {}, T)
+    structure = model_structure(model, solver.reference, model.parameters.priors())
+    system = linearize(model, solver.reference.values, solver.reference.parameters)
+    return structure, system, in_both_forms(solver.at({}).household)
+
+
+def random_model(
+    seed: int, output_is_dense: bool = False, root: float = 0.0
+) -> tuple[Structure, LinearSystem, HouseholdOperator]:
+    """Random equations with leads and lags of everything, the dense variable's among them, and random Jacobians.
+
+    ``root``: if not zero, the first equation is v_t = root v_{t-1} + noise.
+    """
+    rng = np.random.default_rng(seed)
+    n_v, n_eq = 6, 5
+    lag, now, lead, shock = (rng.standard_normal(s) * 0.1 for s in ((n_eq, n_v),) * 3 + ((n_eq, 2),))
+    now[:, :n_eq] += np.eye(n_eq)
+    now[3, :] += 0.5  # aggregate demand, say: everything enters
+    if root:
+        for m, value in ((lag, -root), (now, 1.0), (lead, 0.0)):
+            m[0], m[0, 0] = 0.0, value
+    system = LinearSystem(*(jnp.asarray(m) for m in (lag, now, lead, shock)))
+    t = np.arange(T)
+    by_date = np.zeros((T, 2, 1, T))
+    for i in range(2):
+        far = np.where(t[:, None] >= t, 0.8 ** abs(t[:, None] - t), 0.6 ** abs(t[:, None] - t))
+        by_date[:, i, 0] = 0.2 * rng.standard_normal() * far.T + np.outer(0.7**t, 0.8**t * rng.standard_normal(T)) * 0.1
+    inputs, output = (1, 4), 5
+    dense = output if output_is_dense else 4
+    names = tuple(f"v{i}" for i in range(n_v))
+    elimination = choose_elimination([system], names, (*inputs, output), 1, (names[dense],))
+    return Structure(elimination, inputs, (output,)), system, household_operator(jnp.asarray(by_date), toeplitz=True)
+
+
+@pytest.mark.parametrize("n", [2, 3, 30])
+def test_inverse_of_a_toeplitz_matrix(n: int) -> None:
+    diagonals = np.random.default_rng(n).standard_normal(2 * n - 1) * 0.6 ** abs(np.arange(1 - n, n))
+    diagonals[n - 1] = 2.0
+    matrix = toeplitz(diagonals[n - 1 :], diagonals[n - 1 :: -1])
+    outer = invert_toeplitz(jnp.asarray(diagonals))
+    inverse = np.linalg.inv(matrix)
+    np.testing.assert_allclose(full_inverse(outer), inverse, atol=1e-12)
+    assert float(outer.bound) >= np.abs(inverse).sum(0).max()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 17, 80])
+def test_powers_of_a_matrix(count: int) -> None:
+    matrix = np.random.default_rng(0).standard_normal((3, 3)) * 0.4
+    expected = [np.linalg.matrix_power(matrix, j) for j in range(count)]
+    np.testing.assert_allclose(powers(jnp.asarray(matrix), count).transpose(1, 0, 2), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        lambda: solved(OneAssetHANK, ()),
+        pytest.param(lambda: solved(OneAssetHANK, ("pi",)), marks=pytest.mark.long),
+        pytest.param(lambda: solved(OneAssetHANK, ("Y",)), marks=pytest.mark.long),
+        pytest.param(lambda: solved(KrusellSmith, ()), marks=pytest.mark.long),
+        pytest.param(lambda: solved(KrusellSmith, ("K",)), marks=pytest.mark.long),
+        pytest.param(lambda: random_model(3), marks=pytest.mark.long),
+        lambda: random_model(2, output_is_dense=True),
+    ],
+    ids=["default", "default-pi", "default-Y", "Krusell-Smith", "Krusell-Smith-K", "random", "random-output"],
+)
+def test_the_two_forms_are_the_same_system(case: Any) -> None:
+    st, system, household = case()
+    e = st.elimination
+    form = household.toeplitz
+
+    def both(s: LinearSystem, h: HouseholdOperator) -> tuple[jax.Array, ToeplitzPlus]:
+        banded = factorize_banded(s, e, T)
+        return assemble_transposed(st, s, h, banded), toeplitz_plus(
+            find_places(e, st.inputs, st.outputs[0]), e, s, form, banded
+        )
+
+    transposed, plus = jax.jit(both)(system, household)
+    diagonals = np.asarray(plus.diagonals)
+    found = toeplitz(diagonals[T - 1 :], diagonals[T - 1 :: -1]) + np.asarray(plus.columns) @ np.asarray(plus.rows)
+    assert bool(plus.sound)
+    np.testing.assert_allclose(found, np.asarray(transposed).T, atol=1e-11 * np.abs(transposed).max())
+
+
+def answers(st: Structure, system: LinearSystem, household: HouseholdOperator) -> tuple[Any, Any]:
+    """Responses, and the gradient of a random combination of them."""
+    rng = np.random.default_rng(0)
+    n_z = system.shock.shape[1]
+    paths = jnp.asarray(np.linspace(0.5, 0.9, n_z) ** np.arange(T)[:, None])
+    weights = jnp.asarray(rng.standard_normal((T, system.now.shape[1], n_z)))
+
+    def combined(s: LinearSystem, h: HouseholdOperator, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = solve_equilibrium(st, s, h, z)
+        return (weights * x).sum(), x
+
+    # the second form is an input without a derivative
+    def value(s: LinearSystem, by_date: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return combined(s, HouseholdOperator(by_date, household.toeplitz), z)
+
+    (_, x), slopes = jax.jit(jax.value_and_grad(value, (0, 1, 2), has_aux=True))(system, household.by_date, paths)
+    return x, slopes
+
+
+@pytest.mark.parametrize(
+    "case",
+    [lambda: random_model(3), pytest.param(lambda: solved(OneAssetHANK, ()), marks=pytest.mark.long)],
+    ids=["random", "default"],
+)
+def test_responses_and_gradients_are_those_of_the_assembled_system(case: Any) -> None:
+    st, system, household = case()
+    assert bool(factorize_equilibrium(st, system, household).dense.sound)  # type: ignore[union-attr]
+    ours, theirs = answers(st, system, household), answers(st, system, household.plain())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), ours, theirs)
+
+
+def failing(kind: str) -> tuple[Structure, LinearSystem, HouseholdOperator]:
+    if kind == "unit root":
+        return random_model(3, root=1.0)
+    if kind == "roots":  # four stable roots for five lagged variables: inside out, and large at one of the edges
+        return random_model(1)
+    st, system, household = random_model(3)
+    assert household.toeplitz is not None
+    form = household.toeplitz._replace(precise=jnp.asarray(False))
+    form = form._replace(symbol=form.symbol + jnp.nan) if kind == "not a number" else form
+    return st, system, HouseholdOperator(household.by_date, form)
+
+
+@pytest.mark.parametrize("kind", ["unit root", "roots", "imprecise", "not a number"])
+def test_where_the_form_fails_the_system_is_factorised_as_it_is(kind: str) -> None:
+    st, system, household = failing(kind)
+    paths = jnp.asarray(np.array([0.5, 0.9]) ** np.arange(T)[:, None])
+
+    def both(s: LinearSystem, h: HouseholdOperator) -> tuple[jax.Array, ...]:
+        factors = factorize_equilibrium(st, s, h)
+        assert factors.dense is not None
+        assert factors.dense.sound is not None
+        plain = solve_equilibrium(st, s, h.plain(), paths)
+        return factors.dense.sound, respond(st, s, h, factors, paths), plain
+
+    sound, ours, theirs = jax.jit(both)(system, household)
+    assert not bool(sound)
+    digits = max(1e-12, 1e-15 * st.elimination.condition)  # the two sum in another order
+    np.testing.assert_allclose(ours, theirs, atol=digits * np.abs(theirs).max())
+
+
+def test_a_recursion_that_breaks_down_is_noticed() -> None:
+    # [[0, 1], [1, 0]] repeated: well conditioned, but its first leading minor is zero
+    diagonals = np.zeros(2 * T - 1)
+    diagonals[[T - 2, T]] = 1.0
+    matrix = toeplitz(diagonals[T - 1 :], diagonals[T - 1 :: -1])
+    assert np.linalg.cond(matrix) < 100
+    for first in (0.0, 1e-9):
+        diagonals[T - 1] = first
+        nothing = jnp.zeros((T, 1))
+        system = ToeplitzPlus(jnp.asarray(diagonals), nothing, nothing.T, jnp.asarray(True))
+        assert not bool(factorize_toeplitz(system)[2])
+
+
+def test_few_columns_are_noticed_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, household = solved(OneAssetHANK, ())
+    by_date = household.jacobians.transpose(3, 1, 0, 2)
+    monkeypatch.setattr(operators, "RANK", 6)
+    poor = household_operator(by_date, toeplitz=True)
+    assert poor.toeplitz is not None
+    assert not bool(poor.toeplitz.precise)
+    paths = jnp.asarray(np.random.default_rng(0).standard_normal((T, by_date.shape[1], 2)))
+    np.testing.assert_array_equal(multiply(poor, paths), multiply(poor.plain(), paths))
+
+
+def test_jacobians_of_the_default_grid_need_few_columns() -> None:
+    """The form is precise where it is used: on the default grid and a long horizon."""
+    by_date = SteadySolver(OneAssetHANK(), {}, 400).at({}).household.jacobians.transpose(3, 1, 0, 2)
+    form = jax.jit(toeplitz_form)(by_date)
+    assert form.columns.shape[1] == operators.RANK < 400
+    assert bool(form.precise)
+    jacobians = np.asarray(by_date).transpose(1, 2, 3, 0)[:, 0]
+    t = np.arange(400)
+    far = np.concatenate([jacobians[:, :, -1], jacobians[:, -1, -2::-1]], axis=1)[:, t[:, None] - t + 399]
+    found = far - np.einsum("tr,ris->its", form.columns, form.rows)
+    np.testing.assert_allclose(found, jacobians, atol=1e-12)
+
+
+@pytest.mark.long
+def test_densities_do_not_depend_on_the_form(posterior: Posterior, reference: dict[str, float]) -> None:
+    model = OneAssetHANK(household=replace(OneAssetHANK.household, n_e=3, n_a=80))
+    points = [dict(reference, kappa_w=k) for k in (0.02, 0.3)]
+    values = []
+    for shortest in (400, 401):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(operators, "SHORTEST", shortest)
+            post = Posterior(model, posterior.data, 400, 260)
+            found = [post.evaluate(post.to_array(p), gradient=True) for p in points]
+            values.append([(f.log_likelihood, *np.asarray(f.gradient)) for f in found])
+    np.testing.assert_allclose(*values, rtol=1e-8, atol=1e-8)
