@@ -18,6 +18,10 @@ from threadpoolctl import threadpool_limits
 #: proposals.
 SINGLE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
+#: Threads of the pool to which XLA hands operations that do not wait for each other, whatever the flags say: by default
+#: one a core. An evaluation then wakes and awaits several threads, which costs little where cores are idle and up to a
+#: fifth of the throughput where each has a worker; and products that are split between them round as there are cores.
+POOL_SIZE = "1"
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's malloc.h
 _KEPT_BYTES = 256 * 1024**2
@@ -35,6 +39,7 @@ def worker_environment() -> dict[str, str]:
     """Environment variables under which a worker process evaluates with exactly one thread."""
     return {
         "XLA_FLAGS": SINGLE_THREAD_XLA,
+        "PJRT_NPROC": POOL_SIZE,
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
@@ -46,10 +51,11 @@ def configure() -> None:
     """Switch JAX to double precision, one thread, and a persistent compilation cache (where its folder is writable).
 
     One thread here as in the workers, so that an evaluation has the same bits wherever it runs (a factorisation
-    split over two threads rounds differently, and at these sizes is slower too). Whoever sets ``XLA_FLAGS`` has the
-    last word on XLA.
+    split over two threads rounds differently, and at these sizes is slower too). Whoever sets ``XLA_FLAGS`` or
+    ``PJRT_NPROC`` has the last word on XLA.
     """
     os.environ.setdefault("XLA_FLAGS", SINGLE_THREAD_XLA)
+    os.environ.setdefault("PJRT_NPROC", POOL_SIZE)  # read when JAX first computes something
     _keep_freed_memory()
     # JAX calls the LAPACK that scipy has loaded
     threadpool_limits(1, user_api="blas")

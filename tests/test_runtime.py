@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,3 +26,16 @@ def test_memory_that_is_freed_is_not_mapped_anew_page_by_page() -> None:
         touch()
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     assert faults < 0.2 * 5 * 48e6 / resource.getpagesize()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in /proc")
+def test_a_process_computes_in_one_thread_however_many_cores_there_are() -> None:
+    script = """
+import estimhank, jax, pathlib
+jax.jit(lambda x: x @ x)(jax.numpy.ones((50, 50))).block_until_ready()
+names = [t.read_text().strip() for t in pathlib.Path("/proc/self/task").glob("*/comm")]
+print(sum(name == "tf_XLAEigen" for name in names))
+"""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PJRT_NPROC", "NPROC")}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1"]

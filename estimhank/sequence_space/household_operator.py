@@ -24,9 +24,9 @@ RANK = 64
 #: Largest error of an entry that is called rounding, as a share of the largest entry of the Jacobians.
 PRECISION = 1e-11
 
-#: Horizon below which the form does not pay: there a factorisation of T x T numbers costs no more than the form and the
-#: recursions over dates.
-SHORTEST = 400
+#: Horizons from which the form pays: where the steady state stays, so that it is made once, and where every evaluation
+#: makes its own.
+SHORTEST, SHORTEST_MOVING = 200, 400
 
 _PROBES = 4  # random combinations of columns that the product is tried on
 
@@ -74,15 +74,17 @@ class HouseholdOperator(NamedTuple):
         return HouseholdOperator(self.by_date)
 
 
-def household_operator(by_date: jax.Array, toeplitz: bool | None = None) -> HouseholdOperator:
-    """Operator of household Jacobians that are given by date of the input: (T, n_i, n_o, T), ``[s, i, o, t]``.
+def form_pays(shape: tuple[int, ...], moving: bool) -> bool:
+    """Whether Jacobians of this shape, (T, n_i, n_o, T), are worth the second form; ``moving``: parameters that are
+    estimated move the steady state."""
+    horizon, n_i, n_o, _ = shape
+    return n_o == 1 and n_i > 0 and horizon >= (SHORTEST_MOVING if moving else SHORTEST)
 
-    ``toeplitz``: with the second form; by default where there is one output, an input and a horizon of at least
-    :data:`SHORTEST`.
-    """
+
+def household_operator(by_date: jax.Array, toeplitz: bool = False) -> HouseholdOperator:
+    """Operator of household Jacobians that are given by date of the input: (T, n_i, n_o, T), ``[s, i, o, t]``;
+    ``toeplitz``: of one output, with the second form."""
     horizon, n_i, n_o, _ = by_date.shape
-    if toeplitz is None:
-        toeplitz = horizon >= SHORTEST and n_o == 1 and n_i > 0
     form = toeplitz_form(jax.lax.stop_gradient(by_date)) if toeplitz else None
     return HouseholdOperator(-by_date.reshape(horizon, n_i, n_o * horizon), form)
 

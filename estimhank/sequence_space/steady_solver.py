@@ -31,7 +31,7 @@ from estimhank.sequence_space.household_newton import (
     solve_point,
     steady_state_at,
 )
-from estimhank.sequence_space.household_operator import HouseholdOperator, household_operator
+from estimhank.sequence_space.household_operator import HouseholdOperator, form_pays, household_operator
 from estimhank.sequence_space.household_steady_state import (
     TOP_MASS_LIMIT,
     HouseholdSteadyState,
@@ -218,7 +218,7 @@ class SteadySolver:
 
     @cached_property
     def _kernel(self) -> Any:
-        block, horizon = self.model.household, self.horizon
+        block, horizon, moving = self.model.household, self.horizon, bool(self.spread)
         assert block is not None
 
         def solve(problem: StationaryProblem, given: Given, bounds: Any, start: StationaryPoint) -> Any:
@@ -226,7 +226,8 @@ class SteadySolver:
             p = Values({**given.parameters, **({problem.unknown: point.unknown} if problem.unknown else {})})
             by_date = jacobians_by_date(block, steady, given.inputs, p, horizon)
             symbol = jax.lax.stop_gradient(household_symbol(by_date))
-            return steady, checks, household_operator(by_date), symbol, point.unknown
+            operator = household_operator(by_date, form_pays(by_date.shape, moving))
+            return steady, checks, operator, symbol, point.unknown
 
         return jax.jit(solve, static_argnums=0)
 

@@ -226,10 +226,10 @@ def test_densities_do_not_depend_on_the_form(posterior: Posterior, reference: di
     model = OneAssetHANK(household=replace(OneAssetHANK.household, n_e=3, n_a=80))
     points = [dict(reference, kappa_w=k) for k in (0.02, 0.3)]
     values = []
-    for shortest in (400, 401):
+    for shortest in (250, 251):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(operators, "SHORTEST", shortest)
-            post = Posterior(model, posterior.data, 400, 260)
+            post = Posterior(model, posterior.data, 250, 160)
             found = [post.evaluate(post.to_array(p), gradient=True) for p in points]
             values.append([(f.log_likelihood, *np.asarray(f.gradient)) for f in found])
     np.testing.assert_allclose(*values, rtol=1e-8, atol=1e-8)
