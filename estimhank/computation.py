@@ -84,7 +84,7 @@ class Computation:
     def _parts_at(self, point: Array) -> SteadyParts:
         return self._steady.at(dict(zip(self._names, point.tolist(), strict=True)))
 
-    def _with_steady_gradient(self, point: Array) -> tuple[tuple[Any, ...], Any]:
+    def _with_steady_gradient(self, point: Array, plain: bool) -> tuple[tuple[Any, ...], Any]:
         """Value and gradient where parameters move the steady state, in one pass over everything."""
         if not self._steady.differentiable:
             raise ModelError(
@@ -92,9 +92,9 @@ class Computation:
                 "household_target uses numbers where JAX needs arrays (write jnp.log for math.log, jnp.where for if)"
             )
         moved = {name: float(point[self._names.index(name)]) for name in self._moving}
-        (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.guess(moved))
+        (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.guess(moved), plain)
         if not bool(checks.search.converged):
-            (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.robust_point(moved))
+            (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.robust_point(moved), plain)
         self._steady.verify(checks, moved)
         return out, slope
 
@@ -177,7 +177,8 @@ class Computation:
 
     def _solved_at(self, point: Array, parts: SteadyParts) -> Solved:
         """The factorised equilibrium; kept for points that differ in the shocks' own parameters only."""
-        key = point[self._beyond_shocks].tobytes()
+        plain = parts.household.toeplitz is None
+        key = point[self._beyond_shocks].tobytes() + bytes([plain])
         if key not in self._kept:
             self._kept[key] = self._solve(point, parts)
             while len(self._kept) > _KEPT:
@@ -206,13 +207,14 @@ class Computation:
         self._prepare()
         places = {name: self._names.index(name) for name in self._moving}
 
-        def density(theta: jax.Array, start: Any) -> tuple[jax.Array, Any]:
+        def density(theta: jax.Array, start: Any, plain: bool) -> tuple[jax.Array, Any]:
             parts, checks = self._steady.compute({name: theta[i] for name, i in places.items()}, start)
+            parts = parts.plain() if plain else parts
             log_likelihood, winding, regular = self._log_likelihood(theta, parts)
             log_prior = self._log_prior(theta)
             return log_likelihood + log_prior, ((log_likelihood, log_prior, winding, regular), checks)
 
-        return jax.jit(jax.value_and_grad(density, has_aux=True))
+        return jax.jit(jax.value_and_grad(density, has_aux=True), static_argnums=2)
 
     @cached_property
     def _responses(self) -> Any:

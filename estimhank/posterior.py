@@ -156,21 +156,29 @@ class Posterior(Computation):
             raise ValueError(f"theta has shape {point.shape}, the posterior has {len(self.names)} parameters")
         if not bool(self.transform.contains(point)):
             return Evaluation(-np.inf, -np.inf, "outside_support")
-        slope = None
         try:
-            if not gradient:
-                parts = self._parts_at(point)
-                out = self._value(point, parts, self._solved_at(point, parts))
-            elif not self._moving:
-                (_, out), slope = self._with_gradient(point, self._steady.reference_parts)
-            elif gradient == "partial" and self.costly_parameters:
-                (_, out), slope = self._with_gradient(point, self._parts_at(point))
-                slope = self._without_costly(slope)
-            else:
-                out, slope = self._with_steady_gradient(point)
+            out, slope = self._computed(point, gradient, plain=False)
+            if out[2] == 0 and not np.isfinite(out[0]):
+                # perhaps the fast form of the household Jacobians failed its checks here
+                out, slope = self._computed(point, gradient, plain=True)
         except SteadyStateError as error:
             return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
-        return self._judge(tuple(x.item() for x in out), slope)
+        return self._judge(out, slope)
+
+    def _computed(self, point: Array, gradient: Slope, plain: bool) -> tuple[tuple[Any, ...], Any]:
+        """Log likelihood, log prior, winding number and regularity, and the gradient; ``plain``: with the household
+        Jacobians as they are."""
+        partial = gradient == "partial" and bool(self.costly_parameters)
+        if gradient and self._moving and not partial:
+            out, slope = self._with_steady_gradient(point, plain)
+            return tuple(x.item() for x in out), slope
+        parts = self._parts_at(point)
+        parts = parts.plain() if plain else parts
+        if not gradient:
+            out = self._value(point, parts, self._solved_at(point, parts))
+            return tuple(x.item() for x in out), None
+        (_, out), slope = self._with_gradient(point, parts)
+        return tuple(x.item() for x in out), self._without_costly(slope) if partial else slope
 
     @staticmethod
     def _judge(out: tuple[Any, ...], slope: Any) -> Evaluation:
@@ -270,7 +278,9 @@ class Posterior(Computation):
         out = self.evaluate(point)
         if out.reason not in ("ok", "not_positive_definite"):
             raise EstimhankError(f"no impulse responses at these parameters: {out.reason}")
-        return np.asarray(self._responses(point, self._parts_at(point)))
+        parts = self._parts_at(point)
+        found = np.asarray(self._responses(point, parts))
+        return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.plain()))
 
     @cached_property
     def steady_state(self) -> SteadyState:

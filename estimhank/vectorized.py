@@ -158,8 +158,8 @@ class VectorizedPosterior(Posterior):
                 parts, checks = self._steady.compute({name: theta[i] for name, i in places.items()}, given)
             else:
                 parts, checks = given, None
-            # one factorisation for all: under a condition both would be computed for each
-            parts = parts._replace(household=parts.household.plain())
+            # a form that failed at some of many points would have to be seen to one by one
+            parts = parts.plain()
             log_likelihood, winding, regular = coarse._log_likelihood(theta, parts)
             log_prior = self._log_prior(theta)
             return log_likelihood + log_prior, ((log_likelihood, log_prior, winding, regular), checks)

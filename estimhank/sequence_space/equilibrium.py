@@ -41,7 +41,7 @@ from estimhank.sequence_space.household_operator import HouseholdOperator
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.structure import Structure
 from estimhank.sequence_space.toeplitz_system import (
-    LowRank,
+    ToeplitzFactors,
     factorize_toeplitz,
     find_places,
     has_form,
@@ -51,65 +51,45 @@ from estimhank.sequence_space.toeplitz_system import (
 )
 
 
-class DenseFactors(NamedTuple):
-    """Factors of the dense system.
+class LUFactors(NamedTuple):
+    """LU factors of the dense system, the matrix transposed, and the pivots."""
 
-    Attributes
-    ----------
-    matrix : array of shape (m T, m T)
-        LU factors of the transpose; or, where ``sound``, the inverse of the Toeplitz part.
-    pivots : array of shape (m T,)
-        Of the LU factors.
-    low_rank : LowRank or None
-        What is beside the Toeplitz part; None for models whose system is always factorised by LU.
-    sound : scalar, bool, or None
-        Whether the Toeplitz form has passed its checks here.
-    """
-
-    matrix: jax.Array
+    transposed_lu: jax.Array
     pivots: jax.Array
-    low_rank: LowRank | None = None
-    sound: jax.Array | None = None
 
 
 class EquilibriumFactors(NamedTuple):
-    """The factorised system: what does not depend on the shocks' paths."""
+    """The factorised system: what does not depend on the shocks' paths. ``dense`` is None without dense variables."""
 
     banded: BandedFactor
-    dense: DenseFactors | None
+    dense: LUFactors | ToeplitzFactors | None
+
+
+def _usable(st: Structure, household: HouseholdOperator) -> HouseholdOperator:
+    """The household without its second form if the equations cannot use that."""
+    return household if has_form(st.elimination) else household.plain()
 
 
 def factorize_equilibrium(st: Structure, system: LinearSystem, household: HouseholdOperator) -> EquilibriumFactors:
-    """Factorise the system: the costly part of a solution."""
+    """Factorise the system: the costly part of a solution. See :func:`solve_equilibrium` for the household's form."""
     e = st.elimination
-    horizon = household.by_date.shape[0]
-    banded = factorize_banded(system, e, horizon)
+    banded = factorize_banded(system, e, household.by_date.shape[0])
+    form = _usable(st, household).toeplitz
     if not e.dense:
         return EquilibriumFactors(banded, None)
-
-    def by_lu() -> tuple[jax.Array, jax.Array]:
-        # LAPACK stores columns, JAX rows: of a transpose neither has to be copied
-        lu, pivots = lu_factor(assemble_transposed(st, system, household, banded).T)
-        return lu.T, pivots
-
-    if household.toeplitz is None or not has_form(e):
-        return EquilibriumFactors(banded, DenseFactors(*by_lu()))
-    places = find_places(e, st.inputs, st.outputs[0])
-    inverse, low_rank, sound = factorize_toeplitz(toeplitz_plus(places, e, system, household.toeplitz, banded))
-    matrix, pivots = jax.lax.cond(sound, lambda: (inverse, jnp.zeros(horizon, jnp.int32)), by_lu)
-    return EquilibriumFactors(banded, DenseFactors(matrix, pivots, low_rank, sound))
+    if form is not None:
+        places = find_places(e, st.inputs, st.outputs[0])
+        return EquilibriumFactors(banded, factorize_toeplitz(toeplitz_plus(places, e, system, form, banded)))
+    # LAPACK stores columns, JAX rows: of a transpose neither has to be copied
+    lu, pivots = lu_factor(assemble_transposed(st, system, household, banded).T)
+    return EquilibriumFactors(banded, LUFactors(lu.T, pivots))
 
 
-def _solve_dense(factors: DenseFactors | None, right: jax.Array, transposed: bool = False) -> jax.Array:
+def _solve_dense(factors: LUFactors | ToeplitzFactors | None, right: jax.Array, transposed: bool = False) -> jax.Array:
     assert factors is not None  # there are dense variables
-
-    def by_lu() -> jax.Array:
-        return lu_solve((factors.matrix.T, factors.pivots), right, trans=int(transposed))
-
-    if factors.low_rank is None:
-        return by_lu()
-    solve, low_rank = solve_toeplitz_transposed if transposed else solve_toeplitz, factors.low_rank
-    return jax.lax.cond(factors.sound, lambda: solve(factors.matrix, low_rank, right), by_lu)
+    if isinstance(factors, ToeplitzFactors):
+        return (solve_toeplitz_transposed if transposed else solve_toeplitz)(factors, right)
+    return lu_solve((factors.transposed_lu.T, factors.pivots), right, trans=int(transposed))
 
 
 def respond(
@@ -117,6 +97,7 @@ def respond(
 ) -> jax.Array:
     """Responses of all unknowns to shock paths (T, n_z), given the factors: (T, n_v, n_z)."""
     e = st.elimination
+    household = _usable(st, household)
     horizon, n_z = paths.shape
     rows = jnp.array(e.rows, int)
     forcing = system.shock[rows][None] * paths[:, None, :]
@@ -149,6 +130,8 @@ def solve_equilibrium(
     structure : Structure
     system : LinearSystem
     household : HouseholdOperator
+        With its second form the solution takes O(T^2) operations where the equations allow it, and is nan where that
+        form did not pass its checks: then ``household.plain()`` gives the solution.
     paths : array of shape (T, n_z)
         Path of each shock process.
 
@@ -170,6 +153,7 @@ def _vjp_forward(structure: Structure, system: LinearSystem, household: Househol
 def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     system, household, paths, solution, factors = residuals
     e = st.elimination
+    usable = _usable(st, household)
     horizon, n_z = paths.shape
     n_o = len(st.outputs)
     rest, dense = jnp.array(e.rest, int), jnp.array(e.dense, int)
@@ -181,7 +165,7 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
         first = solve_banded_transposed(factors.banded, e, c_rest)
         right = cotangent[:, dense] - apply_bands_transposed(bands_of(system, e.rows, e.dense), first)
         multiplier = _solve_dense(factors.dense, stack_dates(right), transposed=True)
-        back = apply_dense_transposed(st, system, household, st.source_variables, multiplier)
+        back = apply_dense_transposed(st, system, usable, st.source_variables, multiplier)
         c_rest = c_rest.at[:, jnp.array(e.sources, int)].add(-back)
         paths_of = unstack_dates(multiplier, horizon)
         household_adjoint = paths_of[:, :n_o]

@@ -43,7 +43,7 @@ class ToeplitzForm(NamedTuple):
     rows_symbol : array of shape (r, n_i, L / 4 + 1), complex
         Transforms of the rows over L / 2 dates.
     precise : scalar, bool
-        Whether the product has the precision it should have.
+        Whether the product has the precision it should have. What is computed with the form has to say so.
     """
 
     symbol: jax.Array
@@ -151,27 +151,17 @@ def apply_form_transposed(form: ToeplitzForm, path: jax.Array) -> jax.Array:
 
 
 def multiply(household: HouseholdOperator, paths: jax.Array) -> jax.Array:
-    """Jacobians times paths of the inputs: (T, n_i, k) to (n_o T, k)."""
+    """Jacobians times paths of the inputs: (T, n_i, k) to (n_o T, k). By the second form where there is one."""
+    if household.toeplitz is not None:
+        return apply_form(household.toeplitz, paths.transpose(2, 1, 0)).T
     horizon, n_i, width = household.by_date.shape
-    form = household.toeplitz
-
-    def plain() -> jax.Array:
-        # as one matrix product: an einsum over two axes is several times slower here
-        return -household.by_date.reshape(horizon * n_i, width).T @ paths.reshape(horizon * n_i, paths.shape[2])
-
-    if form is None:
-        return plain()
-    return jax.lax.cond(form.precise, lambda: apply_form(form, paths.transpose(2, 1, 0)).T, plain)
+    # as one matrix product: an einsum over two axes is several times slower here
+    return -household.by_date.reshape(horizon * n_i, width).T @ paths.reshape(horizon * n_i, paths.shape[2])
 
 
 def multiply_transposed(household: HouseholdOperator, path: jax.Array) -> jax.Array:
     """The transpose of :func:`multiply`: (n_o T, k) to (T, n_i, k)."""
+    if household.toeplitz is not None:
+        return apply_form_transposed(household.toeplitz, path.T).transpose(2, 1, 0)
     horizon, n_i, width = household.by_date.shape
-    form = household.toeplitz
-
-    def plain() -> jax.Array:
-        return -(household.by_date.reshape(horizon * n_i, width) @ path).reshape(horizon, n_i, path.shape[1])
-
-    if form is None:
-        return plain()
-    return jax.lax.cond(form.precise, lambda: apply_form_transposed(form, path.T).transpose(2, 1, 0), plain)
+    return -(household.by_date.reshape(horizon * n_i, width) @ path).reshape(horizon, n_i, path.shape[1])

@@ -51,6 +51,10 @@ class SteadyParts(NamedTuple):
     household: HouseholdOperator
     symbol: HouseholdSymbol
 
+    def plain(self) -> SteadyParts:
+        """With the household Jacobians as they are."""
+        return self._replace(household=self.household.plain())
+
 
 class Checks(NamedTuple):
     """What has to hold: the search converged, no mass at the top of the grid, every equation holds.

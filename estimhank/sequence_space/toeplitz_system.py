@@ -10,7 +10,8 @@ carry over from there (l + p and two at most). So
 
 without any approximation of the T x T system, and the inverse of a Toeplitz matrix takes T^2 operations, not 2/3 T^3.
 The recursion that finds it can break down where the matrix itself is well behaved, and a banded block may have a unit
-root: ``sound`` says whether the result passed its checks. Where it did not, the system has to be factorised as it is.
+root. So the result is checked every time, and is nan where it does not pass: there the system has to be factorised as
+it is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import lu_factor, lu_solve
 
 from estimhank.sequence_space.banded import BandedFactor, _small_inverse
 from estimhank.sequence_space.elimination import Elimination
@@ -67,17 +67,18 @@ class ToeplitzPlus(NamedTuple):
     sound: jax.Array
 
 
-class LowRank(NamedTuple):
-    """What a solution needs beside the inverse of the Toeplitz part (Sherman, Morrison and Woodbury).
+class ToeplitzFactors(NamedTuple):
+    """What a solution needs (Sherman, Morrison and Woodbury).
 
-    ``reached`` (T, K): that inverse times the columns; ``rows`` (K, T); ``core`` and ``pivots``: LU factors of the
-    K x K system that is left.
+    ``inverse`` (T, T) is that of the Toeplitz part, ``reached`` (T, K) that times the columns, ``rows`` (K, T), and
+    ``core`` the inverse of the K x K system that is left; ``core`` is nan where the form did not pass its checks, and
+    so is every solution.
     """
 
+    inverse: jax.Array
     reached: jax.Array
     rows: jax.Array
     core: jax.Array
-    pivots: jax.Array
 
 
 def has_form(e: Elimination) -> bool:
@@ -129,27 +130,18 @@ class _Onward(NamedTuple):
 def _react(half: HalfLines, onward: _Onward, e: Elimination, forces: jax.Array, at: jax.Array) -> _Reaction:
     """``forces`` (n, 3): now^{-1} times what the dense variable does to the equations a date earlier, at its date and a
     date later; ``at``: the rows of interest."""
-    n_l, n_p = len(e.lagged), len(e.leading)
-    size = n_l + n_p
+    n_l, size = len(e.lagged), len(e.lagged) + len(e.leading)
     lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
-    # three dates solved together, at rest before and after
-    matrix = jnp.eye(3 * size)
-    for date in range(3):
-        u, w = date * size, date * size + n_l
-        if date > 0:
-            before = slice(u - size, u - size + n_l)
-            matrix = matrix.at[u:w, before].add(-half.lag_to_lag).at[w : u + size, before].add(-half.lag_to_lead)
-        else:
-            here = slice(w, u + size)
-            matrix = matrix.at[u:w, here].add(-half.lag_to_lag @ half.behind)
-            matrix = matrix.at[w : u + size, here].add(-half.lag_to_lead @ half.behind)
-        if date < 2:
-            after = slice(w + size, u + 2 * size)
-            matrix = matrix.at[u:w, after].add(-half.lead_to_lag).at[w : u + size, after].add(-half.lead_to_lead)
-        else:
-            here = slice(u, w)
-            matrix = matrix.at[u:w, here].add(-half.lead_to_lag @ half.ahead)
-            matrix = matrix.at[w : u + size, here].add(-half.lead_to_lead @ half.ahead)
+    # three dates solved together, (lagged, leading) of each; at rest before and after
+    by_lag = jnp.concatenate([half.lag_to_lag, half.lag_to_lead])
+    by_lead = jnp.concatenate([half.lead_to_lag, half.lead_to_lead])
+    no_lag, no_lead = jnp.zeros_like(by_lag), jnp.zeros_like(by_lead)
+    before = jnp.concatenate([by_lag, no_lead], axis=1)
+    after = jnp.concatenate([no_lag, by_lead], axis=1)
+    first = jnp.concatenate([no_lag, by_lag @ half.behind], axis=1)
+    last = jnp.concatenate([by_lead @ half.ahead, no_lead], axis=1)
+    none = jnp.zeros((size, size))
+    matrix = jnp.eye(3 * size) - jnp.block([[first, after, none], [before, none, after], [none, before, last]])
     right = jnp.concatenate([forces[lagged], forces[leading]]).T.reshape(-1)
     near = jnp.linalg.solve(matrix, right).reshape(3, size)
     near_u, near_w = near[:, :n_l].T, near[:, n_l:].T
@@ -273,20 +265,21 @@ def toeplitz_plus(
     )
 
 
-def factorize_toeplitz(system: ToeplitzPlus) -> tuple[jax.Array, LowRank, jax.Array]:
-    """Inverse of the Toeplitz part, (T, T), what is beside it, and whether they are sound: the condition number is
-    moderate, and a solution for a random right-hand side solves the system."""
+def factorize_toeplitz(system: ToeplitzPlus) -> ToeplitzFactors:
+    """Factors, nan unless they are sound: the condition number is moderate, and a solution for a random right-hand side
+    solves the system."""
     horizon, n_columns = system.columns.shape
     outer = invert_toeplitz(system.diagonals)
     inverse = full_inverse(outer)
     right = jnp.asarray(np.random.default_rng(1).standard_normal((horizon, 1)))
     reached = inverse @ jnp.concatenate([system.columns, right], axis=1)
     reached, alone = reached[:, :n_columns], reached[:, n_columns:]
-    low_rank = LowRank(reached, system.rows, *lu_factor(jnp.eye(n_columns) + system.rows @ reached))
-    residual = _product(system, _with_columns(low_rank, alone)) - right
+    core = jnp.linalg.inv(jnp.eye(n_columns) + system.rows @ reached)
+    factors = ToeplitzFactors(inverse, reached, system.rows, core)
+    residual = _product(system, _with_columns(factors, alone)) - right
     fits = jnp.abs(residual).max() <= RESIDUAL * jnp.abs(right).max()
     moderate = jnp.abs(system.diagonals).sum() * outer.bound < CONDITION
-    return inverse, low_rank, system.sound & fits & moderate
+    return factors._replace(core=jnp.where(system.sound & fits & moderate, core, jnp.nan))
 
 
 def _product(system: ToeplitzPlus, x: jax.Array) -> jax.Array:
@@ -298,17 +291,17 @@ def _product(system: ToeplitzPlus, x: jax.Array) -> jax.Array:
     return far + system.columns @ (system.rows @ x)
 
 
-def _with_columns(low_rank: LowRank, alone: jax.Array) -> jax.Array:
+def _with_columns(factors: ToeplitzFactors, alone: jax.Array) -> jax.Array:
     """The solution, given that of the Toeplitz part alone."""
-    return alone - low_rank.reached @ lu_solve((low_rank.core, low_rank.pivots), low_rank.rows @ alone)
+    return alone - factors.reached @ (factors.core @ (factors.rows @ alone))
 
 
-def solve_toeplitz(inverse: jax.Array, low_rank: LowRank, right: jax.Array) -> jax.Array:
+def solve_toeplitz(factors: ToeplitzFactors, right: jax.Array) -> jax.Array:
     """Solution for right-hand sides (T, k)."""
-    return _with_columns(low_rank, inverse @ right)
+    return _with_columns(factors, factors.inverse @ right)
 
 
-def solve_toeplitz_transposed(inverse: jax.Array, low_rank: LowRank, right: jax.Array) -> jax.Array:
+def solve_toeplitz_transposed(factors: ToeplitzFactors, right: jax.Array) -> jax.Array:
     """Solution of the transposed system."""
-    through = lu_solve((low_rank.core, low_rank.pivots), low_rank.reached.T @ right, trans=1)
-    return inverse.T @ (right - low_rank.rows.T @ through)
+    through = factors.core.T @ (factors.reached.T @ right)
+    return factors.inverse.T @ (right - factors.rows.T @ through)
