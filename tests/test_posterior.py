@@ -140,6 +140,7 @@ def test_missing_observations_are_dropped_exactly(
     assert mine == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.long  # of missing values: the test above; of errors: tests/model; by a filter: tests/likelihood
 def test_equals_a_kalman_filter_with_missing_values_and_measurement_error(
     posterior: Posterior, reference: dict[str, float]
 ) -> None:
