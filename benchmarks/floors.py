@@ -52,7 +52,8 @@ def floors(post: Posterior, rates: Rates) -> dict[str, float]:
     The steady state counts its Newton steps times inner steps times four linear maps; the Jacobians the recursions up
     to the date at which nothing matters any more, the products of which the entries' bound says that they matter, and
     reading and writing the result; the equilibrium a factorisation, the household's rows read twice and the assembled
-    matrix written; the likelihood the recursion over dates.
+    matrix written (in the Toeplitz form: the recursion for the inverse, its product with the columns, the inverse
+    written and read, the form read); the likelihood the recursion over dates.
     """
     block, steady, horizon = post.model.household, post.steady_state.household, post.horizon
     assert block is not None and steady is not None
@@ -68,9 +69,17 @@ def floors(post: Posterior, rates: Rates) -> dict[str, float]:
     return {
         "step: steady state of households": rates.floor(4 * a_map * NEWTON_STEPS * INNER_STEPS),
         "step: household Jacobians": rates.floor(recursions + 2 * states * pairs * n_i * n_o + jacobian, 16 * jacobian),
-        "step: general equilibrium": rates.floor(2 / 3 * horizon**3, 8 * (2 * jacobian + horizon**2)),
+        "step: general equilibrium": _equilibrium(post, rates, jacobian),
         "step: likelihood": rates.floor(levinson),
     }
+
+
+def _equilibrium(post: Posterior, rates: Rates, jacobian: int) -> float:
+    horizon, form = post.horizon, post._steady.reference_parts.household.toeplitz
+    if form is None:
+        return rates.floor(2 / 3 * horizon**3, 8 * (2 * jacobian + horizon**2))
+    columns = form.columns.shape[1]
+    return rates.floor(horizon**2 * (2 * columns + 8), 16 * horizon**2 + sum(a.nbytes for a in form))
 
 
 def _that_matter(post: Posterior, names: tuple[str, ...]) -> tuple[int, float]:

@@ -82,7 +82,21 @@ class Computation:
         return model_structure(self.model, self._steady.reference, self.priors)
 
     def _parts_at(self, point: Array) -> SteadyParts:
-        return self._steady.at(dict(zip(self._names, point.tolist(), strict=True)))
+        parts = self._steady.at(dict(zip(self._names, point.tolist(), strict=True)))
+        return parts if parts.household.toeplitz is None or self._form_works else parts.plain()
+
+    @cached_property
+    def _form_works(self) -> bool:
+        """Whether the household Jacobians' second form is worth trying: it passes its checks at the reference values.
+
+        It does not where the equations have a unit root, say; elsewhere a failure is rare, and noticed.
+        """
+        parts = self._steady.reference_parts
+        if parts.household.toeplitz is None:
+            return False
+        point = np.array([self.model.parameters[name].value for name in self._names], float)
+        dense = self._solve(point, parts).factors.dense
+        return bool(jax.tree.all(jax.tree.map(lambda factor: bool(np.isfinite(factor).all()), dense)))
 
     def _with_steady_gradient(self, point: Array, plain: bool) -> tuple[tuple[Any, ...], Any]:
         """Value and gradient where parameters move the steady state, in one pass over everything."""
@@ -206,10 +220,11 @@ class Computation:
     def _with_gradient_through(self) -> Any:
         self._prepare()
         places = {name: self._names.index(name) for name in self._moving}
+        form_works = self._form_works
 
         def density(theta: jax.Array, start: Any, plain: bool) -> tuple[jax.Array, Any]:
             parts, checks = self._steady.compute({name: theta[i] for name, i in places.items()}, start)
-            parts = parts.plain() if plain else parts
+            parts = parts.plain() if plain or not form_works else parts
             log_likelihood, winding, regular = self._log_likelihood(theta, parts)
             log_prior = self._log_prior(theta)
             return log_likelihood + log_prior, ((log_likelihood, log_prior, winding, regular), checks)

@@ -256,7 +256,8 @@ class SteadySolver:
             if not bool(checks.search.converged):
                 parts, checks = self._computed(moved, self.robust_point(moved))
         self.verify(checks, moved)
-        return parts
+        form = parts.household.toeplitz
+        return parts.plain() if form is not None and not bool(form.precise) else parts
 
     def _problem(self, moved: Mapping[str, Any]) -> tuple[Given, tuple[Any, Any], StationaryProblem]:
         model, block = self.model, self.model.household

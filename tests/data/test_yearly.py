@@ -102,7 +102,7 @@ def test_the_likelihood_is_that_of_the_linear_combination(posterior, reference):
                 observed.append(values[t, o])
     S = np.stack(rows)
     want = multivariate_normal(np.zeros(len(S)), S @ covariance @ S.T).logpdf(observed)
-    mine = Posterior(posterior.model, data, horizon=150, tail_start=100)
+    mine = Posterior(posterior.model, data)
     assert mine.log_likelihood(theta) == pytest.approx(want, abs=1e-4)
     assert "yearly" in mine.fingerprint and "yearly" not in posterior.fingerprint
     copy = pickle.loads(pickle.dumps(mine))

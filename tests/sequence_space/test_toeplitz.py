@@ -17,6 +17,7 @@ from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.priors import Gamma
 from estimhank.posterior import Posterior
 from estimhank.sequence_space import household_operator as operators
+from estimhank.sequence_space import toeplitz_system
 from estimhank.sequence_space.banded import factorize_banded
 from estimhank.sequence_space.dense_equations import assemble_transposed
 from estimhank.sequence_space.elimination import choose_elimination
@@ -166,18 +167,13 @@ def failing(kind: str) -> tuple[Structure, LinearSystem, HouseholdOperator]:
     return st, system, HouseholdOperator(household.by_date, form)
 
 
-@pytest.mark.parametrize("kind", ["unit root", "roots", "imprecise", "not a number"])
+@pytest.mark.parametrize(
+    "kind", ["unit root", "imprecise", *(pytest.param(k, marks=pytest.mark.long) for k in ("roots", "not a number"))]
+)
 def test_where_the_form_fails_nothing_is_returned(kind: str) -> None:
     st, system, household = failing(kind)
     paths = jnp.asarray(np.array([0.5, 0.9]) ** np.arange(T)[:, None])
-
-    def value(s: LinearSystem, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x = solve_equilibrium(st, s, household, z)
-        return x.sum(), x
-
-    (_, x), slopes = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))(system, paths)
-    assert np.isnan(x).all()
-    assert all(np.isnan(slope).all() for slope in jax.tree.leaves(slopes))
+    assert np.isnan(jax.jit(solve_equilibrium, static_argnums=0)(st, system, household, paths)).all()
 
 
 def test_a_recursion_that_breaks_down_is_noticed() -> None:
@@ -200,15 +196,14 @@ def test_few_columns_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not bool(toeplitz_form(by_date).precise)
 
 
-def test_jacobians_of_the_default_grid_need_few_columns() -> None:
-    """The form is precise where it is used: on the default grid and a long horizon."""
-    by_date = SteadySolver(OneAssetHANK(), {}, 400).at({}).household.jacobians.transpose(3, 1, 0, 2)
-    form = jax.jit(toeplitz_form)(by_date)
-    assert form.columns.shape[1] == operators.RANK < 400
-    assert bool(form.precise)
-    jacobians = np.asarray(by_date).transpose(1, 2, 3, 0)[:, 0]
-    t = np.arange(400)
-    far = np.concatenate([jacobians[:, :, -1], jacobians[:, -1, -2::-1]], axis=1)[:, t[:, None] - t + 399]
+def test_jacobians_of_the_default_model_need_few_columns(posterior: Posterior) -> None:
+    household = posterior._steady.reference_parts.household
+    form, horizon = household.toeplitz, posterior.horizon
+    assert form is not None and bool(form.precise)
+    assert form.columns.shape[1] == operators.RANK < horizon
+    jacobians = np.asarray(household.jacobians[0])
+    t = np.arange(horizon)
+    far = np.concatenate([jacobians[:, :, -1], jacobians[:, -1, -2::-1]], axis=1)[:, t[:, None] - t + horizon - 1]
     found = far - np.einsum("tr,ris->its", form.columns, form.rows)
     np.testing.assert_allclose(found, jacobians, atol=1e-12)
 
@@ -216,7 +211,7 @@ def test_jacobians_of_the_default_grid_need_few_columns() -> None:
 SMALL = OneAssetHANK(household=replace(OneAssetHANK.household, n_e=3, n_a=80))
 
 
-def long_posterior(posterior: Posterior, shortest: int, household: bool = False, gradient: bool = True) -> Posterior:
+def long_posterior(posterior: Posterior, shortest: int, household: bool = False) -> Posterior:
     """The default posterior over 250 dates; ``shortest``: from what horizon on the form is used."""
     model = SMALL
     if household:
@@ -226,7 +221,7 @@ def long_posterior(posterior: Posterior, shortest: int, household: bool = False,
         patch.setattr(operators, "SHORTEST", shortest)
         patch.setattr(operators, "SHORTEST_MOVING", shortest)
         post = Posterior(model, posterior.data, 250, 160)
-        post.evaluate(post.reference(), gradient=gradient)  # makes the form
+        post.evaluate(post.reference(), gradient=True)  # makes the form
     return post
 
 
@@ -244,27 +239,38 @@ def test_densities_do_not_depend_on_the_form(
     np.testing.assert_allclose(*values, rtol=1e-8, atol=1e-8)
 
 
+def test_a_form_that_is_imprecise_is_dropped_at_the_steady_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators, "RANK", 8)
+    assert SteadySolver(SMALL, {}, 250).at({}).household.toeplitz is None
+
+
 def test_a_density_whose_form_fails_is_computed_without_it(
     posterior: Posterior, reference: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operators, "RANK", 8)
-    poor = long_posterior(posterior, shortest=250, gradient=False)
-    theta = poor.to_array(reference)
-    with_form, _ = poor._computed(theta, False, plain=False)
-    without, _ = poor._computed(theta, False, plain=True)
-    assert np.isnan(with_form[0])
-    assert np.isfinite(without[0])
-    assert poor.evaluate(theta).log_likelihood == without[0]
+    monkeypatch.setattr(toeplitz_system, "CONDITION", 0.0)
+    post = Posterior(posterior.model, posterior.data, posterior.horizon, posterior.tail_start)
+    theta = post.to_array(reference)
+    assert post._steady.reference_parts.household.toeplitz is not None
+    assert not post._form_works  # found out once, not in every evaluation
+    assert post._parts_at(theta).household.toeplitz is None
+    expected = post.evaluate(theta).log_likelihood
+    assert np.isfinite(expected)
+    # and where it fails elsewhere than at the reference values
+    post.__dict__["_form_works"] = True
+    assert np.isnan(post._computed(theta, False, plain=False)[0][0])
+    assert post.evaluate(theta).log_likelihood == expected
 
 
 @pytest.mark.long
 def test_gradients_and_responses_are_computed_without_a_form_that_fails(
     posterior: Posterior, reference: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operators, "RANK", 8)
-    poor, plain = (long_posterior(posterior, shortest) for shortest in (250, 251))
-    theta = poor.to_array(reference)
-    found, expected = (post.evaluate(theta, gradient=True) for post in (poor, plain))
-    assert found.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-10)
-    np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-9)
-    np.testing.assert_allclose(poor.responses(reference), plain.responses(reference), atol=1e-12)
+    monkeypatch.setattr(toeplitz_system, "CONDITION", 0.0)
+    for household in (False, True):
+        poor, plain = (long_posterior(posterior, shortest, household) for shortest in (250, 251))
+        poor.__dict__["_form_works"] = True
+        theta = poor.reference()
+        found, expected = (post.evaluate(theta, gradient=True) for post in (poor, plain))
+        assert found.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-10)
+        np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-9)
+        np.testing.assert_allclose(poor.responses(theta), plain.responses(theta), atol=1e-12)
