@@ -18,10 +18,10 @@ from threadpoolctl import threadpool_limits
 #: proposals.
 SINGLE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
-#: Threads of the pool to which XLA hands operations that do not wait for each other, whatever the flags say: by default
-#: one a core. An evaluation then wakes and awaits several threads, which costs little where cores are idle and up to a
-#: fifth of the throughput where each has a worker; and products that are split between them round as there are cores.
-POOL_SIZE = "1"
+#: Threads of the pool to which XLA hands operations that do not wait for each other and parts of large products,
+#: whatever the flags say: by default one a core, so that values would round as the machine has cores, and each of 64
+#: workers would have 64 of them. Two, because two networks are trained at a time.
+POOL_SIZE = "2"
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's malloc.h
 _KEPT_BYTES = 256 * 1024**2
