@@ -158,7 +158,7 @@ class Posterior(Computation):
             return Evaluation(-np.inf, -np.inf, "outside_support")
         try:
             out, slope = self._computed(point, gradient, plain=False)
-            if out[2] == 0 and not np.isfinite(out[0]):
+            if out[2] == 0 and not np.isfinite(out[0]) and self._form_works:
                 # perhaps the fast form of the household Jacobians failed its checks here
                 out, slope = self._computed(point, gradient, plain=True)
         except SteadyStateError as error:

@@ -57,7 +57,7 @@ def factorize_banded(system: LinearSystem, e: Elimination, horizon: int) -> Band
 
     def step(to_lead: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         v = from_lag @ to_lead[lagged]
-        correction = v @ _small_inverse(eye - v[leading])
+        correction = v @ small_inverse(eye - v[leading])
         new = from_lead + correction @ from_lead[leading]
         return new, (correction, new)
 
@@ -68,7 +68,7 @@ def factorize_banded(system: LinearSystem, e: Elimination, horizon: int) -> Band
     return BandedFactor(inverse, from_lag, corrections, to_lead)
 
 
-def _small_inverse(matrix: jax.Array) -> jax.Array:
+def small_inverse(matrix: jax.Array) -> jax.Array:
     """Inverse; without a call into LAPACK for the common one-by-one case, which sits in a recursion over dates."""
     return 1.0 / matrix if matrix.shape[0] == 1 else jnp.linalg.inv(matrix)
 

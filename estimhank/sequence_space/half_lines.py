@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from estimhank.sequence_space.banded import _small_inverse
+from estimhank.sequence_space.banded import small_inverse
 
 _DOUBLINGS = 24  # to 2^24 dates: roots up to 1 - 1e-6 die out
 
@@ -68,10 +68,10 @@ def solve_half_lines(
         a, c, e, f = layer
         # light that goes back and forth between the two; the smaller of two inverses gives both
         if len(leading) <= len(lagged):
-            inner_w = _small_inverse(eye_w - e @ c)
+            inner_w = small_inverse(eye_w - e @ c)
             inner_u = eye_u + c @ inner_w @ e
         else:
-            inner_u = _small_inverse(eye_u - c @ e)
+            inner_u = small_inverse(eye_u - c @ e)
             inner_w = eye_w + e @ inner_u @ c
         through, back = a @ inner_u, f @ inner_w
         return (through @ a, c + through @ c @ f, e + back @ e @ a, back @ f), None
@@ -79,8 +79,8 @@ def solve_half_lines(
     (a, behind, ahead, f), _ = jax.lax.scan(double, date, None, length=_DOUBLINGS)
     passed = jnp.maximum(jnp.abs(a).max(), jnp.abs(f).max())
     a, c, e, f = date
-    forward = a + c @ _small_inverse(eye_w - ahead @ c) @ ahead @ a
-    backward = _small_inverse(eye_w - e @ behind) @ f
+    forward = a + c @ small_inverse(eye_w - ahead @ c) @ ahead @ a
+    backward = small_inverse(eye_w - e @ behind) @ f
     return HalfLines(from_lag, from_lead, a, c, e, f, ahead, behind, forward, backward, passed)
 
 

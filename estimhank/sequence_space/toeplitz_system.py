@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.sequence_space.banded import BandedFactor, _small_inverse
+from estimhank.sequence_space.banded import BandedFactor, small_inverse
 from estimhank.sequence_space.elimination import Elimination
 from estimhank.sequence_space.half_lines import HalfLines, powers, solve_half_lines
 from estimhank.sequence_space.household_operator import ToeplitzForm
@@ -169,7 +169,7 @@ def _edges(
     before = jnp.concatenate([half.from_lead, dense[:, :1]] if e.dense_lead else [half.from_lead], axis=1)
     rows_before = -reaction.leads[:, centre - horizon + 1 : centre + 1][:, ::-1]
     rows_before = jnp.concatenate([rows_before, first]) if e.dense_lead else rows_before
-    w = _small_inverse(eye_w - half.lag_to_lead @ half.behind) @ before[leading]
+    w = small_inverse(eye_w - half.lag_to_lead @ half.behind) @ before[leading]
     u = before[lagged] + half.lag_to_lag @ half.behind @ w
     states = onward.backward[:, : horizon - 1] @ w
     outside_before = -jnp.tensordot(half.from_lag[at] @ half.behind, states, 1)
@@ -180,7 +180,7 @@ def _edges(
     after = jnp.concatenate([half.from_lag, dense[:, 2:]] if e.dense_lag else [half.from_lag], axis=1)
     rows_after = -reaction.lags[:, centre : centre + horizon][:, ::-1]
     rows_after = jnp.concatenate([rows_after, last]) if e.dense_lag else rows_after
-    u_after = _small_inverse(eye_u - half.lead_to_lag @ half.ahead) @ after[lagged]
+    u_after = small_inverse(eye_u - half.lead_to_lag @ half.ahead) @ after[lagged]
     w_after = after[leading] + half.lead_to_lead @ half.ahead @ u_after
     states = onward.forward[:, : horizon - 1] @ u_after
     outside_after = -jnp.tensordot(half.from_lead[at] @ half.ahead, states, 1)

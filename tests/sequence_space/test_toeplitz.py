@@ -49,7 +49,7 @@ def solved(cls: Any, dense: tuple[str, ...]) -> tuple[Structure, LinearSystem, H
 
 
 def random_model(
-    seed: int, output_is_dense: bool = False, root: float = 0.0
+    seed: int, output_is_dense: bool = False, root: float = 0.0, inputs: tuple[int, ...] = (1, 4)
 ) -> tuple[Structure, LinearSystem, HouseholdOperator]:
     """Random equations with leads and lags of everything, the dense variable's among them, and random Jacobians.
 
@@ -65,11 +65,11 @@ def random_model(
             m[0], m[0, 0] = 0.0, value
     system = LinearSystem(*(jnp.asarray(m) for m in (lag, now, lead, shock)))
     t = np.arange(T)
-    by_date = np.zeros((T, 2, 1, T))
-    for i in range(2):
+    by_date = np.zeros((T, len(inputs), 1, T))
+    for i in range(len(inputs)):
         far = np.where(t[:, None] >= t, 0.8 ** abs(t[:, None] - t), 0.6 ** abs(t[:, None] - t))
         by_date[:, i, 0] = 0.2 * rng.standard_normal() * far.T + np.outer(0.7**t, 0.8**t * rng.standard_normal(T)) * 0.1
-    inputs, output = (1, 4), 5
+    output = 5
     dense = output if output_is_dense else 4
     names = tuple(f"v{i}" for i in range(n_v))
     elimination = choose_elimination([system], names, (*inputs, output), 1, (names[dense],))
@@ -104,8 +104,18 @@ def test_powers_of_a_matrix(count: int) -> None:
         pytest.param(lambda: solved(KrusellSmith, ("K",)), marks=pytest.mark.long),
         pytest.param(lambda: random_model(3), marks=pytest.mark.long),
         lambda: random_model(2, output_is_dense=True),
+        lambda: random_model(3, inputs=(4,)),  # the dense variable is the only input
     ],
-    ids=["default", "default-pi", "default-Y", "Krusell-Smith", "Krusell-Smith-K", "random", "random-output"],
+    ids=[
+        "default",
+        "default-pi",
+        "default-Y",
+        "Krusell-Smith",
+        "Krusell-Smith-K",
+        "random",
+        "random-output",
+        "random-one-input",
+    ],
 )
 def test_the_two_forms_are_the_same_system(case: Any) -> None:
     st, system, household = case()
