@@ -155,6 +155,14 @@ def _react(half: HalfLines, onward: _Onward, e: Elimination, forces: jax.Array, 
     return _Reaction(lags, leads, sources.at[:, far - 1 : far + 2].add(forces[at]))
 
 
+def _away(at_date: jax.Array, from_edge: jax.Array, states: jax.Array, force: jax.Array) -> jax.Array:
+    """Variables on a half line by distance from its edge, (n, dates, k): what comes back from beyond a date, what the
+    date nearer to the edge passes on, and at the edge itself the force."""
+    path = -jnp.tensordot(at_date, states, 1)
+    path = path.at[:, 1:].add(-jnp.tensordot(from_edge, states[:, :-1], 1))
+    return path.at[:, 0].add(force)
+
+
 def _edges(
     half: HalfLines, onward: _Onward, e: Elimination, dense: jax.Array, at: jax.Array, reaction: _Reaction
 ) -> tuple[_Edge, _Edge]:
@@ -172,9 +180,7 @@ def _edges(
     w = small_inverse(eye_w - half.lag_to_lead @ half.behind) @ before[leading]
     u = before[lagged] + half.lag_to_lag @ half.behind @ w
     states = onward.backward[:, : horizon - 1] @ w
-    outside_before = -jnp.tensordot(half.from_lag[at] @ half.behind, states, 1)
-    outside_before = outside_before.at[:, 1:].add(-jnp.tensordot(half.from_lead[at], states[:, :-1], 1))
-    outside_before = outside_before.at[:, 0].add(before[at])[:, ::-1]
+    outside_before = _away(half.from_lag[at] @ half.behind, half.from_lead[at], states, before[at])[:, ::-1]
 
     # the dates from T on, forced at T by the lagged variables of T - 1 (and by a dense variable that lags)
     after = jnp.concatenate([half.from_lag, dense[:, 2:]] if e.dense_lag else [half.from_lag], axis=1)
@@ -183,9 +189,7 @@ def _edges(
     u_after = small_inverse(eye_u - half.lead_to_lag @ half.ahead) @ after[lagged]
     w_after = after[leading] + half.lead_to_lead @ half.ahead @ u_after
     states = onward.forward[:, : horizon - 1] @ u_after
-    outside_after = -jnp.tensordot(half.from_lead[at] @ half.ahead, states, 1)
-    outside_after = outside_after.at[:, 1:].add(-jnp.tensordot(half.from_lag[at], states[:, :-1], 1))
-    outside_after = outside_after.at[:, 0].add(after[at])
+    outside_after = _away(half.from_lead[at] @ half.ahead, half.from_lag[at], states, after[at])
 
     # inside, what the equations at the edges lack: both half lines pass it on, and each to the other
     n_u, n_before = len(e.lagged), before.shape[1]
