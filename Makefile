@@ -12,7 +12,7 @@ SCALING ?= --budget 16000
 
 # One thread a process: parallelism is over tests here and over parameter draws in a run. XLA does not read OMP_NUM_THREADS.
 TEST_ENV := JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg \
-            XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" PJRT_NPROC=2
+            XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" PJRT_NPROC=1
 
 .DEFAULT_GOAL := help
 .PHONY: help install estimate test test-long bench validate robustness lint notebook clean

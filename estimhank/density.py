@@ -312,9 +312,9 @@ def estimate_density(
         center = Center(mode.center_x, mode.covariance_x)
         ALGORITHMS[config.sample.algorithm](recorder, target, center, sizes_for(target, config.sample), seed, progress)
         evaluations = store.read("mode", "sample")
-        trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress)
+        trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress, engine)
         save_surrogate(trained.surrogate, folder)
-        result = run_posterior(recorder.evaluate, target, trained.surrogate, config.posterior, seed, progress)
+        result = run_posterior(recorder.evaluate, target, trained.surrogate, config.posterior, seed, progress, engine)
     write_json(folder / "certificate.json", result.certificate.to_json())
     infos = tuple(
         ParameterInfo(name, lower=low, upper=high)

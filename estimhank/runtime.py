@@ -20,8 +20,9 @@ SINGLE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_thr
 
 #: Threads of the pool to which XLA hands operations that do not wait for each other and parts of large products,
 #: whatever the flags say: by default one a core, so that values would round as the machine has cores, and each of 64
-#: workers would have 64 of them. Two, because two networks are trained at a time.
-POOL_SIZE = "2"
+#: workers would have 64 of them. One, so that a worker keeps to its core; what is to run side by side runs in processes
+#: (:mod:`estimhank.sampling.workers`).
+POOL_SIZE = "1"
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's malloc.h
 _KEPT_BYTES = 256 * 1024**2

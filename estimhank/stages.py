@@ -111,6 +111,7 @@ def surrogate_stage(context: RunContext) -> StageResult:
         context.config.surrogate,
         context.seed,
         context.progress,
+        context.recorder.engine,
     )
     written = save_surrogate(result.surrogate, context.folder)
     facts = {
@@ -134,6 +135,7 @@ def _describe_round(report: RoundReport) -> dict[str, Any]:
         "gradient_rmse": report.fit.gradient_rmse,
         "fresh_evaluations": report.evaluations,
         "fresh_s_e": report.fresh_s_e,
+        "sought_error": report.sought_error,
         "fit_seconds": round(report.fit_seconds, 3),
         "epoch": (kept + 1) * report.epochs / len(losses),
         "loss": losses[kept],
@@ -148,7 +150,13 @@ def posterior_stage(context: RunContext) -> StageResult:
     posterior = build_target(context.config, context.dataset)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
     result = run_posterior(
-        context.recorder.evaluate, posterior, surrogate, context.config.posterior, context.seed, context.progress
+        context.recorder.evaluate,
+        posterior,
+        surrogate,
+        context.config.posterior,
+        context.seed,
+        context.progress,
+        context.recorder.engine,
     )
     write_json(context.folder / "certificate.json", result.certificate.to_json())
     arrays = collect_arrays(posterior, result, context.seed)

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from estimhank.transform import Transform
 
 ALL_KINDS = Transform((-np.inf, 0.005, -np.inf, -1.0), (np.inf, np.inf, 3.0, 2.5))
 
 coordinates = st.lists(st.floats(-12, 12), min_size=4, max_size=4).map(np.array)
+# further out differences see the rounding of what is next to the second bound, and nothing else
+between_bounds = np.array([1.0, 1.0, 1.0, 0.6])
 
 
 @st.composite
@@ -35,7 +38,7 @@ def test_round_trip_returns_to_the_same_coordinates(transform: Transform, seed: 
     np.testing.assert_allclose(transform.to_unconstrained(theta), x, rtol=1e-7, atol=1e-7)
 
 
-@given(coordinates)
+@given(coordinates.map(lambda x: x * between_bounds))
 @settings(max_examples=50)
 def test_log_jacobian_is_the_log_determinant_of_differences(x: np.ndarray) -> None:
     h = 1e-6
@@ -65,6 +68,20 @@ def test_gradient_in_coordinates_is_that_of_differences(x: np.ndarray) -> None:
     np.testing.assert_allclose(
         ALL_KINDS.gradient_to_unconstrained(x, gradient), by_differences, rtol=1e-5, atol=1e-6 * scale
     )
+
+
+def test_a_density_that_is_positive_at_a_bound_has_normal_tails_in_the_coordinate() -> None:
+    box = Transform((-1.0,), (2.5,))
+    x = np.linspace(-12, 12, 49)[:, None]
+    scale = math.sqrt(8 / math.pi)
+    np.testing.assert_allclose(
+        box.log_jacobian(x), math.log(3.5) + norm.logpdf(x[:, 0], scale=scale), rtol=1e-13, atol=1e-13
+    )
+    # distances from the nearer bound, in full precision below zero and as the upper bound rounds above it
+    theta = box.to_natural(x)[:, 0]
+    np.testing.assert_allclose(theta + 1, 3.5 * norm.cdf(x[:, 0] / scale), rtol=1e-12, atol=5e-16)
+    np.testing.assert_allclose(2.5 - theta, 3.5 * norm.sf(x[:, 0] / scale), rtol=1e-12, atol=5e-16)
+    assert box.contains(theta[:, None]).all()
 
 
 def test_known_values() -> None:

@@ -12,6 +12,8 @@ from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
 
+_LONGER = 100.0  # by which steps of differences are longer where short ones see no maximum
+
 
 def slope(transform: Transform, x: Array) -> Array:
     """Derivative of each natural parameter in its coordinate, d theta_i / d x_i; shapes (..., d)."""
@@ -111,5 +113,17 @@ def covariance_from_hessian(hessian: Array, prior_sd: Array, widest: float = 2.0
 
 
 def differentiate(evaluate: Callable[[Array], list[Value]], x: Array, here: Value, scale: Array) -> Array:
-    """Hessian of minus the objective at ``x`` from one batch of 2 d gradients; shape (d, d)."""
-    return hessian_from_gradients(here, evaluate(difference_points(x, scale)), scale)
+    """Hessian of minus the objective at ``x`` from a batch of 2 d gradients; shape (d, d).
+
+    Of an objective with many small jumps, steps of ``scale`` may see a jump and nothing else. So where the Hessian is
+    not positive definite another batch takes longer steps; its Hessian is returned if it is.
+    """
+
+    def by_steps(steps: Array) -> Array:
+        return hessian_from_gradients(here, evaluate(difference_points(x, steps)), steps)
+
+    hessian = by_steps(scale)
+    if is_positive_definite(hessian):
+        return hessian
+    smoother = by_steps(_LONGER * scale)
+    return smoother if is_positive_definite(smoother) else hessian

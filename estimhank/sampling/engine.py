@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, as_completed
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import cloudpickle
 import numpy as np
@@ -15,7 +16,14 @@ from numpy.typing import NDArray
 from estimhank.errors import ConfigError, EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.executors import BACKENDS, WAIT, WorkerPool, open_pool
-from estimhank.sampling.worker import EvaluationError, evaluate_chunk, evaluate_points, evaluate_together
+from estimhank.sampling.worker import (
+    EvaluationError,
+    TargetMissing,
+    call_target,
+    evaluate_points,
+    evaluate_together,
+)
+from estimhank.sampling.workers import InTurn
 from estimhank.target import Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
@@ -24,7 +32,13 @@ _MOST_LOSSES = 3
 _MOST_CALLS = 8  # to one worker in one batch; evenness gains nothing from more
 
 
-class WorkersLost(EstimhankError):
+class WorkersDied(EstimhankError):
+    """Workers died again and again."""
+
+    exit_code = 5
+
+
+class WorkersLost(WorkersDied):
     """Workers died again and again on the same points.
 
     Attributes
@@ -36,8 +50,6 @@ class WorkersLost(EstimhankError):
         As those of :class:`~estimhank.sampling.worker.EvaluationError`.
     """
 
-    exit_code = 5
-
     def __init__(self, theta: Array, names: tuple[str, ...], times: int) -> None:
         point = ", ".join(f"{name} = {float(value)!r}" for name, value in zip(names, theta, strict=True))
         super().__init__(
@@ -45,6 +57,21 @@ class WorkersLost(EstimhankError):
         )
         self.theta, self.names = np.array(theta, float), tuple(names)
         self.cause, self.details = f"the death of a worker process, {times} times", ""
+
+
+class _Unfinished(Exception):
+    """Workers died too often to finish call number ``index``."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+class _Job(NamedTuple):
+    """What every call of a batch has in common: a function, and whether its first argument is the target."""
+
+    function: Callable[..., Any]
+    of_target: bool
 
 
 class Engine:
@@ -116,32 +143,70 @@ class Engine:
         if isinstance(self.target, VectorizedTarget) and self.backend == "vectorized":
             return evaluate_together(self.target, thetas, gradient)
         chunks = self._split(thetas)
-        done: list[EvaluationBatch | None] = [None] * len(chunks)
-        for _ in range(_MOST_LOSSES):
-            if self._run(chunks, done, gradient):
-                break
-            self.close(at_once=True)  # some workers died: the next turn starts new ones and sends what is missing
-        else:
-            first = next(chunk[0] for chunk, batch in zip(chunks, done, strict=True) if batch is None)
-            raise WorkersLost(first, self.target.names, _MOST_LOSSES)
-        batches = [batch for batch in done if batch is not None]
+        try:
+            batches = self._call_all(_Job(evaluate_points, True), [(points, gradient) for points in chunks])
+        except _Unfinished as unfinished:
+            raise WorkersLost(chunks[unfinished.index][0], self.target.names, _MOST_LOSSES) from None
         self._seconds = max(float(np.median(np.concatenate([batch.seconds for batch in batches]))), 1e-6)
         return _join(batches)
 
-    def _run(self, chunks: list[Array], done: list[EvaluationBatch | None], gradient: Slope) -> bool:
-        """Fill in the batches that ``done`` lacks; return whether all workers lived."""
+    def map(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Results of a module's function, given each tuple of arguments, in their order: made on the workers, or in
+        this process where there are none.
+
+        Raises
+        ------
+        WorkersDied
+            If workers keep dying.
+        """
+        return self._map(_Job(function, False), arguments)
+
+    def map_target(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The same, of a function whose first argument is the target, of which workers keep a copy."""
+        return self._map(_Job(function, True), arguments)
+
+    def _map(self, job: _Job, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if self.backend in ("serial", "vectorized"):
+            in_turn = InTurn(self.target)
+            return (in_turn.map_target if job.of_target else in_turn.map)(job.function, arguments)
+        try:
+            return self._call_all(job, arguments)
+        except _Unfinished:
+            raise WorkersDied(
+                f"worker processes died {_MOST_LOSSES} times (out of memory?) in {job.function.__name__}"
+            ) from None
+
+    def _call_all(self, job: _Job, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Results of all calls, though workers may die now and then."""
+        done: dict[int, Any] = {}
+        for _ in range(_MOST_LOSSES):
+            if self._run(job, arguments, done):
+                return [done[i] for i in range(len(arguments))]
+            self.close(at_once=True)  # some workers died: the next turn starts new ones and sends what is missing
+        raise _Unfinished(next(i for i in range(len(arguments)) if i not in done))
+
+    def _run(self, job: _Job, arguments: Sequence[tuple[Any, ...]], done: dict[int, Any]) -> bool:
+        """Make the calls whose results ``done`` lacks; return whether all workers lived."""
         pool = self._open_pool()
         lived = True
         calls: dict[Future, int] = {}
         errors: dict[int, EvaluationError] = {}
+
+        def submit(i: int, payload: bytes | None = None) -> None:
+            if job.of_target:
+                call = pool.executor.submit(call_target, self._key, payload, job.function, arguments[i])
+            else:
+                call = pool.executor.submit(job.function, *arguments[i])
+            calls[call] = i
+
         try:
-            for i, points in enumerate(chunks):
-                if done[i] is None:
-                    calls[pool.executor.submit(evaluate_chunk, self._key, None, points, gradient)] = i
+            for i in range(len(arguments)):
+                if i not in done:
+                    submit(i)
             while calls:
-                again: dict[Future, int] = {}
-                for call in as_completed(calls):
-                    i = calls[call]
+                waiting, calls = calls, {}
+                for call in as_completed(waiting):
+                    i = waiting[call]
                     try:
                         result = call.result()
                     except pool.lost:
@@ -151,14 +216,12 @@ class Engine:
                         # Not raised yet: a call that comes earlier in the batch may be about to raise too, and which of
                         # them returns first is chance.
                         errors[i] = result
-                        continue
-                    done[i] = result
-                    if result is None:
+                    elif isinstance(result, TargetMissing):
                         # The worker is new and does not hold the target. Sending it at once, while the others are busy,
                         # is what makes it reach this very worker.
-                        call = pool.executor.submit(evaluate_chunk, self._key, self._payload, chunks[i], gradient)
-                        again[call] = i
-                calls = again
+                        submit(i, self._payload)
+                    else:
+                        done[i] = result
         except pool.lost:
             lived = False
         if errors:

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -144,10 +144,14 @@ def _collect(
     return EvaluationBatch(thetas, values[0], values[1], reason, seconds, gradients)
 
 
-def evaluate_chunk(
-    key: str, payload: bytes | None, thetas: Array, gradient: Slope
-) -> EvaluationBatch | EvaluationError | None:
-    """Evaluate points of a batch in a worker.
+class TargetMissing:
+    """Returned by :func:`call_target` in a worker that is new: it asks for the same call with the target."""
+
+
+def call_target(
+    key: str, payload: bytes | None, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> Any | EvaluationError | TargetMissing:
+    """Call a function of a target and other arguments, in a worker.
 
     Parameters
     ----------
@@ -155,19 +159,20 @@ def evaluate_chunk(
         Which target is meant.
     payload : bytes, optional
         The target itself, pickled; left out where the worker is expected to hold it already.
-    thetas : ndarray of shape (n, d)
-    gradient : bool or "partial"
+    function : callable
+    arguments : tuple
+        All but the first, the target.
 
     Returns
     -------
-    EvaluationBatch, EvaluationError or None
-        None asks for the same call with the payload: this worker is new. Exceptions are returned rather than raised,
-        because one that cannot be pickled would take the whole pool down.
+    Any
+        What the function returns. An :class:`EvaluationError` is returned rather than raised: one that cannot be
+        pickled would take the whole pool down.
     """
     if key in _targets:
         _targets.move_to_end(key)
     elif payload is None:
-        return None
+        return TargetMissing()
     else:
         import pickle  # bytes from the parent process over its own pipe, never a file
 
@@ -175,7 +180,7 @@ def evaluate_chunk(
         while len(_targets) > _MOST_TARGETS:
             _targets.popitem(last=False)
     try:
-        return evaluate_points(_targets[key], thetas, gradient)
+        return function(_targets[key], *arguments)
     except EvaluationError as error:
         return error
 

@@ -8,12 +8,13 @@ A density of household parameters jumps where quantities that move smoothly with
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.sampling.workers import InTurn, Workers
 from estimhank.sequence_space.breaks import Breaks
 from estimhank.surrogate.break_fit import closeness, fit_breaks
 from estimhank.surrogate.break_map import BreakMap, stretched
@@ -24,6 +25,18 @@ Array = NDArray[np.float64]
 _DOUBT = 2.0  # multiples of the error within which of a jump an exact value is asked for
 _TRUSTED = 4.0  # multiples of the error beyond which a polynomial is wrong, not imprecise
 _BEYOND, _BEYOND_SHARE = 1.4, 3  # how much further out one in so many points is looked at
+_AT_A_TIME = 8  # points that a worker looks at in a call
+
+
+class _Jumping(Protocol):
+    """A target that says where it jumps."""
+
+    def breaks_at(self, theta: Array) -> Breaks | None: ...
+
+
+def look_at(target: _Jumping, thetas: Array) -> list[Breaks | None]:
+    """Where a target jumps, at natural parameters of shape (n, d); in a worker."""
+    return [target.breaks_at(theta) for theta in thetas]
 
 
 class BreakFinder:
@@ -36,12 +49,12 @@ class BreakFinder:
         are none. One without it is smooth.
     costly : ndarray of bool, shape (d,)
         The coordinates that move them.
-    threads : int
-        Points looked at at the same time.
+    workers : Workers, optional
+        Look at them; by default this process does.
     """
 
-    def __init__(self, target: Target, costly: NDArray[np.bool_], threads: int) -> None:
-        self.target, self.costly, self.threads = target, costly, threads
+    def __init__(self, target: Target, costly: NDArray[np.bool_], workers: Workers | None = None) -> None:
+        self.target, self.costly, self.workers = target, costly, workers or InTurn(target)
         self.map: BreakMap | None = None
         self._known: dict[bytes, Breaks | None] = {}
         self._fitted: dict[bytes, None] = {}  # which of them the map is fitted to, in order
@@ -106,8 +119,7 @@ class BreakFinder:
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
         if new:
             thetas = self.target.transform.to_natural(x[list(new.values())])
-            ask: Callable[[Array], Breaks | None] = self.target.breaks_at  # type: ignore[attr-defined]
-            first = ask(thetas[0])  # compiles
-            with ThreadPoolExecutor(self.threads) as pool:
-                self._known |= dict(zip(new, [first, *pool.map(ask, thetas[1:])], strict=True))
+            pieces = [(thetas[i : i + _AT_A_TIME],) for i in range(0, len(thetas), _AT_A_TIME)]
+            found = self.workers.map_target(look_at, pieces)
+            self._known |= dict(zip(new, chain.from_iterable(found), strict=True))
         return keys

@@ -25,7 +25,7 @@ class SurrogateConfig:
     activation : str
         One of :data:`ACTIVATIONS`.
     ensemble : int
-        Networks trained from different seeds and averaged; the fit of each takes one thread.
+        Networks trained from different seeds and averaged; each is fitted by one worker.
     epochs : int
         Passes over the points in the last fit, which the surrogate is made of.
     round_epochs : int
@@ -56,8 +56,6 @@ class SurrogateConfig:
         No further round once the error on a round's fresh draws at temperature 1 is below this.
     max_points : int
         Most points used in a fit: of more, the latest.
-    threads : int
-        Networks fitted at the same time.
     """
 
     hidden: tuple[int, ...] = (128, 128, 128)
@@ -77,12 +75,11 @@ class SurrogateConfig:
     temperatures: tuple[float, ...] = (1.0, 1.5, 2.0)
     stop_s_e: float = 0.03
     max_points: int = 200_000
-    threads: int = 2
 
     def __post_init__(self) -> None:
         _require(len(self.hidden) > 0 and min(self.hidden) > 0, "hidden must name layers of at least one unit")
         _require(self.activation in ACTIVATIONS, f"activation must be one of {', '.join(ACTIVATIONS)}")
-        for name in ("ensemble", "epochs", "round_epochs", "batch_size", "round_points", "max_points", "threads"):
+        for name in ("ensemble", "epochs", "round_epochs", "batch_size", "round_points", "max_points"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, it is {getattr(self, name)}")
         for name in ("weight_decay", "gradient_weight", "depth_weight", "rounds", "stop_s_e"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative, it is {getattr(self, name)}")

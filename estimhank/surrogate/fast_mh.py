@@ -9,7 +9,6 @@ warm-up and frozen, so every step is reversible with respect to the surrogate's 
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.sampling.workers import Workers
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate, relative_log_density
 
 Array = NDArray[np.float64]
@@ -138,7 +138,7 @@ class FastDraws(NamedTuple):
     acceptance : float
         Share of the steps that were accepted.
     seconds : float
-        Wall time of the compiled call.
+        Wall time of the steps, without compilation.
     steps : int
         Steps of all chains together.
     """
@@ -194,30 +194,55 @@ def _proposal(states: Array, scale: float, covariance: Array) -> Proposal:
     return Proposal(jnp.asarray(scale, jnp.float32), jnp.asarray(root, jnp.float32), jnp.asarray(archive, jnp.float32))
 
 
+class _Part(NamedTuple):
+    """What :func:`draw_part` draws: some of the chains, under a key of their own."""
+
+    chains: Chains
+    seed: int
+    part: int
+    parts: int
+
+
 def draw(
-    surrogate: Surrogate, chains: Chains, proposal: Proposal, draws: int, thin: int, seed: int, threads: int = 2
+    surrogate: Surrogate,
+    chains: Chains,
+    proposal: Proposal,
+    draws: int,
+    thin: int,
+    seed: int,
+    workers: Workers,
+    parts: int = 2,
 ) -> FastDraws:
     """Draw ``draws`` states a chain, ``thin`` steps apart, with frozen proposals.
 
-    Chains are split between threads where their number allows it: small matrices leave a core idle otherwise. The split
-    does not depend on the machine, so neither do the draws.
+    Chains are split into ``parts`` where their number allows it, which workers draw side by side. The split does not
+    depend on how many there are, so neither do the draws.
     """
     count = len(chains.value)
-    parts = threads if count % threads == 0 else 1
+    parts = parts if count % parts == 0 else 1
     size = count // parts
-    blocks = [jax.tree.map(lambda a, k=k: a[k * size : (k + 1) * size], chains) for k in range(parts)]
-    keys = jax.random.split(jax.random.key(seed), parts)
+    parameters, moves, states = jax.tree.map(np.asarray, (surrogate.parameters, proposal, chains))
+    split = [
+        _Part(jax.tree.map(lambda a, k=k: a[k * size : (k + 1) * size], states), seed, k, parts) for k in range(parts)
+    ]
+    results = workers.map(draw_part, [(parameters, part, moves, surrogate.shape, draws, thin) for part in split])
+    begun, ended = (np.array(times) for times in zip(*(times for *_, times in results), strict=True))
+    # clocks of machines differ, so no less than the longest of the parts
+    seconds = max(float(ended.max() - begun.min()), float((ended - begun).max()))
+    z = np.concatenate([part for part, *_ in results])
+    return FastDraws(z, float(np.mean([moved for _, moved, _ in results])), seconds, count * draws * thin)
+
+
+def draw_part(
+    parameters: Parameters, part: _Part, proposal: Proposal, shape: Shape, draws: int, thin: int
+) -> tuple[NDArray[np.float32], float, tuple[float, float]]:
+    """Draws of some of the chains, (chain, draw, d), the share of steps accepted, and when that began and ended; in a
+    worker."""
+    parameters, chains, proposal = jax.tree.map(jnp.asarray, (parameters, part.chains, proposal))
+    key = jax.random.split(jax.random.key(part.seed), part.parts)[part.part]
     every = jnp.asarray(thin)
-    compiled = _collect.lower(
-        surrogate.parameters, blocks[0], keys[0], proposal, every, surrogate.shape, draws
-    ).compile()
-
-    def run(k: int) -> tuple[Chains, jax.Array, jax.Array]:
-        return jax.block_until_ready(compiled(surrogate.parameters, blocks[k], keys[k], proposal, every))
-
-    begin = time.perf_counter()
-    with ThreadPoolExecutor(parts) as pool:
-        results = list(pool.map(run, range(parts)))
-    seconds = time.perf_counter() - begin
-    states = np.concatenate([np.asarray(z).swapaxes(0, 1) for _, z, _ in results])
-    return FastDraws(states, float(np.mean([float(moved) for *_, moved in results])), seconds, count * draws * thin)
+    compiled = _collect.lower(parameters, chains, key, proposal, every, shape, draws).compile()
+    begun = time.time()
+    _, z, moved = jax.block_until_ready(compiled(parameters, chains, key, proposal, every))
+    ended = time.time()
+    return np.asarray(z).swapaxes(0, 1), float(moved), (begun, ended)

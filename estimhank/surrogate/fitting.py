@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.break_map import features_of, no_breaks
 from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.config import SurrogateConfig
@@ -111,6 +112,7 @@ def fit_surrogate(
     seed: int,
     tick: Callable[[float], None] | None = None,
     breaks: BreakFinder | None = None,
+    workers: Workers | None = None,
 ) -> tuple[Surrogate, FitReport]:
     """Fit a surrogate to points.
 
@@ -127,6 +129,8 @@ def fit_surrogate(
         Told the share of the training that is done.
     breaks : BreakFinder, optional
         Knows where the density may jump.
+    workers : Workers, optional
+        Train the networks, side by side; by default this process does, one after the other.
 
     Raises
     ------
@@ -151,7 +155,7 @@ def fit_surrogate(
     order = np.random.default_rng([seed, 5]).permutation(len(chosen))
     kept_out = np.sort(order[: max(1, int(config.holdout * len(order)))])
     rows = np.concatenate([np.sort(order[len(kept_out) :]), np.arange(len(chosen), len(chosen) + len(ceilings.z))])
-    networks, losses = train_ensemble(data, rows, config, epochs, seed, tick)
+    networks, losses = train_ensemble(data, rows, config, epochs, seed, workers or InTurn(target), tick)
     surrogate = Surrogate(
         names=target.names,
         fingerprint=dict(target.fingerprint),

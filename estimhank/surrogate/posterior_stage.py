@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.diagnostics import ess
 from estimhank.sampling.proposals import generator
+from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.certificate import (
     Certificate,
     ExactStates,
@@ -95,6 +96,7 @@ def run_posterior(
     config: PosteriorConfig | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> PosteriorStageResult:
     """Draw from the surrogate, certify it, and draw from the exact posterior.
 
@@ -108,17 +110,19 @@ def run_posterior(
     seed : int
         The result, but for times, is a function of it and of the evaluations.
     progress : callable, optional
+    workers : Workers, optional
+        Draw from the surrogate, side by side; by default this process does.
 
     Raises
     ------
     NoStart
         If the exact chains find no state with a positive density.
     """
-    config = config or PosteriorConfig()
+    config, workers = config or PosteriorConfig(), workers or InTurn(target)
     _tell(progress, 0, 0, "drawing from the surrogate")
     chains, proposal = _settle(surrogate, config, seed)
-    tau = _autocorrelation_time(surrogate, chains, proposal, seed)
-    fast = _draw(surrogate, chains, proposal, config, seed)
+    tau = _autocorrelation_time(surrogate, chains, proposal, seed, workers)
+    fast = _draw(surrogate, chains, proposal, config, seed, workers)
     _tell(progress, 1, 0, f"{fast.steps / fast.seconds:,.0f} surrogate draws a second")
     fresh = evaluate_fresh(evaluate, target, surrogate, fast.z, config.certificate_draws)
     _tell(progress, 2, len(fresh.exact), f"error of fresh draws {error_spread(fresh).value:.3f}")
@@ -173,18 +177,22 @@ def _settle(surrogate: Surrogate, config: PosteriorConfig, seed: int) -> tuple[C
     return warm_up(surrogate, starts, np.ones(len(starts)), _integer(seed, 1), phases=10)
 
 
-def _autocorrelation_time(surrogate: Surrogate, chains: Chains, proposal: Proposal, seed: int) -> float:
+def _autocorrelation_time(
+    surrogate: Surrogate, chains: Chains, proposal: Proposal, seed: int, workers: Workers
+) -> float:
     """Steps of the slowest coordinate's chain that are worth one independent draw."""
     some = Chains(chains.z[:_PILOT_CHAINS], chains.value[:_PILOT_CHAINS])
-    pilot = draw(surrogate, some, proposal, _PILOT_DRAWS, 2, _integer(seed, 2))
+    pilot = draw(surrogate, some, proposal, _PILOT_DRAWS, 2, _integer(seed, 2), workers)
     effective = ess(pilot.z.astype(float), "bulk")
     slowest = float(np.nanmin(effective)) if np.isfinite(effective).any() else 1.0
     return 2 * pilot.z.shape[0] * _PILOT_DRAWS / max(slowest, 1.0)
 
 
-def _draw(surrogate: Surrogate, chains: Chains, proposal: Proposal, config: PosteriorConfig, seed: int) -> FastDraws:
+def _draw(
+    surrogate: Surrogate, chains: Chains, proposal: Proposal, config: PosteriorConfig, seed: int, workers: Workers
+) -> FastDraws:
     each = -(-config.surrogate_draws // config.surrogate_chains)
-    return draw(surrogate, chains, proposal, each, config.thin, _integer(seed, 3))
+    return draw(surrogate, chains, proposal, each, config.thin, _integer(seed, 3), workers)
 
 
 def evaluate_fresh(

@@ -14,8 +14,9 @@ from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.mode_result import ModeResult
 from estimhank.sampling.objective import cheap_gradient, costly_parameters
 from estimhank.sampling.proposals import generator
+from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.breaks import BreakFinder
-from estimhank.surrogate.certificate import centred_error
+from estimhank.surrogate.candidates import Draws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.exact import Evaluate
 from estimhank.surrogate.fast_mh import Chains, draw, warm_up
@@ -29,7 +30,7 @@ Array = NDArray[np.float64]
 STAGE = "surrogate"
 _SEED_CODE = 3
 _FEWEST_CHAINS = 64
-_POOL_DRAWS, _POOL_THIN = 12, 250  # of every chain at temperature 1, and steps between them
+_POOL_DRAWS, _POOL_THIN = 30, 100  # of every chain at temperature 1, and steps between them
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
@@ -57,6 +58,9 @@ class RoundReport:
         Fresh evaluations after the fit, and those of them without a density.
     fresh_s_e : float
         Standard deviation of the error on the fresh draws at temperature 1, ``nan`` without rounds.
+    sought_error : float
+        Root mean square that the draws sought out, as the surrogate may be wrong there, leave in all the draws that
+        they are from, at least; ``nan`` without rounds.
     fit_seconds, evaluation_seconds : float
         Wall time of the fit, and of the fresh evaluations.
     """
@@ -66,6 +70,7 @@ class RoundReport:
     evaluations: int
     infeasible: int
     fresh_s_e: float
+    sought_error: float
     fit_seconds: float
     evaluation_seconds: float
 
@@ -100,6 +105,7 @@ def run_surrogate(
     config: SurrogateConfig | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> SurrogateStageResult:
     """Train the surrogate.
 
@@ -117,13 +123,15 @@ def run_surrogate(
     seed : int
         The result is a function of it and of the evaluations.
     progress : callable, optional
+    workers : Workers, optional
+        Train the networks and draw from the surrogate, side by side; by default this process does.
 
     Raises
     ------
     TrainingError
         If there are too few usable points, or the networks cannot be trained.
     """
-    config = config or SurrogateConfig()
+    config, workers = config or SurrogateConfig(), workers or InTurn(target)
     points = points_from(training_data, target.transform)
     costly = np.isin(target.names, costly_parameters(target))
     points = points.without_slopes(costly)
@@ -131,7 +139,7 @@ def run_surrogate(
     best: tuple[float, Surrogate] | None = None
     gradient = config.gradient_weight > 0 and cheap_gradient(target)
     used, reports, good = len(training_data), [], False
-    breaks = BreakFinder(target, costly, config.threads)
+    breaks = BreakFinder(target, costly, workers)
     work = _Work(config, len(points), progress)
     for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
         last = good or number >= config.rounds
@@ -141,36 +149,35 @@ def run_surrogate(
         breaks.learn(points.x[_can_be_drawn(points)], looks, generator(seed, _SEED_CODE, 3000 + number))
         fit_seed = int(generator(seed, _SEED_CODE, 1000 + number).integers(2**31))
         surrogate, fit = fit_surrogate(
-            points, whitening, target, config, epochs, fit_seed, work.tick(epochs * len(points), used), breaks
+            points, whitening, target, config, epochs, fit_seed, work.tick(epochs * len(points), used), breaks, workers
         )
         work.add(epochs * len(points))
-        surrogate, states, pool = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number))
+        surrogate, draws = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number), workers)
         seconds = time.perf_counter() - begin
         if config.rounds == 0:
-            reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), seconds, 0.0))
+            reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), float("nan"), seconds, 0.0))
             break
-        x, cold = _choose(states, pool, surrogate, config, generator(seed, _SEED_CODE, 2000 + number))
-        if last:
-            x = x[:cold]  # to look at the last fit, not to explore
+        rng = generator(seed, _SEED_CODE, 2000 + number)
+        candidates = choose_candidates(draws, points, surrogate, config.round_points, rng, last)
+        x = candidates.x
         begin = time.perf_counter()
         batch = evaluate(STAGE, number, target.transform.to_natural(x), gradient)
         waited = time.perf_counter() - begin
         used += len(batch)
-        exact = batch.log_density[:cold] + target.transform.log_jacobian(x[:cold])
-        error = centred_error(surrogate.log_density(x[:cold]), exact)
-        # a few draws beyond a boundary of the posterior are no fault; where most have no density, the rest says nothing
-        s_e = float(error.std()) if len(error) > (1 - _MAY_BE_INFEASIBLE) * cold else float("inf")
+        exact = batch.log_density + target.transform.log_jacobian(x)
+        errors = measure_errors(candidates, surrogate, exact, 1 - _MAY_BE_INFEASIBLE)
         # what the fresh draws say stands in the report; the certificate draws others
-        reports.append(RoundReport(fit, epochs, len(batch), int((~batch.ok).sum()), s_e, seconds, waited))
-        work.report(used, f"error of fresh draws {s_e:.3f}")
-        if best is None or s_e <= best[0] or (last and s_e < _GOOD_ENOUGH):
-            best = s_e, surrogate
-        if last and (s_e < _GOOD_ENOUGH or number == config.rounds + _REPEATS):
+        infeasible = int((~batch.ok).sum())
+        reports.append(RoundReport(fit, epochs, len(batch), infeasible, *errors, seconds, waited))
+        work.report(used, f"error of fresh draws {errors.s_e:.3f}")
+        if best is None or errors.total <= best[0] or (last and errors.total < _GOOD_ENOUGH):
+            best = errors.total, surrogate
+        if last and (errors.total < _GOOD_ENOUGH or number == config.rounds + _REPEATS):
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
             break
-        good = good or s_e < config.stop_s_e
+        good = good or errors.total < config.stop_s_e
         points = points.extend(points_from(batch, target.transform).without_slopes(costly))
-        whitening = _moments(x[:cold][_plausible(exact, points)], costly) or whitening
+        whitening = _moments(x[: candidates.cold][_plausible(exact[: candidates.cold], points)], costly) or whitening
     surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
 
@@ -186,10 +193,9 @@ def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
 
 
 def _contain(
-    surrogate: Surrogate, points: Points, config: SurrogateConfig, rng: np.random.Generator
-) -> tuple[Surrogate, Array, Array]:
-    """The surrogate, its fence so steep that its draws stay near; tempered draws, (temperature, chain, d); and more
-    draws at temperature 1, (n, d).
+    surrogate: Surrogate, points: Points, config: SurrogateConfig, rng: np.random.Generator, workers: Workers
+) -> tuple[Surrogate, Draws]:
+    """The surrogate, its fence so steep that its draws stay near; and draws of it.
 
     A network may rise without bound where it has seen nothing. Draws at temperature 1 that end up far outside the
     fence show it, at no exact evaluation; the penalty is then raised.
@@ -206,33 +212,10 @@ def _contain(
             break
         surrogate = surrogate.with_fence_strength(_STEEPER * surrogate.fence.strength)
     cold = Chains(end.z[:chains], end.value[:chains])
-    more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)))
+    more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
     pool = surrogate.unwhiten(more.z)
     x[0] = pool[:, -1]  # long chains find the way to a place that is made up; short ones may not
-    return surrogate, x, pool.reshape(-1, surrogate.dimension)
-
-
-def _choose(
-    x: Array, pool: Array, surrogate: Surrogate, config: SurrogateConfig, rng: np.random.Generator
-) -> tuple[Array, int]:
-    """About ``round_points`` of the draws in equal shares of the temperatures, those at the first one first; and their
-    number.
-
-    Half of the hotter ones give way to draws of the pool chosen with probabilities proportional to the variance between
-    the networks: what a posterior draw is expected to add to the error's variance.
-    """
-    n = config.round_points
-    share = -(-n // len(x))
-    hot = (
-        np.concatenate([draws[: min(share, n - t * share)] for t, draws in enumerate(x) if t]) if len(x) > 1 else x[1:]
-    )
-    cold = x[0][: min(share, n)]
-    doubt = surrogate.spread(pool) ** 2
-    wanted = min(len(hot) // 2, int((doubt > 0).sum()))
-    if wanted:
-        doubtful = pool[rng.choice(len(pool), wanted, replace=False, p=doubt / doubt.sum())]
-        hot = np.concatenate([hot[rng.permutation(len(hot))[wanted:]], doubtful])
-    return np.concatenate([cold, hot]), len(cold)
+    return surrogate, Draws(x, pool.reshape(-1, surrogate.dimension))
 
 
 def _plausible(exact: Array, points: Points) -> NDArray[np.bool_]:

@@ -7,8 +7,7 @@ posterior the second term alone bounds the variance of the error, which is why i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import optax
 from numpy.typing import NDArray
 
 from estimhank.errors import EstimhankError
+from estimhank.sampling.workers import Workers
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.network import Weights, evaluate_network, initial_weights
 from estimhank.surrogate.surrogate import Shape
@@ -26,6 +26,7 @@ from estimhank.surrogate.surrogate import Shape
 Array = NDArray[np.float64]
 
 _STEPS = 256  # of one compiled call
+_CALLS = 8  # compiled calls of one call of a worker: a second or so
 _PAD = 2_048  # arrays grow in such pieces, so that a few more points need no new compilation
 _WARM_UP = 0.05  # share of the steps in which the rate rises
 _CLIP = 10.0
@@ -77,9 +78,10 @@ def train_ensemble(
     config: SurrogateConfig,
     epochs: int,
     seed: int,
+    workers: Workers,
     tick: Callable[[float], None] | None = None,
 ) -> tuple[tuple[Weights, ...], Array]:
-    """Train ``config.ensemble`` networks, ``config.threads`` at a time.
+    """Train ``config.ensemble`` networks side by side.
 
     Parameters
     ----------
@@ -90,6 +92,7 @@ def train_ensemble(
     epochs : int
     seed : int
         The result is a function of it and of the examples; networks do not depend on each other.
+    workers : Workers
     tick : callable, optional
         Told the share of the work that is done.
 
@@ -103,55 +106,91 @@ def train_ensemble(
     TrainingError
         If the loss stays non-finite however small the learning rate.
     """
-    shares = [0.0] * config.ensemble
+    data = jax.tree.map(np.asarray, data)  # the form in which they travel
+    fits = [_train_network(data, rows, config, epochs, [seed, k]) for k in range(config.ensemble)]
+    waiting = {k: next(fit) for k, fit in enumerate(fits)}
+    results: dict[int, tuple[Weights, Array]] = {}
+    while waiting:
+        trained = workers.map(train_piece, [arguments for _, arguments in waiting.values()])
+        for k, result in zip(list(waiting), trained, strict=True):
+            try:
+                waiting[k] = fits[k].send(result)
+            except StopIteration as finished:
+                results[k] = finished.value
+                del waiting[k]
+        if tick is not None:
+            tick((len(results) + sum(share for share, _ in waiting.values())) / len(fits))
+    return tuple(results[k][0] for k in range(len(fits))), np.stack([results[k][1] for k in range(len(fits))])
 
-    def fit(k: int) -> tuple[Weights, Array]:
-        def note(share: float) -> None:
-            shares[k] = share
 
-        return _train_network(data, rows, config, epochs, [seed, k], note)
+def train_piece(
+    weights: Weights,
+    state: Any,
+    data: Examples,
+    index: NDArray[np.int32],
+    rates: NDArray[np.float32],
+    setting: tuple[Shape, float, float],
+) -> tuple[Weights, Any, Array]:
+    """Go on with a network's training, in a worker.
 
-    with ThreadPoolExecutor(min(config.threads, config.ensemble)) as pool:
-        futures: list[Future[tuple[Weights, Array]]] = [pool.submit(fit, k) for k in range(config.ensemble)]
-        running = set(futures)
-        while running:
-            _, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            if tick is not None:
-                tick(sum(shares) / len(shares))
-        results = [future.result() for future in futures]
-    return tuple(weights for weights, _ in results), np.stack([losses for _, losses in results])
+    Parameters
+    ----------
+    weights, state : pytrees
+        Of the network and of its optimiser.
+    data : Examples
+    index : ndarray of int, shape (calls, steps, batch)
+        The examples of each step.
+    rates : ndarray of shape (calls, steps)
+        Learning rates.
+    setting : tuple
+        Shape of the network, weight of gradients, weight decay.
+
+    Returns
+    -------
+    weights, state, and ndarray of shape (calls,)
+        The last is the loss of each compiled call, nan after one that is not finite.
+    """
+    shape, gradient_weight, weight_decay = setting
+    data = jax.tree.map(jnp.asarray, data)
+    losses = np.full(len(index), np.nan)
+    for call in range(len(index)):
+        weights, state, loss = _train_steps(
+            weights, state, data, index[call], rates[call], shape, gradient_weight, weight_decay
+        )
+        losses[call] = float(loss)
+        if not np.isfinite(losses[call]):
+            break
+    return jax.tree.map(np.asarray, weights), jax.tree.map(np.asarray, state), losses
 
 
 def _train_network(
-    data: Examples,
-    rows: NDArray[np.int64],
-    config: SurrogateConfig,
-    epochs: int,
-    seed: list[int],
-    note: Callable[[float], None],
-) -> tuple[Weights, Array]:
+    data: Examples, rows: NDArray[np.int64], config: SurrogateConfig, epochs: int, seed: list[int]
+) -> Generator[tuple[float, tuple[Any, ...]], tuple[Weights, Any, Array], tuple[Weights, Array]]:
+    """One network's training: yields the share that is done and the arguments of :func:`train_piece` for what comes
+    next, is sent its result, and returns weights and losses."""
     shape = Shape(config.hidden, config.activation)
     calls = max(1, -(-epochs * len(rows) // (config.batch_size * _STEPS)))
-    gradient_weight = config.gradient_weight if bool(np.asarray(data.known).any()) else 0.0
+    gradient_weight = config.gradient_weight if bool(data.known.any()) else 0.0
     peak = config.learning_rate
     for attempt in range(_RESTARTS + 1):
         rng = np.random.default_rng([*seed, 7, attempt])
         weights = initial_weights(data.z.shape[1], config.hidden, config.activation, int(rng.integers(2**31)))
-        state = _optimizer(config.weight_decay).init(weights)
+        weights = jax.tree.map(np.asarray, weights)
+        state = jax.tree.map(np.asarray, _optimizer(config.weight_decay).init(weights))
         stream = _batches(rng, rows, config.batch_size)
-        losses = np.empty(calls)
-        for call in range(calls):
-            index = np.stack([next(stream) for _ in range(_STEPS)])
-            rates = peak * _schedule((call * _STEPS + np.arange(_STEPS)) / (calls * _STEPS))
-            weights, state, loss = _train_steps(
-                weights, state, data, index, rates.astype(np.float32), shape, gradient_weight, config.weight_decay
-            )
-            losses[call] = float(loss)
-            if not np.isfinite(losses[call]):
+        losses = np.empty(0)
+        while len(losses) < calls:
+            share = np.arange(len(losses), min(len(losses) + _CALLS, calls))
+            index = np.stack([[next(stream) for _ in range(_STEPS)] for _ in share])
+            rates = peak * _schedule((share[:, None] * _STEPS + np.arange(_STEPS)) / (calls * _STEPS))
+            setting = (shape, gradient_weight, config.weight_decay)
+            arguments = (weights, state, data, index, rates.astype(np.float32), setting)
+            weights, state, more = yield len(losses) / calls, arguments
+            losses = np.append(losses, more)
+            if not np.isfinite(more).all():
                 break
-            note((call + 1) / calls)
         else:
-            return weights, losses
+            return jax.tree.map(jnp.asarray, weights), losses
         peak /= 3
     raise TrainingError("the network's loss is not finite, whatever the learning rate: the points hold extreme values")
 

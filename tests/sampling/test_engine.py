@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from estimhank.errors import ConfigError
-from estimhank.sampling.engine import Engine, WorkersLost
+from estimhank.sampling.engine import Engine, WorkersDied, WorkersLost
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.textbook import NormalTarget
 from estimhank.sampling.worker import EvaluationError, evaluate_points
+from estimhank.sampling.workers import InTurn
 from estimhank.target import REASONS, Evaluation
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -183,6 +184,45 @@ def test_the_target_cannot_change_the_points_it_is_given() -> None:
 def test_points_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="shape"):
         Engine(trouble(), "serial").evaluate(np.zeros(shape))
+
+
+def power(base: float, exponent: float) -> float:
+    return base**exponent
+
+
+def mean_of(target: TroubleTarget, k: int) -> float:
+    return target.mean[k]
+
+
+def test_other_calls_are_made_in_order_wherever_they_are(two_workers: Engine) -> None:
+    calls = [(float(i), 2.0) for i in range(21)]
+    for engine in (two_workers, Engine(trouble(), "serial"), InTurn(trouble())):
+        assert engine.map(power, calls) == [float(i * i) for i in range(21)]
+        assert engine.map_target(mean_of, [(2,), (0,), (1,), (0,)]) == [2.0, 0.5, -1.0, 0.5]
+        assert engine.map(power, []) == []
+
+
+def test_what_another_call_raises_is_raised(two_workers: Engine) -> None:
+    for engine in (two_workers, InTurn(trouble())):
+        with pytest.raises(ZeroDivisionError):
+            engine.map(power, [(1.0, 1.0), (0.0, -1.0)])
+        with pytest.raises(IndexError):
+            engine.map_target(mean_of, [(0,), (7,)])
+    assert two_workers.map(power, [(2.0, 3.0)]) == [8.0], "and the workers go on"
+
+
+def die(marker: str, always: bool) -> str:
+    if always or not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return marker
+
+
+def test_other_calls_survive_the_death_of_a_worker(two_workers: Engine, tmp_path: Path) -> None:
+    marker = str(tmp_path / "died")
+    assert two_workers.map(die, [(marker, False)]) == [marker]
+    with pytest.raises(WorkersDied, match=r"died 3 times .* in die"):
+        two_workers.map(die, [(marker, False), (marker, True)])
 
 
 def test_unknown_backends_and_negative_workers_are_refused() -> None:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 
 from estimhank.density import from_log_density
 from estimhank.errors import StorageError
+from estimhank.sampling.ascent import Value
+from estimhank.sampling.curvature import differentiate, is_positive_definite
 from estimhank.sampling.engine import Engine
 from estimhank.sampling.mode import ModeConfig, find_mode
 from estimhank.sampling.mode_result import ModeResult, read_mode, write_mode
@@ -46,9 +50,16 @@ def test_skewed_target_with_bounds_has_the_mode_of_the_natural_density(tmp_path:
     expected = np.diag([2 / 2.0**2, 1 / 0.2**2 + 4 / 0.8**2, 3 / 1.5**2])
     np.testing.assert_allclose(result.hessian, expected, rtol=1e-4, atol=1e-4)
     assert result.agreeing == 8 and len(result.modes) == 1
-    # in coordinates the mode solves another equation: a = 3, b / (1 - b) = 2 / 5, 4 - c = 2
-    np.testing.assert_allclose(target.transform.to_natural(result.center_x), [3.0, 2 / 7, 2.0], rtol=1e-4)
-    np.testing.assert_allclose(result.covariance_x, np.diag([1 / 3, 1 / (7 * (2 / 7) * (5 / 7)), 1 / 4]), atol=1e-4)
+    # in coordinates the mode solves another equation: a = 3, 4 - c = 2, and of b = Phi(x / c) whatever a search finds
+    scale = np.sqrt(8 / np.pi)
+
+    def between(x: float) -> float:
+        return -norm.logcdf(x / scale) - 4 * norm.logsf(x / scale) - norm.logpdf(x / scale)
+
+    x = minimize_scalar(between, bounds=(-5, 5), method="bounded", options={"xatol": 1e-9}).x
+    np.testing.assert_allclose(target.transform.to_natural(result.center_x), [3.0, norm.cdf(x / scale), 2.0], rtol=1e-4)
+    curvature = (between(x + 1e-3) - 2 * between(x) + between(x - 1e-3)) / 1e-6
+    np.testing.assert_allclose(result.covariance_x, np.diag([1 / 3, 1 / curvature, 1 / 4]), atol=1e-4)
 
 
 def test_a_density_without_limit_at_a_bound_is_centred_where_its_mass_is(tmp_path: Path) -> None:
@@ -197,3 +208,19 @@ def test_a_file_that_is_no_mode_is_refused(tmp_path: Path) -> None:
 def test_a_prior_without_any_feasible_point_says_so(tmp_path: Path) -> None:
     with pytest.raises(NoFeasibleStart, match=r"none of 320 prior draws .*indeterminate"):
         search(tmp_path, NormalTarget((0.0, 0.0), (1.0, 1.0), 0.0, cut=-1e3))
+
+
+def test_small_jumps_do_not_hide_the_curvature() -> None:
+    """Gradients that jump by a hundredth now and then: differences over a thousandth see nothing else."""
+    asked: list[int] = []
+
+    def evaluate(points: np.ndarray) -> list[Value]:
+        asked.append(len(points))
+        return [Value(-0.5 * float(p @ p), -p + 0.01 * np.sign(np.sin(900 * p))) for p in points]
+
+    here = Value(0.0, np.zeros(3))
+    hessian = differentiate(evaluate, np.zeros(3), here, np.full(3, 1e-3))
+    assert is_positive_definite(hessian) and asked == [6, 6]
+    np.testing.assert_allclose(np.diag(hessian), 1.0, atol=0.11)
+    saddle = differentiate(lambda points: [Value(0.0, p) for p in points], np.zeros(3), here, np.full(3, 1e-3))
+    np.testing.assert_allclose(saddle, -np.eye(3), atol=1e-12)  # a saddle stays one, told by the shorter steps

@@ -57,7 +57,7 @@ def test_a_surrogate_follows_jumps_that_it_is_told_of(tmp_path: Path) -> None:
     points = points_from(target.batch(target.sample(rng, 2_000), gradient=True), target.transform)
     points = points.without_slopes(COSTLY)
     x = target.sample(np.random.default_rng(5), 2_000)
-    finder = BreakFinder(target, COSTLY, threads=2)
+    finder = BreakFinder(target, COSTLY)
     finder.learn(points.x, 300, rng)
     assert finder.map is not None
     np.testing.assert_array_equal(finder.map.chosen, [0])  # the second never crosses, the third moves nobody
@@ -75,7 +75,7 @@ def test_a_surrogate_follows_jumps_that_it_is_told_of(tmp_path: Path) -> None:
 def test_positions_near_an_integer_are_looked_up_and_nothing_twice() -> None:
     target, rng = jumping(), np.random.default_rng(1)
     x = target.sample(rng, 1_000)
-    finder = BreakFinder(target, COSTLY, threads=1)
+    finder = BreakFinder(target, COSTLY)
     finder.learn(x, 400, rng)
     asked = Jumping.asked
     found = finder.places(x)
@@ -95,7 +95,7 @@ def test_positions_near_an_integer_are_looked_up_and_nothing_twice() -> None:
 
 def test_smooth_targets_and_fixed_coordinates_have_no_jumps() -> None:
     x = NORMAL.sample(np.random.default_rng(2), 100)
-    for finder in (BreakFinder(NORMAL, COSTLY, 1), BreakFinder(jumping(), np.zeros(D, bool), 1)):
+    for finder in (BreakFinder(NORMAL, COSTLY), BreakFinder(jumping(), np.zeros(D, bool))):
         finder.learn(x, 50, np.random.default_rng(0))
         assert finder.map is None and finder.places(x).shape == (2, 100, 0)
 
@@ -125,7 +125,7 @@ def test_places_that_no_polynomial_follows_are_not_told() -> None:
 def test_a_place_without_a_steady_state_isleft_out() -> None:
     target, rng = jumping(), np.random.default_rng(4)
     x = np.concatenate([target.sample(rng, 200), np.full((5, D), 9.0)])
-    finder = BreakFinder(replace(target, label="other"), COSTLY, 1)
+    finder = BreakFinder(replace(target, label="other"), COSTLY)
     finder.learn(x, len(x), rng)
     assert finder.map is not None and np.isfinite(finder.map.coefficients).all()
 
@@ -196,7 +196,7 @@ def test_what_is_not_a_number_or_not_on_the_grid_isleft_out() -> None:
 def test_looking_again_looks_at_other_points() -> None:
     target, rng = jumping(), np.random.default_rng(13)
     x = target.sample(rng, 300)
-    finder = BreakFinder(target, COSTLY, 1)
+    finder = BreakFinder(target, COSTLY)
     for number in (1, 2, 3, 3, 3):
         finder.learn(x, 100, rng)
         assert len(finder._fitted) == 100 * number
@@ -215,7 +215,7 @@ def test_errors_at_points_left_out_are_those_of_a_fit_without_them() -> None:
 def test_a_rare_draw_is_inside_of_what_is_known() -> None:
     target, rng = jumping(), np.random.default_rng(9)
     x = target.sample(rng, 4_000)
-    finder = BreakFinder(target, COSTLY, 1)
+    finder = BreakFinder(target, COSTLY)
     finder.learn(x[:400], 300, rng)
     assert finder.map is not None
     beyond = np.abs((x[:, COSTLY] - finder.map.center) / finder.map.half_width) > 1
@@ -229,7 +229,7 @@ def test_a_rare_draw_is_inside_of_what_is_known() -> None:
 def test_points_that_were_only_looked_up_do_not_move_the_map() -> None:
     target, rng = jumping(), np.random.default_rng(8)
     x = target.sample(rng, 400)
-    finder = BreakFinder(target, COSTLY, 1)
+    finder = BreakFinder(target, COSTLY)
     finder.learn(x, 200, rng)
     finder.places(np.concatenate([x, 4 * x]))  # some of them far out
     before = finder.map

@@ -9,11 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.sampling.engine import Engine
+from estimhank.sampling.textbook import NormalTarget
+from estimhank.sampling.workers import InTurn
 from estimhank.surrogate.fast_mh import Chains, draw, run_steps, start_chains, warm_up
 from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate
 
 D, CHAINS = 3, 64
+TARGET = NormalTarget((0.0,), (1.0,))  # that no chain asks
+HERE = InTurn(TARGET)
 
 
 def standard() -> Surrogate:
@@ -26,7 +31,7 @@ def starts(seed: int = 0, n: int = CHAINS) -> np.ndarray:
 
 def test_draws_have_the_moments_of_the_surrogate() -> None:
     chains, proposal = warm_up(standard(), 3 * starts(), np.ones(CHAINS), seed=1)
-    fast = draw(standard(), chains, proposal, draws=400, thin=10, seed=2)
+    fast = draw(standard(), chains, proposal, draws=400, thin=10, seed=2, workers=HERE)
     assert fast.z.shape == (CHAINS, 400, D) and fast.steps == CHAINS * 4_000
     z = fast.z.astype(float).reshape(-1, D)
     error = 4.5 / np.sqrt(len(z) / 4)  # draws ten steps apart are worth a quarter of independent ones, at least
@@ -40,9 +45,13 @@ def test_draws_are_a_function_of_the_seed() -> None:
     same, proposal_again = warm_up(standard(), starts(), np.ones(CHAINS), seed=1)
     np.testing.assert_array_equal(chains.z, same.z)
     jax.tree.map(np.testing.assert_array_equal, proposal, proposal_again)
-    one, again, other = (draw(standard(), chains, proposal, 10, 3, seed).z for seed in (5, 5, 6))
+    one, again, other = (draw(standard(), chains, proposal, 10, 3, seed, HERE).z for seed in (5, 5, 6))
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()
+    with Engine(TARGET, "loky", workers=2) as workers:
+        beside = draw(standard(), chains, proposal, 10, 3, 5, workers)
+    np.testing.assert_array_equal(beside.z, one)
+    assert beside.seconds > 0 and beside.acceptance > 0
 
 
 def test_a_subchain_is_reversible() -> None:
@@ -104,7 +113,7 @@ def test_chains_pass_between_separate_modes_in_their_right_shares(apart: float) 
     surrogate, _ = fit_surrogate(points, whitening, target, config, 60, seed=1)
     begin = surrogate.whiten(np.random.default_rng(0).choice([-4.0, 4.0], (CHAINS, 1)) * np.array([1.0, 0.0]))
     chains, proposal = warm_up(surrogate, begin, np.ones(CHAINS), seed=3)
-    fast = draw(surrogate, chains, proposal, 200, 20, seed=4)
+    fast = draw(surrogate, chains, proposal, 200, 20, 4, InTurn(target))
     right = (surrogate.unwhiten(fast.z)[..., 0] > 0).mean(axis=1)
     assert ((right > 0) & (right < 1)).mean() > 0.9, "nearly every chain visits both modes"
     assert right.mean() == pytest.approx(0.7, abs=0.1)

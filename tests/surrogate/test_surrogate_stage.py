@@ -37,7 +37,7 @@ def train(
 
 def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
     result, memory = train(rounds=2, n=150, round_epochs=100)
-    assert [report.evaluations for report in result.rounds][:3] == [300, 300, 100]
+    assert [report.evaluations for report in result.rounds][:3] == [300, 300, 150]
     fits = [report.fit for report in result.rounds]
     assert [fit.points + fit.held_out + fit.dropped_low for fit in fits][:3] == [150, 450, 750]
     assert result.rounds[1].fresh_s_e < result.rounds[0].fresh_s_e
@@ -48,12 +48,12 @@ def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
 
 def test_a_last_fit_is_looked_at_and_repeated_where_it_errs() -> None:
     good, _ = train(rounds=1, n=1600)
-    assert [report.evaluations for report in good.rounds] == [300, 100] and good.rounds[-1].fresh_s_e < 0.05
+    assert [report.evaluations for report in good.rounds] == [300, 150] and good.rounds[-1].fresh_s_e < 0.05
     assert [report.epochs for report in good.rounds] == [TRAINING.round_epochs, TRAINING.epochs]
     # a fit of two epochs never gets there: it learns from its own draws, and gives up after the second time
     poor, memory = train(rounds=1, n=40, round_epochs=2, epochs=2)
-    assert [report.evaluations for report in poor.rounds] == [300, 100, 100, 100]
-    assert min(report.fresh_s_e for report in poor.rounds) > 0.05 and memory.count("surrogate") == 600
+    assert [report.evaluations for report in poor.rounds] == [300, 150, 150, 150]
+    assert min(report.fresh_s_e for report in poor.rounds) > 0.05 and memory.count("surrogate") == 750
     assert poor.rounds[3].fit.points > poor.rounds[2].fit.points > poor.rounds[1].fit.points
 
 
@@ -67,8 +67,8 @@ def test_fresh_points_are_draws_of_the_surrogate_a_third_at_each_temperature() -
 
 def test_rounds_end_once_the_fresh_error_is_small() -> None:
     result, memory = train(rounds=5, stop_s_e=1e9)
-    assert [report.evaluations for report in result.rounds][:2] == [300, 100]
-    assert memory.count("surrogate") <= 600, "one round, and looks at the last fit and its repetitions"
+    assert [report.evaluations for report in result.rounds][:2] == [300, 150]
+    assert memory.count("surrogate") <= 750, "one round, and looks at the last fit and its repetitions"
     assert result.rounds[1].fit.points > result.rounds[0].fit.points, "the last fit has the round's points"
 
 

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import pytest
 
+from estimhank.sampling.engine import Engine
+from estimhank.sampling.workers import InTurn
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import Points, points_from
 from estimhank.surrogate.surrogate import Surrogate
@@ -44,13 +46,15 @@ def test_the_banana_is_learned_and_gradients_help() -> None:
 
 def test_training_is_the_same_to_the_bit_and_another_seed_is_another_network() -> None:
     points = training_points()
-    one, same, other = (fit(points, seed, ensemble=2, threads=2, epochs=20) for seed in (1, 1, 2))
+    one, same, other = (fit(points, seed, ensemble=2, epochs=20) for seed in (1, 1, 2))
     jax.tree.map(np.testing.assert_array_equal, one.parameters, same.parameters)
     x = training_points(20).x
     assert (one.log_density(x) != other.log_density(x)).any()
     assert (one.spread(x) > 0).all(), "networks of an ensemble differ"
-    serial = fit(points, 1, ensemble=2, threads=1, epochs=20)
-    jax.tree.map(np.testing.assert_array_equal, one.parameters, serial.parameters)
+    with Engine(TARGET, "loky", workers=2) as workers:
+        config = replace(TRAINING, ensemble=2, epochs=20)
+        beside, _ = fit_surrogate(points, WHITENING, TARGET, config, 20, 1, workers=workers)
+    jax.tree.map(np.testing.assert_array_equal, one.parameters, beside.parameters)
 
 
 def test_points_without_gradient_train_beside_points_with_one() -> None:
@@ -120,7 +124,7 @@ def test_a_loss_that_stays_infinite_is_refused_in_a_sentence() -> None:
     z = np.random.default_rng(0).standard_normal((n, D))
     data = examples(z, np.full(n, 1e30), np.full((n, D), np.nan), np.ones(n), np.zeros(n, bool))
     with pytest.raises(TrainingError, match="loss is not finite"):
-        train_ensemble(data, np.arange(n), TRAINING, 2, seed=1)
+        train_ensemble(data, np.arange(n), TRAINING, 2, 1, InTurn(TARGET))
 
 
 def test_padding_adds_examples_that_do_not_count() -> None:

@@ -1,0 +1,125 @@
+"""Where a round evaluates next: draws of the surrogate, and those among many in which it is most likely to be wrong.
+
+An error that matters need not be seen by a few hundred draws. One draw in thousands at which the surrogate is wrong by
+hundreds of log points spoils its importance weights, and one state in thousands that it underrates by one holds an
+exact chain up. Thousands of draws cost no exact evaluation, and two things tell which of them to look at: where the
+networks disagree, and how far it is to the nearest point that they have seen.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.surrogate.certificate import centred_error
+from estimhank.surrogate.points import Points, near_posterior
+from estimhank.surrogate.surrogate import Surrogate, whiten
+
+Array = NDArray[np.float64]
+
+_SOUGHT_LAST = 6  # of a round's points one in so many is sought out to look at the last fit
+_ROWS = 500  # of distances computed at a time
+
+
+class Draws(NamedTuple):
+    """Draws of a surrogate, coordinates x: tempered ones, (temperature, chain, d), temperature 1 first, and a pool of
+    draws at temperature 1, (n, d)."""
+
+    tempered: Array
+    pool: Array
+
+
+class Candidates(NamedTuple):
+    """Points to evaluate, coordinates x, (n, d): ``cold`` draws at temperature 1 first, then hotter ones, and at the
+    end ``sought`` members of a pool of ``pool`` draws at temperature 1."""
+
+    x: Array
+    cold: int
+    sought: int
+    pool: int
+
+
+class RoundErrors(NamedTuple):
+    """What a round's evaluations say about the surrogate: the standard deviation of its error on the draws at
+    temperature 1, and the root mean square that the draws sought out leave in the pool at least."""
+
+    s_e: float
+    sought: float
+
+    @property
+    def total(self) -> float:
+        """Both together."""
+        return float(np.hypot(self.s_e, self.sought))
+
+
+def choose_candidates(
+    draws: Draws, known: Points, surrogate: Surrogate, n: int, rng: np.random.Generator, last: bool
+) -> Candidates:
+    """About ``n`` points: equal shares of the temperatures, but half of the hotter ones give way to draws sought out.
+
+    ``last``: only draws at temperature 1, and some sought out, to look at a last fit.
+    """
+    temperatures = len(draws.tempered)
+    share = -(-n // temperatures)
+    cold = draws.tempered[0][: min(share, n)]
+    hot = np.concatenate(
+        [x[: max(0, min(share, n - t * share))] for t, x in enumerate(draws.tempered) if t] or [cold[:0]]
+    )
+    sought = seek(draws.pool, known, surrogate, n // _SOUGHT_LAST if last else len(hot) // 2, rng)
+    hot = hot[:0] if last else hot[rng.permutation(len(hot))[len(sought) :]]
+    return Candidates(np.concatenate([cold, hot, sought]), len(cold), len(sought), len(draws.pool))
+
+
+def seek(pool: Array, known: Points, surrogate: Surrogate, n: int, rng: np.random.Generator) -> Array:
+    """About ``n`` draws of a pool at which the surrogate may be wrong, shape (m, d).
+
+    Two of three where the networks disagree, with probabilities proportional to the variance between them (what a draw
+    is expected to add to the variance of the error; none where there is one network); the others one after the other
+    where it is farthest to the points seen near the posterior and to those already chosen.
+    """
+    doubt = np.nan_to_num(surrogate.spread(pool), nan=0.0, posinf=0.0) ** 2
+    wanted = min(2 * n // 3, int((doubt > 0).sum()))
+    doubtful = rng.choice(len(pool), wanted, replace=False, p=doubt / doubt.sum()) if wanted else np.empty(0, int)
+    seen = np.concatenate([known.x[near_posterior(known)], pool[doubtful]])
+    z, seen_z = (whiten(x, surrogate.center, surrogate.root) for x in (pool, seen))
+    remote = farthest_first(z, seen_z, min(n - 2 * n // 3, len(pool)))
+    return pool[np.concatenate([doubtful, remote[~np.isin(remote, doubtful)]])]
+
+
+def farthest_first(z: Array, seen: Array, n: int) -> NDArray[np.int64]:
+    """``n`` rows of z, shape (m, d), m >= n, none twice: one after the other where it is farthest to what is ``seen``,
+    shape (k, d), and chosen (Gonzalez 1985)."""
+    squared = np.concatenate(
+        [_squared_distance(z[i : i + _ROWS], seen).min(axis=1, initial=np.inf) for i in range(0, len(z), _ROWS)]
+    )
+    chosen = np.empty(n, np.int64)
+    for k in range(n):
+        chosen[k] = squared.argmax()
+        squared = np.minimum(squared, _squared_distance(z, z[chosen[k], None])[:, 0])
+        squared[chosen[k]] = -np.inf
+    return chosen
+
+
+def _squared_distance(a: Array, b: Array) -> Array:
+    squared: Array = (a * a).sum(axis=1)[:, None] - 2 * a @ b.T + (b * b).sum(axis=1)
+    return squared
+
+
+def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, fewest: float) -> RoundErrors:
+    """Errors of a surrogate at candidates with exact log densities of shape (n,).
+
+    A few draws beyond a boundary of the posterior, without a density, are no fault. Where fewer than the share
+    ``fewest`` of those at temperature 1 have one, the rest says nothing: the error is infinite.
+    """
+    cold, sought = candidates.cold, candidates.sought
+    value = surrogate.log_density(candidates.x)
+    error = centred_error(value[:cold], exact[:cold])
+    if len(error) <= fewest * cold:
+        return RoundErrors(float("inf"), 0.0)
+    at = np.arange(len(exact)) >= len(exact) - sought
+    at &= np.isfinite(exact)
+    there = np.isfinite(exact[:cold])
+    rest = value[at] - exact[at] - (value[:cold] - exact[:cold])[there].mean()
+    return RoundErrors(float(error.std()), float(np.sqrt((rest**2).sum() / max(candidates.pool, 1))))

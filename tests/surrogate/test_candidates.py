@@ -1,0 +1,97 @@
+"""Draws sought out are those at which a surrogate is wrong, and what they say about it is what it errs by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from estimhank.surrogate.candidates import (
+    Candidates,
+    Draws,
+    choose_candidates,
+    farthest_first,
+    measure_errors,
+    seek,
+)
+from estimhank.surrogate.points import Points
+from tests.support.hand_made import normal_surrogate
+
+D = 3
+SURROGATE = normal_surrogate(np.zeros(D), np.eye(D))
+
+
+def known(x: np.ndarray) -> Points:
+    return Points(x, -0.5 * (x * x).sum(axis=1), np.full_like(x, np.nan), {}, np.empty((0, D)))
+
+
+def test_farthest_first_is_what_a_search_through_all_distances_gives() -> None:
+    rng = np.random.default_rng(1)
+    z, seen = rng.standard_normal((1_203, D)), rng.standard_normal((40, D))
+    chosen: list[int] = []
+    for _ in range(7):
+        there = np.concatenate([seen, z[chosen]])
+        chosen.append(int(np.linalg.norm(z[:, None] - there[None], axis=-1).min(axis=1).argmax()))
+    np.testing.assert_array_equal(farthest_first(z, seen, 7), chosen)
+    assert len(set(farthest_first(z, seen[:0], 7))) == 7, "nothing seen: begins anywhere"
+
+
+def test_a_draw_far_from_all_points_is_sought_out() -> None:
+    rng = np.random.default_rng(2)
+    pool = rng.standard_normal((5_000, D))
+    pool[4_321] = [0.0, 9.0, 0.0]
+    sought = seek(pool, known(rng.standard_normal((500, D))), SURROGATE, 30, rng)
+    assert len(sought) == 10 and pool[4_321].tolist() in sought.tolist()
+    assert len(np.unique(sought, axis=0)) == 10, "each once; with one network none is doubtful"
+    everything = seek(pool[:5], known(pool[:50]), SURROGATE, 30, rng)
+    assert sorted(everything.tolist()) == sorted(pool[:5].tolist())
+
+
+def test_draws_at_which_networks_disagree_are_sought_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    pool = rng.standard_normal((2_000, D))
+    monkeypatch.setattr(
+        type(SURROGATE), "spread", lambda self, x: np.where(x[:, 0] > 2.5, 1.0, 1e-4)
+    )  # a tenth of a percent has nearly all of the variance
+    sought = seek(pool, known(rng.standard_normal((500, D))), SURROGATE, 12, rng)
+    assert (sought[:8, 0] > 2.5).sum() >= 6 and 8 <= len(np.unique(sought, axis=0)) == len(sought) <= 12
+
+
+def test_the_first_are_draws_and_the_last_are_sought_out() -> None:
+    rng = np.random.default_rng(4)
+    draws = Draws(rng.standard_normal((3, 100, D)), rng.standard_normal((900, D)))
+    chosen = choose_candidates(draws, known(draws.tempered[0]), SURROGATE, 240, rng, last=False)
+    assert (len(chosen.x), chosen.cold, chosen.sought, chosen.pool) == (240, 80, 27, 900)  # one network: none doubtful
+    np.testing.assert_array_equal(chosen.x[:80], draws.tempered[0][:80])
+    rest, pool = {tuple(x) for x in chosen.x[80:-27]}, {tuple(x) for x in draws.pool}
+    assert rest <= {tuple(x) for x in draws.tempered[1:].reshape(-1, D)} and {tuple(x) for x in chosen.x[-27:]} <= pool
+    last = choose_candidates(draws, known(draws.tempered[0]), SURROGATE, 240, rng, last=True)
+    assert (len(last.x), last.cold) == (80 + last.sought, 80) and last.sought == 14
+    one = choose_candidates(draws._replace(tempered=draws.tempered[:1]), known(draws.pool), SURROGATE, 60, rng, False)
+    assert (len(one.x), one.cold, one.sought) == (60, 60, 0), "one temperature: nothing hotter gives way"
+
+
+def test_errors_are_those_of_draws_and_what_sought_ones_leave_in_their_pool() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((120, D))
+    exact = SURROGATE.log_density(x) - 7.0  # a constant is no error
+    candidates = Candidates(x, cold=80, sought=20, pool=1_000)
+    fine = measure_errors(candidates, SURROGATE, exact, 0.95)
+    assert fine.s_e == pytest.approx(0, abs=1e-5) and fine.total == pytest.approx(0, abs=1e-5)
+    wrong = exact.copy()
+    wrong[-1] -= 300.0
+    wrong[-2] = -np.inf
+    wrong[90] += 50.0  # hotter than the posterior: says nothing
+    errors = measure_errors(candidates, SURROGATE, wrong, 0.95)
+    assert errors.s_e == pytest.approx(0, abs=1e-5)
+    assert errors.sought == pytest.approx(300 / np.sqrt(1_000), rel=1e-4) == pytest.approx(errors.total)
+    wrong[:3] = -np.inf
+    assert measure_errors(candidates, SURROGATE, wrong, 0.95).s_e == pytest.approx(0, abs=1e-5)
+    wrong[:4] = -np.inf
+    assert measure_errors(candidates, SURROGATE, wrong, 0.95).total == float("inf")
+
+
+def test_a_surrogate_that_is_no_number_is_infinitely_wrong() -> None:
+    x = np.random.default_rng(6).standard_normal((30, D))
+    broken = SURROGATE.with_fence_strength(float("nan"))
+    assert not measure_errors(Candidates(x, 20, 10, 100), broken, np.zeros(30), 0.95).total < 0.05
+    assert np.isfinite(seek(x, known(x), broken, 9, np.random.default_rng(7))).all()
