@@ -3,7 +3,9 @@
 An error that matters need not be seen by a few hundred draws. One draw in thousands at which the surrogate is wrong by
 hundreds of log points spoils its importance weights, and one state in thousands that it underrates by one holds an
 exact chain up. Thousands of draws cost no exact evaluation, and two things tell which of them to look at: where the
-networks disagree, and how far it is to the nearest point that they have seen.
+networks disagree, and how far it is to the nearest point that they have seen. Half of these draws are of the networks
+without the caution that keeps the surrogate out of places where it has seen nothing: there it may be too low, and with
+no draws it would never know.
 """
 
 from __future__ import annotations
@@ -20,20 +22,22 @@ from estimhank.surrogate.surrogate import Surrogate, whiten
 Array = NDArray[np.float64]
 
 _SOUGHT_LAST = 6  # of a round's points one in so many is sought out to look at the last fit
+_LARGEST_WEIGHT = 10.0
 _ROWS = 500  # of distances computed at a time
 
 
 class Draws(NamedTuple):
-    """Draws of a surrogate, coordinates x: tempered ones, (temperature, chain, d), temperature 1 first, and a pool of
-    draws at temperature 1, (n, d)."""
+    """Draws of a surrogate, coordinates x: tempered ones, (temperature, chain, d), temperature 1 first, and as many
+    ``plain`` draws at temperature 1 as ``bold`` ones, of the surrogate without caution, both (n, d)."""
 
     tempered: Array
-    pool: Array
+    plain: Array
+    bold: Array
 
 
 class Candidates(NamedTuple):
     """Points to evaluate, coordinates x, (n, d): ``cold`` draws at temperature 1 first, then hotter ones, and at the
-    end ``sought`` members of a pool of ``pool`` draws at temperature 1."""
+    end ``sought`` members of a pool of ``pool`` draws, plain and bold."""
 
     x: Array
     cold: int
@@ -43,7 +47,8 @@ class Candidates(NamedTuple):
 
 class RoundErrors(NamedTuple):
     """What a round's evaluations say about the surrogate: the standard deviation of its error on the draws at
-    temperature 1, and the root mean square that the draws sought out leave in the pool at least."""
+    temperature 1, and the root mean square that what was found at the draws sought out comes to at least, over draws of
+    the surrogate or of the posterior, whichever there are more of there."""
 
     s_e: float
     sought: float
@@ -67,9 +72,11 @@ def choose_candidates(
     hot = np.concatenate(
         [x[: max(0, min(share, n - t * share))] for t, x in enumerate(draws.tempered) if t] or [cold[:0]]
     )
-    sought = seek(draws.pool, known, surrogate, n // _SOUGHT_LAST if last else len(hot) // 2, rng)
+    wanted = n // _SOUGHT_LAST if last else len(hot) // 2
+    halves = ((draws.plain, wanted - wanted // 2), (draws.bold, wanted // 2))
+    sought = np.concatenate([seek(pool, known, surrogate, m, rng) for pool, m in halves])
     hot = hot[:0] if last else hot[rng.permutation(len(hot))[len(sought) :]]
-    return Candidates(np.concatenate([cold, hot, sought]), len(cold), len(sought), len(draws.pool))
+    return Candidates(np.concatenate([cold, hot, sought]), len(cold), len(sought), len(draws.plain) + len(draws.bold))
 
 
 def seek(pool: Array, known: Points, surrogate: Surrogate, n: int, rng: np.random.Generator) -> Array:
@@ -116,10 +123,14 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     cold, sought = candidates.cold, candidates.sought
     value = surrogate.log_density(candidates.x)
     error = centred_error(value[:cold], exact[:cold])
-    if len(error) <= fewest * cold:
+    if len(error) <= fewest * cold or not np.isfinite(error).all():
         return RoundErrors(float("inf"), 0.0)
-    at = np.arange(len(exact)) >= len(exact) - sought
-    at &= np.isfinite(exact)
+    here = np.flatnonzero(np.isfinite(exact) & (np.arange(len(exact)) >= len(exact) - sought))
     there = np.isfinite(exact[:cold])
-    rest = value[at] - exact[at] - (value[:cold] - exact[:cold])[there].mean()
-    return RoundErrors(float(error.std()), float(np.sqrt((rest**2).sum() / max(candidates.pool, 1))))
+    offset = (value[:cold] - exact[:cold])[there].mean()
+    rest = value[here] - exact[here] - offset
+    # of the surrogate's or the posterior's density, over that of the pool, a mixture in equal parts
+    bold = surrogate.without_caution().log_density(candidates.x[here])
+    drawn = np.logaddexp(value[here], bold) - np.log(2)
+    weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(_LARGEST_WEIGHT)))
+    return RoundErrors(float(error.std()), float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1))))

@@ -26,7 +26,7 @@ from estimhank.surrogate.points import (
     usable,
 )
 from estimhank.surrogate.quadratic import Quadratic, fit_quadratic
-from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate, whiten
+from estimhank.surrogate.surrogate import DISAGREEMENT, Parameters, Shape, Surrogate, whiten
 from estimhank.surrogate.training import Examples, TrainingError, ensemble_losses, examples, train_ensemble
 from estimhank.target import Target
 
@@ -113,6 +113,7 @@ def fit_surrogate(
     tick: Callable[[float], None] | None = None,
     breaks: BreakFinder | None = None,
     workers: Workers | None = None,
+    begin: Surrogate | None = None,
 ) -> tuple[Surrogate, FitReport]:
     """Fit a surrogate to points.
 
@@ -131,6 +132,9 @@ def fit_surrogate(
         Knows where the density may jump.
     workers : Workers, optional
         Train the networks, side by side; by default this process does, one after the other.
+    begin : Surrogate, optional
+        A surrogate with this whitening and trained with these ``breaks``, to go on from: its networks learn from the
+        points, the rest of it stays but for the fence.
 
     Raises
     ------
@@ -144,9 +148,11 @@ def fit_surrogate(
     z = whiten(chosen.x, whitening.center, whitening.root)
     slope = whitening.slopes(chosen.gradient)
     weight = depth_weights(chosen.log_density, d, config.depth_weight)
-    quadratic = fit_quadratic(z, chosen.log_density, slope, weight)
+    quadratic = begin.quadratic if begin else fit_quadratic(z, chosen.log_density, slope, weight)
     rest, rest_slope = chosen.log_density - quadratic.value(z), slope - quadratic.gradient(z)
     scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
+    if begin:
+        scale = float(begin.parameters.scale)
     fence = build_fence(z[near_posterior(chosen)], seed=seed)
     ceilings = _ceilings(points, chosen, whitening, quadratic, fence, config)
     jumps = breaks.map if breaks else None
@@ -155,7 +161,9 @@ def fit_surrogate(
     order = np.random.default_rng([seed, 5]).permutation(len(chosen))
     kept_out = np.sort(order[: max(1, int(config.holdout * len(order)))])
     rows = np.concatenate([np.sort(order[len(kept_out) :]), np.arange(len(chosen), len(chosen) + len(ceilings.z))])
-    networks, losses = train_ensemble(data, rows, config, epochs, seed, workers or InTurn(target), tick)
+    networks, losses = train_ensemble(
+        data, rows, config, epochs, seed, workers or InTurn(target), tick, begin.parameters.networks if begin else ()
+    )
     surrogate = Surrogate(
         names=target.names,
         fingerprint=dict(target.fingerprint),
@@ -262,5 +270,6 @@ def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: floa
         landmarks=single(fence.landmarks),
         radius=single(fence.radius),
         strength=single(fence.strength),
+        disagreement=single(DISAGREEMENT),
         breaks=no_breaks(len(quadratic.linear)),
     )

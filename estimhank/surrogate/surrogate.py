@@ -31,18 +31,21 @@ from estimhank.files import read_json, reading, replacing, write_json
 from estimhank.surrogate.break_map import BreakArrays, break_features
 from estimhank.surrogate.fence import Fence, hold_inside, outside
 from estimhank.surrogate.network import Weights, evaluate_network, flatten_weights, unflatten_weights
+from estimhank.surrogate.quadratic import Quadratic
 
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
-_FORMAT = 3
+_FORMAT = 4
 _NESTED = ("networks", "breaks")  # of the parameters: kept under names of their own
-_DISAGREEMENT = 2.0  # log points taken off per squared log point of standard deviation between the networks
+#: Log points taken off per squared log point of standard deviation between the networks.
+DISAGREEMENT = 2.0
+_BOLDER = 1.5  # multiple of the fence's radius up to which a surrogate without caution goes
 
 
 class Parameters(NamedTuple):
-    """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence;
-    where the density may jump."""
+    """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence, what
+    disagreement costs; where the density may jump."""
 
     linear: jax.Array
     quadratic: jax.Array
@@ -51,6 +54,7 @@ class Parameters(NamedTuple):
     landmarks: jax.Array
     radius: jax.Array
     strength: jax.Array
+    disagreement: jax.Array
     breaks: BreakArrays
 
 
@@ -75,7 +79,7 @@ def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.
 def relative_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
     """Log density in whitened coordinates, without its constant; shape (n, d) to (n,), single precision."""
     each = each_log_density(parameters, z, shape)
-    return each.mean(axis=0) - jnp.float32(_DISAGREEMENT) * each.var(axis=0)
+    return each.mean(axis=0) - parameters.disagreement * each.var(axis=0)
 
 
 _relative = partial(jax.jit, static_argnames="shape")(relative_log_density)
@@ -132,6 +136,12 @@ class Surrogate:
         p = self.parameters
         return Fence(np.asarray(p.landmarks, float), float(p.radius), float(p.strength))
 
+    @property
+    def quadratic(self) -> Quadratic:
+        """What the networks add to, in whitened coordinates."""
+        p = self.parameters
+        return Quadratic(self.constant, np.asarray(p.linear, float), np.asarray(p.quadratic, float))
+
     def whiten(self, x: ArrayLike) -> NDArray[np.float32]:
         """Whitened coordinates, single precision, of x; shape (n, d)."""
         return whiten(np.asarray(x, float), self.center, self.root).astype(np.float32)
@@ -156,6 +166,16 @@ class Surrogate:
     def with_fence_strength(self, strength: float) -> Surrogate:
         """The same surrogate with a steeper or flatter penalty outside the fence."""
         return replace(self, parameters=self.parameters._replace(strength=jnp.asarray(strength, jnp.float32)))
+
+    def without_caution(self) -> Surrogate:
+        """The same networks, believed where they disagree and some way beyond the fence.
+
+        Nothing to sample a posterior from, but its draws go where there may be mass that a cautious surrogate, having
+        no draws there, would never be told of.
+        """
+        p = self.parameters
+        bold = p._replace(disagreement=jnp.zeros_like(p.disagreement), radius=_BOLDER * p.radius)
+        return replace(self, parameters=bold)
 
     def outside(self, x: ArrayLike, factor: float = 1.0) -> NDArray[np.bool_]:
         """Which points, shape (n, d), are outside the fence, or outside ``factor`` times its radius."""

@@ -19,7 +19,7 @@ from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.candidates import Draws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.exact import Evaluate
-from estimhank.surrogate.fast_mh import Chains, draw, warm_up
+from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
@@ -30,16 +30,17 @@ Array = NDArray[np.float64]
 STAGE = "surrogate"
 _SEED_CODE = 3
 _FEWEST_CHAINS = 64
-_POOL_DRAWS, _POOL_THIN = 30, 100  # of every chain at temperature 1, and steps between them
+_POOL_DRAWS, _POOL_THIN = 20, 150  # of every chain at temperature 1, with caution and without, and steps between
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
 _FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share of a surrogate's draws beyond it
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
 
-#: A last fit whose fresh draws err by more than this has seen too little somewhere: it learns from them and is
-#: repeated, at most so many times.
-_GOOD_ENOUGH, _REPEATS = 0.05, 2
+#: A last fit that errs by more than this, at its fresh draws or where it was sought to err, has seen too little
+#: somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by far
+#: more has settled in a wrong place, and is done anew.
+_GOOD_ENOUGH, _REPEATS, _SHARE_OF_EPOCHS, _WRONG = 0.05, 4, 0.2, 0.5
 
 #: Points at which positions that the density jumps at are looked up, before the first fit and before each other.
 _FIRST_LOOKS, _LATER_LOOKS = 600, 300
@@ -138,31 +139,44 @@ def run_surrogate(
     whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, costly)
     best: tuple[float, Surrogate] | None = None
     gradient = config.gradient_weight > 0 and cheap_gradient(target)
-    used, reports, good = len(training_data), [], False
+    used, reports, good, repeats = len(training_data), [], False, 0
+    begin: Surrogate | None = None  # a last fit to go on from
     breaks = BreakFinder(target, costly, workers)
     work = _Work(config, len(points), progress)
     for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
         last = good or number >= config.rounds
         epochs = config.epochs if last else config.round_epochs
-        begin = time.perf_counter()
+        if begin is not None:
+            epochs = max(1, int(_SHARE_OF_EPOCHS * epochs))
+        clock = time.perf_counter()
         looks = _FIRST_LOOKS if number == 0 else _LATER_LOOKS
-        breaks.learn(points.x[_can_be_drawn(points)], looks, generator(seed, _SEED_CODE, 3000 + number))
+        if begin is None:
+            breaks.learn(points.x[_can_be_drawn(points)], looks, generator(seed, _SEED_CODE, 3000 + number))
         fit_seed = int(generator(seed, _SEED_CODE, 1000 + number).integers(2**31))
         surrogate, fit = fit_surrogate(
-            points, whitening, target, config, epochs, fit_seed, work.tick(epochs * len(points), used), breaks, workers
+            points,
+            whitening,
+            target,
+            config,
+            epochs,
+            fit_seed,
+            work.tick(epochs * len(points), used),
+            breaks,
+            workers,
+            begin,
         )
         work.add(epochs * len(points))
         surrogate, draws = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number), workers)
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - clock
         if config.rounds == 0:
             reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), float("nan"), seconds, 0.0))
             break
         rng = generator(seed, _SEED_CODE, 2000 + number)
         candidates = choose_candidates(draws, points, surrogate, config.round_points, rng, last)
         x = candidates.x
-        begin = time.perf_counter()
+        clock = time.perf_counter()
         batch = evaluate(STAGE, number, target.transform.to_natural(x), gradient)
-        waited = time.perf_counter() - begin
+        waited = time.perf_counter() - clock
         used += len(batch)
         exact = batch.log_density + target.transform.log_jacobian(x)
         errors = measure_errors(candidates, surrogate, exact, 1 - _MAY_BE_INFEASIBLE)
@@ -172,12 +186,16 @@ def run_surrogate(
         work.report(used, f"error of fresh draws {errors.s_e:.3f}")
         if best is None or errors.total <= best[0] or (last and errors.total < _GOOD_ENOUGH):
             best = errors.total, surrogate
-        if last and (errors.total < _GOOD_ENOUGH or number == config.rounds + _REPEATS):
+        if last and (errors.total < _GOOD_ENOUGH or repeats == _REPEATS):
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
             break
         good = good or errors.total < config.stop_s_e
         points = points.extend(points_from(batch, target.transform).without_slopes(costly))
-        whitening = _moments(x[: candidates.cold][_plausible(exact[: candidates.cold], points)], costly) or whitening
+        repeats += last
+        begin = surrogate if last and errors.total < _WRONG else None
+        if begin is None:
+            cold = slice(candidates.cold)
+            whitening = _moments(x[cold][_plausible(exact[cold], points)], costly) or whitening
     surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
 
@@ -213,9 +231,13 @@ def _contain(
         surrogate = surrogate.with_fence_strength(_STEEPER * surrogate.fence.strength)
     cold = Chains(end.z[:chains], end.value[:chains])
     more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
-    pool = surrogate.unwhiten(more.z)
-    x[0] = pool[:, -1]  # long chains find the way to a place that is made up; short ones may not
-    return surrogate, Draws(x, pool.reshape(-1, surrogate.dimension))
+    plain = surrogate.unwhiten(more.z)
+    x[0] = plain[:, -1]  # long chains find the way to a place that is made up; short ones may not
+    bold = surrogate.without_caution()
+    further = start_chains(bold, more.z[:, -1])
+    others = draw(bold, further, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
+    d = surrogate.dimension
+    return surrogate, Draws(x, plain.reshape(-1, d), bold.unwhiten(others.z).reshape(-1, d))
 
 
 def _plausible(exact: Array, points: Points) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ posterior the second term alone bounds the variance of the error, which is why i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ _STEPS = 256  # of one compiled call
 _CALLS = 8  # compiled calls of one call of a worker: a second or so
 _PAD = 2_048  # arrays grow in such pieces, so that a few more points need no new compilation
 _WARM_UP = 0.05  # share of the steps in which the rate rises
+_GOING_ON = 0.4  # of the learning rate, where training goes on from networks
 _CLIP = 10.0
 _RESTARTS = 3
 
@@ -80,6 +81,7 @@ def train_ensemble(
     seed: int,
     workers: Workers,
     tick: Callable[[float], None] | None = None,
+    begin: Sequence[Weights] = (),
 ) -> tuple[tuple[Weights, ...], Array]:
     """Train ``config.ensemble`` networks side by side.
 
@@ -95,6 +97,8 @@ def train_ensemble(
     workers : Workers
     tick : callable, optional
         Told the share of the work that is done.
+    begin : sequence of weights, optional
+        Networks to go on from, at a lower rate; by default from random ones.
 
     Returns
     -------
@@ -107,7 +111,8 @@ def train_ensemble(
         If the loss stays non-finite however small the learning rate.
     """
     data = jax.tree.map(np.asarray, data)  # the form in which they travel
-    fits = [_train_network(data, rows, config, epochs, [seed, k]) for k in range(config.ensemble)]
+    starts = begin or [None] * config.ensemble
+    fits = [_train_network(data, rows, config, epochs, [seed, k], start) for k, start in enumerate(starts)]
     waiting = {k: next(fit) for k, fit in enumerate(fits)}
     results: dict[int, tuple[Weights, Array]] = {}
     while waiting:
@@ -164,17 +169,24 @@ def train_piece(
 
 
 def _train_network(
-    data: Examples, rows: NDArray[np.int64], config: SurrogateConfig, epochs: int, seed: list[int]
+    data: Examples,
+    rows: NDArray[np.int64],
+    config: SurrogateConfig,
+    epochs: int,
+    seed: list[int],
+    begin: Weights | None,
 ) -> Generator[tuple[float, tuple[Any, ...]], tuple[Weights, Any, Array], tuple[Weights, Array]]:
     """One network's training: yields the share that is done and the arguments of :func:`train_piece` for what comes
     next, is sent its result, and returns weights and losses."""
     shape = Shape(config.hidden, config.activation)
     calls = max(1, -(-epochs * len(rows) // (config.batch_size * _STEPS)))
     gradient_weight = config.gradient_weight if bool(data.known.any()) else 0.0
-    peak = config.learning_rate
+    peak = config.learning_rate * (1.0 if begin is None else _GOING_ON)
     for attempt in range(_RESTARTS + 1):
         rng = np.random.default_rng([*seed, 7, attempt])
-        weights = initial_weights(data.z.shape[1], config.hidden, config.activation, int(rng.integers(2**31)))
+        weights = begin
+        if begin is None:
+            weights = initial_weights(data.z.shape[1], config.hidden, config.activation, int(rng.integers(2**31)))
         weights = jax.tree.map(np.asarray, weights)
         state = jax.tree.map(np.asarray, _optimizer(config.weight_decay).init(weights))
         stream = _batches(rng, rows, config.batch_size)

@@ -17,7 +17,7 @@ def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, 
     """The log density of N(mean, root root') up to a constant: a quadratic, a network of zeros, a distant fence."""
     d = len(mean)
     single = {"linear": np.zeros(d), "quadratic": -np.eye(d), "scale": 1.0}
-    single |= {"landmarks": np.zeros((1, d)), "radius": 20.0, "strength": 2.0}
+    single |= {"landmarks": np.zeros((1, d)), "radius": 20.0, "strength": 2.0, "disagreement": 2.0}
     zeros = jax.tree.map(jnp.zeros_like, initial_weights(d, SHAPE.hidden, SHAPE.activation, seed=0))
     return Surrogate(
         names=tuple(f"p{i}" for i in range(d)),

@@ -58,15 +58,15 @@ def test_draws_at_which_networks_disagree_are_sought_out(monkeypatch: pytest.Mon
 
 def test_the_first_are_draws_and_the_last_are_sought_out() -> None:
     rng = np.random.default_rng(4)
-    draws = Draws(rng.standard_normal((3, 100, D)), rng.standard_normal((900, D)))
+    draws = Draws(rng.standard_normal((3, 100, D)), *rng.standard_normal((2, 450, D)))
     chosen = choose_candidates(draws, known(draws.tempered[0]), SURROGATE, 240, rng, last=False)
-    assert (len(chosen.x), chosen.cold, chosen.sought, chosen.pool) == (240, 80, 27, 900)  # one network: none doubtful
+    assert (len(chosen.x), chosen.cold, chosen.sought, chosen.pool) == (240, 80, 28, 900)  # one network: none doubtful
     np.testing.assert_array_equal(chosen.x[:80], draws.tempered[0][:80])
-    rest, pool = {tuple(x) for x in chosen.x[80:-27]}, {tuple(x) for x in draws.pool}
-    assert rest <= {tuple(x) for x in draws.tempered[1:].reshape(-1, D)} and {tuple(x) for x in chosen.x[-27:]} <= pool
+    rest, pool = {tuple(x) for x in chosen.x[80:-28]}, {tuple(x) for x in np.concatenate([draws.plain, draws.bold])}
+    assert rest <= {tuple(x) for x in draws.tempered[1:].reshape(-1, D)} and {tuple(x) for x in chosen.x[-28:]} <= pool
     last = choose_candidates(draws, known(draws.tempered[0]), SURROGATE, 240, rng, last=True)
     assert (len(last.x), last.cold) == (80 + last.sought, 80) and last.sought == 14
-    one = choose_candidates(draws._replace(tempered=draws.tempered[:1]), known(draws.pool), SURROGATE, 60, rng, False)
+    one = choose_candidates(draws._replace(tempered=draws.tempered[:1]), known(draws.plain), SURROGATE, 60, rng, False)
     assert (len(one.x), one.cold, one.sought) == (60, 60, 0), "one temperature: nothing hotter gives way"
 
 

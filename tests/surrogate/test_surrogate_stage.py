@@ -37,7 +37,7 @@ def train(
 
 def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
     result, memory = train(rounds=2, n=150, round_epochs=100)
-    assert [report.evaluations for report in result.rounds][:3] == [300, 300, 150]
+    assert [report.evaluations for report in result.rounds][:3] == [300, 300, 118]
     fits = [report.fit for report in result.rounds]
     assert [fit.points + fit.held_out + fit.dropped_low for fit in fits][:3] == [150, 450, 750]
     assert result.rounds[1].fresh_s_e < result.rounds[0].fresh_s_e
@@ -47,13 +47,18 @@ def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
 
 
 def test_a_last_fit_is_looked_at_and_repeated_where_it_errs() -> None:
-    good, _ = train(rounds=1, n=1600)
-    assert [report.evaluations for report in good.rounds] == [300, 150] and good.rounds[-1].fresh_s_e < 0.05
-    assert [report.epochs for report in good.rounds] == [TRAINING.round_epochs, TRAINING.epochs]
-    # a fit of two epochs never gets there: it learns from its own draws, and gives up after the second time
+    good, _ = train(rounds=1, n=1600, epochs=200)
+    assert [report.evaluations for report in good.rounds] == [300, 118] and good.rounds[-1].fresh_s_e < 0.05
+    assert [report.epochs for report in good.rounds] == [TRAINING.round_epochs, 200]
+    # half of these leave an error where it was sought, which its own draws do not show: a fifth more mend it
+    more, _ = train(rounds=1, n=1600, epochs=100)
+    assert [report.epochs for report in more.rounds] == [TRAINING.round_epochs, 100, 20]
+    assert max(report.fresh_s_e for report in more.rounds[1:]) < 0.05
+    assert more.rounds[1].sought_error > 0.05 > 4 * more.rounds[2].sought_error
+    # a fit of two epochs never gets there: it learns from its own draws, and gives up after the fourth time
     poor, memory = train(rounds=1, n=40, round_epochs=2, epochs=2)
-    assert [report.evaluations for report in poor.rounds] == [300, 150, 150, 150]
-    assert min(report.fresh_s_e for report in poor.rounds) > 0.05 and memory.count("surrogate") == 750
+    assert [report.evaluations for report in poor.rounds] == [300] + 5 * [118]
+    assert min(report.fresh_s_e for report in poor.rounds) > 0.05 and memory.count("surrogate") == 890
     assert poor.rounds[3].fit.points > poor.rounds[2].fit.points > poor.rounds[1].fit.points
 
 
@@ -67,8 +72,8 @@ def test_fresh_points_are_draws_of_the_surrogate_a_third_at_each_temperature() -
 
 def test_rounds_end_once_the_fresh_error_is_small() -> None:
     result, memory = train(rounds=5, stop_s_e=1e9)
-    assert [report.evaluations for report in result.rounds][:2] == [300, 150]
-    assert memory.count("surrogate") <= 750, "one round, and looks at the last fit and its repetitions"
+    assert [report.evaluations for report in result.rounds][:2] == [300, 118]
+    assert memory.count("surrogate") <= 890, "one round, and looks at the last fit and its repetitions"
     assert result.rounds[1].fit.points > result.rounds[0].fit.points, "the last fit has the round's points"
 
 

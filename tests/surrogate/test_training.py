@@ -139,3 +139,30 @@ def test_progress_is_told() -> None:
     shares: list[float] = []
     fit_surrogate(training_points(60), WHITENING, TARGET, TRAINING, 5, 1, shares.append)
     assert shares and shares[-1] == pytest.approx(1.0) and min(shares) >= 0
+
+
+def test_training_goes_on_from_a_surrogate_and_leaves_its_base_alone() -> None:
+    points = training_points()
+    short = replace(TRAINING, ensemble=2)
+    first, _ = fit_surrogate(points, WHITENING, TARGET, short, 20, 1)
+    further, report = fit_surrogate(points, WHITENING, TARGET, short, 40, 2, begin=first)
+    again, _ = fit_surrogate(points, WHITENING, TARGET, short, 40, 2)
+    assert error(further) < error(first) and len(report.losses) == 2
+    for name in ("linear", "quadratic", "scale"):
+        np.testing.assert_array_equal(getattr(further.parameters, name), getattr(first.parameters, name))
+    assert further.constant == first.constant
+    assert float(report.losses[:, 0].mean()) < 10 * float(report.losses[:, -1].mean()), "it began where the other ended"
+    assert error(again) != error(further)
+
+
+def test_without_caution_disagreement_costs_nothing_and_the_fence_is_farther_out() -> None:
+    surrogate, _ = fit_surrogate(training_points(200), WHITENING, TARGET, replace(TRAINING, ensemble=2), 20, 1)
+    bold, x = surrogate.without_caution(), TARGET.sample(np.random.default_rng(3), 500)
+    inside = ~surrogate.outside(x)
+    taken_off = bold.log_density(x[inside]) - surrogate.log_density(x[inside])
+    spread = surrogate.spread(x[inside])
+    assert (taken_off >= -1e-3).all() and taken_off.max() > 0.01
+    assert np.corrcoef(taken_off, spread**2)[0, 1] > 0.8
+    np.testing.assert_array_equal(bold.spread(x[inside]), spread)
+    far = 3.0 * surrogate.fence.radius * np.eye(D)
+    assert not bold.outside(far / 2.2).any() and surrogate.outside(far / 2.2).any() and bold.outside(far).all()
