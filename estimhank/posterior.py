@@ -43,8 +43,9 @@ from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
 
-#: Raised whenever a release changes the value of any log density: stores of older releases are then refused.
-DENSITY_VERSION = "1"
+#: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
+#: tails at bounds): stores of older releases are then refused.
+DENSITY_VERSION = "2"
 
 
 class Posterior(Computation):

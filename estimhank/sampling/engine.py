@@ -19,6 +19,7 @@ from estimhank.sampling.executors import BACKENDS, WAIT, WorkerPool, open_pool
 from estimhank.sampling.worker import (
     EvaluationError,
     TargetMissing,
+    call,
     call_target,
     evaluate_points,
     evaluate_together,
@@ -194,10 +195,10 @@ class Engine:
 
         def submit(i: int, payload: bytes | None = None) -> None:
             if job.of_target:
-                call = pool.executor.submit(call_target, self._key, payload, job.function, arguments[i])
+                made = pool.executor.submit(call_target, self._key, payload, job.function, arguments[i])
             else:
-                call = pool.executor.submit(job.function, *arguments[i])
-            calls[call] = i
+                made = pool.executor.submit(call, job.function, arguments[i])
+            calls[made] = i
 
         try:
             for i in range(len(arguments)):
@@ -205,10 +206,10 @@ class Engine:
                     submit(i)
             while calls:
                 waiting, calls = calls, {}
-                for call in as_completed(waiting):
-                    i = waiting[call]
+                for made in as_completed(waiting):
+                    i = waiting[made]
                     try:
-                        result = call.result()
+                        result = made.result()
                     except pool.lost:
                         lived = False
                         continue

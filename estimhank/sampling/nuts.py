@@ -19,7 +19,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from joblib import cpu_count
 from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError
@@ -161,7 +160,8 @@ def run_nuts(
     Raises
     ------
     ConfigError
-        If blackjax is not installed, the target has no gradients, or the warm-up is too short to adapt.
+        If blackjax is not installed, the target has no gradients, the warm-up is too short to adapt, or evaluations
+        are made in this process.
     NoFeasibleState
         If the density exists neither at the centre nor around it.
     """
@@ -171,9 +171,12 @@ def run_nuts(
         raise ConfigError("[sample] nuts needs gradients, and this log density has none: choose another algorithm")
     if warmup < _FEWEST_WARMUP:
         raise ConfigError(f"[sample] nuts needs a warmup of at least {_FEWEST_WARMUP} to adapt, it is {warmup}")
-    if recorder.engine.backend == "serial" and cpu_count() < 2:
-        # XLA has one thread a core, and the one that calls back would wait for an evaluation that needs another
-        raise ConfigError("[sample] nuts on a single core needs workers: choose the loky backend")
+    if recorder.engine.backend in ("serial", "vectorized"):
+        # XLA has one thread a process, and the one that calls back would wait for an evaluation that needs it
+        raise ConfigError(
+            f"[sample] nuts needs worker processes, which the {recorder.engine.backend} backend has not: "
+            'choose backend = "loky" (workers = 1 is enough), or another algorithm'
+        )
     import blackjax
     from blackjax.adaptation.step_size import dual_averaging_adaptation
 

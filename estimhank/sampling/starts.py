@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 from scipy.stats import qmc
 
 from estimhank.errors import EstimhankError
@@ -17,6 +18,7 @@ Array = NDArray[np.float64]
 
 _PRIOR_DRAWS = 1024
 _MOST_BATCHES = 10
+_ROWS = 1_000  # of distances computed at a time
 
 
 class NoFeasibleStart(EstimhankError):
@@ -64,13 +66,25 @@ def prior_quantiles(draws: Array, rng: np.random.Generator, n: int) -> Array:
 
 
 def choose_dispersed(x: Array, first: int, n: int, scale: Array) -> Array:
-    """Pick n rows of ``x`` far from each other (greedy: the farthest from those chosen), beginning with ``first``."""
-    chosen = [first]
-    distance = np.linalg.norm((x - x[first]) / scale, axis=1)
-    while len(chosen) < min(n, len(x)):
-        chosen.append(int(np.argmax(distance)))
-        distance = np.minimum(distance, np.linalg.norm((x - x[chosen[-1]]) / scale, axis=1))
-    return x[chosen]
+    """Pick n rows of ``x`` far from each other, in units of ``scale``, beginning with ``first``."""
+    others = np.delete(x, first, axis=0)
+    return np.concatenate([x[[first]], others[farthest_first(others / scale, x[[first]] / scale, n - 1)]])
+
+
+def farthest_first(x: Array, seen: Array, n: int) -> NDArray[np.int64]:
+    """Up to ``n`` rows of x, shape (m, d), none twice: one after the other where it is farthest to what is ``seen``,
+    shape (k, d), and chosen (Gonzalez 1985)."""
+    distance = np.full(len(x), np.inf)
+    for i in range(0, len(x), _ROWS):
+        for j in range(0, len(seen), _ROWS):
+            apart = cdist(x[i : i + _ROWS], seen[j : j + _ROWS]).min(axis=1)
+            distance[i : i + _ROWS] = np.minimum(distance[i : i + _ROWS], apart)
+    chosen = np.empty(min(n, len(x)), np.int64)
+    for k in range(len(chosen)):
+        chosen[k] = distance.argmax()
+        distance = np.minimum(distance, np.linalg.norm(x - x[chosen[k]], axis=1))
+        distance[chosen[k]] = -np.inf
+    return chosen
 
 
 def find_starts(objective: Objective, draws: Array, rng: np.random.Generator, n: int, candidates: int = 64) -> Starts:

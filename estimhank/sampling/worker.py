@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import pickle
 import threading
 import time
 import traceback
@@ -174,15 +175,32 @@ def call_target(
     elif payload is None:
         return TargetMissing()
     else:
-        import pickle  # bytes from the parent process over its own pipe, never a file
-
+        # bytes from the parent process over its own pipe, never a file
         _targets[key] = pickle.loads(payload)
         while len(_targets) > _MOST_TARGETS:
             _targets.popitem(last=False)
     try:
-        return function(_targets[key], *arguments)
+        return call(function, (_targets[key], *arguments))
     except EvaluationError as error:
         return error
+
+
+def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a function, in a worker.
+
+    An exception that does not survive the way to the parent process would take the pool down and be told as the death
+    of a worker; a ``RuntimeError`` with its traceback is raised in its stead.
+    """
+    try:
+        return function(*arguments)
+    except EvaluationError:
+        raise
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            raise RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}") from None
+        raise
 
 
 def prepare_worker(parent: int) -> None:

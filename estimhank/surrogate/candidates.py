@@ -14,16 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
+from estimhank.sampling.starts import farthest_first
 from estimhank.surrogate.certificate import centred_error
-from estimhank.surrogate.points import Points, near_posterior
+from estimhank.surrogate.points import Points
 from estimhank.surrogate.surrogate import Surrogate, whiten
 
 Array = NDArray[np.float64]
 
 _SOUGHT_LAST = 6  # of a round's points one in so many is sought out to look at the last fit
 _LARGEST_WEIGHT = 10.0
-_ROWS = 500  # of distances computed at a time
 
 
 class Draws(NamedTuple):
@@ -37,12 +38,14 @@ class Draws(NamedTuple):
 
 class Candidates(NamedTuple):
     """Points to evaluate, coordinates x, (n, d): ``cold`` draws at temperature 1 first, then hotter ones, and at the
-    end ``sought`` members of a pool of ``pool`` draws, plain and bold."""
+    end ``sought`` members of a pool of ``pool`` draws, plain and bold. ``log_ratio`` is the logarithm of the mass that
+    the bold density has to that of the surrogate."""
 
     x: Array
     cold: int
     sought: int
     pool: int
+    log_ratio: float
 
 
 class RoundErrors(NamedTuple):
@@ -73,45 +76,33 @@ def choose_candidates(
         [x[: max(0, min(share, n - t * share))] for t, x in enumerate(draws.tempered) if t] or [cold[:0]]
     )
     wanted = n // _SOUGHT_LAST if last else len(hot) // 2
-    halves = ((draws.plain, wanted - wanted // 2), (draws.bold, wanted // 2))
-    sought = np.concatenate([seek(pool, known, surrogate, m, rng) for pool, m in halves])
+    bold = surrogate.without_caution()
+    seen = np.concatenate([known.x, known.infeasible])
+    plainly = seek(draws.plain, seen, surrogate, wanted - wanted // 2, rng)
+    boldly = seek(draws.bold, np.concatenate([seen, plainly]), bold, wanted // 2, rng)
+    sought = np.concatenate([plainly, boldly])
     hot = hot[:0] if last else hot[rng.permutation(len(hot))[len(sought) :]]
-    return Candidates(np.concatenate([cold, hot, sought]), len(cold), len(sought), len(draws.plain) + len(draws.bold))
+    # the surrogate is nowhere above the bold density, so the mean of the quotient over bold draws has little noise
+    quotient = surrogate.log_density(draws.bold) - bold.log_density(draws.bold)
+    log_ratio = -float(logsumexp(quotient) - np.log(len(quotient)))
+    pool = len(draws.plain) + len(draws.bold)
+    return Candidates(np.concatenate([cold, hot, sought]), len(cold), len(sought), pool, log_ratio)
 
 
-def seek(pool: Array, known: Points, surrogate: Surrogate, n: int, rng: np.random.Generator) -> Array:
+def seek(pool: Array, seen: Array, surrogate: Surrogate, n: int, rng: np.random.Generator) -> Array:
     """About ``n`` draws of a pool at which the surrogate may be wrong, shape (m, d).
 
     Two of three where the networks disagree, with probabilities proportional to the variance between them (what a draw
     is expected to add to the variance of the error; none where there is one network); the others one after the other
-    where it is farthest to the points seen near the posterior and to those already chosen.
+    where it is farthest to what is ``seen``, shape (k, d), and to those already chosen.
     """
     doubt = np.nan_to_num(surrogate.spread(pool), nan=0.0, posinf=0.0) ** 2
     wanted = min(2 * n // 3, int((doubt > 0).sum()))
     doubtful = rng.choice(len(pool), wanted, replace=False, p=doubt / doubt.sum()) if wanted else np.empty(0, int)
-    seen = np.concatenate([known.x[near_posterior(known)], pool[doubtful]])
+    seen = np.concatenate([seen, pool[doubtful]])
     z, seen_z = (whiten(x, surrogate.center, surrogate.root) for x in (pool, seen))
-    remote = farthest_first(z, seen_z, min(n - 2 * n // 3, len(pool)))
+    remote = farthest_first(z, seen_z, n - 2 * n // 3)
     return pool[np.concatenate([doubtful, remote[~np.isin(remote, doubtful)]])]
-
-
-def farthest_first(z: Array, seen: Array, n: int) -> NDArray[np.int64]:
-    """``n`` rows of z, shape (m, d), m >= n, none twice: one after the other where it is farthest to what is ``seen``,
-    shape (k, d), and chosen (Gonzalez 1985)."""
-    squared = np.concatenate(
-        [_squared_distance(z[i : i + _ROWS], seen).min(axis=1, initial=np.inf) for i in range(0, len(z), _ROWS)]
-    )
-    chosen = np.empty(n, np.int64)
-    for k in range(n):
-        chosen[k] = squared.argmax()
-        squared = np.minimum(squared, _squared_distance(z, z[chosen[k], None])[:, 0])
-        squared[chosen[k]] = -np.inf
-    return chosen
-
-
-def _squared_distance(a: Array, b: Array) -> Array:
-    squared: Array = (a * a).sum(axis=1)[:, None] - 2 * a @ b.T + (b * b).sum(axis=1)
-    return squared
 
 
 def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, fewest: float) -> RoundErrors:
@@ -130,7 +121,8 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     offset = (value[:cold] - exact[:cold])[there].mean()
     rest = value[here] - exact[here] - offset
     # of the surrogate's or the posterior's density, over that of the pool, a mixture in equal parts
-    bold = surrogate.without_caution().log_density(candidates.x[here])
+    bold = surrogate.without_caution().log_density(candidates.x[here]) - candidates.log_ratio
     drawn = np.logaddexp(value[here], bold) - np.log(2)
     weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(_LARGEST_WEIGHT)))
-    return RoundErrors(float(error.std()), float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1))))
+    left = float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1)))
+    return RoundErrors(float(error.std()), left if np.isfinite(left) else float("inf"))

@@ -51,9 +51,10 @@ class SurrogateConfig:
     temperatures : tuple of float
         Powers 1/T of the surrogate's density from which a round draws, in equal shares; the first must be 1: its draws
         are the ones that the surrogate's error is measured on before it learns from them. Half of the others are
-        replaced by draws at temperature 1 where the networks disagree.
+        replaced by draws at temperature 1 sought out where it is likely to be wrong
+        (:mod:`estimhank.surrogate.candidates`).
     stop_s_e : float
-        No further round once the error on a round's fresh draws at temperature 1 is below this.
+        No further round once the error on a round's fresh draws, at temperature 1 and sought out, is below this.
     max_points : int
         Most points used in a fit: of more, the latest.
     """

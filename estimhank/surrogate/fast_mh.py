@@ -226,11 +226,18 @@ def draw(
         _Part(jax.tree.map(lambda a, k=k: a[k * size : (k + 1) * size], states), seed, k, parts) for k in range(parts)
     ]
     results = workers.map(draw_part, [(parameters, part, moves, surrogate.shape, draws, thin) for part in split])
-    begun, ended = (np.array(times) for times in zip(*(times for *_, times in results), strict=True))
-    # clocks of machines differ, so no less than the longest of the parts
-    seconds = max(float(ended.max() - begun.min()), float((ended - begun).max()))
+    seconds = _covered([times for *_, times in results])
     z = np.concatenate([part for part, *_ in results])
     return FastDraws(z, float(np.mean([moved for _, moved, _ in results])), seconds, count * draws * thin)
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """Seconds that spans (begun, ended) cover together: those of parts side by side count once."""
+    total, until = 0.0, -np.inf
+    for begun, ended in sorted(spans):
+        total += max(ended - max(begun, until), 0.0)
+        until = max(until, ended)
+    return max(total, 1e-9)
 
 
 def draw_part(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
+from zlib import crc32
 
 import jax.numpy as jnp
 import numpy as np
@@ -158,9 +159,9 @@ def fit_surrogate(
     jumps = breaks.map if breaks else None
     beside = _beside(np.concatenate([chosen.x, whitening.center + ceilings.z @ whitening.root.T]), breaks)
     data = _examples((z, rest / scale, rest_slope / scale, weight), ceilings, scale, beside)
-    order = np.random.default_rng([seed, 5]).permutation(len(chosen))
-    kept_out = np.sort(order[: max(1, int(config.holdout * len(order)))])
-    rows = np.concatenate([np.sort(order[len(kept_out) :]), np.arange(len(chosen), len(chosen) + len(ceilings.z))])
+    kept_out = _kept_out(chosen.x, config.holdout)
+    learned = np.setdiff1d(np.arange(len(chosen)), kept_out)
+    rows = np.concatenate([learned, np.arange(len(chosen), len(chosen) + len(ceilings.z))])
     networks, losses = train_ensemble(
         data, rows, config, epochs, seed, workers or InTurn(target), tick, begin.parameters.networks if begin else ()
     )
@@ -193,6 +194,14 @@ def fit_surrogate(
         gradient_rmse=scale * float(errors.slope) if known else float("nan"),
         losses=losses,
     )
+
+
+def _kept_out(x: Array, share: float) -> NDArray[np.int64]:
+    """Which points, shape (n, d), are kept out of every fit: decided by their coordinates alone, so that a fit that
+    goes on from another one is not judged by what that one has learned."""
+    digest = np.array([crc32(point.tobytes()) for point in x])
+    kept_out = np.flatnonzero(digest < share * 2**32)
+    return kept_out if len(kept_out) else digest.argmin(keepdims=True)
 
 
 def _beside(x: Array, breaks: BreakFinder | None) -> Array:

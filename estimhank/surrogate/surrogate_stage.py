@@ -237,7 +237,7 @@ def _contain(
     further = start_chains(bold, more.z[:, -1])
     others = draw(bold, further, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
     d = surrogate.dimension
-    return surrogate, Draws(x, plain.reshape(-1, d), bold.unwhiten(others.z).reshape(-1, d))
+    return surrogate, Draws(x, plain[:, :-1].reshape(-1, d), bold.unwhiten(others.z[:, 1:]).reshape(-1, d))
 
 
 def _plausible(exact: Array, points: Points) -> NDArray[np.bool_]:

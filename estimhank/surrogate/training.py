@@ -26,7 +26,8 @@ from estimhank.surrogate.surrogate import Shape
 Array = NDArray[np.float64]
 
 _STEPS = 256  # of one compiled call
-_CALLS = 8  # compiled calls of one call of a worker: a second or so
+#: Compiled calls of one call of a worker: a second's work or a sixth of all, as the next worker may have to compile.
+_CALLS, _PIECES = 8, 6
 _PAD = 2_048  # arrays grow in such pieces, so that a few more points need no new compilation
 _WARM_UP = 0.05  # share of the steps in which the rate rises
 _GOING_ON = 0.4  # of the learning rate, where training goes on from networks
@@ -192,7 +193,7 @@ def _train_network(
         stream = _batches(rng, rows, config.batch_size)
         losses = np.empty(0)
         while len(losses) < calls:
-            share = np.arange(len(losses), min(len(losses) + _CALLS, calls))
+            share = np.arange(len(losses), min(len(losses) + max(_CALLS, -(-calls // _PIECES)), calls))
             index = np.stack([[next(stream) for _ in range(_STEPS)] for _ in share])
             rates = peak * _schedule((share[:, None] * _STEPS + np.arange(_STEPS)) / (calls * _STEPS))
             setting = (shape, gradient_weight, config.weight_decay)

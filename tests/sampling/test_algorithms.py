@@ -44,9 +44,12 @@ MOST = pytest.mark.parametrize("name", [*SAMPLERS[:-1], pytest.param("nuts", mar
 
 
 def run(folder: Path, name: str, target: Target, center: Center, sizes: MultiProposalConfig, seed: int = 5) -> Any:
-    path = folder / "evaluations.bin"
-    with EvaluationStore.open(path, target.names, target.fingerprint) as store:
-        return ALGORITHMS[name](Recorder(Engine(target, "serial"), store), target, center, sizes, seed, None)
+    path, backend = folder / "evaluations.bin", "loky" if name == "nuts" else "serial"
+    with (
+        EvaluationStore.open(path, target.names, target.fingerprint) as store,
+        Engine(target, backend, workers=1) as engine,
+    ):
+        return ALGORITHMS[name](Recorder(engine, store), target, center, sizes, seed, None)
 
 
 def center_of(target: NormalTarget) -> Center:
@@ -166,6 +169,16 @@ def test_an_exception_in_a_trajectory_ends_the_run_with_its_parameters(tmp_path:
     with pytest.raises(EvaluationError, match="in the middle of a trajectory"):
         run(tmp_path, "nuts", target, center_of(NORMAL), SMALL)
     assert (tmp_path / "failed_evaluation.json").exists()
+
+
+@pytest.mark.parametrize("backend", ["serial", "vectorized"])
+def test_nuts_without_workers_is_refused_before_it_waits_for_ever(tmp_path: Path, backend: str) -> None:
+    """Its trajectories call back from XLA's only thread, which an evaluation in this process would need."""
+    with EvaluationStore.open(tmp_path / "e.bin", NORMAL.names, NORMAL.fingerprint) as store:
+        engine = Engine(NORMAL, "serial")
+        engine.backend = backend
+        with pytest.raises(ConfigError, match=rf"the {backend} backend has not: choose backend = .loky."):
+            ALGORITHMS["nuts"](Recorder(engine, store), NORMAL, center_of(NORMAL), SMALL, 1, None)
 
 
 def test_too_few_members_or_iterations_are_said(tmp_path: Path) -> None:

@@ -190,6 +190,17 @@ def power(base: float, exponent: float) -> float:
     return base**exponent
 
 
+class TwoWords(Exception):
+    """Cannot be made again from what it pickles as."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
+
+
+def fail() -> None:
+    raise TwoWords("one", "two")
+
+
 def mean_of(target: TroubleTarget, k: int) -> float:
     return target.mean[k]
 
@@ -208,6 +219,8 @@ def test_what_another_call_raises_is_raised(two_workers: Engine) -> None:
             engine.map(power, [(1.0, 1.0), (0.0, -1.0)])
         with pytest.raises(IndexError):
             engine.map_target(mean_of, [(0,), (7,)])
+    with pytest.raises(RuntimeError, match=r"TwoWords: one two[\s\S]*in fail"):
+        two_workers.map(fail, [()])
     assert two_workers.map(power, [(2.0, 3.0)]) == [8.0], "and the workers go on"
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.sampling.starts import choose_dispersed, farthest_first
 from estimhank.surrogate.candidates import (
     Candidates,
     Draws,
     choose_candidates,
-    farthest_first,
     measure_errors,
     seek,
 )
 from estimhank.surrogate.points import Points
+from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate
 
 D = 3
@@ -33,16 +37,21 @@ def test_farthest_first_is_what_a_search_through_all_distances_gives() -> None:
         chosen.append(int(np.linalg.norm(z[:, None] - there[None], axis=-1).min(axis=1).argmax()))
     np.testing.assert_array_equal(farthest_first(z, seen, 7), chosen)
     assert len(set(farthest_first(z, seen[:0], 7))) == 7, "nothing seen: begins anywhere"
+    assert sorted(farthest_first(z[:5], seen, 9)) == [0, 1, 2, 3, 4]
+    dispersed = choose_dispersed(z, 3, 4, np.ones(D))
+    np.testing.assert_array_equal(dispersed[0], z[3])
+    np.testing.assert_array_equal(dispersed[1], z[np.linalg.norm(z - z[3], axis=1).argmax()])
+    assert len(np.unique(dispersed, axis=0)) == 4 and len(choose_dispersed(z[:2], 1, 8, np.ones(D))) == 2
 
 
 def test_a_draw_far_from_all_points_is_sought_out() -> None:
     rng = np.random.default_rng(2)
     pool = rng.standard_normal((5_000, D))
     pool[4_321] = [0.0, 9.0, 0.0]
-    sought = seek(pool, known(rng.standard_normal((500, D))), SURROGATE, 30, rng)
+    sought = seek(pool, rng.standard_normal((500, D)), SURROGATE, 30, rng)
     assert len(sought) == 10 and pool[4_321].tolist() in sought.tolist()
     assert len(np.unique(sought, axis=0)) == 10, "each once; with one network none is doubtful"
-    everything = seek(pool[:5], known(pool[:50]), SURROGATE, 30, rng)
+    everything = seek(pool[:5], pool[:50], SURROGATE, 30, rng)
     assert sorted(everything.tolist()) == sorted(pool[:5].tolist())
 
 
@@ -52,7 +61,7 @@ def test_draws_at_which_networks_disagree_are_sought_out(monkeypatch: pytest.Mon
     monkeypatch.setattr(
         type(SURROGATE), "spread", lambda self, x: np.where(x[:, 0] > 2.5, 1.0, 1e-4)
     )  # a tenth of a percent has nearly all of the variance
-    sought = seek(pool, known(rng.standard_normal((500, D))), SURROGATE, 12, rng)
+    sought = seek(pool, rng.standard_normal((500, D)), SURROGATE, 12, rng)
     assert (sought[:8, 0] > 2.5).sum() >= 6 and 8 <= len(np.unique(sought, axis=0)) == len(sought) <= 12
 
 
@@ -74,7 +83,7 @@ def test_errors_are_those_of_draws_and_what_sought_ones_leave_in_their_pool() ->
     rng = np.random.default_rng(5)
     x = rng.standard_normal((120, D))
     exact = SURROGATE.log_density(x) - 7.0  # a constant is no error
-    candidates = Candidates(x, cold=80, sought=20, pool=1_000)
+    candidates = Candidates(x, cold=80, sought=20, pool=1_000, log_ratio=0.0)
     fine = measure_errors(candidates, SURROGATE, exact, 0.95)
     assert fine.s_e == pytest.approx(0, abs=1e-5) and fine.total == pytest.approx(0, abs=1e-5)
     wrong = exact.copy()
@@ -93,5 +102,35 @@ def test_errors_are_those_of_draws_and_what_sought_ones_leave_in_their_pool() ->
 def test_a_surrogate_that_is_no_number_is_infinitely_wrong() -> None:
     x = np.random.default_rng(6).standard_normal((30, D))
     broken = SURROGATE.with_fence_strength(float("nan"))
-    assert not measure_errors(Candidates(x, 20, 10, 100), broken, np.zeros(30), 0.95).total < 0.05
-    assert np.isfinite(seek(x, known(x), broken, 9, np.random.default_rng(7))).all()
+    assert not measure_errors(Candidates(x, 20, 10, 100, 0.0), broken, np.zeros(30), 0.95).total < 0.05
+    assert np.isfinite(seek(x, x, broken, 9, np.random.default_rng(7))).all()
+
+
+def test_what_bold_draws_find_counts_by_how_often_a_draw_would_be_there() -> None:
+    """The surrogate is a normal density cut off by its fence; bold draws go on beyond, where there is nothing."""
+    fenced = replace(
+        SURROGATE, parameters=SURROGATE.parameters._replace(radius=jnp.float32(2.0), strength=jnp.float32(50))
+    )
+    bold = fenced.without_caution()
+    rng = np.random.default_rng(8)
+
+    def sample(surrogate: Surrogate, n: int) -> np.ndarray:
+        x = rng.uniform(-4, 4, (40 * n, D))
+        density = np.exp(surrogate.log_density(x) - surrogate.constant)
+        return x[rng.random(len(x)) < density][:n]
+
+    plain, further = sample(fenced, 4_000), sample(bold, 4_000)
+    draws = Draws(np.stack([plain[:300]] * 3), plain, further)
+    chosen = choose_candidates(draws, known(plain[:50]), fenced, 300, rng, last=True)
+    kept = np.mean(np.exp(fenced.log_density(further) - bold.log_density(further)))
+    assert chosen.log_ratio == pytest.approx(-np.log(kept), abs=1e-6) and chosen.log_ratio > 0.1
+    # every draw sought, in a pool as it comes: half plain, half bold; there the error is 0.2, further out 2
+    pool = np.concatenate([plain, further])
+    far = np.linalg.norm(pool, axis=1) > 2.0
+    exact = fenced.log_density(pool) - np.where(far, 2.0, 0.2)
+    all_sought = Candidates(np.concatenate([plain[:300], pool]), 300, len(pool), len(pool), chosen.log_ratio)
+    errors = measure_errors(all_sought, fenced, np.concatenate([fenced.log_density(plain[:300]), exact]), 0.95)
+    # what the surrogate's own draws say
+    there = np.linalg.norm(plain, axis=1) > 2.0
+    expected = np.sqrt(np.mean(np.where(there, 4.0, 0.04)))
+    assert errors.sought == pytest.approx(expected, rel=0.1)

@@ -47,14 +47,14 @@ def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
 
 
 def test_a_last_fit_is_looked_at_and_repeated_where_it_errs() -> None:
-    good, _ = train(rounds=1, n=1600, epochs=200)
+    good, _ = train(rounds=1, n=1600, epochs=100)
     assert [report.evaluations for report in good.rounds] == [300, 118] and good.rounds[-1].fresh_s_e < 0.05
-    assert [report.epochs for report in good.rounds] == [TRAINING.round_epochs, 200]
-    # half of these leave an error where it was sought, which its own draws do not show: a fifth more mend it
-    more, _ = train(rounds=1, n=1600, epochs=100)
-    assert [report.epochs for report in more.rounds] == [TRAINING.round_epochs, 100, 20]
+    assert [report.epochs for report in good.rounds] == [TRAINING.round_epochs, 100]
+    # another leaves an error where it was sought, which its own draws do not show: a fifth more mends it
+    more, _ = train(rounds=1, n=1600, epochs=200)
+    assert [report.epochs for report in more.rounds] == [TRAINING.round_epochs, 200, 40]
     assert max(report.fresh_s_e for report in more.rounds[1:]) < 0.05
-    assert more.rounds[1].sought_error > 0.05 > 4 * more.rounds[2].sought_error
+    assert more.rounds[1].sought_error > 0.05 > more.rounds[2].sought_error
     # a fit of two epochs never gets there: it learns from its own draws, and gives up after the fourth time
     poor, memory = train(rounds=1, n=40, round_epochs=2, epochs=2)
     assert [report.evaluations for report in poor.rounds] == [300] + 5 * [118]

@@ -87,7 +87,10 @@ def test_partial_gradients_help() -> None:
     whitening = Whitening.from_moments(WHITENING.center, np.diag([1.0, 2.4, 1.0]), costly)
     partial = replace(points, gradient=np.where(costly, np.nan, points.gradient))
     values = replace(points, gradient=np.full_like(points.gradient, np.nan))
-    errors = [error(fit_surrogate(p, whitening, TARGET, TRAINING, 200, 1)[0]) for p in (partial, values)]
+    errors = [
+        np.mean([error(fit_surrogate(p, whitening, TARGET, TRAINING, 200, seed)[0]) for seed in (1, 2, 3)])
+        for p in (partial, values)
+    ]
     assert errors[0] < 0.8 * errors[1]
 
 
@@ -160,9 +163,13 @@ def test_without_caution_disagreement_costs_nothing_and_the_fence_is_farther_out
     bold, x = surrogate.without_caution(), TARGET.sample(np.random.default_rng(3), 500)
     inside = ~surrogate.outside(x)
     taken_off = bold.log_density(x[inside]) - surrogate.log_density(x[inside])
-    spread = surrogate.spread(x[inside])
-    assert (taken_off >= -1e-3).all() and taken_off.max() > 0.01
-    assert np.corrcoef(taken_off, spread**2)[0, 1] > 0.8
-    np.testing.assert_array_equal(bold.spread(x[inside]), spread)
-    far = 3.0 * surrogate.fence.radius * np.eye(D)
-    assert not bold.outside(far / 2.2).any() and surrogate.outside(far / 2.2).any() and bold.outside(far).all()
+    alone = [
+        replace(surrogate, parameters=surrogate.parameters._replace(networks=(network,))).log_density(x[inside])
+        for network in surrogate.parameters.networks
+    ]
+    np.testing.assert_allclose(taken_off, 2 * np.var(alone, axis=0), atol=2e-5)
+    assert taken_off.max() > 0.01
+    np.testing.assert_array_equal(bold.spread(x[inside]), surrogate.spread(x[inside]))
+    outward = np.linspace(0, 40, 400)[:, None] * np.eye(D)[0]
+    sooner, later = surrogate.outside(outward), bold.outside(outward)
+    assert sooner[-1] and later[-1] and not (later & ~sooner).any() and (sooner & ~later).any()
