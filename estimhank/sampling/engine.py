@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError, EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.executors import BACKENDS, WAIT, WorkerPool, open_pool
+from estimhank.sampling.executors import BACKENDS, IN_PROCESS, WAIT, WorkerPool, open_pool
 from estimhank.sampling.worker import (
     EvaluationError,
     TargetMissing,
@@ -108,7 +108,7 @@ class Engine:
         self.target = target
         self.backend = backend
         self._scheduler, self._wait = (scheduler if backend == "dask" else ""), wait
-        self.workers = 1 if backend in ("serial", "vectorized") else workers or (0 if self._scheduler else cpu_count())
+        self.workers = 1 if backend in IN_PROCESS else workers or (0 if self._scheduler else cpu_count())
         self._pool: WorkerPool | None = None
         self._seconds = 0.004  # of one evaluation, to begin with
         self._payload = b""
@@ -167,7 +167,7 @@ class Engine:
         return self._map(_Job(function, True), arguments)
 
     def _map(self, job: _Job, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if self.backend in ("serial", "vectorized"):
+        if self.backend in IN_PROCESS:
             in_turn = InTurn(self.target)
             return (in_turn.map_target if job.of_target else in_turn.map)(job.function, arguments)
         try:

@@ -17,6 +17,8 @@ from estimhank.runtime import worker_environment
 from estimhank.sampling.worker import prepare_worker
 
 BACKENDS = ("loky", "dask", "serial", "vectorized")
+#: Those without workers.
+IN_PROCESS = ("serial", "vectorized")
 
 #: Seconds to wait for the workers of a running dask scheduler.
 WAIT = 60.0

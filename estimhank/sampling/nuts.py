@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from estimhank.errors import ConfigError
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.diagnostics import RunningRHat
+from estimhank.sampling.executors import IN_PROCESS
 from estimhank.sampling.objective import has_gradient
 from estimhank.sampling.proposals import Center, draw_starting_states, generator
 from estimhank.sampling.recorder import Recorder
@@ -171,7 +172,7 @@ def run_nuts(
         raise ConfigError("[sample] nuts needs gradients, and this log density has none: choose another algorithm")
     if warmup < _FEWEST_WARMUP:
         raise ConfigError(f"[sample] nuts needs a warmup of at least {_FEWEST_WARMUP} to adapt, it is {warmup}")
-    if recorder.engine.backend in ("serial", "vectorized"):
+    if recorder.engine.backend in IN_PROCESS:
         # XLA has one thread a process, and the one that calls back would wait for an evaluation that needs it
         raise ConfigError(
             f"[sample] nuts needs worker processes, which the {recorder.engine.backend} backend has not: "

@@ -82,7 +82,7 @@ def choose_candidates(
     boldly = seek(draws.bold, np.concatenate([seen, plainly]), bold, wanted // 2, rng)
     sought = np.concatenate([plainly, boldly])
     hot = hot[:0] if last else hot[rng.permutation(len(hot))[len(sought) :]]
-    # the surrogate is nowhere above the bold density, so the mean of the quotient over bold draws has little noise
+    # the surrogate is hardly ever above the bold density, so the mean of the quotient over bold draws has little noise
     quotient = surrogate.log_density(draws.bold) - bold.log_density(draws.bold)
     log_ratio = -float(logsumexp(quotient) - np.log(len(quotient)))
     pool = len(draws.plain) + len(draws.bold)
