@@ -24,7 +24,7 @@ from estimhank.model import (
 
 
 class EdgeOfDeterminacy(Model):
-    """Sticky wages, flexible prices, productivity, spending and monetary shocks; bonds in zero net supply on average."""
+    """Sticky wages, flexible prices, productivity, spending and monetary shocks; bonds in zero supply."""
 
     name = "edge_of_determinacy"
     household = StandardIncompleteMarkets(
