@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 
 _SOUGHT_LAST = 6  # of a round's points one in so many is sought out to look at the last fit
 _LARGEST_WEIGHT = 10.0
+_BEYOND = 3.0
+_FEWEST_WITHIN = 0.5  # share of draws that must have a density for their error to say something, where an edge is known
 
 
 class Draws(NamedTuple):
@@ -50,16 +52,18 @@ class Candidates(NamedTuple):
 
 class RoundErrors(NamedTuple):
     """What a round's evaluations say about the surrogate: the standard deviation of its error on the draws at
-    temperature 1, and the root mean square that what was found at the draws sought out comes to at least, over draws of
-    the surrogate or of the posterior, whichever there are more of there."""
+    temperature 1, the root mean square that what was found at the draws sought out comes to at least, over draws of
+    the surrogate or of the posterior, whichever there are more of there, and the share of the draws at temperature 1
+    that are beyond an edge that the surrogate knows of."""
 
     s_e: float
     sought: float
+    beyond: float = 0.0
 
     @property
     def total(self) -> float:
-        """Both together."""
-        return float(np.hypot(self.s_e, self.sought))
+        """All together; one draw in a hundred beyond the edge counts as much as an error of 0.03."""
+        return float(np.linalg.norm([self.s_e, self.sought, _BEYOND * self.beyond]))
 
 
 def choose_candidates(
@@ -109,9 +113,12 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     """Errors of a surrogate at candidates with exact log densities of shape (n,).
 
     A few draws beyond a boundary of the posterior, without a density, are no fault. Where fewer than the share
-    ``fewest`` of those at temperature 1 have one, the rest says nothing: the error is infinite.
+    ``fewest`` of those at temperature 1 have one, the rest says nothing: the error is infinite. A surrogate that knows
+    where the density ends may have more such draws, which are counted.
     """
     cold, sought = candidates.cold, candidates.sought
+    edge = bool(surrogate.shape.edge)
+    fewest = _FEWEST_WITHIN if edge else fewest
     value = surrogate.log_density(candidates.x)
     error = centred_error(value[:cold], exact[:cold])
     if len(error) <= fewest * cold or not np.isfinite(error).all():
@@ -125,4 +132,5 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     drawn = np.logaddexp(value[here], bold) - np.log(2)
     weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(_LARGEST_WEIGHT)))
     left = float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1)))
-    return RoundErrors(float(error.std()), left if np.isfinite(left) else float("inf"))
+    beyond = 1 - float(there.mean()) if edge else 0.0
+    return RoundErrors(float(error.std()), left if np.isfinite(left) else float("inf"), beyond)

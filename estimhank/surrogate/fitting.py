@@ -15,6 +15,7 @@ from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.break_map import features_of, no_breaks
 from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.config import SurrogateConfig
+from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.fence import Fence, build_fence, outside
 from estimhank.surrogate.network import Weights
 from estimhank.surrogate.points import (
@@ -281,4 +282,5 @@ def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: floa
         strength=single(fence.strength),
         disagreement=single(DISAGREEMENT),
         breaks=no_breaks(len(quadratic.linear)),
+        edge=no_edge(len(quadratic.linear)),
     )

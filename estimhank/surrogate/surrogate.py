@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.errors import ResultsError, StorageError
 from estimhank.files import read_json, reading, replacing, write_json
 from estimhank.surrogate.break_map import BreakArrays, break_features
+from estimhank.surrogate.feasibility import Edge, bold_edge, log_feasible
 from estimhank.surrogate.fence import Fence, hold_inside, outside
 from estimhank.surrogate.network import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.surrogate.quadratic import Quadratic
@@ -36,16 +37,17 @@ from estimhank.surrogate.quadratic import Quadratic
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
-_FORMAT = 4
-_NESTED = ("networks", "breaks")  # of the parameters: kept under names of their own
+_FORMAT = 5
+_NESTED = ("networks", "breaks", "edge")  # of the parameters: kept under names of their own
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0
+_EDGE_ARRAYS = tuple(name for name in Edge._fields if name != "network")
 _BOLDER = 1.5  # multiple of the fence's radius up to which a surrogate without caution goes
 
 
 class Parameters(NamedTuple):
     """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence, what
-    disagreement costs; where the density may jump."""
+    disagreement costs; where the density may jump, and where it ends."""
 
     linear: jax.Array
     quadratic: jax.Array
@@ -56,15 +58,17 @@ class Parameters(NamedTuple):
     strength: jax.Array
     disagreement: jax.Array
     breaks: BreakArrays
+    edge: Edge
 
 
 class Shape(NamedTuple):
-    """What compiled code depends on: hidden layers, activation, and the degree of the polynomials that say where the
-    density may jump."""
+    """What compiled code depends on: hidden layers, activation, the degree of the polynomials that say where the
+    density may jump, and the layers of the classifier that says where it exists (none: everywhere)."""
 
     hidden: tuple[int, ...]
     activation: str
     break_degree: int = 0
+    edge: tuple[int, ...] = ()
 
 
 def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
@@ -79,7 +83,11 @@ def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.
 def relative_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
     """Log density in whitened coordinates, without its constant; shape (n, d) to (n,), single precision."""
     each = each_log_density(parameters, z, shape)
-    return each.mean(axis=0) - parameters.disagreement * each.var(axis=0)
+    value = each.mean(axis=0) - parameters.disagreement * each.var(axis=0)
+    if not shape.edge:
+        return value
+    held, _ = hold_inside(z, parameters.landmarks, parameters.radius, parameters.strength)
+    return value + log_feasible(parameters.edge, held, shape.edge)
 
 
 _relative = partial(jax.jit, static_argnames="shape")(relative_log_density)
@@ -167,14 +175,20 @@ class Surrogate:
         """The same surrogate with a steeper or flatter penalty outside the fence."""
         return replace(self, parameters=self.parameters._replace(strength=jnp.asarray(strength, jnp.float32)))
 
+    def with_edge(self, edge: Edge, hidden: tuple[int, ...]) -> Surrogate:
+        """The same surrogate, cut off where a classifier with these layers says that there is no density."""
+        return replace(
+            self, parameters=self.parameters._replace(edge=edge), shape=self.shape._replace(edge=tuple(hidden))
+        )
+
     def without_caution(self) -> Surrogate:
-        """The same networks, believed where they disagree and some way beyond the fence.
+        """The same networks, believed where they disagree and some way beyond the fence and the edge.
 
         Nothing to sample a posterior from, but its draws go where there may be mass that a cautious surrogate, having
         no draws there, would never be told of.
         """
         p = self.parameters
-        bold = p._replace(disagreement=jnp.zeros_like(p.disagreement), radius=_BOLDER * p.radius)
+        bold = p._replace(disagreement=jnp.zeros_like(p.disagreement), radius=_BOLDER * p.radius, edge=bold_edge(p.edge))
         return replace(self, parameters=bold)
 
     def outside(self, x: ArrayLike, factor: float = 1.0) -> NDArray[np.bool_]:
@@ -198,6 +212,8 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "known": surrogate.known,
     }
     arrays |= {f"breaks/{name}": np.asarray(value) for name, value in p.breaks._asdict().items()}
+    arrays |= {f"edge/{name}": np.asarray(getattr(p.edge, name)) for name in _EDGE_ARRAYS}
+    arrays |= {f"edge/network/{name}": value for name, value in flatten_weights(p.edge.network).items()}
     for k, weights in enumerate(p.networks):
         arrays |= {f"network/{k}/{name}": value for name, value in flatten_weights(weights).items()}
     with replacing(folder / ARRAYS) as path:
@@ -209,6 +225,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "hidden": surrogate.shape.hidden,
         "activation": surrogate.shape.activation,
         "break_degree": surrogate.shape.break_degree,
+        "edge": surrogate.shape.edge,
         "networks": len(p.networks),
         "constant": surrogate.constant,
         "training_evaluations": surrogate.training_evaluations,
@@ -250,12 +267,13 @@ def load_surrogate(folder: Path | str, fingerprint: Mapping[str, str] | None = N
 def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Surrogate:
     if description["format"] != _FORMAT:
         raise ValueError(f"format {description['format']}")
-    networks = []
-    for k in range(int(description["networks"])):
-        prefix = f"network/{k}/"
-        networks.append(
-            unflatten_weights({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
-        )
+    def nested(prefix: str) -> Weights:
+        return unflatten_weights({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+
+    networks = [nested(f"network/{k}/") for k in range(int(description["networks"]))]
+    edge = Edge(
+        network=nested("edge/network/"), **{n: jnp.asarray(arrays[f"edge/{n}"], jnp.float32) for n in _EDGE_ARRAYS}
+    )
     single = {name: jnp.asarray(arrays[name], jnp.float32) for name in Parameters._fields if name not in _NESTED}
     breaks = BreakArrays(*(jnp.asarray(arrays[f"breaks/{name}"], jnp.float32) for name in BreakArrays._fields))
     return Surrogate(
@@ -264,8 +282,13 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         center=arrays["center"],
         root=arrays["root"],
         constant=float(description["constant"]),
-        parameters=Parameters(networks=tuple(networks), breaks=breaks, **single),
-        shape=Shape(tuple(description["hidden"]), str(description["activation"]), int(description["break_degree"])),
+        parameters=Parameters(networks=tuple(networks), breaks=breaks, edge=edge, **single),
+        shape=Shape(
+            tuple(description["hidden"]),
+            str(description["activation"]),
+            int(description["break_degree"]),
+            tuple(description["edge"]),
+        ),
         anchors=arrays["anchors"],
         known=arrays["known"],
         training_evaluations=int(description["training_evaluations"]),

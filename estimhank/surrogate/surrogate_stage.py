@@ -18,6 +18,7 @@ from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.candidates import Draws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
+from estimhank.surrogate.edge_search import EdgeSearch
 from estimhank.surrogate.exact import Evaluate
 from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
@@ -35,6 +36,7 @@ _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
 _FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share of a surrogate's draws beyond it
+_EDGE_BATCHES = 1_000  # numbers of a round's batches that search for the edge of the feasible region begin there
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
 
 #: A last fit that errs by more than this, at its fresh draws or where it was sought to err, has seen too little
@@ -62,6 +64,8 @@ class RoundReport:
     sought_error : float
         Root mean square that the draws sought out, as the surrogate may be wrong there, leave in all the draws that
         they are from, at least; ``nan`` without rounds.
+    beyond : float
+        Share of the draws at temperature 1 beyond an edge that the surrogate knows of; ``nan`` without rounds.
     fit_seconds, evaluation_seconds : float
         Wall time of the fit, and of the fresh evaluations.
     """
@@ -72,6 +76,7 @@ class RoundReport:
     infeasible: int
     fresh_s_e: float
     sought_error: float
+    beyond: float
     fit_seconds: float
     evaluation_seconds: float
 
@@ -142,6 +147,7 @@ def run_surrogate(
     used, reports, good, repeats = len(training_data), [], False, 0
     begin: Surrogate | None = None  # a last fit to go on from
     breaks = BreakFinder(target, costly, workers)
+    edges = EdgeSearch(target, config)
     work = _Work(config, len(points), progress)
     for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
         last = good or number >= config.rounds
@@ -154,7 +160,7 @@ def run_surrogate(
             breaks.learn(points.x[_can_be_drawn(points)], looks, generator(seed, _SEED_CODE, 3000 + number))
         fit_seed = int(generator(seed, _SEED_CODE, 1000 + number).integers(2**31))
         surrogate, fit = fit_surrogate(
-            points,
+            edges.training_points(points),
             whitening,
             target,
             config,
@@ -166,10 +172,11 @@ def run_surrogate(
             begin,
         )
         work.add(epochs * len(points))
+        surrogate = edges.attach(surrogate, points, fit_seed)
         surrogate, draws = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number), workers)
         seconds = time.perf_counter() - clock
         if config.rounds == 0:
-            reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), float("nan"), seconds, 0.0))
+            reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), float("nan"), float("nan"), seconds, 0.0))
             break
         rng = generator(seed, _SEED_CODE, 2000 + number)
         candidates = choose_candidates(draws, points, surrogate, config.round_points, rng, last)
@@ -191,11 +198,20 @@ def run_surrogate(
             break
         good = good or errors.total < config.stop_s_e
         points = points.extend(points_from(batch, target.transform).without_slopes(costly))
+        if number >= min(1, config.rounds - 1):  # where the first fit draws there need not be a posterior
+
+            def ask(step: int, x: Array, number: int = number) -> EvaluationBatch:
+                return evaluate(STAGE, _EDGE_BATCHES * (1 + number) + step, target.transform.to_natural(x), gradient)
+
+            at_edge = edges.look(x, batch.ok, candidates.cold, points, surrogate, ask)
+            if at_edge is not None:
+                points = points.extend(at_edge.without_slopes(costly))
         repeats += last
         begin = surrogate if last and errors.total < _WRONG else None
         if begin is None:
             cold = slice(candidates.cold)
             whitening = _moments(x[cold][_plausible(exact[cold], points)], costly) or whitening
+    used += edges.evaluations
     surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
 

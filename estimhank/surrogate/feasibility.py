@@ -1,0 +1,182 @@
+"""Where the density exists: a classifier of feasible and infeasible points, and the log points that it takes off.
+
+A posterior may be cut off inside its own mass: an equilibrium stops being determinate, an order of parameters is
+imposed. A smooth network that is told "far too low here" blurs such an edge over the distance between its points; it
+underrates what is inside and overrates what is outside. So the edge is learned apart from the density. With u(z) the
+log odds that a network gives to whitened coordinates z being feasible, the surrogate's log density is
+
+    log s(z) = f(z) + log [ p(u) + (1 - p(u)) exp(-floor) ],      p(u) = 1 / (1 + exp(-u)),
+
+f being what the other networks learn from feasible points alone. Inside nothing is taken off, beyond the edge at most
+``floor`` log points: never minus infinity, or a subchain could be trapped, and what the classifier gets wrong could not
+be found out.
+
+How wide the edge is, is calibrated on points kept out. It is then moved outwards by what the classifier may err by:
+proposals beyond the edge are rejected, which costs an evaluation; states inside that a surrogate holds for infeasible
+hold an exact chain up.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from estimhank.surrogate.network import Weights, evaluate_network, initial_weights
+
+Array = NDArray[np.float64]
+
+#: Layers of the classifier, where a surrogate has one.
+HIDDEN: tuple[int, ...] = (32, 32)
+_ACTIVATION = "tanh"
+_FLOOR, _BOLD_FLOOR = 15.0, 1.5  # log points taken off beyond the edge
+_OUTWARDS = 2.0  # log odds by which the edge is moved
+_STEPS, _BATCH = 8_000, 256
+_RATE, _DECAY = 1e-2, 1e-5
+_BLUNT, _SHARP = 3.0, 100.0  # log odds of a unit of the classifier's output, first and last
+_HELD_OUT = 0.2
+#: Forms that are tried, the best at points kept out being taken: whether the squares move, and the network.
+_FORMS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+_FEWEST = 8  # of each kind
+_PAD = 1_024
+
+
+class Edge(NamedTuple):
+    """What :func:`log_feasible` reads, single precision: the classifier's output is ``z @ linear + z @ curved @ z`` and
+    a network's, ``odds`` = (a, b) make log odds a output + b of it, ``floor`` is what is taken off far beyond the
+    edge."""
+
+    linear: jax.Array
+    curved: jax.Array
+    network: Weights
+    odds: jax.Array
+    floor: jax.Array
+
+
+def no_edge(d: int) -> Edge:
+    """What stands in a surrogate that has no edge (its shape says so; nothing is computed)."""
+    return Edge(*_polynomial(d), {}, jnp.zeros(2, jnp.float32), jnp.zeros((), jnp.float32))
+
+
+def _polynomial(d: int) -> tuple[jax.Array, jax.Array]:
+    return jnp.zeros(d, jnp.float32), jnp.zeros((d, d), jnp.float32)
+
+
+def bold_edge(edge: Edge) -> Edge:
+    """The same edge, of which so little is taken off that draws go beyond it."""
+    return edge._replace(floor=jnp.minimum(edge.floor, jnp.float32(_BOLD_FLOOR)))
+
+
+class _Classifier(NamedTuple):
+    linear: jax.Array
+    curved: jax.Array
+    network: Weights
+
+
+def _output(c: _Classifier, z: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
+    return z @ c.linear + jnp.sum((z @ c.curved) * z, axis=-1) + evaluate_network(c.network, z, hidden, _ACTIVATION)
+
+
+def log_odds(edge: Edge, z: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
+    """Log odds of being feasible at whitened coordinates of shape (n, d); (n,)."""
+    return edge.odds[0] * _output(_Classifier(*edge[:3]), z, hidden) + edge.odds[1]
+
+
+def log_feasible(edge: Edge, z: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
+    """Log points that the edge adds, none of them positive, at whitened coordinates of shape (n, d); (n,)."""
+    u = log_odds(edge, z, hidden)
+    return jnp.logaddexp(jax.nn.log_sigmoid(u), jax.nn.log_sigmoid(-u) - edge.floor)
+
+
+_odds = partial(jax.jit, static_argnames="hidden")(log_odds)
+
+
+def is_beyond(edge: Edge, z: Array, hidden: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which whitened coordinates, shape (n, d), are more likely to be infeasible than not."""
+    beyond: NDArray[np.bool_] = np.asarray(_odds(edge, jnp.asarray(z, jnp.float32), hidden)) < 0
+    return beyond
+
+
+def learn_edge(feasible: Array, infeasible: Array, seed: int) -> Edge | None:
+    """The edge between whitened points (n, d) that have a density and (m, d) that have none.
+
+    Returns None where there are too few of a kind.
+    """
+    if min(len(feasible), len(infeasible)) < _FEWEST:
+        return None
+    rng = np.random.default_rng([seed, 13])
+    z = np.concatenate([feasible, infeasible]).astype(np.float32)
+    label = np.repeat(np.array([1, 0], np.float32), [len(feasible), len(infeasible)])
+    order = rng.permutation(len(z))
+    z, label = z[order], label[order]
+    held = max(_FEWEST // 2, int(_HELD_OUT * len(z)))
+    learned = np.arange(held, len(z))
+    empty = np.zeros((-len(z) % _PAD, z.shape[1]), np.float32)  # so that a few more points need no new compilation
+    padded = np.concatenate([z, empty]), np.concatenate([label, np.zeros(len(empty), np.float32)])
+    network = initial_weights(z.shape[1], HIDDEN, _ACTIVATION, int(rng.integers(2**31)))
+    begin = _Classifier(*_polynomial(z.shape[1]), network)
+    rows = jnp.asarray(rng.choice(learned, (_STEPS, _BATCH)))
+    fits = []
+    for moves in _FORMS:
+        classifier = _train(begin, *map(jnp.asarray, padded), rows, jnp.asarray(moves, jnp.float32))
+        output = np.asarray(_output_of(classifier, jnp.asarray(z[:held])), float)
+        fits.append((*_calibrate(output, label[:held]), classifier))
+    _, slope, offset, classifier = min(fits, key=lambda fit: fit[0])
+    odds = jnp.asarray([slope, offset + _OUTWARDS], jnp.float32)
+    return Edge(*classifier, odds, jnp.asarray(_FLOOR, jnp.float32))
+
+
+def _loss(trained: _Classifier, z: jax.Array, label: jax.Array, sharpness: jax.Array) -> jax.Array:
+    odds = sharpness * _output(trained, z, HIDDEN)
+    decay = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(trained))
+    return jnp.mean(jax.nn.softplus(jnp.where(label > 0, -odds, odds))) / sharpness + _DECAY * decay
+
+
+@jax.jit
+def _train(begin: _Classifier, z: jax.Array, label: jax.Array, index: jax.Array, moves: jax.Array) -> _Classifier:
+    """Minimise the logistic loss of ever sharper odds; divided by the sharpness it tends to a distance."""
+    share = jnp.linspace(0, 1, len(index), dtype=jnp.float32)
+    sharpness = _BLUNT * (_SHARP / _BLUNT) ** jnp.minimum(share / 0.7, 1)
+    rate = _RATE * (0.02 + 0.98 * 0.5 * (1 + jnp.cos(jnp.pi * share)))
+    optimizer = optax.scale_by_adam(b2=0.99)
+
+    def step(carry: Any, xs: Any) -> tuple[Any, None]:
+        trained, memory = carry
+        rows, sharp, length = xs
+        slope = jax.grad(_loss)(trained, z[rows], label[rows], sharp)
+        update, memory = optimizer.update(slope, memory)
+        update = update._replace(
+            curved=moves[0] * update.curved, network=jax.tree.map(lambda u: moves[1] * u, update.network)
+        )
+        return (jax.tree.map(lambda w, u: w - length * u, trained, update), memory), None
+
+    begin = begin._replace(network=jax.tree.map(lambda w: moves[1] * w, begin.network))
+    (trained, _), _ = jax.lax.scan(step, (begin, optimizer.init(begin)), (index, sharpness, rate))
+    result: _Classifier = trained
+    return result
+
+
+@jax.jit
+def _output_of(classifier: _Classifier, z: jax.Array) -> jax.Array:
+    return _output(classifier, z, HIDDEN)
+
+
+def _calibrate(output: Array, label: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Minus the log likelihood at points kept out, and the slope and offset of the log odds that it is best with.
+
+    A classifier without an error there has no such slope; a weak prior for :data:`_SHARP` and for no offset settles it.
+    """
+    sign = np.where(label > 0, 1.0, -1.0)
+
+    def loss(q: Array) -> float:
+        odds = np.exp(q[0]) * output + q[1]
+        return float(np.logaddexp(0, -sign * odds).sum() + 0.1 * (q[0] - np.log(_SHARP)) ** 2 + 0.1 * q[1] ** 2)
+
+    end = minimize(loss, np.array([np.log(_SHARP), 0.0]), method="Nelder-Mead")
+    return float(end.fun), float(np.exp(np.clip(end.x[0], np.log(_BLUNT), np.log(_SHARP)))), float(end.x[1])
