@@ -67,6 +67,8 @@ def data_stage(context: RunContext) -> StageResult:
 
 def mode_stage(context: RunContext) -> StageResult:
     """The posterior mode and all local modes: ``mode.json``."""
+    from estimhank.analysis.mode_words import mode_words
+
     settings = context.config.mode
     result = find_mode(context.recorder, context.target, settings, context.seed, progress=context.progress)
     write_mode(context.folder / "mode.json", result)
@@ -76,6 +78,8 @@ def mode_stage(context: RunContext) -> StageResult:
         "agreeing": result.agreeing,
         "local_modes": len(result.modes),
         "positive_definite": result.positive_definite,
+        "kind": result.kind,
+        "words": mode_words(result),
         "condition": result.condition,
         "infeasible_prior": result.infeasible_prior,
     }
@@ -136,6 +140,7 @@ def _describe_round(report: RoundReport) -> dict[str, Any]:
         "fresh_evaluations": report.evaluations,
         "fresh_s_e": report.fresh_s_e,
         "sought_error": report.sought_error,
+        "beyond_edge": report.beyond,
         "fit_seconds": round(report.fit_seconds, 3),
         "epoch": (kept + 1) * report.epochs / len(losses),
         "loss": losses[kept],

@@ -14,8 +14,11 @@ Array = NDArray[np.float64]
 
 
 def laplace_sd(mode: ModeResult) -> Array:
-    """Standard deviations of the normal approximation at the mode, shape (d,), natural units; ``nan`` without one."""
-    if not mode.positive_definite:
+    """Standard deviations of the normal approximation at the mode, shape (d,), natural units; ``nan`` without one.
+
+    At a supremum on a bound or an edge the gradient does not vanish, and the curvature says nothing.
+    """
+    if not mode.positive_definite or mode.kind != "interior":
         return np.full(len(mode.names), np.nan)
     # scaled to a unit diagonal first: parameters in different units make the Hessian look worse than it is
     scale = np.sqrt(np.diag(mode.hessian))

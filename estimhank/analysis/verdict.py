@@ -10,6 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 from estimhank.analysis.certificate_table import CertificateFigure
+from estimhank.analysis.mode_words import mode_words
 from estimhank.analysis.posterior_table import SurrogateGap
 from estimhank.analysis.summary import DrawSummary
 from estimhank.analysis.wording import REASON_WORDS, count, fixed, joined, percent, plural, significant, with_error
@@ -257,7 +258,7 @@ def _excess(figure: CertificateFigure) -> str:
 
 
 def judge_mode(evidence: Evidence) -> list[Finding]:
-    """Agreement of the starts, other local modes, curvature, and whether any draw beats the mode."""
+    """Agreement of the starts, other local modes, what kind of maximum it is, and whether any draw beats it."""
     search = evidence.mode
     if search is None:
         return []
@@ -273,10 +274,14 @@ def judge_mode(evidence: Evidence) -> list[Finding]:
         text = f"{text[:-1]}; there {which} {significant(gap, 3)} log points lower."
     level = Level.GOOD if search.agreeing >= evidence.criteria.starts_agreeing * starts else Level.CARE
     findings = [Finding(level, "Mode", text)]
-    if not search.positive_definite:
-        text = "The Hessian at the mode is not positive definite: the mode is on a boundary, or a direction is flat."
+    findings += [Finding(Level.CARE, "Shape", text) for text in mode_words(search)]
+    if not search.positive_definite and search.kind == "interior":
+        text = "The Hessian at the mode is not positive definite: a direction is flat, or the mode is at a kink."
         findings.append(Finding(Level.CARE, "Curvature", text))
-    higher = max(evidence.best_draw - best.log_density, search.slice_gain)
+    edge = max((supremum.log_density for supremum in search.suprema), default=-math.inf)
+    above = evidence.best_draw - max(best.log_density, edge)
+    # slices rise towards an edge or a bound that has been named
+    higher = max(above, search.slice_gain if search.kind in ("interior", "flat") and not search.suprema else -math.inf)
     if higher > 0.01:
         text = (
             f"The log posterior rises to {significant(higher, 2)} above the mode elsewhere: the search missed the peak."

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimhank.analysis.certificate_table import CertificateFigure
+from estimhank.analysis.mode_words import kind_words
 from estimhank.analysis.modes import laplace_sd
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.analysis.posterior_table import correlation_matrix
@@ -19,6 +20,7 @@ from estimhank.analysis.wording import (
     duration,
     fixed,
     percent,
+    plural,
     significant,
     with_error,
 )
@@ -258,8 +260,10 @@ def local_modes_table(inputs: ReportInputs) -> Table:
     ended = sum(mode.starts for mode in search.modes)
     notes = (
         f"{ended} of {len(search.starts)} starts ended at one of these modes. Log posterior: log likelihood plus log "
-        "prior."
+        f"prior. The best one is {kind_words(search)}."
     )
+    if at_edge := sum(supremum.starts for supremum in search.suprema):
+        notes += f" {plural(at_edge, 'start')} ended at the edge of the feasible region, which is no mode."
     return Table("local_modes", "Local modes", columns, body, notes)
 
 

@@ -24,6 +24,7 @@ from estimhank.sampling.curvature import (
     is_positive_definite,
     slope,
 )
+from estimhank.sampling.extremes import at_bounds, find_suprema, is_flat, merge_suprema
 from estimhank.sampling.mode_result import LocalMode, ModeResult, StartResult
 from estimhank.sampling.objective import Objective, costly_parameters
 from estimhank.sampling.recorder import Recorder
@@ -115,13 +116,20 @@ def find_mode(
     ends = _climb(objective, starts, prior_sd, config.max_rounds, found.interior, report)
     if all(end.status == "infeasible" for end in ends):
         raise ModeError("no start of the mode search has a finite log density with a finite gradient")
-    x, here, hessian = _polish(objective, max(ends, key=lambda end: end.value))
+    suprema = find_suprema(objective, ends)
+    inside = [end for end, supremum in zip(ends, suprema, strict=True) if supremum is None]
+    inside = [end for end in inside if end.status != "infeasible"]
+    edges = merge_suprema([supremum for supremum in suprema if supremum is not None], prior_sd)
+    x, here, hessian = _polish(objective, max(inside or ends, key=lambda end: end.value))
     elsewhere: Sequence[Array] = () if is_positive_definite(hessian) else list(starts)
     center, covariance = _approximate(objective, x, hessian, elsewhere)
     hessian_theta = hessian_in_natural(target.transform, x, hessian, here.gradient)
     theta = target.transform.to_natural(x)
     grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(slope(target.transform, x)), config)
     at_mode, slices = _evaluate_slices(objective, theta, grid)
+    gradient = _divide(here.gradient, slope(target.transform, x))
+    bounds = at_bounds(target.transform, theta, gradient, np.std(draws, axis=0), target.names)
+    kind = _kind(bool(inside), bounds, is_flat(hessian, prior_sd) and not is_positive_definite(hessian))
     return ModeResult(
         names=target.names,
         theta=theta,
@@ -129,13 +137,16 @@ def find_mode(
         log_density=sum(at_mode),
         log_likelihood=at_mode[0],
         log_prior=at_mode[1],
-        gradient=_divide(here.gradient, slope(target.transform, x)),
-        modes=_group(target, ends, (x, here.value), hessian, prior_sd, config.agreement),
+        gradient=gradient,
+        modes=_group(target, inside, (x, here.value), hessian, prior_sd, config.agreement, kind == "flat"),
+        kind=kind,
+        bounds=bounds,
+        suprema=edges,
         starts=tuple(
             StartResult(start, end.x, end.value, end.evaluations, end.status)
             for start, end in zip(starts, ends, strict=True)
         ),
-        agreeing=sum(end.value > here.value - config.agreement for end in ends),
+        agreeing=sum(end.value > here.value - config.agreement for end in (inside or ends)),
         hessian=hessian_theta,
         hessian_x=hessian_with_jacobian(target.transform, x, hessian),
         condition=condition_number(hessian_theta),
@@ -148,6 +159,12 @@ def find_mode(
         prior_draws=found.prior_draws,
         evaluations=recorder.total(STAGE),
     )
+
+
+def _kind(inside: bool, bounds: tuple[str, ...], flat: bool) -> str:
+    if not inside:
+        return "edge"
+    return "bound" if bounds else "flat" if flat else "interior"
 
 
 def _divide(gradient: Array, by: Array) -> Array:
@@ -297,14 +314,24 @@ def _approximate(
 
 
 def _group(
-    target: Target, ends: list[Ascent], best: tuple[Array, float], hessian: Array, prior_sd: Array, agreement: float
+    target: Target,
+    ends: list[Ascent],
+    best: tuple[Array, float],
+    hessian: Array,
+    prior_sd: Array,
+    agreement: float,
+    flat: bool,
 ) -> tuple[LocalMode, ...]:
-    """Sort the ends of the converged starts into modes: same density and same place, up to a tenth of an s.d."""
+    """Sort the ends of the converged starts into modes: same density and same place, up to a tenth of an s.d.
+
+    Of a plateau (``flat``) all places are one.
+    """
     root = np.linalg.cholesky(hessian).T if is_positive_definite(hessian) else np.diag(1 / prior_sd)
     found: list[tuple[Array, float, int]] = [(*best, 0)]
     for end in sorted(ends, key=lambda end: -end.value):
         for i, (x, value, starts) in enumerate(found):
-            if abs(value - end.value) < agreement and np.linalg.norm(root @ (end.x - x)) < _SAME_PLACE:
+            near = flat or np.linalg.norm(root @ (end.x - x)) < _SAME_PLACE
+            if abs(value - end.value) < agreement and near:
                 found[i] = x, value, starts + 1
                 break
         else:

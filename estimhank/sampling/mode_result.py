@@ -27,6 +27,37 @@ class LocalMode:
 
 
 @dataclass(frozen=True)
+class Supremum:
+    """Where the density rises to the edge of the feasible region: a climb ended there, at no mode.
+
+    Attributes
+    ----------
+    theta, x : ndarray of shape (d,)
+        The last feasible point, natural units and coordinates.
+    log_density : float
+        There.
+    starts : int
+        How many starts ended there.
+    reason : str
+        Why there is no density beyond (:data:`estimhank.target.REASONS`).
+    parameters : tuple of str
+        Those that lead across the edge alone; none where it takes several, or any.
+    """
+
+    theta: Array
+    x: Array
+    log_density: float
+    starts: int
+    reason: str
+    parameters: tuple[str, ...]
+
+
+#: What the reported mode is: a mode inside; a supremum on a bound of the prior's support, or at the edge of the
+#: feasible region (no start ended at a mode); any point of a plateau.
+KINDS: tuple[str, ...] = ("interior", "bound", "edge", "flat")
+
+
+@dataclass(frozen=True)
 class StartResult:
     """One start: first and last coordinates, shape (d,), log density at the end, evaluations used, how it ended."""
 
@@ -46,13 +77,20 @@ class ModeResult:
     names : tuple of str
         Parameter names.
     theta, x : ndarray of shape (d,)
-        The best mode of the density of natural parameters; its coordinates.
+        The best mode of the density of natural parameters; its coordinates. Where no start ended at a mode it is the
+        best supremum (see ``kind``).
     log_density, log_likelihood, log_prior : float
         Values at ``theta``, natural parameters.
     gradient : ndarray of shape (d,)
         Gradient of the log density at ``theta``, natural units.
     modes : tuple of LocalMode
-        All local modes, best first.
+        All local modes, best first; ends at the edge of the feasible region are none.
+    kind : str
+        One of :data:`KINDS`.
+    bounds : tuple of str
+        Parameters that the mode has at a bound of their support, towards which the density rises.
+    suprema : tuple of Supremum
+        Where starts ended at the edge of the feasible region, the highest first.
     starts : tuple of StartResult
         Every start, in order.
     agreeing : int
@@ -87,6 +125,9 @@ class ModeResult:
     log_prior: float
     gradient: Array
     modes: tuple[LocalMode, ...]
+    kind: str
+    bounds: tuple[str, ...]
+    suprema: tuple[Supremum, ...]
     starts: tuple[StartResult, ...]
     agreeing: int
     hessian: Array
@@ -119,6 +160,13 @@ def write_mode(path: Path | str, result: ModeResult) -> Path:
         {"theta": by_name(mode.theta), "x": mode.x, "log_density": mode.log_density, "starts": mode.starts}
         for mode in result.modes
     ]
+    content["suprema"] = [
+        {
+            "theta": by_name(s.theta), "x": s.x, "log_density": s.log_density, "starts": s.starts,
+            "reason": s.reason, "parameters": s.parameters,
+        }
+        for s in result.suprema
+    ]  # fmt: skip
     return write_json(path, content)
 
 
@@ -153,6 +201,19 @@ def _from_json(content: Mapping[str, Any]) -> ModeResult:
         modes=tuple(
             LocalMode(vector(m["theta"]), array(m["x"]), float(m["log_density"]), int(m["starts"]))
             for m in content["modes"]
+        ),
+        kind=str(content["kind"]),
+        bounds=tuple(content["bounds"]),
+        suprema=tuple(
+            Supremum(
+                vector(s["theta"]),
+                array(s["x"]),
+                float(s["log_density"]),
+                int(s["starts"]),
+                str(s["reason"]),
+                tuple(s["parameters"]),
+            )
+            for s in content["suprema"]
         ),
         starts=tuple(
             StartResult(array(s["start"]), array(s["end"]), float(s["log_density"]), int(s["evaluations"]), s["status"])

@@ -129,7 +129,7 @@ def learn_edge(feasible: Array, infeasible: Array, seed: int) -> Edge | None:
         fits.append((*_calibrate(output, label[:held]), classifier))
     _, slope, offset, classifier = min(fits, key=lambda fit: fit[0])
     odds = jnp.asarray([slope, offset + _OUTWARDS], jnp.float32)
-    return Edge(*classifier, odds, jnp.asarray(_FLOOR, jnp.float32))
+    return Edge(classifier.linear, classifier.curved, classifier.network, odds, jnp.asarray(_FLOOR, jnp.float32))
 
 
 def _loss(trained: _Classifier, z: jax.Array, label: jax.Array, sharpness: jax.Array) -> jax.Array:

@@ -188,7 +188,9 @@ class Surrogate:
         no draws there, would never be told of.
         """
         p = self.parameters
-        bold = p._replace(disagreement=jnp.zeros_like(p.disagreement), radius=_BOLDER * p.radius, edge=bold_edge(p.edge))
+        bold = p._replace(
+            disagreement=jnp.zeros_like(p.disagreement), radius=_BOLDER * p.radius, edge=bold_edge(p.edge)
+        )
         return replace(self, parameters=bold)
 
     def outside(self, x: ArrayLike, factor: float = 1.0) -> NDArray[np.bool_]:
@@ -267,6 +269,7 @@ def load_surrogate(folder: Path | str, fingerprint: Mapping[str, str] | None = N
 def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Surrogate:
     if description["format"] != _FORMAT:
         raise ValueError(f"format {description['format']}")
+
     def nested(prefix: str) -> Weights:
         return unflatten_weights({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
 
