@@ -117,4 +117,4 @@ def _edge_of(surrogate: Surrogate, points: Points, seed: int, config: SurrogateC
     parts = [feasible, points.infeasible[-_MOST:]]
     near = [x[~surrogate.outside(x, _AROUND)] if len(x) else x for x in parts]
     z = [whiten(x, surrogate.center, surrogate.root) if len(x) else x for x in near]
-    return learn_edge(z[0], z[1], seed)
+    return learn_edge(z[0], z[1], float(points.log_density.max()) - surrogate.constant, seed)

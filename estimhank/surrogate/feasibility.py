@@ -1,15 +1,16 @@
-"""Where the density exists: a classifier of feasible and infeasible points, and the log points that it takes off.
+"""Where the density exists: a classifier of feasible and infeasible points, by which a surrogate is cut off.
 
 A posterior may be cut off inside its own mass: an equilibrium stops being determinate, an order of parameters is
 imposed. A smooth network that is told "far too low here" blurs such an edge over the distance between its points; it
 underrates what is inside and overrates what is outside. So the edge is learned apart from the density. With u(z) the
 log odds that a network gives to whitened coordinates z being feasible, the surrogate's log density is
 
-    log s(z) = f(z) + log [ p(u) + (1 - p(u)) exp(-floor) ],      p(u) = 1 / (1 + exp(-u)),
+    s(z) = p(u) exp(f(z)) + (1 - p(u)) exp(min(f(z), top) - floor),      p(u) = 1 / (1 + exp(-u)),
 
-f being what the other networks learn from feasible points alone. Inside nothing is taken off, beyond the edge at most
-``floor`` log points: never minus infinity, or a subchain could be trapped, and what the classifier gets wrong could not
-be found out.
+f being what the other networks learn from feasible points alone, and ``top`` the highest value that one of them has:
+where a density rises to its edge, f goes on rising beyond. Inside nothing is taken off. Beyond the edge s is far below
+the posterior, but never zero, or a subchain could be trapped, and what the classifier gets wrong could not be found
+out.
 
 How wide the edge is, is calibrated on points kept out. It is then moved outwards by what the classifier may err by:
 proposals beyond the edge are rejected, which costs an evaluation; states inside that a surrogate holds for infeasible
@@ -48,20 +49,21 @@ _PAD = 1_024
 
 
 class Edge(NamedTuple):
-    """What :func:`log_feasible` reads, single precision: the classifier's output is ``z @ linear + z @ curved @ z`` and
-    a network's, ``odds`` = (a, b) make log odds a output + b of it, ``floor`` is what is taken off far beyond the
-    edge."""
+    """What :func:`cut_off` reads, single precision: the classifier's output is ``z @ linear + z @ curved @ z`` and
+    a network's, ``odds`` = (a, b) make log odds a output + b of it; ``top`` and ``floor`` are those of the formula
+    above, the first less the surrogate's constant."""
 
     linear: jax.Array
     curved: jax.Array
     network: Weights
     odds: jax.Array
+    top: jax.Array
     floor: jax.Array
 
 
 def no_edge(d: int) -> Edge:
     """What stands in a surrogate that has no edge (its shape says so; nothing is computed)."""
-    return Edge(*_polynomial(d), {}, jnp.zeros(2, jnp.float32), jnp.zeros((), jnp.float32))
+    return Edge(*_polynomial(d), {}, jnp.zeros(2, jnp.float32), *2 * [jnp.zeros((), jnp.float32)])
 
 
 def _polynomial(d: int) -> tuple[jax.Array, jax.Array]:
@@ -88,10 +90,11 @@ def log_odds(edge: Edge, z: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
     return edge.odds[0] * _output(_Classifier(*edge[:3]), z, hidden) + edge.odds[1]
 
 
-def log_feasible(edge: Edge, z: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
-    """Log points that the edge adds, none of them positive, at whitened coordinates of shape (n, d); (n,)."""
+def cut_off(edge: Edge, z: jax.Array, value: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
+    """Log density (n,) at whitened coordinates (n, d), cut off at the edge: log s of the formula above from f."""
     u = log_odds(edge, z, hidden)
-    return jnp.logaddexp(jax.nn.log_sigmoid(u), jax.nn.log_sigmoid(-u) - edge.floor)
+    beyond = jnp.minimum(value, edge.top) - edge.floor
+    return jnp.logaddexp(jax.nn.log_sigmoid(u) + value, jax.nn.log_sigmoid(-u) + beyond)
 
 
 _odds = partial(jax.jit, static_argnames="hidden")(log_odds)
@@ -103,8 +106,8 @@ def is_beyond(edge: Edge, z: Array, hidden: tuple[int, ...]) -> NDArray[np.bool_
     return beyond
 
 
-def learn_edge(feasible: Array, infeasible: Array, seed: int) -> Edge | None:
-    """The edge between whitened points (n, d) that have a density and (m, d) that have none.
+def learn_edge(feasible: Array, infeasible: Array, top: float, seed: int) -> Edge | None:
+    """The edge between whitened points (n, d) that have a density, ``top`` at most, and (m, d) that have none.
 
     Returns None where there are too few of a kind.
     """
@@ -129,7 +132,8 @@ def learn_edge(feasible: Array, infeasible: Array, seed: int) -> Edge | None:
         fits.append((*_calibrate(output, label[:held]), classifier))
     _, slope, offset, classifier = min(fits, key=lambda fit: fit[0])
     odds = jnp.asarray([slope, offset + _OUTWARDS], jnp.float32)
-    return Edge(classifier.linear, classifier.curved, classifier.network, odds, jnp.asarray(_FLOOR, jnp.float32))
+    limits = jnp.asarray([top, _FLOOR], jnp.float32)
+    return Edge(classifier.linear, classifier.curved, classifier.network, odds, limits[0], limits[1])
 
 
 def _loss(trained: _Classifier, z: jax.Array, label: jax.Array, sharpness: jax.Array) -> jax.Array:

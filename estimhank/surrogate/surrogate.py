@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.errors import ResultsError, StorageError
 from estimhank.files import read_json, reading, replacing, write_json
 from estimhank.surrogate.break_map import BreakArrays, break_features
-from estimhank.surrogate.feasibility import Edge, bold_edge, log_feasible
+from estimhank.surrogate.feasibility import Edge, bold_edge, cut_off
 from estimhank.surrogate.fence import Fence, hold_inside, outside
 from estimhank.surrogate.network import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.surrogate.quadratic import Quadratic
@@ -87,7 +87,7 @@ def relative_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> 
     if not shape.edge:
         return value
     held, _ = hold_inside(z, parameters.landmarks, parameters.radius, parameters.strength)
-    return value + log_feasible(parameters.edge, held, shape.edge)
+    return cut_off(parameters.edge, held, value, shape.edge)
 
 
 _relative = partial(jax.jit, static_argnames="shape")(relative_log_density)
