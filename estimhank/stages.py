@@ -175,7 +175,7 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
     exact = result.exact
     fewest = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()))
     words = f"largest R-hat {exact.r_hat.max():.4f}, fewest effective draws {fewest:,.0f} after {exact.rounds:,} rounds"
-    words += f"; {exact.unmixed}" if exact.unmixed else ""
+    words += "".join(f"; {more}" for more in (exact.unmixed, exact.stopped) if more)
     return {
         "converged": exact.converged,
         "convergence": words,

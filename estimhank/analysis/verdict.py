@@ -16,6 +16,7 @@ from estimhank.analysis.summary import DrawSummary
 from estimhank.analysis.wording import REASON_WORDS, count, fixed, joined, percent, plural, significant, with_error
 from estimhank.sampling.mode_result import ModeResult
 from estimhank.surrogate.certificate import NOT_CONVERGED
+from estimhank.surrogate.stopping import RAN_OUT, STOPPED
 
 #: Failures that say something about the numerics rather than about the model; many of them deserve a look.
 NUMERICAL_REASONS: tuple[str, ...] = (
@@ -140,9 +141,10 @@ def judge(evidence: Evidence) -> Verdict:
     convergence = judge_convergence(evidence)
     findings = [convergence, *judge_certificate(evidence), *judge_mode(evidence), *judge_model(evidence)]
     if convergence.level is Level.BAD:
+        stopped = _stopped(evidence)
         mixed = bool((evidence.exact.r_hat <= evidence.criteria.r_hat).all())
         why = "it holds too few effective draws" if mixed else "the exact chains have not converged"
-        headline = f"Do not trust this posterior yet: {why}."
+        headline = f"Do not trust this posterior yet: {why}{f' ({stopped})' if stopped else ''}."
         return Verdict(Level.BAD, headline, tuple(findings))
     careful = [f.topic.lower() for f in findings if f.level is Level.CARE]
     if convergence.level is Level.CARE:
@@ -190,11 +192,18 @@ def judge_convergence(evidence: Evidence) -> Finding:
         f"{count(tail_wanted)})."
     )
     if shortfalls:
+        if stopped := _stopped(evidence):
+            figures += f" {stopped[0].upper()}{stopped[1:]}."
         return Finding(Level.BAD, "Convergence", f"Not there yet: {joined(shortfalls)}. {figures}")
     if exact.r_hat[high] > USUAL_R_HAT or min(exact.ess_bulk[low], exact.ess_tail[tail]) < USUAL_ESS:
         usual = f"An estimate to be quoted has R̂ of at most {USUAL_R_HAT:g} and at least {count(USUAL_ESS)} of each."
         return Finding(Level.CARE, "Convergence", f"{figures} {usual}")
     return Finding(Level.GOOD, "Convergence", figures)
+
+
+def _stopped(evidence: Evidence) -> str:
+    """The exact stage's own sentence on why it ended without meeting its criteria."""
+    return next((r for r in evidence.certificate_reasons if r.startswith((STOPPED, RAN_OUT))), "")
 
 
 def _parameters(number: int) -> str:
@@ -216,7 +225,8 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
         )
         findings.append(Finding(Level.GOOD, "Certificate", text))
     else:
-        reasons = joined([*(_against(f) for f in failed), *evidence.certificate_reasons]) or "no reason is given"
+        others = [reason for reason in evidence.certificate_reasons if reason != _stopped(evidence)]
+        reasons = joined([*(_against(f) for f in failed), *others]) or "no reason is given"
         text = (
             f"Failed: {reasons}. The exact posterior does not rest on the surrogate: each of its draws was accepted or "
             "rejected with the model's own density, so that the error costs effective draws and does not bias them."

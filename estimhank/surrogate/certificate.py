@@ -101,6 +101,7 @@ class ExactStates:
     subchain: NDArray[np.bool_]
     outside: NDArray[np.bool_]
     converged: bool
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,8 @@ def compute_certificate(
     reasons = list(_failures(figures, limits))
     if not states.converged:
         reasons.append(NOT_CONVERGED)
+    if states.stopped:
+        reasons.append(states.stopped)
     return Certificate(
         figures=figures,
         limits=limits,

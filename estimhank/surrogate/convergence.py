@@ -35,13 +35,17 @@ class Convergence(NamedTuple):
         nothing = np.full(d, np.nan)
         return cls(nothing, nothing, nothing, False)
 
+    @property
+    def fewest(self) -> float:
+        """Effective draws of the slowest parameter, in bulk or tails; nan where unknown."""
+        return float(min(self.ess_bulk.min(), self.ess_tail.min()))
+
     def words(self, probability: Array) -> str:
         """Acceptance in a round, and the figures where there are some."""
         rate = f"{float(probability.mean()):.0%} accepted"
         if np.isnan(self.r_hat).any():
             return rate
-        fewest = min(self.ess_bulk.min(), self.ess_tail.min())
-        return f"{rate}, R-hat {self.r_hat.max():.3f}, {fewest:.0f} effective draws"
+        return f"{rate}, R-hat {self.r_hat.max():.3f}, {self.fewest:.0f} effective draws"
 
 
 def judge(theta: Array, error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) -> Convergence:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from estimhank.sampling.proposals import generator
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
+from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target import Slope, Target
 
@@ -45,10 +46,7 @@ _FREEDOM = 5  # degrees of freedom of the plain proposals
 _STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
 _JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
-_BURN_IN_PLAIN, _NOT_LED_PLAIN = (
-    0.5,
-    0.9,
-)  # share of plain steps then, and of chains that no subchain has led by its end
+_BURN_IN_PLAIN, _NOT_LED_PLAIN = 0.5, 0.9  # share of plain steps then, and of chains that no subchain has led
 _DISTRUST_BURN_IN = 0.25
 #: The burn-in lasts until a subchain has led every chain somewhere, but no longer than this many times its length
 #: or a quarter of all rounds.
@@ -141,6 +139,9 @@ class ExactDraws:
         Whether R-hat and the numbers of effective draws meet the criteria (:mod:`estimhank.surrogate.convergence`).
     unmixed : str
         What else has not mixed, in words, where the parameters' figures meet the criteria.
+    stopped : str
+        Why the chains were stopped, or ran out of rounds, before they met the criteria, and what hinders them
+        (:mod:`estimhank.surrogate.stopping`); empty where they met them.
     r_hat, ess_bulk, ess_tail : ndarray of shape (d,)
         Of the draws here.
     rounds, burn_in : int
@@ -162,6 +163,7 @@ class ExactDraws:
     acceptance_probability: Array
     converged: bool
     unmixed: str
+    stopped: str
     r_hat: Array
     ess_bulk: Array
     ess_tail: Array
@@ -180,7 +182,7 @@ class ExactDraws:
         """Whether the chains have converged, in words."""
         worst, fewest = float(np.max(self.r_hat)), float(min(np.min(self.ess_bulk), np.min(self.ess_tail)))
         figures = f"largest R-hat {worst:.4f}, fewest effective draws {fewest:.0f}, {self.rounds} rounds"
-        also = f"; {self.unmixed}" if self.unmixed else ""
+        also = "".join(f"; {words}" for words in (self.unmixed, self.stopped) if words)
         return f"{'converged' if self.converged else 'not converged'}: {figures}{also}"
 
 
@@ -218,7 +220,7 @@ def run_exact(
     seed: int,
     progress: Progress | None = None,
 ) -> ExactDraws:
-    """Run the chains until they meet the criteria, looked at after fixed numbers of rounds, or rounds run out.
+    """Run the chains until they meet the criteria, looked at after fixed numbers of rounds, or will not in time.
 
     Parameters
     ----------
@@ -244,15 +246,15 @@ def run_exact(
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
-    done, verdict = 0, Convergence.unknown(surrogate.dimension)
+    done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
     burn_in, burning, led = config.burn_in, True, np.zeros(config.chains, bool)
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
-    while done < config.max_rounds and not verdict.converged:
+    outlook = Outlook(config.min_ess, config.max_rounds)
+    while done < config.max_rounds and not verdict.converged and not hopeless:
         rng = generator(seed, _SEED_CODE, done + 1)
         if burning:
-            share = np.maximum(
-                policy.plain_share, np.where(led | (done < config.burn_in), _BURN_IN_PLAIN, _NOT_LED_PLAIN)
-            )
+            at_first = np.where(led | (done < config.burn_in), _BURN_IN_PLAIN, _NOT_LED_PLAIN)
+            share = np.maximum(policy.plain_share, at_first)
         else:
             share = np.full(config.chains, policy.plain_share)
         kind = (rng.random(config.chains) < share).astype(np.uint8)
@@ -279,23 +281,24 @@ def run_exact(
         if not burning and (done % config.check_every == 0 or done == config.max_rounds):
             first = discarded(done, burn_in, policy)
             verdict = _judge(history, first, surrogate, config)
+            hopeless = not verdict.converged and outlook.add(done - first, verdict.fewest)
         if progress is not None:
             progress(ProgressEvent(STAGE, done, config.max_rounds, counter.total, verdict.words(probability)))
     first = discarded(done, burn_in, policy)
+    columns = ("theta", "x", "z", "log_likelihood", "log_prior", "log_density")
+    draws: dict[str, Any] = {name: history.column(name, first) for name in columns}
     return ExactDraws(
-        **{
-            name: history.column(name, first)
-            for name in ("theta", "x", "z", "log_likelihood", "log_prior", "log_density")
-        },
+        **draws,
         surrogate_log_density=surrogate.constant + history.column("surrogate", first),
         accepted=history.step(0, first),
         step_kind=history.step(1, first),
         acceptance_probability=history.step(2, first),
-        converged=verdict.converged,
-        unmixed=verdict.unmixed,
-        r_hat=verdict.r_hat,
-        ess_bulk=verdict.ess_bulk,
-        ess_tail=verdict.ess_tail,
+        **verdict._asdict(),
+        stopped=""
+        if verdict.converged
+        else why_stopped(
+            target.names, history.column("theta", first), verdict, outlook, counter.rejected, done, hopeless
+        ),
         rounds=done,
         burn_in=first,
         evaluations=counter.total,
@@ -313,7 +316,7 @@ class _Counter:
 
     def __init__(self, evaluate: Evaluate, target: Target, surrogate: Surrogate) -> None:
         self.evaluate, self.target, self.surrogate = evaluate, target, surrogate
-        self.batches, self.total = 0, 0
+        self.batches, self.total, self.rejected = 0, 0, Rejected()
 
     def __call__(self, z: NDArray[np.float32], value: Array) -> States:
         transform = self.target.transform
@@ -322,15 +325,15 @@ class _Counter:
         batch = self.evaluate(STAGE, self.batches, theta)
         self.batches += 1
         self.total += len(z)
+        self.rejected.add(theta, batch.reason)
         density = batch.log_density + transform.log_jacobian(x)
         density = np.where(np.isnan(density), -np.inf, density)
         return States(np.asarray(z, np.float32), x, theta, batch.log_likelihood, batch.log_prior, density, value)
 
 
 def _lengths(rng: np.random.Generator, policy: Policy, chains: int) -> NDArray[np.int64]:
-    full = np.full(chains, policy.subchain)
     if not policy.mixed_lengths:
-        return full
+        return np.full(chains, policy.subchain)
     shorter = np.maximum(1, policy.subchain // np.array(_SHORTER))
     return rng.choice(shorter, chains, p=_SHORTER_SHARES)
 
@@ -366,9 +369,8 @@ def _start(
         z[wide] = starts.mean(axis=0) + _OVERDISPERSION * spread * rng.standard_normal((config.dispersed, d))
         if attempt == 0:
             z[wide[: len(modes)]] = modes
-        if (
-            attempt >= _START_TRIES // 2
-        ):  # a surrogate that prefers impossible places: begin where it is known to be possible
+        if attempt >= _START_TRIES // 2:
+            # a surrogate that prefers impossible places: begin where it is known to be possible
             z = surrogate.whiten(surrogate.known)[rng.integers(0, len(surrogate.known), m)].astype(float)
         rows = np.arange(m) if state is None else np.flatnonzero(~np.isfinite(state.log_density))
         chains = start_chains(surrogate, z[rows].astype(np.float32))

@@ -142,6 +142,7 @@ def run_posterior(
             subchain=exact.step_kind == 0,
             outside=outside,
             converged=exact.converged,
+            stopped=exact.stopped,
         ),
         pairs,
         {

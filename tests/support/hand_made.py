@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.surrogate.break_map import no_breaks
+from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.network import initial_weights
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate
 
@@ -26,7 +27,10 @@ def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, 
         root=np.asarray(root, float),
         constant=-3.0,
         parameters=Parameters(
-            networks=(zeros,), breaks=no_breaks(d), **{k: jnp.asarray(v, jnp.float32) for k, v in single.items()}
+            networks=(zeros,),
+            breaks=no_breaks(d),
+            edge=no_edge(d),
+            **{k: jnp.asarray(v, jnp.float32) for k, v in single.items()},
         ),
         shape=SHAPE,
         anchors=np.empty((0, d)),
