@@ -30,17 +30,19 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from estimhank.surrogate.network import Weights, evaluate_network, initial_weights
+from estimhank.surrogate.points import typical_depth
 
 Array = NDArray[np.float64]
 
 #: Layers of the classifier, where a surrogate has one.
 HIDDEN: tuple[int, ...] = (32, 32)
 _ACTIVATION = "tanh"
-_FLOOR, _BOLD_FLOOR = 15.0, 1.5  # log points taken off beyond the edge
+_BELOW_TYPICAL = 5.0  # log points below what posterior draws reach that a surrogate is beyond the edge, at least
+_BOLDLY = 0.1  # distance, about one in whitened units, that a surrogate without caution goes beyond the edge
 _OUTWARDS = 2.0  # log odds by which the edge is moved
 _STEPS, _BATCH = 8_000, 256
 _RATE, _DECAY = 1e-2, 1e-5
-_BLUNT, _SHARP = 3.0, 100.0  # log odds of a unit of the classifier's output, first and last
+_BLUNT, _SHARP, _SHARPEST = 3.0, 100.0, 300.0  # log odds of a unit of output: first and last in training, and at most
 _HELD_OUT = 0.2
 #: Forms that are tried, the best at points kept out being taken: whether the squares move, and the network.
 _FORMS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
@@ -71,8 +73,8 @@ def _polynomial(d: int) -> tuple[jax.Array, jax.Array]:
 
 
 def bold_edge(edge: Edge) -> Edge:
-    """The same edge, of which so little is taken off that draws go beyond it."""
-    return edge._replace(floor=jnp.minimum(edge.floor, jnp.float32(_BOLD_FLOOR)))
+    """The same edge, moved outwards so that draws go some way beyond it."""
+    return edge._replace(odds=edge.odds.at[1].add(_BOLDLY * edge.odds[0]))
 
 
 class _Classifier(NamedTuple):
@@ -132,7 +134,7 @@ def learn_edge(feasible: Array, infeasible: Array, top: float, seed: int) -> Edg
         fits.append((*_calibrate(output, label[:held]), classifier))
     _, slope, offset, classifier = min(fits, key=lambda fit: fit[0])
     odds = jnp.asarray([slope, offset + _OUTWARDS], jnp.float32)
-    limits = jnp.asarray([top, _FLOOR], jnp.float32)
+    limits = jnp.asarray([top, typical_depth(z.shape[1]) + _BELOW_TYPICAL], jnp.float32)
     return Edge(classifier.linear, classifier.curved, classifier.network, odds, limits[0], limits[1])
 
 
@@ -183,4 +185,4 @@ def _calibrate(output: Array, label: NDArray[np.float32]) -> tuple[float, float,
         return float(np.logaddexp(0, -sign * odds).sum() + 0.1 * (q[0] - np.log(_SHARP)) ** 2 + 0.1 * q[1] ** 2)
 
     end = minimize(loss, np.array([np.log(_SHARP), 0.0]), method="Nelder-Mead")
-    return float(end.fun), float(np.exp(np.clip(end.x[0], np.log(_BLUNT), np.log(_SHARP)))), float(end.x[1])
+    return float(end.fun), float(np.exp(np.clip(end.x[0], np.log(_BLUNT), np.log(_SHARPEST)))), float(end.x[1])
