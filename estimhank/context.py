@@ -25,6 +25,7 @@ from estimhank.sampling.engine import Engine
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore
+from estimhank.sampling.workers import Workers
 from estimhank.target import Target
 
 #: The stages in their order.
@@ -37,7 +38,7 @@ SECTIONS_OF: dict[str, tuple[str, ...]] = {
     "sample": ("data", "model", "parameters", "mode", "sample"),
     "surrogate": ("data", "model", "parameters", "mode", "sample", "surrogate"),
     "posterior": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
-    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
+    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior", "report"),
 }
 
 #: Stages under which the store keeps what a stage of the pipeline evaluates.
@@ -145,6 +146,11 @@ class RunContext:
         engine = Engine(self.target, run.backend, workers, run.scheduler, run.wait)
         self._open.enter_context(engine)
         return Recorder(engine, store)
+
+    @property
+    def open_workers(self) -> Workers | None:
+        """Workers that are there already; none are started for work that this process does as fast."""
+        return self.recorder.engine if "recorder" in self.__dict__ else None
 
     def take_rates(self) -> dict[str, dict[str, float]]:
         """Evaluations that this call made or was served since it was last asked, the seconds waited, and the rate."""

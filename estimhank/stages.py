@@ -142,12 +142,18 @@ def _describe_round(report: RoundReport) -> dict[str, Any]:
     }
 
 
+def _posterior(context: RunContext) -> Posterior:
+    """The target, solved already, as what it is in a run of the stages here."""
+    assert isinstance(context.target, Posterior)
+    return context.target
+
+
 def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
     from estimhank.reporting import check_horizon, collect_arrays, parameter_infos
 
-    posterior = build_target(context.config, context.dataset)
+    posterior = _posterior(context)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
     result = run_posterior(
         context.recorder.evaluate,
@@ -203,9 +209,8 @@ def report_stage(context: RunContext) -> StageResult:
     from estimhank.reporting import gather_report
 
     assert context.manifest is not None  # the pipeline sets it before a stage runs
-    posterior = build_target(context.config, context.dataset)
-    inputs = gather_report(context.folder, context.config, posterior, context.manifest)
-    written = write_report(inputs, context.folder)
+    inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest)
+    written = write_report(inputs, context.folder, context.config.report.svg, context.open_workers)
     files = tuple(str(path.relative_to(context.folder)) for path in written)
     return StageResult(files, {"verdict": inputs.verdict.headline})
 
