@@ -141,11 +141,16 @@ class RunContext:
         """Evaluations through workers into the store, opened on first use."""
         store = EvaluationStore.open(self.folder / STORE, self.target.names, self.target.fingerprint)
         self._open.enter_context(store)
+        return Recorder(self.engine, store)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Workers for the target; none are started yet."""
         run = self.config.run
         workers = run.workers if run.scheduler else self.workers
-        engine = Engine(self.target, run.backend, workers, run.scheduler, run.wait)
-        self._open.enter_context(engine)
-        return Recorder(engine, store)
+        engine = self._open.enter_context(Engine(self.target, run.backend, workers, run.scheduler, run.wait))
+        engine.notice = getattr(self.progress, "note", engine.notice)
+        return engine
 
     @property
     def open_workers(self) -> Workers | None:

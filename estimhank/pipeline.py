@@ -25,6 +25,7 @@ from estimhank.manifest import (
 from estimhank.sampling.evaluations import STAGES as STORED
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore, open_for_reading
+from estimhank.target import CompiledTarget
 
 Stage = Callable[[RunContext], StageResult]
 
@@ -135,6 +136,8 @@ def run_pipeline(
     if not plan.todo:
         return Outcome((), plan.manifest, context.folder)
     if only != "data":
+        if only != "report" and isinstance(context.target, CompiledTarget):
+            context.engine.start()  # workers load what they need meanwhile
         # solved once here, so that a calibration without a steady state is said before anything is written
         _ = getattr(context.target, "steady_state", None)
     with locked_folder(context.folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, as_completed
 from typing import Any, NamedTuple, Self
@@ -21,11 +22,12 @@ from estimhank.sampling.worker import (
     TargetMissing,
     call,
     call_target,
+    compile_evaluation,
     evaluate_points,
     evaluate_together,
 )
 from estimhank.sampling.workers import InTurn
-from estimhank.target import Slope, Target, VectorizedTarget
+from estimhank.target import CompiledTarget, Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -113,6 +115,9 @@ class Engine:
         self._seconds = 0.004  # of one evaluation, to begin with
         self._payload = b""
         self._key = ""
+        self._compiled = backend in IN_PROCESS or not isinstance(target, CompiledTarget)
+        #: Told what workers are busy with, where it can take long.
+        self.notice: Callable[[str], None] = lambda words: None
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +130,22 @@ class Engine:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             pool.close(at_once)
+
+    def start(self) -> None:
+        """Start the workers, who load what they will run while this process has other things to do."""
+        if self.backend not in IN_PROCESS:
+            self._start_pool().executor.submit(os.getpid)
+
+    def _compile(self) -> None:
+        """Have every kind of evaluation compiled by one worker, while others compile another: all read the results from
+        the cache on disk. Left to itself each of them would compile the same at the same time."""
+        self._compiled = True
+        kinds: list[Slope] = [True, False]
+        if getattr(self.target, "costly_parameters", ()):
+            kinds.insert(1, "partial")
+        self.notice("compiling the log density and its gradient")
+        self._map(_Job(compile_evaluation, True), [(kind,) for kind in kinds])
+        self.notice("")
 
     def evaluate(self, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
         """Evaluate n points, shape (n, d), natural units; results are in the same order.
@@ -143,6 +164,8 @@ class Engine:
             return evaluate_points(self.target, thetas, gradient)
         if isinstance(self.target, VectorizedTarget) and self.backend == "vectorized":
             return evaluate_together(self.target, thetas, gradient)
+        if not self._compiled:
+            self._compile()
         chunks = self._split(thetas)
         try:
             batches = self._call_all(_Job(evaluate_points, True), [(points, gradient) for points in chunks])
@@ -231,8 +254,14 @@ class Engine:
 
     def _open_pool(self) -> WorkerPool:
         if not self._payload:
+            if isinstance(self.target, CompiledTarget):
+                self.notice("solving for the steady state")
+                self.target.prepare()
             self._payload = cloudpickle.dumps(self.target)
             self._key = hashlib.sha256(self._payload).hexdigest()
+        return self._start_pool()
+
+    def _start_pool(self) -> WorkerPool:
         if self._pool is None:
             self._pool = open_pool(self.backend, self.workers, self._scheduler, self._wait)
             self.workers = self._pool.workers
