@@ -72,7 +72,16 @@ def configure() -> None:
         except OSError:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def compiled_code() -> str:
+    """Where compiled code is kept, in words; and that it has to be made first where there is none."""
+    folder = jax.config.jax_compilation_cache_dir
+    if folder is None:
+        return "compiled code is not kept (no folder for it can be written)"
+    made = Path(folder).is_dir() and any(Path(folder).iterdir())
+    return f"compiled code is kept in {folder}" + ("" if made else ", which is empty: compiling comes first")
 
 
 def _keep_freed_memory() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,11 +26,11 @@ from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
 from estimhank.sampling.proposals import Center
-from estimhank.surrogate.exact import ExactDraws
-from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
-from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
-from estimhank.surrogate.surrogate_stage import RoundReport, run_surrogate
-from estimhank.vectorized import vectorize
+
+if TYPE_CHECKING:
+    from estimhank.surrogate.exact import ExactDraws
+    from estimhank.surrogate.posterior_stage import PosteriorStageResult
+    from estimhank.surrogate.surrogate_stage import RoundReport
 
 _LOSSES_KEPT = 100  # of each fit, for the figure of the training
 
@@ -47,7 +47,11 @@ def build_target(config: Config, dataset: Dataset) -> Posterior:
         declared = find_model(config.model.name, config.folder)
         model = configure_model(declared, config.model.calibration, config.model.grid, config.parameters)
         posterior = Posterior(model, dataset, config.model.horizon, config.model.tail_start)
-        return vectorize(posterior, config.run.batch) if config.run.backend == "vectorized" else posterior
+        if config.run.backend == "vectorized":
+            from estimhank.vectorized import vectorize
+
+            return vectorize(posterior, config.run.batch)
+        return posterior
     except ModelError as error:
         raise ConfigError(f"{config.path}: {error}" if config.path else str(error)) from error
 
@@ -98,6 +102,10 @@ def sample_stage(context: RunContext) -> StageResult:
 
 def surrogate_stage(context: RunContext) -> StageResult:
     """The network, trained on the evaluations of the stages before and on rounds of its own: ``surrogate.*``."""
+    # imported here, as in the stages below: the first evaluations need not wait for networks
+    from estimhank.surrogate.surrogate import save_surrogate
+    from estimhank.surrogate.surrogate_stage import run_surrogate
+
     mode = read_mode(context.folder / "mode.json")
     # not what an interrupted call of this stage left: it is served again when it is asked for
     evaluations = context.recorder.store.read("mode", "sample")
@@ -152,6 +160,8 @@ def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
     from estimhank.reporting import check_horizon, collect_arrays, parameter_infos
+    from estimhank.surrogate.posterior_stage import run_posterior
+    from estimhank.surrogate.surrogate import load_surrogate
 
     posterior = _posterior(context)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
