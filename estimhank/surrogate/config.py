@@ -141,7 +141,7 @@ class PosteriorConfig:
     """
 
     surrogate_chains: int = 256
-    surrogate_draws: int = 200_000
+    surrogate_draws: int = 100_000
     thin: int = 10
     certificate_draws: int = 2_000
     certificate_pairs: int = 1_000
