@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import jax
+import jax.monitoring
 import scipy.linalg  # noqa: F401  loads the BLAS that is limited below
 from threadpoolctl import threadpool_limits
 
@@ -72,7 +73,22 @@ def configure() -> None:
         except OSError:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.monitoring.register_event_listener(_note_miss)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+#: Compilations of this process that the cache on disk did not have.
+_misses: list[str] = []
+
+
+def _note_miss(event: str, **details: object) -> None:
+    if event == "/jax/compilation_cache/cache_misses":
+        _misses.append(event)
+
+
+def compiled_anew() -> bool:
+    """Whether this process has had to compile what a machine on which a run has been made has in its cache."""
+    return bool(_misses)
 
 
 def compiled_code() -> str:

@@ -22,6 +22,7 @@ from estimhank.model.parameters import ModelError
 from estimhank.model.registry import configure_model, find_model
 from estimhank.pipeline import Stage
 from estimhank.posterior import Posterior
+from estimhank.runtime import compiled_anew
 from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
@@ -159,12 +160,15 @@ def _posterior(context: RunContext) -> Posterior:
 def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
-    from estimhank.reporting import check_horizon, collect_arrays, parameter_infos
+    from estimhank.reporting import check_horizon, collect_arrays, compile_longer_horizon, parameter_infos
     from estimhank.surrogate.posterior_stage import run_posterior
     from estimhank.surrogate.surrogate import load_surrogate
 
     posterior = _posterior(context)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
+    if compiled_anew():
+        # for the check at the end: beside the evaluations, it is one worker's time and nobody waits for it
+        context.engine.begin(compile_longer_horizon)
     result = run_posterior(
         context.recorder.evaluate,
         posterior,
@@ -178,7 +182,8 @@ def posterior_stage(context: RunContext) -> StageResult:
     arrays = collect_arrays(posterior, result, context.seed)
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
-    facts = {**_describe_posterior(result), "horizon": check_horizon(posterior, arrays.exact.theta)}
+    horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood)
+    facts = {**_describe_posterior(result), "horizon": horizon}
     return StageResult(("certificate.json", "posterior.nc"), facts)
 
 
@@ -219,7 +224,7 @@ def report_stage(context: RunContext) -> StageResult:
     from estimhank.reporting import gather_report
 
     assert context.manifest is not None  # the pipeline sets it before a stage runs
-    inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest)
+    inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest, context.open_workers)
     written = write_report(inputs, context.folder, context.config.report.svg, context.open_workers)
     files = tuple(str(path.relative_to(context.folder)) for path in written)
     return StageResult(files, {"verdict": inputs.verdict.headline})

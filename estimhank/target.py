@@ -117,6 +117,14 @@ class VectorizedTarget(Target, Protocol):
 class CompiledTarget(Target, Protocol):
     """A target that has something to solve before its first evaluation, and that compiles what it evaluates."""
 
+    def outline(self) -> None:
+        """Find out as much as :meth:`compile_outlined` needs."""
+        ...
+
+    def compile_outlined(self) -> None:
+        """Compile what takes longest, as far as it can be before the target is prepared."""
+        ...
+
     def prepare(self) -> None:
         """Solve what every evaluation needs; a pickled copy has it too, so that workers need not solve it again."""
         ...

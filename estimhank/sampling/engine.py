@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future, as_completed, wait
 from typing import Any, NamedTuple, Self
 
 import cloudpickle
@@ -15,6 +15,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError, EstimhankError
+from estimhank.runtime import compiled_anew
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.executors import BACKENDS, IN_PROCESS, WAIT, WorkerPool, open_pool
 from estimhank.sampling.worker import (
@@ -23,6 +24,7 @@ from estimhank.sampling.worker import (
     call,
     call_target,
     compile_evaluation,
+    compile_outlined,
     evaluate_points,
     evaluate_together,
 )
@@ -135,6 +137,25 @@ class Engine:
         """Start the workers, who load what they will run while this process has other things to do."""
         if self.backend not in IN_PROCESS:
             self._start_pool().executor.submit(os.getpid)
+
+    def begin(self, function: Callable[..., Any]) -> Future | None:
+        """Have a worker call a function of the target as it is now, and do not wait: what it leaves is in the cache of
+        compiled code. Nothing happens where there are no workers."""
+        if self.backend in IN_PROCESS:
+            return None
+        payload = cloudpickle.dumps(self.target)
+        key = hashlib.sha256(payload).hexdigest()
+        return self._start_pool().executor.submit(call_target, key, payload, function, ())
+
+    def _prepare(self, target: CompiledTarget) -> None:
+        """Solve the target. On a machine that has not compiled it yet, a worker begins with what takes longest."""
+        early = None
+        if compiled_anew():
+            target.outline()
+            early = self.begin(compile_outlined)
+        target.prepare()
+        if early is not None:
+            wait([early])
 
     def _compile(self) -> None:
         """Have every kind of evaluation compiled by one worker, while others compile another: all read the results from
@@ -256,7 +277,7 @@ class Engine:
         if not self._payload:
             if isinstance(self.target, CompiledTarget):
                 self.notice("solving for the steady state")
-                self.target.prepare()
+                self._prepare(self.target)
             self._payload = cloudpickle.dumps(self.target)
             self._key = hashlib.sha256(self._payload).hexdigest()
         return self._start_pool()

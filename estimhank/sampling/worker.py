@@ -152,6 +152,12 @@ def compile_evaluation(target: CompiledTarget, gradient: Slope) -> None:
         target.compile(gradient)
 
 
+def compile_outlined(target: CompiledTarget) -> None:
+    """Compile what takes longest, in a worker, while another process solves the target."""
+    with contextlib.suppress(Exception):
+        target.compile_outlined()
+
+
 class TargetMissing:
     """Returned by :func:`call_target` in a worker that is new: it asks for the same call with the target."""
 

@@ -106,6 +106,12 @@ class SteadySolver:
         """Everything at the parameter table's values."""
         return self._solve({}, self._point_of(self.reference))
 
+    @property
+    def outline(self) -> SteadyParts:
+        """Shapes and types of :attr:`reference_parts`."""
+        parts: SteadyParts = jax.eval_shape(self.compute, {}, self._point_of(self.reference))[0]
+        return parts
+
     # -- elsewhere ---------------------------------------------------------------------------------------------
     def at(self, changes: Mapping[str, float]) -> SteadyParts:
         """Steady state with some parameters replaced; those that do not move it are ignored.
