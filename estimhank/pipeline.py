@@ -22,6 +22,7 @@ from estimhank.manifest import (
     read_manifest,
     write_manifest,
 )
+from estimhank.runtime import compiled_code
 from estimhank.sampling.evaluations import STAGES as STORED
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore, open_for_reading
@@ -136,6 +137,7 @@ def run_pipeline(
     if not plan.todo:
         return Outcome((), plan.manifest, context.folder)
     if only != "data":
+        say(f"solving for the steady state; {compiled_code()}")
         if only != "report" and isinstance(context.target, CompiledTarget):
             context.engine.start()  # workers load what they need meanwhile
         # solved once here, so that a calibration without a steady state is said before anything is written
