@@ -99,10 +99,14 @@ class Model:
     parameters : Parameters
     dense : tuple of str
         Variables to solve for densely; chosen automatically where empty.
+    version : str
+        Needed for going on with a run where the model's content cannot be seen, say an open file; to be changed when
+        what cannot be seen does.
     """
 
     name: ClassVar[str] = ""
     title: str = ""
+    version: str = ""
     household: HouseholdBlock | None = None
     variables: tuple[str, ...] = ()
     shocks: tuple[AR1, ...] = ()

@@ -23,6 +23,7 @@ import numpy as np
 
 from estimhank.errors import ResultsError, StorageError
 from estimhank.files import explain, reading, write_bytes, writing
+from estimhank.identity import differing_parts, why_unidentified
 from estimhank.sampling.evaluations import STAGES, EvaluationBatch, Evaluations, empty_gradient, stage_code
 from estimhank.sampling.store_format import (
     BATCH_HEAD_SIZE,
@@ -100,16 +101,18 @@ class EvaluationStore:
         ResultsError
             If the file holds evaluations of another density; the message names the parts that differ.
         """
-        path = Path(path)
+        path, own = Path(path), False
         if not path.exists():
             created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             description = {"names": list(names), "fingerprint": dict(fingerprint), "created": created}
             write_bytes(path, pack_head(description))
+            own = True
         with writing(path):
             handle = os.open(path, os.O_RDWR)
         try:
             _lock(path, handle)
-            _refuse_other(path, _read_head(path, handle)[1], tuple(names), fingerprint)
+            if not own:
+                _refuse_other(path, _read_head(path, handle)[1], tuple(names), fingerprint)
             return cls(path, handle, writable=True)
         except BaseException:
             os.close(handle)
@@ -360,7 +363,9 @@ def _refuse_other(
     path: Path, description: Mapping[str, Any], names: tuple[str, ...], fingerprint: Mapping[str, str]
 ) -> None:
     stored, stored_names = description["fingerprint"], tuple(description["names"])
-    parts = [part for part in {**stored, **fingerprint} if stored.get(part) != fingerprint.get(part)]
+    if why := why_unidentified(fingerprint):
+        raise ResultsError(f"{path} cannot be gone on with: {why}, or begin again in another folder")
+    parts = differing_parts(stored, fingerprint)
     details = [f"{part}: stored {stored.get(part, 'none')}, now {fingerprint.get(part, 'none')}" for part in parts]
     if stored_names != names:
         parts.append("parameters")
