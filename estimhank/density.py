@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.errors import EstimhankError, ResultsError
 from estimhank.files import make_folder, sha256_of, write_json
 from estimhank.identity import changed_places, identify, part_of_fingerprint
+from estimhank.names import TAKEN_OF_PARAMETERS, why_not_a_name
 from estimhank.progress_event import Progress
 from estimhank.target import Evaluation, Slope
 from estimhank.transform import Transform
@@ -158,7 +159,10 @@ def from_log_density(
     if isinstance(names, str):
         raise DensityError(f"names must be a list of names, such as ['{names}']")
     named, d = tuple(str(n) for n in names), len(names)
-    if d == 0 or len(set(named)) < d or "" in named:
+    for name in named:
+        if why := why_not_a_name(name, TAKEN_OF_PARAMETERS):
+            raise DensityError(f"the parameter name '{name}' {why}")
+    if d == 0 or len(set(named)) < d:
         raise DensityError("give each parameter a name of its own")
     limits = _read_bounds(bounds)
     for name in limits:

@@ -46,7 +46,9 @@ def load(folder: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> Any:
 KINDS = {
     "a helper": {"density": "def helper(x): return x - MEAN\ndef f(t): return -0.5 * helper(t[0]) ** 2"},
     "a constant": {"density": "M = MEAN\ndef f(t): return -0.5 * (t[0] - M) ** 2"},
-    "an array": {"density": "import numpy as np\nM = np.array([MEAN, 1.0])\ndef f(t): return -0.5 * (t[0] - M[0]) ** 2"},
+    "an array": {
+        "density": "import numpy as np\nM = np.array([MEAN, 1.0])\ndef f(t): return -0.5 * (t[0] - M[0]) ** 2"
+    },
     "a default": {"density": "def f(t, m=MEAN): return -0.5 * (t[0] - m) ** 2"},
     "a keyword": {"density": "def f(t, *, m=MEAN): return -0.5 * (t[0] - m) ** 2"},
     "a closure": {"density": "def make(m):\n    return lambda t: -0.5 * (t[0] - m) ** 2\nf = make(MEAN)"},
@@ -234,7 +236,7 @@ def test_what_cannot_be_seen_needs_a_version(tmp_path: Path) -> None:
         path = tmp_path / f"evaluations{i}.bin"
         made = target_of(function)
         EvaluationStore.open(path, made.names, made.fingerprint).close()  # a first run is nobody's business
-        with pytest.raises(ResultsError, match="the function cannot be identified by its content.*give it a version"):
+        with pytest.raises(ResultsError, match=r"the function cannot be identified by its content.*give it a version"):
             EvaluationStore.open(path, made.names, made.fingerprint)
         path.unlink()
         versioned = target_of(function, version="1")
@@ -282,9 +284,9 @@ def everything() -> list[Any]:
     return [
         Node(), plain, functools.partial(plain, weights=frozenset({"x", "y", "z"})), jax.jit(plain), jax.vmap(plain),
         jax.grad(plain), functools.cache(plain), np.vectorize(plain), np.arange(3.0).dot, stats.norm(0.0, 1.0),
-        pd.DataFrame({"a": [1.0, 2.0]}, index=index), {"b": 1, "a": {3, 1, 2}, 5: None}, jnp.arange(3), {1.5, "s", None},
-        np.array(["x", None], dtype=object), range(3), jax.random.key(0), complex(1, 2), 10**400, Node().other,
-        estimhank.from_log_density,
+        pd.DataFrame({"a": [1.0, 2.0]}, index=index), {"b": 1, "a": {3, 1, 2}, 5: None}, jnp.arange(3),
+        {1.5, "s", None}, np.array(["x", None], dtype=object), range(3), jax.random.key(0), complex(1, 2), 10**400,
+        Node().other, estimhank.from_log_density,
     ]  # fmt: skip
 
 
