@@ -171,7 +171,7 @@ def from_log_density(
     try:
         center = np.asarray(start, float)
         scale = np.broadcast_to(np.asarray(spread, float), (d,)) if np.size(spread) in (1, d) else np.empty(0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DensityError("start and spread must be numbers") from None
     if center.shape != (d,) or scale.shape != (d,):
         raise DensityError(f"start and spread must have {d} entries, one for each parameter")
@@ -217,7 +217,7 @@ def _read_bounds(bounds: Any) -> dict[str, tuple[float, float]]:
         try:
             low, high = pair
             limits[str(name)] = -math.inf if low is None else float(low), math.inf if high is None else float(high)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DensityError(
                 f"the bounds of '{name}' must be two numbers, (lower, upper), infinite where there is none: {pair!r}"
             ) from None
@@ -320,7 +320,7 @@ def estimate_density(
     config = settings or make_config({})
     if config.run.backend == "vectorized":
         target = vectorize(target, config.run.batch)
-    folder = make_folder(folder)
+    folder = make_folder(folder)  # with ~ as the home folder
     if (folder / FILE_NAME).exists() and not resume:
         raise ResultsError(f"{folder} holds evaluations already: pass resume=True to go on, or choose another folder")
     seed = config.run.seed

@@ -243,7 +243,8 @@ def drop_evaluations(path: Path, stages: Sequence[str]) -> None:
         with writing(path):
             path.unlink()  # the first stage that evaluates: nothing would be left
         return
-    with open_for_reading(path) as old, replacing(path) as temporary:
+    # the old store is closed before the new one takes its place: Windows replaces no open file
+    with replacing(path) as temporary, open_for_reading(path) as old:
         kept = old.read(*(name for name in STORED if name not in gone))
         temporary.unlink()  # the store writes its own head to a file that does not exist
         with EvaluationStore.open(temporary, old.names, old.fingerprint) as new:

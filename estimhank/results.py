@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from estimhank.config import Config, restore_config
 from estimhank.data import Dataset, read_dataset
 from estimhank.errors import ResultsError
-from estimhank.files import read_json
+from estimhank.files import expand_user, read_json
 from estimhank.identity import why_unidentified
 from estimhank.manifest import Manifest, read_manifest
 from estimhank.posterior import Posterior
@@ -113,7 +113,7 @@ def load(folder: Path | str) -> Run:
     ResultsError
         If there is no run in the folder, or it is not finished.
     """
-    folder = Path(folder)
+    folder = expand_user(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise ResultsError(f"{folder} holds no run (it has no manifest.json)")

@@ -14,7 +14,7 @@ from typing import Any
 import cloudpickle
 
 from estimhank.errors import EstimhankError
-from estimhank.files import sha256_of
+from estimhank.files import expand_user, sha256_of
 from estimhank.identity_code import is_library_file
 from estimhank.model.declaration import Model
 from estimhank.model.krusell_smith import KrusellSmith
@@ -49,7 +49,7 @@ def find_model(reference: str, folder: Path | str = ".") -> type[Model]:
             f"unknown model '{reference}'{nearest(reference, BUILT_IN)} (built in: {', '.join(BUILT_IN)}; "
             "a model of your own is written 'path/to/file.py:ClassName')"
         )
-    path = (Path(folder) / path_text).resolve()
+    path = (Path(folder) / expand_user(path_text)).resolve()
     if not path.is_file():
         raise ModelError(f"the model file {path} does not exist")
     module = _load_file(path)
