@@ -33,7 +33,7 @@ from estimhank.model.measurement_error import (
 from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
 from estimhank.model.shock_priors import check_shock_priors
-from estimhank.model.source import describe_block, source_of
+from estimhank.model.source import describe_model
 from estimhank.sequence_space.breaks import Breaks, asset_targets
 from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.sequence_space.steady_solver import SteadySolver
@@ -133,7 +133,6 @@ class Posterior(Computation):
         model = self.model
         calibration = {n: e.value for n, e in model.parameters.items() if e.prior is None}
         parts: dict[str, Any] = {
-            "model": [source_of(type(model)), model.name, describe_block(model.household)],
             "calibration": calibration,
             "prior": {name: prior.describe() for name, prior in self.priors.items()},
             "data": self.data.sha256,
@@ -144,7 +143,8 @@ class Posterior(Computation):
             parts["measurement error"] = errors
         if self._weights:
             parts["yearly"] = self._weights
-        return {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
+        digests = {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
+        return {"model": describe_model(model), **digests}
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
         """``n`` independent draws from the prior, shape (n, d), natural units (determinate or not)."""

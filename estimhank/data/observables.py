@@ -18,6 +18,7 @@ from estimhank.data.table import SeriesTable
 from estimhank.data.units import DataWarning, check_rate, period_of
 from estimhank.data.yearly import YEARLY, adds_up_quarters, has_one_a_year, year_ends
 from estimhank.errors import DataError
+from estimhank.names import TAKEN_OF_OBSERVABLES, why_not_a_name
 
 Array = NDArray[np.float64]
 
@@ -86,6 +87,8 @@ class Observable:
 
     def __post_init__(self) -> None:
         who = f"the observable {self.name}"
+        if why := why_not_a_name(self.name, TAKEN_OF_OBSERVABLES):
+            raise DataError(f"the name of the observable '{self.name}' {why}")
         if self.transform not in TRANSFORMS:
             raise DataError(f"{who} has the unknown transform '{self.transform}'; there are {', '.join(TRANSFORMS)}")
         if not np.isfinite(self.scale) or self.scale == 0:

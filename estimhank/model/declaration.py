@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from estimhank.model.household import HouseholdBlock, HouseholdTarget
 from estimhank.model.parameters import ModelError, Parameters, Values
+from estimhank.names import TAKEN_OF_OBSERVABLES, TAKEN_OF_PARAMETERS, why_not_a_name
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,14 @@ class Model:
     parameters : Parameters
     dense : tuple of str
         Variables to solve for densely; chosen automatically where empty.
+    version : str
+        Needed for going on with a run where the model's content cannot be seen, say an open file; to be changed when
+        what cannot be seen does.
     """
 
     name: ClassVar[str] = ""
     title: str = ""
+    version: str = ""
     household: HouseholdBlock | None = None
     variables: tuple[str, ...] = ()
     shocks: tuple[AR1, ...] = ()
@@ -180,6 +185,16 @@ class Model:
                 )
             if observable.kind not in ("growth", "level"):
                 problems.append(f"observable '{observable.name}' is of unknown kind '{observable.kind}'")
+        listed = [o.name for o in self.observables]
+        for name in sorted({n for n in listed if listed.count(n) > 1}):
+            problems.append(f"two observables have the name '{name}'")
+        for what, given, taken in (
+            ("observable", dict.fromkeys(listed), TAKEN_OF_OBSERVABLES),
+            ("parameter", self.parameters.estimated, TAKEN_OF_PARAMETERS),
+        ):
+            for name in given:
+                if why := why_not_a_name(name, taken):
+                    problems.append(f"the name of the {what} '{name}' {why}")
         if self.household:
             for name in self.household.inputs:
                 if name not in self.variables:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,9 +85,14 @@ def _entered(table: Parameters, parameter: str, name: str, units: str, size: flo
     prior, value = (size, float(size.ppf(0.5))) if isinstance(size, Prior) else (None, size)
     if parameter in table:
         return table.changed(parameter, value=value, prior=prior, prior_relative_to="")
-    latex = rf"\sigma^{{\mathrm{{me}}}}_{{\mathrm{{{name.replace('_', r'\_')}}}}}"
+    latex = rf"\sigma^{{\mathrm{{me}}}}_{{\mathrm{{{_upright(name)}}}}}" if name.isascii() else ""
     entry = Parameter(value, latex, f"s.d. of measurement error in {units}, {name}", prior, "shocks")
     return Parameters({**table, parameter: entry})
+
+
+def _upright(name: str) -> str:
+    """A name as LaTeX's upright type in a formula shows it; what it has no sign for becomes a blank."""
+    return re.sub(r"[\\^~{}$]", " ", name).translate({ord(c): f"\\{c}" for c in "_%#&"}).replace(" ", r"\ ")
 
 
 def error_parameters(model: Model) -> dict[str, str]:

@@ -348,6 +348,9 @@ def make_prior(family: str, **options: float) -> Prior:
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown prior family '{family}' (known: {', '.join(sorted(FAMILIES))})")
+    for name, value in options.items():
+        if isinstance(value, int) and abs(value) > 10**300:
+            raise ValueError(f"{family} prior: {name} is too large to compute with")
     common = {k: float(options.pop(k)) for k in ("lower", "upper", "shift") if k in options}
     keys = tuple(sorted(options))
     if family == "uniform":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, as_completed
 from typing import Any, NamedTuple, Self
@@ -15,7 +16,15 @@ from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError, EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.executors import BACKENDS, IN_PROCESS, WAIT, WorkerPool, open_pool
+from estimhank.sampling.executors import (
+    BACKENDS,
+    IN_PROCESS,
+    WAIT,
+    BackendWarning,
+    WorkerPool,
+    may_start_processes,
+    open_pool,
+)
 from estimhank.sampling.worker import (
     EvaluationError,
     TargetMissing,
@@ -108,11 +117,30 @@ class Engine:
         self.target = target
         self.backend = backend
         self._scheduler, self._wait = (scheduler if backend == "dask" else ""), wait
+        if backend not in IN_PROCESS and not self._scheduler and not may_start_processes():
+            self._go_on_alone("this process is daemonic, one of a pool's or a scheduler's, and may not start others")
+        backend = self.backend
         self.workers = 1 if backend in IN_PROCESS else workers or (0 if self._scheduler else cpu_count())
         self._pool: WorkerPool | None = None
         self._seconds = 0.004  # of one evaluation, to begin with
         self._payload = b""
         self._key = ""
+
+    def _go_on_alone(self, why: str) -> None:
+        """Evaluate in this process instead; the numbers are the same."""
+        warnings.warn(f"evaluations run in this process, without workers: {why}", BackendWarning, stacklevel=3)
+        self.backend, self.workers = "serial", 1
+
+    def _begin(self) -> None:
+        """Start the workers, if this has to be done and can be."""
+        if self.backend in IN_PROCESS or self._pool is not None:
+            return
+        try:
+            self._open_pool()
+        except (OSError, NotImplementedError, ImportError) as error:
+            if self._scheduler:
+                raise
+            self._go_on_alone(f"this machine starts no worker processes ({type(error).__name__}: {error})")
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +167,7 @@ class Engine:
         thetas = np.array(thetas, float)
         if thetas.ndim != 2 or thetas.shape[1] != len(self.target.names) or not len(thetas):
             raise ValueError(f"points must have shape (n, {len(self.target.names)}) with n > 0, not {thetas.shape}")
+        self._begin()
         if self.backend == "serial":
             return evaluate_points(self.target, thetas, gradient)
         if isinstance(self.target, VectorizedTarget) and self.backend == "vectorized":
@@ -167,6 +196,7 @@ class Engine:
         return self._map(_Job(function, True), arguments)
 
     def _map(self, job: _Job, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        self._begin()
         if self.backend in IN_PROCESS:
             in_turn = InTurn(self.target)
             return (in_turn.map_target if job.of_target else in_turn.map)(job.function, arguments)

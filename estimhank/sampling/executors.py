@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor
@@ -22,6 +23,16 @@ IN_PROCESS = ("serial", "vectorized")
 
 #: Seconds to wait for the workers of a running dask scheduler.
 WAIT = 60.0
+
+
+class BackendWarning(UserWarning):
+    """Evaluations run elsewhere than was asked for."""
+
+
+def may_start_processes() -> bool:
+    """Whether this process may start others: the daemonic ones of a ``multiprocessing.Pool``, or of a scheduler's
+    nanny, may not."""
+    return not multiprocessing.current_process().daemon
 
 
 @dataclass(frozen=True)
