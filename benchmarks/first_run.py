@@ -11,8 +11,8 @@ processes of the run together: the ones to compare on a busy machine.
     python -m benchmarks.first_run --cold --compilations             # and what is compiled, by function and process
 
 Without ``--cold`` a run uses the cache of this machine, and the first one may find it half filled: how many entries it
-added is printed. Writes ``first_run.csv`` and ``first_run.json`` into ``--out``; ``--page FILE`` puts the table between
-two marks of a Markdown page.
+added is printed. Writes ``first_run.csv``, ``first_run.json`` and tables for pages (``first_run.md``,
+``first_run_short.md``) into ``--out``; ``make record`` puts these into the documentation.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.metered import END, START, Compilation, Trace, compiling, read_compilations, watch
-from benchmarks.pages import update_page
+from benchmarks.pages import write_made
 from benchmarks.toolkit import ToolkitHANK
 from estimhank.config import load_config
-from estimhank.manifest import Manifest, describe_machine, now, read_manifest
+from estimhank.files import write_text
+from estimhank.manifest import Manifest, now, read_manifest
 from estimhank.posterior import Posterior
 from estimhank.runtime import cache_folder
 
@@ -132,7 +133,7 @@ def measure(yardstick: Yardstick, config: str, seed: int, cache: Path, options: 
         "config": config,
         "profile": options.profile,
         "seed": seed,
-        "cache": "cold" if not found else "warm" if not added else "partly warm",
+        "cache": cache_state(found, added),
         "cache_entries_found": found,
         "cache_entries_added": added,
         "date": now(),
@@ -151,8 +152,13 @@ def measure(yardstick: Yardstick, config: str, seed: int, cache: Path, options: 
         "parts": parts(manifest, trace, events),
         "functions": by_function(events),
         "versions": dict(manifest.versions),
-        "machine": dict(describe_machine(int(manifest.machine.get("workers", 0)), manifest.machine.get("backend", ""))),
+        "machine": {key: value for key, value in manifest.machine.items() if key != "platform"},
     }
+
+
+def cache_state(found: int, added: int) -> str:
+    """What to call a compilation cache; programs near the threshold of what is kept are now kept and now not."""
+    return "cold" if not found else "warm" if added <= found // 10 else "partly warm"
 
 
 def entries(cache: Path) -> int:
@@ -269,6 +275,30 @@ def units(result: Result, part: str, kind: str = "") -> float | None:
     return None if seconds is None else seconds / result[f"unit_{kind}seconds"]
 
 
+def short_markdown(results: Sequence[Result]) -> str:
+    """A table for a Markdown page: one row for each configuration and state of the cache, over its seeds."""
+    groups: dict[tuple[str, str, str], list[Result]] = defaultdict(list)
+    for r in results:
+        groups[r["config"], r["profile"], r["cache"]].append(r)
+    lines = ["| configuration | compilation cache | units | seconds | report, units | certified and converged |"]
+    lines += ["|---|---|---:|---:|---:|---:|"]
+    for (config, profile, cache), runs in groups.items():
+        name = f"`{config}`" + (f" (`{profile}`)" if profile != "default" else "")
+        total, report = ([units(r, part) for r in runs] for part in ("total", "report"))
+        seconds = [units(r, "total") * r["unit_seconds"] for r in runs]
+        good = sum(r["certified"] and r["converged"] for r in runs)
+        cells = (name, cache, _range(total), _range(seconds), _range(report), f"{good} of {len(runs)}")
+        lines.append("| " + " | ".join(cells) + " |")
+    unit = _range([r["unit_seconds"] for r in results], 3)
+    return "\n".join([*lines, "", f"One unit took {unit} s. {results[0]['date'][:10]}."])
+
+
+def _range(values: Sequence[float], digits: int = 0) -> str:
+    """The least and the largest, or the only value."""
+    ends = dict.fromkeys(f"{value:,.{digits}f}" for value in (min(values), max(values)))
+    return " to ".join(ends)
+
+
 def markdown(results: Sequence[Result]) -> str:
     """The table for a Markdown page: one column a run, units with seconds in brackets."""
     names = list(dict.fromkeys(row["part"] for r in results for row in r["parts"]))
@@ -297,9 +327,11 @@ def _yes(answer: bool) -> str:
 
 
 def write(results: Sequence[Result], folder: Path) -> None:
-    """Write ``first_run.json`` (all that was measured) and ``first_run.csv`` (one row a part)."""
+    """Write ``first_run.json`` (all that was measured), ``first_run.csv`` (one row a part), tables for pages."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "first_run.json").write_text(json.dumps(results, indent=2) + "\n")
+    write_text(folder / "first_run.md", markdown(results) + "\n")
+    write_text(folder / "first_run_short.md", short_markdown(results) + "\n")
     columns = ["config", "profile", "seed", "cache", "part", "seconds", "units", "processor_seconds", "processor_units"]
     with (folder / "first_run.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns, extrasaction="ignore")
@@ -326,10 +358,10 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=10.0, help="seconds of the run between two yardsticks")
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     parser.add_argument("--runs", type=Path, help="keep the runs' folders here; by default they are removed")
-    parser.add_argument("--page", type=Path, help="Markdown file that takes the table")
     parser.add_argument("--verbose", action="store_true", help="show what the runs print")
     parser.add_argument("extra", nargs="*", help="after --: further arguments of `estimhank estimate`")
     options = parser.parse_args()
+    begun = time.perf_counter()
     yardstick = Yardstick()
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="estimhank-runs-") as temporary:
@@ -345,8 +377,7 @@ def main() -> None:
     for cold, warm in compile_shares(results):
         wall, processor = (units(cold, "total", kind) - units(warm, "total", kind) for kind in ("", "processor_"))
         print(f"\n{cold['config']}: compilation, cold less warm: {wall:.0f} units, {processor:.0f} in processor time")
-    if options.page is not None:
-        update_page(options.page, "first_run", markdown(results))
+    write_made(options.out, "first_run", time.perf_counter() - begun)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from estimhank.context import SECTIONS_OF, STAGES, STORED_AS, RunContext, StageResult, locked_folder
 from estimhank.errors import CertificateError, ConvergenceError, EstimhankError, ResultsError
+from estimhank.extras import check_extras
 from estimhank.files import remove_leftovers, replacing, sha256_of_file, writing
 from estimhank.identity import differing_parts, why_unidentified
 from estimhank.manifest import (
@@ -154,6 +155,7 @@ def run_pipeline(
 
 def check_sources(context: RunContext, only: str | None) -> None:
     """Make the observables and the target, so that whatever is wrong with them is said before anything is written."""
+    check_extras(context.config, only)
     if only in (None, "data"):
         _ = context.source_dataset
     if only is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from joblib.externals.loky import ProcessPoolExecutor
 
 from estimhank.errors import ConfigError
+from estimhank.extras import DASK
 from estimhank.runtime import worker_environment
 from estimhank.sampling.worker import prepare_worker
 
@@ -92,8 +92,8 @@ def open_dask(workers: int, scheduler: str = "", wait: float = WAIT) -> WorkerPo
     ConfigError
         If dask is not installed, the scheduler does not answer, or no worker comes.
     """
-    if importlib.util.find_spec("distributed") is None:
-        raise ConfigError('the dask backend needs dask and distributed: pip install "estimhank[cluster]"')
+    if DASK.missing:
+        raise ConfigError(DASK.sentence)
     import dask
     from distributed import Client, KilledWorker, LocalCluster
 

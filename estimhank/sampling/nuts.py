@@ -11,7 +11,6 @@ the step size adapts in the warm-up by dual averaging, each chain for itself.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError
+from estimhank.extras import NUTS
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.executors import IN_PROCESS
@@ -166,8 +166,8 @@ def run_nuts(
     NoFeasibleState
         If the density exists neither at the centre nor around it.
     """
-    if importlib.util.find_spec("blackjax") is None:
-        raise ConfigError('[sample] nuts needs blackjax: pip install "estimhank[nuts]"')
+    if NUTS.missing:
+        raise ConfigError(NUTS.sentence)
     if not has_gradient(target):
         raise ConfigError("[sample] nuts needs gradients, and this log density has none: choose another algorithm")
     if warmup < _FEWEST_WARMUP:
