@@ -21,6 +21,7 @@ from estimhank.context import RunContext
 from estimhank.data import SOURCES, DataWarning
 from estimhank.errors import EstimhankError, Interrupted
 from estimhank.files import expand_user
+from estimhank.model.parameters import ModelWarning
 from estimhank.pipeline import Outcome, run_pipeline
 from estimhank.progress import ProgressDisplay, format_seconds
 from estimhank.replay import replay
@@ -246,7 +247,7 @@ def show_warning(
     line: str | None = None,
 ) -> None:
     """Doubts about the data and what runs elsewhere as one sentence; other warnings as ever."""
-    if issubclass(category, DataWarning | BackendWarning):
+    if issubclass(category, DataWarning | BackendWarning | ModelWarning):
         print(f"estimhank: warning: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)

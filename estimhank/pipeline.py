@@ -137,8 +137,9 @@ def run_pipeline(
     if not plan.todo:
         return Outcome((), plan.manifest, context.folder)
     if only != "data":
-        # solved once here, so that a calibration without a steady state is said before anything is written
-        _ = getattr(context.target, "steady_state", None)
+        # once here, so that a calibration without a steady state, and a declaration that cannot be what was meant, are
+        # said before anything is written
+        getattr(context.target, "check_declaration", lambda: None)()
     with locked_folder(context.folder):
         remove_leftovers(context.folder)
         if plan.wipe:

@@ -288,6 +288,18 @@ class Posterior(Computation):
         """Steady state at the reference values."""
         return self._steady.reference
 
+    def check_declaration(self) -> None:
+        """Solve for the steady state at the reference values and refuse equations that cannot be what was meant.
+
+        Raises
+        ------
+        ModelError
+            As :mod:`estimhank.sequence_space.declaration_checks`, and where the equations do not determine the
+            variables.
+        SteadyStateError
+        """
+        _ = self._structure
+
     @property
     def steady_solver(self) -> SteadySolver:
         """Solves for the steady state at other values of the parameters that move it, ``steady_solver.spread``."""

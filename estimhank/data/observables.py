@@ -67,6 +67,9 @@ class Observable:
         Standard deviation of the series' measurement error in the observable's unit, 0 for none; or its prior as plain
         values, ``{"family": "gamma", "mean": 0.1, "sd": 0.05}``, which makes it the estimated parameter
         ``me_<name>``. As the model declares it where nothing is said.
+    allow_outliers : tuple of str
+        Quarters and spans whose figures are right although they lie far from all around them
+        (:mod:`estimhank.data.outliers`).
     """
 
     name: str
@@ -84,6 +87,7 @@ class Observable:
     exclude: tuple[str, ...] = addition(())
     yearly: str | None = addition(None)
     measurement_error: Any = addition(None)  # noqa: RUF009 (a dataclass field, like those above)
+    allow_outliers: tuple[str, ...] = addition(())
 
     def __post_init__(self) -> None:
         who = f"the observable {self.name}"
@@ -118,11 +122,12 @@ class Observable:
                 f"'{PER_YEAR}' for a model in those units, or leave annualised out"
             )
         object.__setattr__(self, "measurement_error", _error_of(who, self.measurement_error))
-        for entry in self.exclude:
-            try:
-                parse_quarters(entry)
-            except ValueError as error:
-                raise DataError(f"{who}, exclude: {error}") from None
+        for key in ("exclude", "allow_outliers"):
+            for entry in getattr(self, key):
+                try:
+                    parse_quarters(entry)
+                except ValueError as error:
+                    raise DataError(f"{who}, {key}: {error}") from None
 
 
 def _error_of(who: str, value: Any) -> float | dict[str, Any] | None:

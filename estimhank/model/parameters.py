@@ -21,6 +21,10 @@ class ModelError(EstimhankError):
     """A model declaration, or a change to it, that cannot work."""
 
 
+class ModelWarning(UserWarning):
+    """A declaration that is solved as it stands, but may not be what was meant."""
+
+
 def nearest(name: str, known: Any) -> str:
     """A hint such as ``"; did you mean 'phi_pi'?"``, empty if nothing is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
@@ -154,6 +158,12 @@ class Values:
         if name not in values:
             raise ModelError(f"unknown name '{name}'{nearest(name, values)}")
         return values[name]
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise ModelError(
+            "lag, now and lead are read by attribute, at one date before, now and one date ahead; for a second lag "
+            'declare a variable that holds the first one (yield "first lag", now.y_1 - lag.y), and read lag.y_1'
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("values are read-only")

@@ -31,6 +31,9 @@ EVERY: list[Prior] = [
     Beta(0.5, 0.2),
     Beta(0.5, 0.2, upper=0.995),
     Beta(0.8, 0.1, lower=0.3),
+    Beta(0.2, 0.3, -1.0, 1.0),
+    Beta(0.2, 0.3, -1.0, 1.0, lower=0.0),
+    Beta(5.0, 1.0, 2.0, 12.0, upper=9.0),
     SqrtInverseGamma(0.4, 4.0),
     SqrtInverseGamma(0.4, 4.0, upper=2.0),
     SqrtInverseGamma.from_moments(0.1, 0.05),
@@ -154,3 +157,46 @@ def test_families_agree_with_scipy() -> None:
 def test_impossible_priors_say_what_is_wrong(family: str, options: dict[str, float], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         make_prior(family, **options)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "words"),
+    [
+        ("beta", {"mean": 0.5, "sd": 0.2, "lower": -1, "upper": 1}, r"lower = -1 truncates nothing.*low and high"),
+        ("beta", {"mean": 0.5, "sd": 0.2, "upper": 2}, r"upper = 2 truncates nothing.*\(0, 1\)"),
+        ("gamma", {"mean": 0.5, "sd": 0.2, "lower": -0.5}, "lower = -0.5 truncates nothing"),
+        ("inverse_gamma", {"mean": 0.5, "sd": 0.2, "lower": -1e-9}, "truncates nothing"),
+        ("sqrt_inverse_gamma", {"scale": 0.5, "df": 4, "lower": -1}, "truncates nothing"),
+        ("uniform", {"low": 0, "high": 1, "lower": -1}, "truncates nothing"),
+        ("uniform", {"low": 0, "high": 1, "upper": 1.5}, "truncates nothing"),
+        ("beta", {"mean": 1.5, "sd": 0.2, "low": -1, "high": 1}, r"no beta law on \(-1, 1\)"),
+        ("beta", {"mean": 0.0, "sd": 1.0, "low": -1, "high": 1}, r"no beta law on \(-1, 1\)"),
+        ("beta", {"mean": 0.0, "sd": 0.1, "low": 1, "high": -1}, "low < high"),
+        ("beta", {"mean": 0.5, "sd": 0.1, "low": 0}, "needs mean and sd or high and low and mean and sd"),
+    ],
+)
+def test_bounds_beyond_a_family_are_refused(family: str, options: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_prior(family, **options)
+
+
+def test_bounds_at_the_end_of_a_family_and_infinite_ones_pass() -> None:
+    for family, options in (
+        ("gamma", {"mean": 0.5, "sd": 0.2, "lower": 0}),
+        ("gamma", {"mean": 0.5, "sd": 0.2, "lower": 0, "shift": 0.005}),
+        ("beta", {"mean": 0.5, "sd": 0.2, "lower": 0, "upper": 1}),
+        ("normal", {"mean": 0.5, "sd": 0.2, "lower": -5, "upper": math.inf}),
+        ("uniform", {"low": 0, "high": 1, "lower": -math.inf}),
+    ):
+        make_prior(family, **options)
+
+
+def test_a_stretched_beta_is_that_of_scipy_and_a_prior_of_its_own() -> None:
+    prior = make_prior("beta", mean=0.0, sd=0.5, low=-1, high=1)
+    x = np.linspace(-0.99, 0.99, 7)
+    # mean 1/2 and s.d. 1/4 on (0, 1): a = b = 3/2
+    np.testing.assert_allclose(np.asarray(prior.logpdf(x)), stats.beta(1.5, 1.5, loc=-1, scale=2).logpdf(x), rtol=1e-12)
+    assert prior.support == (-1.0, 1.0) and (prior.mean, prior.sd) == (0.0, pytest.approx(0.5))
+    cut = [make_prior("beta", mean=0.5, sd=0.1, low=low, high=1, lower=0.2) for low in (0.0, -1.0)]
+    assert cut[0].describe() != cut[1].describe()
+    assert "low" not in make_prior("beta", mean=0.5, sd=0.2).describe()
