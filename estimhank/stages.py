@@ -146,11 +146,13 @@ def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
     from estimhank.reporting import check_horizon, collect_arrays, parameter_infos
+    from estimhank.surrogate.first_calls import FirstCalls
 
     posterior = build_target(context.config, context.dataset)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
+    calls = FirstCalls(context.recorder.evaluate)
     result = run_posterior(
-        context.recorder.evaluate,
+        calls,
         posterior,
         surrogate,
         context.config.posterior,
@@ -162,7 +164,7 @@ def posterior_stage(context: RunContext) -> StageResult:
     arrays = collect_arrays(posterior, result, context.seed)
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
-    facts = {**_describe_posterior(result), "horizon": check_horizon(posterior, arrays.exact.theta)}
+    facts = {**_describe_posterior(result), **calls.seconds(), "horizon": check_horizon(posterior, arrays.exact.theta)}
     return StageResult(("certificate.json", "posterior.nc"), facts)
 
 

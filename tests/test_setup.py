@@ -109,7 +109,7 @@ def test_what_a_run_imports_is_in_its_lock(tmp_path):
 
 
 PIP = """#!/bin/sh
-case "$*" in *"import sys, pip"*) exit 0 ;; esac
+if [ "$1" = -c ]; then exit 0; fi
 echo "$*" >>"{log}"
 echo "Collecting numpy==1.0"
 {end}
