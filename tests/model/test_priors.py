@@ -44,8 +44,10 @@ def _integral(prior: Prior, power: int = 0) -> float:
     low, high = prior.support
     middle = float(prior.ppf(0.5))
 
+    log_density = jax.jit(prior.logpdf)
+
     def integrand(x: float) -> float:
-        return x**power * math.exp(float(prior.logpdf(x)))
+        return x**power * math.exp(float(log_density(x)))
 
     return sum(integrate.quad(integrand, a, b, limit=200, epsabs=1e-9)[0] for a, b in ((low, middle), (middle, high)))
 

@@ -59,9 +59,8 @@ def points(small: Posterior, reference: dict[str, float]) -> np.ndarray:
         {"eis": 0.7, "sd_e": 0.75, "B_bar": 0.9},
     ],
 )
-def test_newton_finds_what_bracketing_finds(moved: dict[str, float]) -> None:
-    model = with_priors()
-    solver = SteadySolver(model, SPREAD, 20)
+def test_newton_finds_what_bracketing_finds(small: Posterior, moved: dict[str, float]) -> None:
+    model, solver = small.model, small._steady
     mine, his = solver.at(moved), solve_steady_state(model, moved)
     assert float(mine.parameters["beta"]) == pytest.approx(his.parameters["beta"], abs=1e-11)
     for name in ("A", "C"):
@@ -165,9 +164,9 @@ def test_a_model_that_computes_with_numbers_is_solved_without_gradients(small: P
     assert plain.log_likelihood(points[1]) == pytest.approx(small.log_likelihood(points[1]), abs=1e-9)
 
 
-def test_debt_that_everybody_would_exceed_is_a_reason() -> None:
+def test_debt_that_everybody_would_exceed_is_a_reason(small: Posterior) -> None:
     with pytest.raises(SteadyStateError) as error:
-        SteadySolver(with_priors(), SPREAD, 20).at({"eis": 0.25, "sd_e": 1.2, "B_bar": 0.3})
+        small._steady.at({"eis": 0.25, "sd_e": 1.2, "B_bar": 0.3})
     assert error.value.kind == "no_bracket"
 
 
