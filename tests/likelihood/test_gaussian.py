@@ -67,9 +67,7 @@ def test_missing_entries_are_dropped_rows_and_columns() -> None:
     covariance = np.asarray(covariance_of(gamma, 20))[np.ix_(kept, kept)]
     law = multivariate_normal(np.zeros(kept.sum()), covariance)
     assert dense(gamma, holes) == pytest.approx(law.logpdf(holes.ravel()[kept]), abs=1e-9)
-    assert dense(gamma, sample) == pytest.approx(
-        float(recursion(gamma, sample)), abs=1e-9
-    )
+    assert dense(gamma, sample) == pytest.approx(float(recursion(gamma, sample)), abs=1e-9)
 
 
 def test_a_covariance_that_is_not_positive_definite_gives_nan() -> None:

@@ -22,7 +22,7 @@ from tests.support.known_targets import (
     student_t,
     two_modes,
 )
-from tests.support.stages import SIZES, TRAINING, D, worst_z_scores
+from tests.support.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
 
 
 def estimate(
@@ -40,7 +40,7 @@ def small(target: KnownTarget, **changes: object) -> tuple[PosteriorStageResult,
 def check_exact(target: KnownTarget, result: PosteriorStageResult) -> None:
     assert result.exact.converged, result.exact.convergence
     scores = worst_z_scores(target, result.exact)
-    assert max(scores.values()) < 4.5, scores
+    assert max(scores.values()) < Z_LIMIT, scores
 
 
 @pytest.mark.parametrize("make", [correlated_normal, skewed, student_t, two_modes])
