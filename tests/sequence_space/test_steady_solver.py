@@ -198,9 +198,9 @@ def test_debt_that_nobody_would_hold_is_a_reason(small: Posterior, points: np.nd
     assert small.evaluate(points[0]).reason == "ok"
 
 
-def test_a_grid_that_is_too_small_is_a_reason() -> None:
+def test_a_grid_that_is_too_small_is_a_reason(small: Posterior) -> None:
     with pytest.raises(SteadyStateError, match="raise a_max") as error:
-        SteadySolver(with_priors(a_max=12.0), SPREAD, 20).at({"eis": 0.5, "sd_e": 0.92, "B_bar": 3.0})
+        small._steady.at({"eis": 0.5, "sd_e": 0.92, "B_bar": 25.0})
     assert error.value.kind == "grid_too_small"
 
 
