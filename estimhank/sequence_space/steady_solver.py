@@ -105,6 +105,14 @@ class SteadySolver:
         """Everything at the parameter table's values."""
         return self._solve({}, self._point_of(self.reference))
 
+    def with_horizon(self, horizon: int) -> SteadySolver:
+        """The same solver at another horizon, what it knows of the reference values included."""
+        other = SteadySolver(self.model, self.spread, horizon)
+        other.reference = self.reference
+        if self.spread:
+            other._guess = self._guess
+        return other
+
     # -- elsewhere ---------------------------------------------------------------------------------------------
     def at(self, changes: Mapping[str, float]) -> SteadyParts:
         """Steady state with some parameters replaced; those that do not move it are ignored.
