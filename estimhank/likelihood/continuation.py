@@ -35,30 +35,34 @@ _POINTS = 10.0
 _RIDGE = 1e-10  # share of the root mean square: roots that are not there are found near zero rather than anywhere
 _SLOWEST = 1e-4  # nothing that is left is taken to decay more slowly than by this a date
 _ROUNDING = 1e-13
-#: 2^22 dates; what is left of a root 3e-6 inside the unit circle, and what a root 1e-5 outside it grows to.
-_DOUBLINGS, _LEFT, _GROWN = 22, 1e-5, 1e20
+#: 2^22 dates, and what is left by then of a root 3e-6 inside the unit circle. Roots further outside it than the second
+#: figure grow: the solution's error, if they are a small share of it.
+_DOUBLINGS, _LEFT = 22, 1e-5
+_OUTSIDE, _REMOVED = 1e-5, 1e-4
+_NEWTON = 30  # steps of the matrix sign function: those for roots next to the circle, and for convergence
 
 
 class Continuation(NamedTuple):
     """M[t* + j] of one observable and shock is the first entry of ``transition``^j times ``state``.
 
     ``transition`` (n_z, d, d), ``state`` (n_z, d, n_o); ``passed``: what is left after 2^22 dates, 0 where all roots
-    are inside the unit circle.
+    are inside the unit circle; ``removed``: the largest share of the coefficients that grows, and is taken out.
     """
 
     transition: jax.Array
     state: jax.Array
     passed: jax.Array
+    removed: jax.Array
 
     @property
     def dies_out(self) -> jax.Array:
-        """Whether all roots are inside the unit circle."""
-        return self.passed < _LEFT
+        """Whether what is left of the coefficients dies out, and little had to be taken out."""
+        return (self.passed < _LEFT) & (self.removed < _REMOVED)
 
     @property
     def unit_root(self) -> jax.Array:
-        """Whether one is on it: within a hundred-thousandth."""
-        return ~self.dies_out & (self.passed < _GROWN)
+        """Whether a root is on the unit circle, within a hundred-thousandth."""
+        return self.passed >= _LEFT
 
 
 def windows(horizon: int, tail_start: int) -> tuple[int, int, int]:
@@ -119,9 +123,22 @@ def fit_continuation(
     transition = transition.at[:, order, 1:].set(weights)
     at_start = coefficients[start + 1 : start + order + 1] - rho * coefficients[start : start + order]
     state = jnp.concatenate([coefficients[start : start + 1], at_start]).transpose(2, 0, 1)
+    keep = _onto_stable(transition)
+    grows = jnp.abs(state - keep @ state)[:, 0] / size[:, 0]
+    transition, state = transition @ keep, keep @ state
     power = jax.lax.stop_gradient(transition)
     power = jax.lax.scan(lambda a, _: (a @ a, None), power, None, length=_DOUBLINGS)[0]
-    return Continuation(transition, state, jnp.abs(power).max())
+    return Continuation(transition, state, jnp.abs(power).max(), jax.lax.stop_gradient(grows).max())
+
+
+def _onto_stable(transition: jax.Array) -> jax.Array:
+    """Projection onto the invariant space of the roots that do not grow, (n_z, d, d), by the matrix sign function."""
+    eye = jnp.eye(transition.shape[1])
+    scaled = transition / (1 + _OUTSIDE)
+    # inside the unit circle to the left of the imaginary axis
+    start = jnp.linalg.solve(scaled - eye, scaled + eye)
+    sign = jax.lax.scan(lambda x, _: ((x + jnp.linalg.inv(x)) / 2, None), start, None, length=_NEWTON)[0]
+    return (eye - sign) / 2
 
 
 def _least_squares(past: jax.Array, next_one: jax.Array) -> jax.Array:
