@@ -37,6 +37,7 @@ from estimhank.sequence_space.equilibrium import (
     respond,
     solve_equilibrium,
 )
+from estimhank.sequence_space.last_dates import find_late_variables
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.state_space import StateSpace, follow_states, has_state_space, solve_state_space
@@ -121,7 +122,11 @@ class Computation:
 
     @cached_property
     def _structure(self) -> Any:
-        return model_structure(self.model, self._steady.reference, self.priors)
+        structure = model_structure(self.model, self._steady.reference, self.priors)
+        parts = self._steady.reference_parts
+        reference = {name: self.model.parameters[name].value for name in self._names}
+        system = jax.jit(lambda p: linearize(self.model, parts.values, p))({**parts.parameters, **reference})
+        return find_late_variables(structure, system, parts.household, self.model.unknowns)
 
     def _parts_at(self, point: Array) -> SteadyParts:
         parts = self._steady.at(dict(zip(self._names, point.tolist(), strict=True)))
