@@ -73,12 +73,16 @@ class Route(NamedTuple):
     dense: bool = False
 
 
+#: The first route.
+CHEAPEST = Route()
+
+
 class Outcome(NamedTuple):
     """A log likelihood, and what there is to say of it.
 
     ``regular``: the autocovariances are finite; ``stationary``: nothing observed loads on a unit root; ``tail_error``:
-    estimated error, in log points, of what follows the truncated solution; ``rounding``: of the arithmetic, where values
-    are missing.
+    estimated error, in log points, of what follows the truncated solution; ``rounding``: of the arithmetic, where
+    values are missing.
     """
 
     log_likelihood: Any
@@ -233,7 +237,7 @@ class Computation:
         return combine_quarters(coefficients, [self._weights.get(n, (1.0,)) for n in self.data.names])
 
     def _log_likelihood(
-        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None, route: Route = Route()
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None, route: Route = CHEAPEST
     ) -> Outcome:
         values = np.asarray(self.data.values, float)
         lags = len(values)

@@ -77,10 +77,8 @@ class Posterior(Computation):
     Raises
     ------
     ModelError
-        The data's columns are not the model's observables; fewer shocks than observables without measurement error; no
-        determinate reference point.
-    SteadyStateError
-        No steady state at the reference values.
+        The data's columns are not the model's observables; fewer shocks than observables without measurement error that
+        are observed on the same dates. Equations that do not determine the variables, once something is evaluated.
     """
 
     def __init__(
@@ -100,7 +98,7 @@ class Posterior(Computation):
             raise ModelError("measurement_error takes standard deviations by observable, {'growth': 0.1}")
         self.measurement_error = {**declared_errors(data), **(measurement_error or {})}
         model = with_measurement_error(model, self.measurement_error)
-        check_errors(model)
+        check_errors(model, ~np.isnan(np.asarray(data.values, float)))
         priors = model.parameters.priors()
         check_shock_priors(model, priors)
         check_units(data, model.observables)
@@ -116,14 +114,24 @@ class Posterior(Computation):
 
     @classmethod
     def from_config(cls, config: Config | Path | str, profile: str = "default") -> Posterior:
-        """The posterior that a configuration file (or a loaded configuration) describes."""
+        """The posterior that a configuration file (or a loaded configuration) describes.
+
+        Raises
+        ------
+        ConfigError, DataError, ModelError
+            A configuration, data or a model that do not fit each other.
+        SteadyStateError
+            No steady state at the reference values: the message names the equation that does not hold there.
+        """
         if not isinstance(config, Config):
             config = load_config(config, profile)
         model = configure_model(
             find_model(config.model.name, config.folder), config.model.calibration, config.model.grid, config.parameters
         )
         data = load_dataset(config.data, config.folder)
-        return cls(model, data, config.model.horizon, config.model.tail_start)
+        posterior = cls(model, data, config.model.horizon, config.model.tail_start)
+        _ = posterior.steady_state  # raises where there is none
+        return posterior
 
     # -- what a Target answers ---------------------------------------------------------------------------------
     @property

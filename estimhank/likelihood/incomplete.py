@@ -88,7 +88,7 @@ def has_fast_form(sample: NDArray[np.float64]) -> bool:
     """Whether :func:`gaussian_log_likelihood` has two routes for a sample, of which the dense one is not the first."""
     sample = np.asarray(sample, float)
     there = np.flatnonzero(~np.isnan(sample).all(axis=1))
-    return bool(there.size) and 0 < np.isnan(sample[there[0] : there[-1] + 1]).mean() <= MOST_MISSING
+    return bool(there.size and 0 < np.isnan(sample[there[0] : there[-1] + 1]).mean() <= MOST_MISSING)
 
 
 def incomplete_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> tuple[jax.Array, jax.Array]:

@@ -116,7 +116,7 @@ def recursive_autocovariances(given: jax.Array, tail: Tail, lags: int) -> tuple[
         What the last half of 2^22 dates, or of as many as were needed, added to the variances: above
         :data:`STATIONARY` the observables have no stationary distribution that was found.
     """
-    length, n_o, n_z = given.shape
+    length, _, n_z = given.shape
     total, share = _summed(tail)
     start = jnp.concatenate([tail.state, total @ tail.output.T], axis=1)
 

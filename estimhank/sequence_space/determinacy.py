@@ -79,7 +79,7 @@ def _transform(lags: jax.Array, leads: jax.Array, waves: Any) -> jax.Array:
 
 
 class _Determinant(NamedTuple):
-    """The symbol's determinant at some frequencies: a complex number of modulus one, and the logarithm of its modulus."""
+    """The symbol's determinant at some frequencies: a number of modulus one, and the logarithm of its own modulus."""
 
     phase: jax.Array
     modulus: jax.Array
@@ -150,16 +150,17 @@ def winding_number(structure: Structure, system: LinearSystem, symbol: Household
         odd = both & jnp.concatenate([wide, wide])
         total = s.total + jnp.where(both & ~odd, turn, 0.0).sum()
         first = jnp.argsort(~odd)[:_INTERVALS]
-        kept = [jax.tree.map(lambda x: x[first], x) for x in (low, high, at_low, at_high, odd)]
-        full = odd.sum() > _INTERVALS
-        return _Refinement(*kept, jnp.where(full, jnp.nan, total), s.halvings + 1)
+        total = jnp.where(odd.sum() > _INTERVALS, jnp.nan, total)
+        ends = jax.tree.map(lambda x: x[first], (low, high, at_low, at_high))
+        return _Refinement(*ends, open=odd[first], total=total, halvings=s.halvings + 1)
 
     def refine(_: None) -> jax.Array:
         pad = (0, _INTERVALS - len(odd))
         grid = jnp.asarray(COARSE)
         low, high = _Determinant(*(x[:-1] for x in found)), _Determinant(*(x[1:] for x in found))
-        pieces = [jax.tree.map(lambda x: jnp.pad(x, pad), x) for x in (grid[:-1], grid[1:], low, high, odd)]
-        start = _Refinement(*pieces, jnp.where(odd, 0.0, turn).sum(), jnp.asarray(0))
+        ends = jax.tree.map(lambda x: jnp.pad(x, pad), (grid[:-1], grid[1:], low, high))
+        total = jnp.where(odd, 0.0, turn).sum()
+        start = _Refinement(*ends, open=jnp.pad(odd, pad), total=total, halvings=jnp.asarray(0))
         end = jax.lax.while_loop(lambda s: s.open.any() & (s.halvings < _HALVINGS), halve, start)
         return jnp.where(end.open.any(), jnp.nan, end.total)
 

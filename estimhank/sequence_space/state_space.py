@@ -4,9 +4,9 @@ With u_t the variables that enter with a lag and w_t those that enter with a lea
 
     x_t = G u_{t-1} + Q z_t,    u_t = F u_{t-1} + Q_u z_t,    z_t = rho z_{t-1} + innovation
 
-F and G come from the half lines of :mod:`estimhank.sequence_space.half_lines` by doubling (w_{t+1} = ``ahead`` u_t where
-no shock is still to come), Q from one small linear system for each shock. Nothing is truncated: what the sequence space
-has to leave out beyond its horizon, later dates of slow roots, is there.
+F and G come from the half lines of :mod:`estimhank.sequence_space.half_lines` by doubling (w_{t+1} = ``ahead`` u_t
+where no shock is still to come), Q from one small linear system for each shock. Nothing is truncated: what the sequence
+space has to leave out beyond its horizon, later dates of slow roots, is there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 from estimhank.sequence_space.elimination import Elimination
 from estimhank.sequence_space.half_lines import solve_half_lines
 from estimhank.sequence_space.linear_system import LinearSystem
-
 
 #: 2^22 dates; what is left of roots a hundred-thousandth beyond the unit circle, and of those that much inside.
 _DOUBLINGS, _EXPLODED, _FORGOTTEN = 22, 1e30, 1e-6
