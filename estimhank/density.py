@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -84,12 +85,20 @@ class DensityTarget:
             return Evaluation(-np.inf, 0.0, "outside_support")
         return self._judge(*self._call(point, bool(gradient)))
 
-    @staticmethod
-    def _judge(value: float, slope: Array | None) -> Evaluation:
+    def _judge(self, value: float, slope: Array | None) -> Evaluation:
+        """A point has one value, whether or not its gradient was asked for: one that is not finite is left out."""
         if not math.isfinite(value):
             return Evaluation(-np.inf, 0.0, "outside_support" if value == -math.inf else "non_finite")
         if slope is not None and not np.isfinite(slope).all():
-            return Evaluation(-np.inf, 0.0, "non_finite")
+            if not self._compiled.setdefault("said", False):
+                self._compiled["said"] = True
+                warnings.warn(
+                    "the gradient of the log density is not finite at points where its value is: these count by their "
+                    "value alone (with JAX, jnp.where over a branch that is not finite does this: guard its argument)",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            slope = np.where(np.isfinite(slope), slope, np.nan)
         return Evaluation(value, 0.0, "ok", slope)
 
     def _call(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
@@ -195,6 +204,8 @@ def from_log_density(
         raise DensityError(_why_not(target, center, first.reason))
     if first.gradient is not None and first.gradient.shape != (d,):
         raise DensityError(f"the gradient has shape {first.gradient.shape}, expected ({d},)")
+    if first.gradient is not None and not np.isfinite(first.gradient).all():
+        raise DensityError("the gradient of the log density is not finite at the starting point")
     # what an evaluation changes, a counter say, is not what the function is
     state = changed_places(before, identify((function, gradient)))
     return dataclasses.replace(target, content=_content_of(function, gradient, version, state))

@@ -16,6 +16,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
 from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, Parameter, Parameters, nearest
@@ -105,11 +107,20 @@ def _is_zero(entry: Parameter) -> bool:
     return entry.prior is None and entry.value == 0
 
 
-def check_errors(model: Model) -> None:
+def check_errors(model: Model, observed: NDArray[np.bool_] | None = None) -> None:
     """Refuse standard deviations below zero, and a model whose observables are linearly dependent by construction.
 
     With fewer shocks than observables without measurement error, the spectral density matrix of the observables is
-    singular at every frequency: the data would have to satisfy an identity, which they do not.
+    singular at every frequency: the data would have to satisfy an identity, which they do not. It takes data that show
+    it: where no more than shocks are observed on one date (one series before, another after) nothing is singular. So
+    refused are only data that hold, over some span of dates, more figures than there are innovations in it and
+    variables to begin with; of all others the covariance decides.
+
+    Parameters
+    ----------
+    model : Model
+    observed : array of bool, shape (n, n_o), optional
+        What the data hold; everything, over a long sample, by default.
 
     Raises
     ------
@@ -137,12 +148,23 @@ def check_errors(model: Model) -> None:
             )
     shocks = [s for s in model.shocks if not _is_zero(model.parameters[s.sigma])]
     exact = [o.name for o in model.observables if o.name not in errors]
-    if len(shocks) < len(exact):
+    if len(shocks) < len(exact) and _surplus(model, errors, len(shocks), observed) > len(model.unknowns):
         raise ModelError(
             f"stochastic singularity: {len(exact)} observables without measurement error ({', '.join(exact)}) but only "
             f"{_count(len(shocks), 'shock')}; give {_count(len(exact) - len(shocks), 'observable')} measurement error "
             "(measurement_error = 0.1), drop observables or add shocks"
         )
+
+
+def _surplus(model: Model, errors: Mapping[str, str], shocks: int, observed: NDArray[np.bool_] | None) -> float:
+    """Exact figures beyond the innovations of the same dates, over the span of dates where there are most."""
+    if observed is None:
+        return math.inf
+    most, so_far = 0, 0
+    for figures in observed[:, [o.name not in errors for o in model.observables]].sum(axis=1).tolist():
+        so_far = max(0, so_far + figures - shocks)
+        most = max(most, so_far)
+    return most
 
 
 def _count(number: int, word: str) -> str:

@@ -98,7 +98,8 @@ class Answers:
     def _evaluate(self, z: Array) -> None:
         x = self._center + z @ self._root.T
         values, batch = self._density(x), self._density.last
-        usable = np.where(batch.ok[:, None], batch.gradient, 0.0)
+        # without a gradient the momentum stays: any force that depends on the place alone leaves the method exact
+        usable = np.where(batch.ok[:, None] & np.isfinite(batch.gradient), batch.gradient, 0.0)
         slopes = self._density.target.transform.gradient_to_unconstrained(x, usable) @ self._root
         slopes = np.where(batch.ok[:, None], slopes, 0.0)
         rows = zip(values, slopes, x, batch.theta, batch.log_likelihood, batch.log_prior, strict=True)
