@@ -133,7 +133,7 @@ def test_dates_without_any_observation_at_the_ends_cost_nothing_and_change_nothi
     assert float(gaussian_log_likelihood(gamma, sample)[0]) == float(
         gaussian_log_likelihood(gamma[: N - 11], complete[7:-4])[0]
     )
-    assert float(gaussian_log_likelihood(gamma, np.full((N, N_O), np.nan))) == 0.0
+    assert float(gaussian_log_likelihood(gamma, np.full((N, N_O), np.nan))[0]) == 0.0
 
 
 def test_a_covariance_that_is_not_positive_definite_gives_nan() -> None:
