@@ -26,6 +26,7 @@ from estimhank.config_sections import (
     ModeConfig,
     ModelConfig,
     ParameterConfig,
+    ReportConfig,
     RunConfig,
     SampleConfig,
 )
@@ -53,6 +54,7 @@ class Config:
     sample: SampleConfig = field(default_factory=SampleConfig)
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
     run: RunConfig = field(default_factory=RunConfig)
     path: str = ""
     profile: str = "default"
@@ -100,7 +102,7 @@ def _leave_out(table: dict[str, Any], settings: Any) -> None:
 
 
 _ABSENT = object()
-SECTIONS = ("model", "data", "parameters", "mode", "sample", "surrogate", "posterior", "run")
+SECTIONS = ("model", "data", "parameters", "mode", "sample", "surrogate", "posterior", "report", "run")
 
 
 def _sorted(value: Any) -> Any:
@@ -222,6 +224,7 @@ def _resolve(table: Mapping[str, Any], where: str) -> Config:
         "sample": SampleConfig,
         "surrogate": SurrogateConfig,
         "posterior": PosteriorConfig,
+        "report": ReportConfig,
         "run": RunConfig,
     }
     try:

@@ -25,6 +25,7 @@ from estimhank.sampling.executors import IN_PROCESS, may_start_processes
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore
+from estimhank.sampling.workers import Workers
 from estimhank.target import Target
 
 #: The stages in their order.
@@ -37,7 +38,7 @@ SECTIONS_OF: dict[str, tuple[str, ...]] = {
     "sample": ("data", "model", "parameters", "mode", "sample"),
     "surrogate": ("data", "model", "parameters", "mode", "sample", "surrogate"),
     "posterior": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
-    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
+    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior", "report"),
 }
 
 #: Stages under which the store keeps what a stage of the pipeline evaluates.
@@ -141,11 +142,21 @@ class RunContext:
         """Evaluations through workers into the store, opened on first use."""
         store = EvaluationStore.open(self.folder / STORE, self.target.names, self.target.fingerprint)
         self._open.enter_context(store)
+        return Recorder(self.engine, store)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Workers for the target; none are started yet."""
         run = self.config.run
         workers = run.workers if run.scheduler else self.workers
-        engine = Engine(self.target, run.backend, workers, run.scheduler, run.wait)
-        self._open.enter_context(engine)
-        return Recorder(engine, store)
+        engine = self._open.enter_context(Engine(self.target, run.backend, workers, run.scheduler, run.wait))
+        engine.notice = getattr(self.progress, "note", engine.notice)
+        return engine
+
+    @property
+    def open_workers(self) -> Workers | None:
+        """Workers that are there already; none are started for work that this process does as fast."""
+        return self.recorder.engine if "recorder" in self.__dict__ else None
 
     def take_rates(self) -> dict[str, dict[str, float]]:
         """Evaluations that this call made or was served since it was last asked, the seconds waited, and the rate."""

@@ -27,6 +27,7 @@ from estimhank.manifest import (
 from estimhank.sampling.evaluations import STAGES as STORED
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore, open_for_reading
+from estimhank.target import CompiledTarget
 
 Stage = Callable[[RunContext], StageResult]
 
@@ -137,6 +138,8 @@ def run_pipeline(
     if not plan.todo:
         return Outcome((), plan.manifest, context.folder)
     if only != "data":
+        if only != "report" and isinstance(context.target, CompiledTarget):
+            context.engine.start()  # workers load what they need meanwhile
         # once here, so that a calibration without a steady state, and a declaration that cannot be what was meant, are
         # said before anything is written
         getattr(context.target, "check_declaration", lambda: None)()

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -44,6 +45,8 @@ from estimhank.target import Evaluation, Slope
 from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
+
+_SOLVED = ("_steady", "_structure", "_form_works")  # of what a posterior has found out, what goes to workers
 
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
 #: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
@@ -360,6 +363,28 @@ class Posterior(Computation):
         found = np.asarray(self._responses(point, parts))
         return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.plain()))
 
+    def outline(self) -> None:
+        """Find out how equations are eliminated, for :meth:`compile_outlined`."""
+        self._prepare()
+
+    def compile_outlined(self) -> None:
+        """Compile the gradient from shapes alone, where the steady state stays: it takes as long as all that
+        :meth:`prepare` compiles."""
+        if not self._moving:
+            point = jax.ShapeDtypeStruct((len(self.names),), float)
+            self._with_gradient.lower(point, self._steady.outline).compile()
+
+    def prepare(self) -> None:
+        """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
+        the household Jacobians works. A pickled copy has all of it."""
+        _ = self._form_works, self._structure
+        if self._moving:
+            _ = self._steady.differentiable, self._steady.guess(self._steady.centre)
+
+    def compile(self, gradient: Slope) -> None:
+        """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""
+        self.evaluate(self.reference(), gradient)
+
     @cached_property
     def steady_state(self) -> SteadyState:
         """Steady state at the reference values."""
@@ -383,5 +408,6 @@ class Posterior(Computation):
         return self._steady
 
     def __reduce__(self) -> Any:
-        # compiled functions stay behind; a worker compiles its own (from the cache on disk)
-        return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error)
+        # compiled functions stay behind, a worker compiles its own (from the cache on disk); what is solved goes along
+        solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
+        return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error), solved

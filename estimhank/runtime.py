@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import jax
+import jax.monitoring
 import scipy.linalg  # noqa: F401  loads the BLAS that is limited below
 from threadpoolctl import threadpool_limits
 
@@ -92,7 +93,31 @@ def configure() -> None:
         except OSError:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+        jax.monitoring.register_event_listener(_note_miss)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+#: Compilations of this process that the cache on disk did not have.
+_misses: list[str] = []
+
+
+def _note_miss(event: str, **details: object) -> None:
+    if event == "/jax/compilation_cache/cache_misses":
+        _misses.append(event)
+
+
+def compiled_anew() -> bool:
+    """Whether this process has had to compile what a machine on which a run has been made has in its cache."""
+    return bool(_misses)
+
+
+def compiled_code() -> str:
+    """Where compiled code is kept, in words; and that it has to be made first where there is none."""
+    folder = jax.config.jax_compilation_cache_dir
+    if folder is None:
+        return "compiled code is not kept (no folder for it can be written)"
+    made = Path(folder).is_dir() and any(Path(folder).iterdir())
+    return f"compiled code is kept in {folder}" + ("" if made else ", which is empty: compiling comes first")
 
 
 def _find_a_home() -> None:

@@ -115,6 +115,27 @@ class VectorizedTarget(Target, Protocol):
         ...
 
 
+@runtime_checkable
+class CompiledTarget(Target, Protocol):
+    """A target that has something to solve before its first evaluation, and that compiles what it evaluates."""
+
+    def outline(self) -> None:
+        """Find out as much as :meth:`compile_outlined` needs."""
+        ...
+
+    def compile_outlined(self) -> None:
+        """Compile what takes longest, as far as it can be before the target is prepared."""
+        ...
+
+    def prepare(self) -> None:
+        """Solve what every evaluation needs; a pickled copy has it too, so that workers need not solve it again."""
+        ...
+
+    def compile(self, gradient: Slope) -> None:
+        """Compile an evaluation with this kind of gradient, into this process and the cache on disk."""
+        ...
+
+
 #: The part of a fingerprint that says where a vectorised target evaluates: its values agree with those of a processor
 #: core to 1e-8, not to the bit.
 DEVICE_PART = "device"

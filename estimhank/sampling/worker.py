@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import os
 import pickle
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from estimhank.errors import EstimhankError
 from estimhank.model.parameters import ModelWarning
 from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
-from estimhank.target import REASONS, Evaluation, Slope, Target, VectorizedTarget
+from estimhank.target import REASONS, CompiledTarget, Evaluation, Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -147,6 +148,18 @@ def _collect(
     return EvaluationBatch(thetas, values[0], values[1], reason, seconds, gradients)
 
 
+def compile_evaluation(target: CompiledTarget, gradient: Slope) -> None:
+    """Compile one kind of evaluation, in a worker. What goes wrong is told when a point is evaluated for its value."""
+    with contextlib.suppress(Exception):
+        target.compile(gradient)
+
+
+def compile_outlined(target: CompiledTarget) -> None:
+    """Compile what takes longest, in a worker, while another process solves the target."""
+    with contextlib.suppress(Exception):
+        target.compile_outlined()
+
+
 class TargetMissing:
     """Returned by :func:`call_target` in a worker that is new: it asks for the same call with the target."""
 
@@ -222,3 +235,6 @@ def prepare_worker(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="follow-parent").start()
+    # a second or two that pass while the parent process solves for the steady state
+    for module in ("estimhank.posterior", "estimhank.surrogate.training", "estimhank.surrogate.fast_mh"):
+        importlib.import_module(module)

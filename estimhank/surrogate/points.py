@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.target import REASONS
@@ -97,6 +96,8 @@ def points_from(batch: EvaluationBatch, transform: Transform) -> Points:
 
 def typical_depth(d: int) -> float:
     """Log points below the mode that one posterior draw in a thousand falls under, for a normal posterior in R^d."""
+    from scipy.stats import chi2
+
     return float(0.5 * chi2.ppf(0.999, d))
 
 
