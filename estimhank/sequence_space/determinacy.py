@@ -151,16 +151,17 @@ def winding_number(structure: Structure, system: LinearSystem, symbol: Household
         total = s.total + jnp.where(both & ~odd, turn, 0.0).sum()
         first = jnp.argsort(~odd)[:_INTERVALS]
         total = jnp.where(odd.sum() > _INTERVALS, jnp.nan, total)
-        ends = jax.tree.map(lambda x: x[first], (low, high, at_low, at_high))
-        return _Refinement(*ends, odd[first], total, s.halvings + 1)
+        low, high, at_low, at_high = jax.tree.map(lambda x: x[first], (low, high, at_low, at_high))
+        return _Refinement(low, high, at_low, at_high, odd[first], total, s.halvings + 1)
 
     def refine(_: None) -> jax.Array:
         pad = (0, _INTERVALS - len(odd))
         grid = jnp.asarray(COARSE)
         low, high = _Determinant(*(x[:-1] for x in found)), _Determinant(*(x[1:] for x in found))
-        ends = jax.tree.map(lambda x: jnp.pad(x, pad), (grid[:-1], grid[1:], low, high))
+        ends = (grid[:-1], grid[1:], low, high)
+        left, right, low, high = jax.tree.map(lambda x: jnp.pad(x, pad), ends)
         total = jnp.where(odd, 0.0, turn).sum()
-        start = _Refinement(*ends, jnp.pad(odd, pad), total, jnp.asarray(0))
+        start = _Refinement(left, right, low, high, jnp.pad(odd, pad), total, jnp.asarray(0))
         end = jax.lax.while_loop(lambda s: s.open.any() & (s.halvings < _HALVINGS), halve, start)
         return jnp.where(end.open.any(), jnp.nan, end.total)
 
