@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,12 +14,14 @@ import joblib
 from estimhank.config import Config
 from estimhank.data import Dataset, SeriesTable, check_units, load_dataset, load_table, read_dataset
 from estimhank.errors import DataError, ResultsError
-from estimhank.files import make_folder, writing
+from estimhank.files import make_folder
+from estimhank.locking import locked
 from estimhank.manifest import Manifest
 from estimhank.model.parameters import ModelError
 from estimhank.model.registry import find_model
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.engine import Engine
+from estimhank.sampling.executors import IN_PROCESS, may_start_processes
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore
@@ -132,7 +132,8 @@ class RunContext:
     @property
     def workers(self) -> int:
         """Number of workers: one for each core that this process may use, if the configuration says 0."""
-        if self.config.run.backend in ("serial", "vectorized"):
+        alone = not (may_start_processes() or self.config.run.scheduler)
+        if self.config.run.backend in IN_PROCESS or alone:
             return 1
         return self.config.run.workers or int(joblib.cpu_count())
 
@@ -191,17 +192,11 @@ def locked_folder(folder: Path) -> Iterator[Path]:
         If the folder cannot be created.
     """
     make_folder(folder)
-    with writing(folder):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder))
         except BlockingIOError:
             raise ResultsError(
                 f"another process is writing to {folder}; wait for it or choose another folder"
             ) from None
-        except OSError:
-            pass  # a file system without locks; the lock guards against a mistake, nothing depends on it
         yield folder
-    finally:
-        os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -174,7 +175,7 @@ def household_moments(
     keys = tuple(moment.key for moment in moments)
     calibrated = np.array(_row(keys, values, unknown, state.parameters.get(unknown or "", math.nan)))
     if not solver.spread:
-        return MicroMoments(moments, calibrated)
+        return _existing(MicroMoments(moments, calibrated))
     exact = arrays.exact.theta
     draws = {"posterior": exact.swapaxes(0, 1).reshape(-1, exact.shape[-1])}
     if arrays.prior is not None:
@@ -193,7 +194,23 @@ def household_moments(
         else:
             found[name].append(outcome)
     shaped = {name: np.array(rows, float).reshape(len(rows), len(moments)) for name, rows in found.items()}
-    return MicroMoments(moments, calibrated, shaped.get("prior"), shaped["posterior"], left_out, tuple(solver.spread))
+    found_at = MicroMoments(
+        moments, calibrated, shaped.get("prior"), shaped["posterior"], left_out, tuple(solver.spread)
+    )
+    return _existing(found_at)
+
+
+def _existing(all_of_them: MicroMoments) -> MicroMoments:
+    """Without the moments that exist nowhere, such as shares of wealth where assets are in zero net supply."""
+    draws = [d for d in (all_of_them.prior, all_of_them.posterior) if d is not None]
+    there = np.isfinite(np.concatenate([all_of_them.calibrated[None], *draws])).any(axis=0)
+    return dataclasses.replace(
+        all_of_them,
+        moments=tuple(m for m, shown in zip(all_of_them.moments, there, strict=True) if shown),
+        calibrated=all_of_them.calibrated[there],
+        prior=None if all_of_them.prior is None else all_of_them.prior[:, there],
+        posterior=None if all_of_them.posterior is None else all_of_them.posterior[:, there],
+    )
 
 
 def _row(keys: Sequence[str], values: Mapping[str, float], unknown: str | None, solved: float) -> list[float]:

@@ -161,6 +161,7 @@ def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
     from estimhank.reporting import check_horizon, collect_arrays, compile_longer_horizon, parameter_infos
+    from estimhank.surrogate.first_calls import FirstCalls
     from estimhank.surrogate.posterior_stage import run_posterior
     from estimhank.surrogate.surrogate import load_surrogate
 
@@ -169,8 +170,9 @@ def posterior_stage(context: RunContext) -> StageResult:
     if compiled_anew():
         # for the check at the end: beside the evaluations, it is one worker's time and nobody waits for it
         context.engine.begin(compile_longer_horizon)
+    calls = FirstCalls(context.recorder.evaluate)
     result = run_posterior(
-        context.recorder.evaluate,
+        calls,
         posterior,
         surrogate,
         context.config.posterior,
@@ -183,7 +185,7 @@ def posterior_stage(context: RunContext) -> StageResult:
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
     horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood)
-    facts = {**_describe_posterior(result), "horizon": horizon}
+    facts = {**_describe_posterior(result), **calls.seconds(), "horizon": horizon}
     return StageResult(("certificate.json", "posterior.nc"), facts)
 
 

@@ -37,6 +37,8 @@ REASONS: tuple[str, ...] = (
     "steady_state:grid_too_small",
     "steady_state:no_convergence",
     "steady_state:not_a_solution",
+    "not_stationary",
+    "horizon",
 )
 
 

@@ -10,6 +10,7 @@ import pickle
 import threading
 import time
 import traceback
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.errors import EstimhankError
+from estimhank.model.parameters import ModelWarning
 from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
 from estimhank.target import REASONS, CompiledTarget, Evaluation, Slope, Target, VectorizedTarget
 
@@ -225,6 +227,7 @@ def prepare_worker(parent: int) -> None:
     from joblib.externals.loky import process_executor
 
     process_executor._MAX_MEMORY_LEAK_SIZE = math.inf
+    warnings.simplefilter("ignore", ModelWarning)  # said once, by the main process
 
     def watch() -> None:
         while os.getppid() == parent:

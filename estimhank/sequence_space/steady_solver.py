@@ -106,6 +106,14 @@ class SteadySolver:
         """Everything at the parameter table's values."""
         return self._solve({}, self._point_of(self.reference))
 
+    def with_horizon(self, horizon: int) -> SteadySolver:
+        """The same solver at another horizon, what it knows of the reference values included."""
+        other = SteadySolver(self.model, self.spread, horizon)
+        other.reference = self.reference
+        if self.spread:
+            other._guess = self._guess
+        return other
+
     @property
     def outline(self) -> SteadyParts:
         """Shapes and types of :attr:`reference_parts`."""
@@ -179,8 +187,9 @@ class SteadySolver:
                 )
         worst = float(np.max(np.abs(checks.residuals), initial=0.0))
         if not worst < RESIDUAL_LIMIT:
+            name = self._equations[int(np.argmax(~(np.abs(checks.residuals) < RESIDUAL_LIMIT)))]
             raise SteadyStateError(
-                "not_a_solution", f"an equation is off by {worst:.2e} at the steady state of {where}"
+                "not_a_solution", f"the equation '{name}' is off by {worst:.2e} at the steady state of {where}"
             )
 
     def compute(self, moved: Mapping[str, Any], start: StationaryPoint) -> tuple[SteadyParts, Checks]:
@@ -217,6 +226,11 @@ class SteadySolver:
         except (TypeError, jax.errors.JAXTypeError):  # float(x), math.log(x), `if x > 0` of a traced number
             return False
         return True
+
+    @cached_property
+    def _equations(self) -> list[str]:
+        now, quiet = Values(self.reference.values), Values({s.name: 0.0 for s in self.model.shocks})
+        return [n for n, _ in self.model.residuals(now, now, now, now, quiet, Values(self.reference.parameters))]
 
     # -- how ---------------------------------------------------------------------------------------------------
     @cached_property
