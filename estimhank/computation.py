@@ -163,6 +163,24 @@ class Computation:
         self._steady.verify(checks, moved)
         return out, slope
 
+    def outline(self) -> None:
+        """Find out how equations are eliminated, for :meth:`compile_outlined`."""
+        self._prepare()
+
+    def compile_outlined(self) -> None:
+        """Compile the gradient from shapes alone, where the steady state stays: it takes as long as all that
+        :meth:`prepare` compiles."""
+        if not self._moving:
+            point = jax.ShapeDtypeStruct((len(self._names),), float)
+            self._with_gradient.lower(point, self._steady.outline).compile()
+
+    def prepare(self) -> None:
+        """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
+        the household Jacobians works. A pickled copy has all of it."""
+        _ = self._form_works, self._structure
+        if self._moving:
+            _ = self._steady.differentiable, self._steady.guess(self._steady.centre)
+
     @cached_property
     def _log_prior(self) -> Any:
         priors = [self.priors[name] for name in self._names]

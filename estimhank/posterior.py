@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -362,24 +361,6 @@ class Posterior(Computation):
         parts = self._parts_at(point)
         found = np.asarray(self._responses(point, parts))
         return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.plain()))
-
-    def outline(self) -> None:
-        """Find out how equations are eliminated, for :meth:`compile_outlined`."""
-        self._prepare()
-
-    def compile_outlined(self) -> None:
-        """Compile the gradient from shapes alone, where the steady state stays: it takes as long as all that
-        :meth:`prepare` compiles."""
-        if not self._moving:
-            point = jax.ShapeDtypeStruct((len(self.names),), float)
-            self._with_gradient.lower(point, self._steady.outline).compile()
-
-    def prepare(self) -> None:
-        """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
-        the household Jacobians works. A pickled copy has all of it."""
-        _ = self._form_works, self._structure
-        if self._moving:
-            _ = self._steady.differentiable, self._steady.guess(self._steady.centre)
 
     def compile(self, gradient: Slope) -> None:
         """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""

@@ -183,6 +183,7 @@ class PosteriorConfig:
 #: The method of Kase, Rigato and Rottner (2024): values only, one CELU network, batches of 100, 1,000 epochs, the
 #: lowest 20 % dropped, no further rounds.
 PAPER_SURROGATE: dict[str, Any] = {
+    "hidden": (128, 128, 128),
     "activation": "celu",
     "ensemble": 1,
     "epochs": 1_000,

@@ -10,7 +10,9 @@ from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.exact import ExactDraws
 from tests.support.known_targets import KnownTarget
 
-TRAINING = SurrogateConfig(hidden=(48, 48), ensemble=1, epochs=100, round_epochs=50, rounds=1, round_points=300)
+TRAINING = SurrogateConfig(
+    hidden=(48, 48), ensemble=1, epochs=100, round_epochs=50, rounds=1, round_points=300, final_s_e=0.05
+)
 SIZES = PosteriorConfig(
     surrogate_chains=64,
     surrogate_draws=6_400,

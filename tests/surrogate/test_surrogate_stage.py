@@ -119,7 +119,8 @@ def test_rounds_end_once_the_fresh_error_is_small() -> None:
     changes = {"rounds": 5, "stop_s_e": 1e9}
     result, memory = train(**changes)
     check_rounds(result, memory, replace(TRAINING, **changes), 400)
-    assert [report.evaluations for report in result.rounds][:2] == [300, 118]
+    first, second = (report.evaluations for report in result.rounds[:2])
+    assert first == 300 and 100 < second <= 150, "a last fit is looked at with cold draws and some sought out"
     assert result.rounds[1].fit.points > result.rounds[0].fit.points, "the last fit has the round's points"
 
 
