@@ -311,7 +311,7 @@ class Engine:
     def _open_pool(self) -> WorkerPool:
         if not self._payload:
             if isinstance(self.target, CompiledTarget):
-                self.notice("solving for the steady state")
+                self.notice(f"{'compiling and ' if compiled_anew() else ''}solving for the steady state")
                 self._prepare(self.target)
             self._payload = cloudpickle.dumps(self.target)
             self._key = hashlib.sha256(self._payload).hexdigest()
