@@ -23,6 +23,7 @@ from estimhank.identity_code import (
     in_this_package,
     is_library_file,
     library_of,
+    plain_array,
     reads_of,
     states_of,
     text_of,
@@ -34,6 +35,7 @@ UNIDENTIFIED = "not identified: "
 
 
 _PLAIN = (types.NoneType, bool, int, float, complex, str, bytes, types.EllipsisType, types.NotImplementedType)
+_NUMBERS = frozenset({types.NoneType, bool, int, float, complex})
 _LOCKS = ("_thread.lock", "_thread.RLock", "threading.Condition", "threading.Event", "threading.local")
 _MADE = frozenset(
     (
@@ -52,11 +54,6 @@ _DESCRIPTORS = (
     types.ClassMethodDescriptorType,
 )
 _SETTING_UP = frozenset(f"__{name}__" for name in ("init", "new", "post_init", "setstate", "getstate", "reduce", "del"))
-
-
-def _plain_array(value: Any) -> np.ndarray:
-    is_key = isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(value) if is_key else value)
 
 
 class Walk:
@@ -137,13 +134,11 @@ class Walk:
         if kind in _PLAIN:
             self.say(kind.__name__, hex(value) if kind is int else value if kind is bytes else repr(value))
         elif kind is tuple:
-            self.say("tuple", len(value))
-            for i, item in enumerate(value):
-                self.visit(item, str(i))
+            self._sequence("tuple", value)
         elif isinstance(value, types.CodeType):
             self._code(value)
         elif isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(value, jax.core.Tracer):
-            self._array(_plain_array(value))
+            self._array(plain_array(value))
         elif isinstance(value, types.CellType):
             try:
                 content = value.cell_contents
@@ -177,9 +172,7 @@ class Walk:
         elif isinstance(value, dict | types.MappingProxyType):
             self._mapping(value)
         elif isinstance(value, list):
-            self.say("list", len(value))
-            for i, item in enumerate(value):
-                self.visit(item, str(i))
+            self._sequence("list", value)
             self._rest(value)
         else:
             self._other(value)
@@ -193,6 +186,14 @@ class Walk:
             self.say(hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest())
 
     # -- containers ---------------------------------------------------------------------------------------------
+    def _sequence(self, kind: str, value: Any) -> None:
+        self.say(kind, len(value))
+        if all(type(item) in _NUMBERS for item in value):
+            self.say(" ".join(hex(n) if type(n) is int else repr(n) for n in value))  # there may be a million
+            return
+        for i, item in enumerate(value):
+            self.visit(item, str(i))
+
     def _digest_of(self, value: Any) -> bytes:
         inner = Walk(self)
         inner.visit(value)
@@ -209,13 +210,18 @@ class Walk:
 
     def _mapping(self, value: Any) -> None:
         self.say("mapping", len(value))
-        keyed = [((0, k) if type(k) is str else (1, self._digest_of(k).hex()), k) for k in value]
+        keyed = [(self._order(k), k) for k in value]
         for order, key in sorted(keyed, key=lambda pair: pair[0]):
             self.say(*order)
             self.visit(value[key], str(key))
         if hasattr(value, "default_factory"):
             self.visit(value.default_factory)
         self._rest(value)
+
+    def _order(self, key: Any) -> tuple[int, str]:
+        if type(key) in (str, *_NUMBERS):
+            return (0, key) if type(key) is str else (1, hex(key) if type(key) is int else repr(key))
+        return 2, self._digest_of(key).hex()
 
     def _rest(self, value: Any) -> None:
         """Class and attributes of an instance of a subclass of a container."""
