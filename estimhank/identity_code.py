@@ -205,6 +205,12 @@ def attribute_of(value: Any, name: str) -> Any:
         return None
 
 
+def vars_of(value: Any) -> dict[str, Any]:
+    """Attributes that are set on an object itself."""
+    found = attribute_of(value, "__dict__")
+    return found if isinstance(found, dict) else {}
+
+
 def home_of(value: Any) -> str:
     """Library, module and name of what can be found there by its name; empty for anything else."""
     module, name = (
