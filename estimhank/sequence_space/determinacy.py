@@ -152,7 +152,7 @@ def winding_number(structure: Structure, system: LinearSystem, symbol: Household
         first = jnp.argsort(~odd)[:_INTERVALS]
         total = jnp.where(odd.sum() > _INTERVALS, jnp.nan, total)
         ends = jax.tree.map(lambda x: x[first], (low, high, at_low, at_high))
-        return _Refinement(*ends, open=odd[first], total=total, halvings=s.halvings + 1)
+        return _Refinement(ends[0], ends[1], ends[2], ends[3], odd[first], total, s.halvings + 1)
 
     def refine(_: None) -> jax.Array:
         pad = (0, _INTERVALS - len(odd))
@@ -160,7 +160,7 @@ def winding_number(structure: Structure, system: LinearSystem, symbol: Household
         low, high = _Determinant(*(x[:-1] for x in found)), _Determinant(*(x[1:] for x in found))
         ends = jax.tree.map(lambda x: jnp.pad(x, pad), (grid[:-1], grid[1:], low, high))
         total = jnp.where(odd, 0.0, turn).sum()
-        start = _Refinement(*ends, open=jnp.pad(odd, pad), total=total, halvings=jnp.asarray(0))
+        start = _Refinement(ends[0], ends[1], ends[2], ends[3], jnp.pad(odd, pad), total, jnp.asarray(0))
         end = jax.lax.while_loop(lambda s: s.open.any() & (s.halvings < _HALVINGS), halve, start)
         return jnp.where(end.open.any(), jnp.nan, end.total)
 
