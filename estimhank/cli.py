@@ -25,7 +25,6 @@ from estimhank.model.parameters import ModelWarning
 from estimhank.pipeline import Outcome, run_pipeline
 from estimhank.progress import ProgressDisplay, format_seconds
 from estimhank.replay import replay
-from estimhank.runtime import compiled_code
 from estimhank.sampling.engine import WorkersLost
 from estimhank.sampling.executors import BackendWarning
 from estimhank.sampling.worker import EvaluationError
@@ -120,7 +119,6 @@ def run_command(
     out = expand_user(out)
     try:
         with ProgressDisplay(quiet=quiet) as display, RunContext(config, out, build_target, display) as context:
-            display.note("solving for the steady state")
             return run_pipeline(context, STAGE_FUNCTIONS, only, resume, overwrite, display.say)
     except KeyboardInterrupt as stop:
         word = "terminated" if isinstance(stop, Terminated) else "interrupted"
@@ -167,8 +165,6 @@ def estimate(
     """Estimate: data, mode, sample, surrogate, posterior, report."""
     overrides = Overrides(workers, backend, scheduler, seed, until, source, vintage)
     settings = overrides.apply(load_config(config, profile))
-    if not quiet:
-        print(f"estimhank {__version__}: {config} to {out}; {compiled_code()}", file=sys.stderr, flush=True)
     conclude(run_command(settings, out, None, resume, overwrite, quiet), require_certificate)
 
 

@@ -24,6 +24,7 @@ from estimhank.manifest import (
     read_manifest,
     write_manifest,
 )
+from estimhank.runtime import compiled_code
 from estimhank.sampling.evaluations import STAGES as STORED
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore, open_for_reading
@@ -138,6 +139,7 @@ def run_pipeline(
     if not plan.todo:
         return Outcome((), plan.manifest, context.folder)
     if only != "data":
+        say(f"solving for the steady state; {compiled_code()}")
         if only != "report" and isinstance(context.target, CompiledTarget):
             context.engine.start()  # workers load what they need meanwhile
         # once here, so that a calibration without a steady state, and a declaration that cannot be what was meant, are

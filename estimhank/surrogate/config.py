@@ -80,7 +80,7 @@ class SurrogateConfig:
     round_points: int = 600
     temperatures: tuple[float, ...] = (1.0, 1.5, 2.0)
     stop_s_e: float = 0.06
-    final_s_e: float = 0.035
+    final_s_e: float = 0.03
     max_points: int = 200_000
 
     def __post_init__(self) -> None:
