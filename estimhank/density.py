@@ -241,6 +241,8 @@ class DensityRun:
         Whether the exact chains met R-hat and effective draws.
     folder : Path
         Holds ``evaluations.bin``, ``mode.json``, ``surrogate.*``, ``certificate.json`` and ``posterior.nc``.
+    words : str
+        Whether the exact chains have converged, with the figures, and what was searched.
     """
 
     target: DensityTarget
@@ -249,6 +251,7 @@ class DensityRun:
     certificate: Any
     converged: bool
     folder: Path
+    words: str = ""
 
 
 def estimate_density(
@@ -325,7 +328,15 @@ def estimate_density(
         target.names, exact, result.surrogate.theta, fresh=fresh_draws_of(target.transform, result)
     )
     write_inference_data(folder / "posterior.nc", arrays, infos, {"seed": seed})
-    return DensityRun(target, exact.theta, result.surrogate.theta, result.certificate, result.exact.converged, folder)
+    return DensityRun(
+        target,
+        exact.theta,
+        result.surrogate.theta,
+        result.certificate,
+        result.exact.converged,
+        folder,
+        result.exact.convergence,
+    )
 
 
 def _source_of(function: Any) -> str:
