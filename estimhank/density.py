@@ -59,6 +59,11 @@ class DensityTarget:
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
+    def search_area(self) -> str:
+        """Where the mode search starts, in words."""
+        return "the given start and spread"
+
+    @property
     def has_gradient(self) -> bool:
         """Whether gradients are available."""
         return self.gradient is not None
@@ -294,6 +299,7 @@ def estimate_density(
     from estimhank.sampling.recorder import Recorder
     from estimhank.sampling.store import FILE_NAME, EvaluationStore
     from estimhank.surrogate.posterior_stage import run_posterior
+    from estimhank.surrogate.searched import Searched
     from estimhank.surrogate.surrogate import save_surrogate
     from estimhank.surrogate.surrogate_stage import run_surrogate
     from estimhank.vectorized import vectorize
@@ -317,7 +323,16 @@ def estimate_density(
         evaluations = store.read("mode", "sample")
         trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress, engine)
         save_surrogate(trained.surrogate, folder)
-        result = run_posterior(recorder.evaluate, target, trained.surrogate, config.posterior, seed, progress, engine)
+        result = run_posterior(
+            recorder.evaluate,
+            target,
+            trained.surrogate,
+            config.posterior,
+            seed,
+            progress,
+            engine,
+            Searched.by(mode, target),
+        )
     write_json(folder / "certificate.json", result.certificate.to_json())
     infos = tuple(
         ParameterInfo(name, lower=low, upper=high)
@@ -335,7 +350,7 @@ def estimate_density(
         result.certificate,
         result.exact.converged,
         folder,
-        result.exact.convergence,
+        result.convergence,
     )
 
 

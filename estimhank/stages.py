@@ -28,6 +28,7 @@ from estimhank.sampling.mode_result import read_mode, write_mode
 from estimhank.sampling.proposals import Center
 from estimhank.surrogate.exact import ExactDraws
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import RoundReport, run_surrogate
 from estimhank.vectorized import vectorize
@@ -157,6 +158,7 @@ def posterior_stage(context: RunContext) -> StageResult:
         context.seed,
         context.progress,
         context.recorder.engine,
+        Searched.by(read_mode(context.folder / "mode.json"), posterior),
     )
     write_json(context.folder / "certificate.json", result.certificate.to_json())
     arrays = collect_arrays(posterior, result, context.seed)
@@ -188,6 +190,7 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
         "surrogate_autocorrelation_time": result.surrogate.autocorrelation_time,
         "certificate_passed": result.certificate.passed,
         "certificate": result.certificate.words,
+        "searched": result.certificate.searched.words if result.certificate.searched else "",
     }
 
 

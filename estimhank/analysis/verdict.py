@@ -180,8 +180,8 @@ def judge_convergence(evidence: Evidence) -> Finding:
     if exact.ess_tail[tail] < tail_wanted:
         few = _parameters(int((exact.ess_tail < tail_wanted).sum()))
         shortfalls.append(f"{few} fewer than {count(tail_wanted)} in the tails")
-    if not shortfalls and NOT_CONVERGED in evidence.certificate_reasons:
-        shortfalls.append("the chains have not mixed between places where the surrogate is right and where it is wrong")
+    if not shortfalls:
+        shortfalls += _unmixed(evidence.certificate_reasons)
     figures = (
         f"{count(evidence.draws)} exact draws: largest R̂ {fixed(exact.r_hat[high], 4)} ({names[high]}; limit "
         f"{criteria.r_hat:g}), smallest effective sample size {count(exact.ess_bulk[low])} in the bulk ({names[low]}; "
@@ -194,6 +194,17 @@ def judge_convergence(evidence: Evidence) -> Finding:
         usual = f"An estimate to be quoted has R̂ of at most {USUAL_R_HAT:g} and at least {count(USUAL_ESS)} of each."
         return Finding(Level.CARE, "Convergence", f"{figures} {usual}")
     return Finding(Level.GOOD, "Convergence", figures)
+
+
+def _unmixed(reasons: Sequence[str]) -> list[str]:
+    """What has not converged although every parameter meets the criteria."""
+    for reason in reasons:
+        if reason.startswith(NOT_CONVERGED):
+            words = reason.removeprefix(NOT_CONVERGED).removeprefix(": ")
+            return [
+                words or "the chains have not mixed between places where the surrogate is right and where it is wrong"
+            ]
+    return []
 
 
 def _parameters(number: int) -> str:

@@ -27,7 +27,7 @@ from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.proposals import generator
 from estimhank.surrogate.config import PosteriorConfig
-from estimhank.surrogate.convergence import Convergence, judge
+from estimhank.surrogate.convergence import Convergence, judge, mahalanobis
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target import Slope, Target
@@ -391,7 +391,9 @@ def _replace(states: States, rows: NDArray[np.int64], new: States) -> States:
 
 
 def _judge(history: _History, first: int, surrogate: Surrogate, config: PosteriorConfig) -> Convergence:
-    x = history.column("x", first)
+    x, density = history.column("x", first), history.column("log_density", first)
     outside = surrogate.outside(x.reshape(-1, surrogate.dimension)).reshape(x.shape[:2])
-    error = history.column("surrogate", first) - history.column("log_density", first)
-    return judge(history.column("theta", first), error, outside, config)
+    error = history.column("surrogate", first) - density
+    z = history.column("z", first).reshape(-1, surrogate.dimension).astype(float)
+    depths = {"the log density": density, "the distance from the centre": mahalanobis(z).reshape(x.shape[:2])}
+    return judge(history.column("theta", first), error, outside, config, depths)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ from estimhank.surrogate.certificate import (
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import Evaluate, ExactDraws, Policy, run_exact
 from estimhank.surrogate.fast_mh import Chains, FastDraws, Proposal, draw, warm_up
+from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import Surrogate
+from estimhank.surrogate.tail_chains import look_beyond
 from estimhank.target import Target
 
 Array = NDArray[np.float64]
@@ -35,6 +37,7 @@ _PILOT_CHAINS = 32
 _TRUSTED_RATE = 0.6  # acceptance of subchains that the fresh draws must predict
 _FAR_TOO_HIGH = 5.0  # log points by which a start may be overrated
 _PAIR_ACCEPTANCE = 0.25
+_FIRST_BEYOND = 2  # number of the first batch of the chains that look beyond
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,12 @@ class PosteriorStageResult:
     certificate: Certificate
     trusted: bool
 
+    @property
+    def convergence(self) -> str:
+        """Whether the exact chains have converged, and in what was searched, in words."""
+        searched = self.certificate.searched
+        return f"{self.exact.convergence}; {searched.caveat}" if searched else self.exact.convergence
+
 
 def run_posterior(
     evaluate: Evaluate,
@@ -97,13 +106,14 @@ def run_posterior(
     seed: int = 0,
     progress: Progress | None = None,
     workers: Workers | None = None,
+    searched: Searched | None = None,
 ) -> PosteriorStageResult:
     """Draw from the surrogate, certify it, and draw from the exact posterior.
 
     Parameters
     ----------
     evaluate : callable
-        Gives exact evaluations; stages ``"certificate"`` (batch 0: fresh draws, batch 1: proposals) and ``"exact"``.
+        Gives exact evaluations; stages ``"certificate"`` (batch 0: fresh draws, batch 1: proposals, then tail chains) and ``"exact"``.
     target : Target
     surrogate : Surrogate
     config : PosteriorConfig, optional
@@ -112,6 +122,8 @@ def run_posterior(
     progress : callable, optional
     workers : Workers, optional
         Draw from the surrogate, side by side; by default this process does.
+    searched : Searched, optional
+        What the mode search had looked at, for the certificate.
 
     Raises
     ------
@@ -132,6 +144,11 @@ def run_posterior(
     starts = choose_starts(surrogate, fresh)
     exact = run_exact(evaluate, target, surrogate, proposal, starts, policy, config, seed, progress)
     pairs, asked = evaluate_pairs(evaluate, target, surrogate, exact, proposal, config.certificate_pairs, seed)
+    if exact.converged:
+        _tell(progress, 2, len(fresh.exact) + asked, "looking beyond the outermost draws")
+        beyond = look_beyond(evaluate, target, surrogate, exact, _FIRST_BEYOND, seed)
+        asked += beyond.evaluations
+        exact = replace(exact, converged=beyond.covered, unmixed=beyond.words)
     outside = surrogate.outside(exact.x.reshape(-1, surrogate.dimension)).reshape(exact.log_density.shape)
     certificate = compute_certificate(
         fresh,
@@ -142,6 +159,7 @@ def run_posterior(
             subchain=exact.step_kind == 0,
             outside=outside,
             converged=exact.converged,
+            unmixed=exact.unmixed,
         ),
         pairs,
         {
@@ -152,6 +170,7 @@ def run_posterior(
             "subchain_length": subchain,
         },
         seed,
+        searched,
     )
     _tell(progress, 3, len(fresh.exact) + asked, certificate.words)
     theta = target.transform.to_natural(surrogate.unwhiten(fast.z))
