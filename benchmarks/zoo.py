@@ -195,7 +195,9 @@ def visit(animal: Animal, folder: Path, profile: str, seed: int) -> Record:
     verdict = judge(run, scores, animal)
     counts = read_json(folder / "certificate.json")
     evaluations = sum(
-        int(counts[f"{part}_evaluations"]) for part in ("training", "certificate", "exact_stage") if f"{part}_evaluations" in counts
+        int(counts[f"{part}_evaluations"])
+        for part in ("training", "certificate", "exact_stage")
+        if f"{part}_evaluations" in counts
     )
     return Record(
         animal.key,
@@ -232,7 +234,10 @@ def write_results(records: Sequence[Record], folder: Path) -> None:
 
 def markdown(records: Sequence[Record]) -> str:
     """The table "right / refused / WRONG AND PROUD"."""
-    lines = ["| target | verdict | converged | certified | worst figure | z | evaluations |", "|---|---|---|---|---|---:|---:|"]
+    lines = [
+        "| target | verdict | converged | certified | worst figure | z | evaluations |",
+        "|---|---|---|---|---|---:|---:|",
+    ]
     for r in records:
         yes = ("no", "yes")
         lines.append(

@@ -206,9 +206,13 @@ def compute_certificate(
     limits = {**LIMITS, "pareto_k": pareto_limit(len(fresh.exact))}
     reasons = list(_failures(figures, limits))
     if len(fresh.exact) < FEWEST_DRAWS:
-        reasons.append(f"{len(fresh.exact)} fresh draws are too few to certify anything by ({FEWEST_DRAWS:,} are needed)")
+        reasons.append(
+            f"{len(fresh.exact)} fresh draws are too few to certify anything by ({FEWEST_DRAWS:,} are needed)"
+        )
     if searched and searched.starts < FEWEST_STARTS:
-        reasons.append(f"{searched.words}, which is too little to certify anything by ({FEWEST_STARTS} starts are needed)")
+        reasons.append(
+            f"{searched.words}, which is too little to certify anything by ({FEWEST_STARTS} starts are needed)"
+        )
     if not states.converged:
         reasons.append(f"{NOT_CONVERGED}: {states.unmixed}" if states.unmixed else NOT_CONVERGED)
     return Certificate(
