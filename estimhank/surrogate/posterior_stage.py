@@ -113,7 +113,8 @@ def run_posterior(
     Parameters
     ----------
     evaluate : callable
-        Gives exact evaluations; stages ``"certificate"`` (batch 0: fresh draws, batch 1: proposals, then tail chains) and ``"exact"``.
+        Gives exact evaluations; stages ``"certificate"`` (batch 0: fresh draws, batch 1: proposals, then the
+        chains of the tails) and ``"exact"``.
     target : Target
     surrogate : Surrogate
     config : PosteriorConfig, optional

@@ -76,8 +76,8 @@ class TailEvidence:
             if reach.probability < _IMPROBABLE:
                 draws = "any draw" if reach.rank == 1 else f"all but {reach.rank - 1} draws"
                 return (
-                    f"the draws do not cover the tails: of {reach.chains} exact chains that start at the outermost draws "
-                    f"by {name} and stay as far out, {reach.beyond} end farther out than {draws}"
+                    f"the draws do not cover the tails: of {reach.chains} exact chains that start at the outermost "
+                    f"draws by {name} and stay as far out, {reach.beyond} end farther out than {draws}"
                 )
         return ""
 
@@ -181,7 +181,8 @@ class _Kernel:
         accepted = np.log(rng.random(len(z))) < density - state.log_density + log_factor
         accepted &= there & inside(proposed)
         pairs = zip(state, proposed, strict=True)
-        return _Draws(*(np.where(accepted[:, None] if a.ndim == 2 else accepted, b, a) for a, b in pairs))
+        taken = [np.where(accepted[:, None] if a.ndim == 2 else accepted, b, a) for a, b in pairs]
+        return _Draws(*taken)
 
 
 def compare_reach(draws: Array, ends: Array) -> Reach:
@@ -216,7 +217,7 @@ def _propose(rng: np.random.Generator, z: Array, center: Array, roots: Array) ->
     walked = z + length[:, None] * np.einsum("nij,nj->ni", roots, rng.standard_normal((n, d)))
     factor = _RADIAL_WIDTH * rng.standard_normal(n)
     stretched = center + np.exp(factor)[:, None] * (z - center)
-    radial = rng.random(n) < _RADIAL_SHARE
+    radial = np.asarray(rng.random(n) < _RADIAL_SHARE)
     return np.where(radial[:, None], stretched, walked), np.where(radial, d * factor, 0.0)
 
 
