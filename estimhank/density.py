@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.errors import EstimhankError, ResultsError
 from estimhank.files import make_folder, sha256_of, write_json
 from estimhank.progress_event import Progress
+from estimhank.sampling.repeatable import check_repeatable
 from estimhank.target import Evaluation, Slope
 from estimhank.transform import Transform
 
@@ -153,6 +154,8 @@ def from_log_density(
     ------
     DensityError
         Names, start, spread and bounds that do not fit each other; no finite density at ``start``.
+    NotRepeatable
+        If it does not return the same value twice.
     """
     if not callable(function):
         raise DensityError("the log density must be a function of a vector of parameters")
@@ -187,6 +190,8 @@ def from_log_density(
     first = target.evaluate(center, gradient=target.has_gradient)
     if first.reason != "ok":
         raise DensityError(_why_not(target, center, first.reason))
+    again = target.evaluate(center)
+    check_repeatable(named, center[None], np.array([first.log_density]), np.array([again.log_density]))
     if first.gradient is not None and first.gradient.shape != (d,):
         raise DensityError(f"the gradient has shape {first.gradient.shape}, expected ({d},)")
     return target

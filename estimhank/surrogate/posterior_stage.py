@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.diagnostics import ess
 from estimhank.sampling.proposals import generator
+from estimhank.sampling.repeatable import check_repeatable
 from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.certificate import (
     Certificate,
@@ -37,6 +38,7 @@ _PILOT_CHAINS = 32
 _TRUSTED_RATE = 0.6  # acceptance of subchains that the fresh draws must predict
 _FAR_TOO_HIGH = 5.0  # log points by which a start may be overrated
 _PAIR_ACCEPTANCE = 0.25
+_REPEATED, _REPEATED_BATCH = 16, 1_000_000  # exact draws that are evaluated again, and the number of their batch
 _FIRST_BEYOND = 2  # number of the first batch of the chains that look beyond
 
 
@@ -130,6 +132,8 @@ def run_posterior(
     ------
     NoStart
         If the exact chains find no state with a positive density.
+    NotRepeatable
+        If some of the exact draws do not have the same density again.
     """
     config, workers = config or PosteriorConfig(), workers or InTurn(target)
     _tell(progress, 0, 0, "drawing from the surrogate")
@@ -145,6 +149,7 @@ def run_posterior(
     starts = choose_starts(surrogate, fresh)
     exact = run_exact(evaluate, target, surrogate, proposal, starts, policy, config, seed, progress)
     pairs, asked = evaluate_pairs(evaluate, target, surrogate, exact, proposal, config.certificate_pairs, seed)
+    asked += _check_again(evaluate, target, exact)
     if exact.converged:
         _tell(progress, 2, len(fresh.exact) + asked, "looking beyond the outermost draws")
         beyond = look_beyond(evaluate, target, surrogate, exact, _FIRST_BEYOND, seed)
@@ -177,6 +182,15 @@ def run_posterior(
     theta = target.transform.to_natural(surrogate.unwhiten(fast.z))
     draws = SurrogateDraws(theta, fast.acceptance, tau, fast.steps, fast.seconds)
     return PosteriorStageResult(draws, fresh, exact, outside, certificate, trusted)
+
+
+def _check_again(evaluate: Evaluate, target: Target, exact: ExactDraws) -> int:
+    """Evaluate some of the exact draws again; returns how many."""
+    theta, density = exact.theta.reshape(-1, exact.theta.shape[-1]), (exact.log_likelihood + exact.log_prior).ravel()
+    rows = np.unique(np.linspace(0, len(theta) - 1, _REPEATED).astype(int))
+    again = evaluate(STAGE, _REPEATED_BATCH, theta[rows])
+    check_repeatable(target.names, again.theta, density[rows], again.log_density)
+    return len(again)
 
 
 def _tell(progress: Progress | None, done: int, evaluations: int, message: str) -> None:
