@@ -15,7 +15,7 @@ TEST_ENV := JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_T
             XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" PJRT_NPROC=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install estimate test test-long bench validate robustness lint notebook clean
+.PHONY: help install estimate test test-long bench validate robustness zoo lint notebook clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ validate: install ## the exact posterior against 40,000 plain random-walk steps 
 
 robustness: install ## the default model on other samples, into results/robustness and docs/robustness.md
 	@$(BIN)/python -m benchmarks.robustness --baseline $(OUT) --page docs/robustness.md $(ARGS)
+
+zoo: install ## whole runs on targets whose truth is known, into results/zoo (ARGS="--only disc student_11" visits some)
+	@$(BIN)/python -m benchmarks.zoo --out results/zoo $(ARGS)
 
 lint: install ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -222,14 +222,15 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
         worst = max(limited, key=lambda f: f.severity)
         text = (
             f"Passed: all {len(limited)} figures are within their limits; closest to its limit is {_against(worst)}. "
-            "Draws from the surrogate alone would lead to the same conclusions."
+            f"Draws from the surrogate alone would lead to the same conclusions.{_searched(evidence.mode)}"
         )
         findings.append(Finding(Level.GOOD, "Certificate", text))
     else:
         reasons = joined([*(_against(f) for f in failed), *evidence.certificate_reasons]) or "no reason is given"
         text = (
-            f"Failed: {reasons}. The exact posterior does not rest on the surrogate: each of its draws was accepted or "
-            "rejected with the model's own density, so that the error costs effective draws and does not bias them."
+            f"Failed: {reasons}. Where the exact chains have converged the exact posterior does not rest on the surrogate: "
+            "each of its draws was accepted or rejected with the model's own density, so that the error costs effective "
+            "draws and does not bias them."
         )
         findings.append(Finding(Level.CARE, "Certificate", text))
     gap = evidence.gap
@@ -246,6 +247,14 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
         )
         findings.append(Finding(Level.NOTE, "Surrogate", text))
     return findings
+
+
+def _searched(search: ModeResult | None) -> str:
+    """What the certificate speaks of: no sampler finds a mode that no start leads to."""
+    if search is None:
+        return ""
+    starts, modes = plural(len(search.starts), "start"), plural(len(search.modes), "mode")
+    return f" This holds for the mass that was searched: {starts} of the mode search led to {modes}."
 
 
 def _against(figure: CertificateFigure) -> str:
