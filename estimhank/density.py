@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.errors import EstimhankError, ResultsError
 from estimhank.files import make_folder, sha256_of, write_json
 from estimhank.progress_event import Progress
-from estimhank.sampling.repeatable import check_repeatable
+from estimhank.sampling.repeatable import check_repeatable, repeat_some
 from estimhank.target import Evaluation, Slope
 from estimhank.transform import Transform
 
@@ -326,6 +326,7 @@ def estimate_density(
         center = Center(mode.center_x, mode.covariance_x)
         ALGORITHMS[config.sample.algorithm](recorder, target, center, sizes_for(target, config.sample), seed, progress)
         evaluations = store.read("mode", "sample")
+        repeat_some(recorder.evaluate, target, evaluations)
         trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress, engine)
         save_surrogate(trained.surrogate, folder)
         result = run_posterior(

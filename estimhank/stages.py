@@ -26,6 +26,7 @@ from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
 from estimhank.sampling.proposals import Center
+from estimhank.sampling.repeatable import repeat_some
 from estimhank.surrogate.exact import ExactDraws
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.searched import Searched
@@ -104,6 +105,7 @@ def surrogate_stage(context: RunContext) -> StageResult:
     evaluations = context.recorder.store.read("mode", "sample")
     if not evaluations.of_stages("sample"):
         raise ResultsError(f"{context.folder} has no evaluations to learn from: run the mode and sample stages again")
+    repeat_some(context.recorder.evaluate, context.target, evaluations)
     result = run_surrogate(
         context.recorder.evaluate,
         context.target,

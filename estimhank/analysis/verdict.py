@@ -228,9 +228,9 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
     else:
         reasons = joined([*(_against(f) for f in failed), *evidence.certificate_reasons]) or "no reason is given"
         text = (
-            f"Failed: {reasons}. Where the exact chains have converged the exact posterior does not rest on the surrogate: "
-            "each of its draws was accepted or rejected with the model's own density, so that the error costs effective "
-            "draws and does not bias them."
+            f"Failed: {reasons}. Where the exact chains have converged the exact posterior does not rest on the "
+            "surrogate: each of its draws was accepted or rejected with the model's own density, so that the error "
+            "costs effective draws and does not bias them."
         )
         findings.append(Finding(Level.CARE, "Certificate", text))
     gap = evidence.gap

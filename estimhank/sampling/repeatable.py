@@ -6,22 +6,41 @@ exact step: a chain stays where a value happened to come out high, and its draws
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.errors import EstimhankError
 from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.target import Target
 
 Array = NDArray[np.float64]
 
+_REPEATED = 16
+#: As :meth:`estimhank.sampling.recorder.Recorder.evaluate`.
+Evaluate = Callable[[str, int, Array], EvaluationBatch]
+#: Number of the batch of repeated evaluations, beyond those of any stage.
+REPEATED_BATCH = 1_000_000
 #: Log points by which two values at a point may differ, and their share of the value: noise that changes no draw.
 TOLERANCE, SHARE = 1e-4, 1e-9
 
 
 class NotRepeatable(EstimhankError):
     """The log density has not returned the same value twice at the same point."""
+
+
+def repeat_some(evaluate: Evaluate, target: Target, batch: EvaluationBatch) -> None:
+    """Evaluate some points of a batch again, as stage ``"surrogate"``, which learns from them.
+
+    Raises
+    ------
+    NotRepeatable
+        If one of them does not come out the same.
+    """
+    rows = choose_repeated(batch, _REPEATED)
+    again = evaluate("surrogate", REPEATED_BATCH, batch.theta[rows])
+    check_repeatable(target.names, again.theta, batch.log_density[rows], again.log_density)
 
 
 def choose_repeated(batch: EvaluationBatch, most: int) -> NDArray[np.int64]:

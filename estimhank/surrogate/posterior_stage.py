@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.diagnostics import ess
 from estimhank.sampling.proposals import generator
-from estimhank.sampling.repeatable import check_repeatable
+from estimhank.sampling.repeatable import REPEATED_BATCH, check_repeatable
 from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.certificate import (
     Certificate,
@@ -38,7 +38,7 @@ _PILOT_CHAINS = 32
 _TRUSTED_RATE = 0.6  # acceptance of subchains that the fresh draws must predict
 _FAR_TOO_HIGH = 5.0  # log points by which a start may be overrated
 _PAIR_ACCEPTANCE = 0.25
-_REPEATED, _REPEATED_BATCH = 16, 1_000_000  # exact draws that are evaluated again, and the number of their batch
+_REPEATED = 16  # exact draws that are evaluated again
 _FIRST_BEYOND = 2  # number of the first batch of the chains that look beyond
 
 
@@ -188,7 +188,7 @@ def _check_again(evaluate: Evaluate, target: Target, exact: ExactDraws) -> int:
     """Evaluate some of the exact draws again; returns how many."""
     theta, density = exact.theta.reshape(-1, exact.theta.shape[-1]), (exact.log_likelihood + exact.log_prior).ravel()
     rows = np.unique(np.linspace(0, len(theta) - 1, _REPEATED).astype(int))
-    again = evaluate(STAGE, _REPEATED_BATCH, theta[rows])
+    again = evaluate(STAGE, REPEATED_BATCH, theta[rows])
     check_repeatable(target.names, again.theta, density[rows], again.log_density)
     return len(again)
 

@@ -15,7 +15,6 @@ from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.mode_result import ModeResult
 from estimhank.sampling.objective import cheap_gradient, costly_parameters
 from estimhank.sampling.proposals import generator
-from estimhank.sampling.repeatable import check_repeatable, choose_repeated
 from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.candidates import Draws, choose_candidates, measure_errors
@@ -39,8 +38,6 @@ _STEEPER, _STEEPENINGS = 4.0, 4
 _FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share of a surrogate's draws beyond it
 _MAY_BE_FAR_OF_HEAVY = 0.02
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
-
-_REPEATED, _REPEATED_BATCH = 16, 1_000_000  # evaluations that are made again, and the number of their batch
 
 #: A last fit that errs by more than this, at its fresh draws or where it was sought to err, has seen too little
 #: somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by far
@@ -136,8 +133,6 @@ def run_surrogate(
     ------
     TrainingError
         If there are too few usable points, or the networks cannot be trained.
-    NotRepeatable
-        If some of the evaluations do not come out the same again.
     """
     config, workers = config or SurrogateConfig(), workers or InTurn(target)
     points = points_from(training_data, target.transform)
@@ -146,10 +141,7 @@ def run_surrogate(
     whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, costly)
     best: tuple[float, Surrogate] | None = None
     gradient = config.gradient_weight > 0 and cheap_gradient(target)
-    repeated = choose_repeated(training_data, _REPEATED)
-    again = evaluate(STAGE, _REPEATED_BATCH, training_data.theta[repeated])
-    check_repeatable(target.names, again.theta, training_data.log_density[repeated], again.log_density)
-    used, reports, good, repeats = len(training_data) + len(again), [], False, 0
+    used, reports, good, repeats = len(training_data), [], False, 0
     begin: Surrogate | None = None  # a last fit to go on from
     breaks = BreakFinder(target, costly, workers)
     work = _Work(config, len(points), progress)

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from estimhank import from_log_density
-from estimhank.sampling.repeatable import NotRepeatable, check_repeatable, choose_repeated
+from estimhank.sampling.repeatable import NotRepeatable, check_repeatable, choose_repeated, repeat_some
 from estimhank.surrogate.posterior_stage import run_posterior
-from estimhank.surrogate.surrogate_stage import run_surrogate
 from tests.support.hand_made import normal_surrogate
-from tests.support.known_targets import Memory, candidates, correlated_normal, mode_of
-from tests.support.stages import SIZES, TRAINING, D
+from tests.support.known_targets import Memory, candidates, correlated_normal
+from tests.support.stages import SIZES, D
 
 NAMES = ("a", "b")
 THETA = np.array([[1.0, 2.0], [3.0, 4.0]])
@@ -62,7 +61,8 @@ def test_a_users_noisy_density_is_refused_before_anything_runs(sd: float) -> Non
 def test_noise_that_comes_later_is_refused_in_the_stages() -> None:
     target = correlated_normal(D)
     with pytest.raises(NotRepeatable):
-        run_surrogate(Noisy(target, {"surrogate"}, 0.1), target, candidates(target, 200), mode_of(target), TRAINING, 1)
+        repeat_some(Noisy(target, {"surrogate"}, 0.1), target, candidates(target, 200))
+    repeat_some(Memory(target), target, candidates(target, 200))
     truth = target.sample(np.random.default_rng(0), 10_000)
     surrogate = normal_surrogate(truth.mean(axis=0), np.linalg.cholesky(np.cov(truth.T)))
     sizes = replace(SIZES, max_rounds=12, surrogate_draws=640, certificate_draws=100)
