@@ -33,7 +33,7 @@ from estimhank.target import Target
 Array = NDArray[np.float64]
 
 _SEED_CODE = 6
-_CHAINS = 32  # for each quantity
+_CHAINS = 32  # for each quantity, at most
 _STEPS, _MORE, _SUSPICIOUS = 8, 24, 0.05  # so many steps; more of them if what they show has this probability
 _OUTERMOST = 0.02  # share of the draws that chains start from
 _FEWEST = 8  # different draws there, below which nothing can be said
@@ -88,24 +88,28 @@ def look_beyond(
     """Run the chains, side by side; batches of stage ``"certificate"`` are numbered from ``batch`` on."""
     rng = generator(seed, _SEED_CODE, 0)
     d = surrogate.dimension
-    z, first = np.unique(exact.z.reshape(-1, d), axis=0, return_index=True)
-    density, rated = exact.log_density.ravel()[first], exact.surrogate_log_density.ravel()[first]
-    draws = _Draws(z.astype(float), density, density - rated)
+    total = exact.log_density.size
+    # as many draws as are effective ones: a test of ranks takes them for independent
+    effective = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()), float(total))
+    rows = rng.choice(total, max(1, int(effective)), replace=False)
+    z, density = exact.z.reshape(-1, d)[rows].astype(float), exact.log_density.ravel()[rows]
+    draws = _Draws(z, density, density - exact.surrogate_log_density.ravel()[rows])
     quantities = _quantities(draws)
     count = max(_FEWEST, math.ceil(_OUTERMOST * len(z)))
     chosen = {name: np.argsort(-of(draws), kind="stable")[:count] for name, of in quantities.items()}
     if not quantities or len(z) < 2 * count:
         return TailEvidence({}, 0)
-    starts = np.concatenate([rows[rng.permutation(_CHAINS) % len(rows)] for rows in chosen.values()])
+    chains = min(_CHAINS, count)  # each from a draw of its own
+    starts = np.concatenate([rng.permutation(some)[:chains] for some in chosen.values()])
     state, done, reach = draws.rows(starts), 0, {}
     kernel = _Kernel(evaluate, target, surrogate, _local_roots(surrogate, state.z), batch)
-    inside = _confined(quantities, chosen, draws)
+    inside = _confined(quantities, chosen, draws, chains)
     for steps in (_STEPS, _MORE):
         while done < steps:
             state = kernel.step(rng, state, inside, done)
             done += 1
         for k, (name, of) in enumerate(quantities.items()):
-            ends = of(state.rows(np.arange(k * _CHAINS, (k + 1) * _CHAINS)))
+            ends = of(state.rows(np.arange(k * chains, (k + 1) * chains)))
             reach[name] = compare_reach(of(draws.rows(chosen[name])), ends)
         if min(found.probability for found in reach.values()) > _SUSPICIOUS:
             break
@@ -142,14 +146,14 @@ def _quantities(draws: _Draws) -> dict[str, _Quantity]:
 
 
 def _confined(
-    quantities: dict[str, _Quantity], chosen: dict[str, NDArray[np.int64]], draws: _Draws
+    quantities: dict[str, _Quantity], chosen: dict[str, NDArray[np.int64]], draws: _Draws, chains: int
 ) -> Callable[[_Draws], NDArray[np.bool_]]:
     least = {name: float(of(draws.rows(chosen[name])).min()) for name, of in quantities.items()}
 
     def inside(states: _Draws) -> NDArray[np.bool_]:
         parts = []
         for k, (name, of) in enumerate(quantities.items()):
-            parts.append(of(states.rows(np.arange(k * _CHAINS, (k + 1) * _CHAINS))) >= least[name])
+            parts.append(of(states.rows(np.arange(k * chains, (k + 1) * chains))) >= least[name])
         return np.concatenate(parts)
 
     return inside
