@@ -20,7 +20,7 @@ TEST_ENV := JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_T
 RUN_FIRST = @test -f $(OUT)/report.html || $(MAKE) --no-print-directory estimate ARGS=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test estimate test test-long bench validate robustness record lint notebook clean
+.PHONY: help install install-test estimate test test-long bench validate robustness zoo record lint notebook clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ validate: install-test ## the exact posterior against 40,000 plain random-walk s
 robustness: install-test ## the default model on other samples, into results/robustness
 	$(RUN_FIRST)
 	@$(BIN)/python -m benchmarks.robustness --baseline $(OUT) $(ARGS)
+
+zoo: install-test ## whole runs on targets whose truth is known, into results/zoo (ARGS="--only disc student_11": some of them)
+	@$(BIN)/python -m benchmarks.zoo --out results/zoo $(ARGS)
 
 notebook: install-test ## run notebooks/posterior_diagnostics.ipynb on the default run, into results/notebooks
 	$(RUN_FIRST)

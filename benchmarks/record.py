@@ -160,6 +160,19 @@ def index(recorded: Path) -> Iterator[str]:
         yield _index_line(name, made["command"], made["date"], made["seconds"], "", made)
 
 
+def validation(recorded: Path) -> str:
+    """How far the exact posterior was from plain random-walk chains, in a sentence."""
+    file = recorded / "validate" / "validate.json"
+    if not file.is_file():
+        return "Not recorded yet: `make validate`."
+    v = read_json(file)
+    return (
+        f"{v['chains']} chains of {v['steps']:,} steps that never see the network. The differences of means, standard "
+        f"deviations, 5 % and 95 % quantiles have a root mean square of {v['root_mean_square_z']:.1f} Monte Carlo "
+        f"standard errors, {v['largest_z']:.1f} at most."
+    )
+
+
 def _index_line(name: str, command: str, date: str, seconds: float | None, seed: str, made: Mapping[str, Any]) -> str:
     versions = ", ".join(made["versions"].get(key, "?") for key in ("estimhank", "jax", "python"))
     machine = f"{made['machine']['processor']}, {made['machine']['cores']} cores"
@@ -185,6 +198,7 @@ def record(root: Path) -> list[str]:
     update_pages(recorded / "bench", root / "docs")
     update_page(root / "README.md", "runs", runs_table(recorded))
     update_page(recorded / "README.md", "index", "\n".join(index(recorded)))
+    update_page(recorded / "README.md", "validation", validation(recorded))
     return done
 
 

@@ -20,6 +20,7 @@ from estimhank.files import make_folder, sha256_of, write_json
 from estimhank.identity import changed_places, identify, part_of_fingerprint
 from estimhank.names import TAKEN_OF_PARAMETERS, why_not_a_name
 from estimhank.progress_event import Progress
+from estimhank.sampling.repeatable import check_repeatable, repeat_some
 from estimhank.target import Evaluation, Slope
 from estimhank.transform import Transform
 
@@ -61,6 +62,11 @@ class DensityTarget:
     version: str = ""
     content: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def search_area(self) -> str:
+        """Where the mode search starts, in words."""
+        return "the given start and spread"
 
     @property
     def has_gradient(self) -> bool:
@@ -162,6 +168,8 @@ def from_log_density(
     ------
     DensityError
         Names, start, spread and bounds that do not fit each other; no finite density at ``start``.
+    NotRepeatable
+        If it does not return the same value twice.
     """
     if not callable(function):
         raise DensityError("the log density must be a function of a vector of parameters")
@@ -202,6 +210,8 @@ def from_log_density(
     first = target.evaluate(center, gradient=target.has_gradient)
     if first.reason != "ok":
         raise DensityError(_why_not(target, center, first.reason))
+    again = target.evaluate(center)
+    check_repeatable(named, center[None], np.array([first.log_density]), np.array([again.log_density]))
     if first.gradient is not None and first.gradient.shape != (d,):
         raise DensityError(f"the gradient has shape {first.gradient.shape}, expected ({d},)")
     if first.gradient is not None and not np.isfinite(first.gradient).all():
@@ -274,6 +284,8 @@ class DensityRun:
         Whether the exact chains met R-hat and effective draws.
     folder : Path
         Holds ``evaluations.bin``, ``mode.json``, ``surrogate.*``, ``certificate.json`` and ``posterior.nc``.
+    words : str
+        Whether the exact chains have converged, with the figures, and what was searched.
     """
 
     target: DensityTarget
@@ -282,6 +294,7 @@ class DensityRun:
     certificate: Any
     converged: bool
     folder: Path
+    words: str = ""
 
 
 def estimate_density(
@@ -324,6 +337,7 @@ def estimate_density(
     from estimhank.sampling.recorder import Recorder
     from estimhank.sampling.store import FILE_NAME, EvaluationStore
     from estimhank.surrogate.posterior_stage import run_posterior
+    from estimhank.surrogate.searched import Searched
     from estimhank.surrogate.surrogate import save_surrogate
     from estimhank.surrogate.surrogate_stage import run_surrogate
     from estimhank.vectorized import vectorize
@@ -345,9 +359,19 @@ def estimate_density(
         center = Center(mode.center_x, mode.covariance_x)
         ALGORITHMS[config.sample.algorithm](recorder, target, center, sizes_for(target, config.sample), seed, progress)
         evaluations = store.read("mode", "sample")
+        repeat_some(recorder.evaluate, target, evaluations)
         trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress, engine)
         save_surrogate(trained.surrogate, folder)
-        result = run_posterior(recorder.evaluate, target, trained.surrogate, config.posterior, seed, progress, engine)
+        result = run_posterior(
+            recorder.evaluate,
+            target,
+            trained.surrogate,
+            config.posterior,
+            seed,
+            progress,
+            engine,
+            Searched.by(mode, target),
+        )
     write_json(folder / "certificate.json", result.certificate.to_json())
     infos = tuple(
         ParameterInfo(name, lower=low, upper=high)
@@ -358,4 +382,12 @@ def estimate_density(
         target.names, exact, result.surrogate.theta, fresh=fresh_draws_of(target.transform, result)
     )
     write_inference_data(folder / "posterior.nc", arrays, infos, {"seed": seed})
-    return DensityRun(target, exact.theta, result.surrogate.theta, result.certificate, result.exact.converged, folder)
+    return DensityRun(
+        target,
+        exact.theta,
+        result.surrogate.theta,
+        result.certificate,
+        result.exact.converged,
+        folder,
+        result.convergence,
+    )

@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 _PACKAGE = __name__.partition(".")[0]
@@ -119,10 +120,13 @@ def is_library_file(file: str) -> bool:
 
 
 def library_of(module: str) -> str | None:
-    """``"numpy 2.3.1"`` for a module of an installed package, the bare name for one of Python; None for a user's."""
+    """``"numpy 2.3.1"`` for a module of an installed package, the bare name for one of Python or of this package, whose
+    releases say by themselves when a density changes; None for a user's."""
     if not module or module == "__main__":
         return None
     top = module.partition(".")[0]
+    if in_this_package(module):
+        return top
     if top in sys.stdlib_module_names or top in sys.builtin_module_names:
         return top
     found = sys.modules.get(module) or sys.modules.get(top)
@@ -144,7 +148,7 @@ def _version_of(top: str) -> str:
 
 
 def in_this_package(module: str) -> bool:
-    """Whether a module is one of this package, whose classes are told by their code: a release may leave its number."""
+    """Whether a module is one of this package."""
     return module.partition(".")[0] == _PACKAGE
 
 
@@ -201,6 +205,12 @@ def attribute_of(value: Any, name: str) -> Any:
         return None
 
 
+def vars_of(value: Any) -> dict[str, Any]:
+    """Attributes that are set on an object itself."""
+    found = attribute_of(value, "__dict__")
+    return found if isinstance(found, dict) else {}
+
+
 def home_of(value: Any) -> str:
     """Library, module and name of what can be found there by its name; empty for anything else."""
     module, name = (
@@ -228,3 +238,9 @@ def text_of_class(cls: type) -> str:
         return normalised(textwrap.dedent(inspect.getsource(cls)))
     except (OSError, TypeError):
         return ""
+
+
+def plain_array(value: Any) -> np.ndarray:
+    """A NumPy or JAX array, keys of random numbers included, as a NumPy array."""
+    is_key = isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(value) if is_key else value)

@@ -23,10 +23,12 @@ from estimhank.identity_code import (
     in_this_package,
     is_library_file,
     library_of,
+    plain_array,
     reads_of,
     states_of,
     text_of,
     text_of_class,
+    vars_of,
 )
 
 #: Begins a part of a fingerprint whose content is not known; what follows says why.
@@ -34,6 +36,7 @@ UNIDENTIFIED = "not identified: "
 
 
 _PLAIN = (types.NoneType, bool, int, float, complex, str, bytes, types.EllipsisType, types.NotImplementedType)
+_NUMBERS = frozenset({types.NoneType, bool, int, float, complex})
 _LOCKS = ("_thread.lock", "_thread.RLock", "threading.Condition", "threading.Event", "threading.local")
 _MADE = frozenset(
     (
@@ -52,11 +55,6 @@ _DESCRIPTORS = (
     types.ClassMethodDescriptorType,
 )
 _SETTING_UP = frozenset(f"__{name}__" for name in ("init", "new", "post_init", "setstate", "getstate", "reduce", "del"))
-
-
-def _plain_array(value: Any) -> np.ndarray:
-    is_key = isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(value) if is_key else value)
 
 
 class Walk:
@@ -81,7 +79,7 @@ class Walk:
         self.unknown: list[str] = parent.unknown if parent else []
         self.attributes: set[str] = parent.attributes if parent else set()
         self.outside: list[tuple[str, str]] = parent.outside if parent else []
-        self._open: set[int] = parent._open if parent else set()  # sets being walked, element by element
+        self._open: set[int] = parent._open if parent else set()  # sets and modules being walked
         self._path: list[str] = parent._path if parent else []
         self._method: str = parent._method if parent else ""
         self._seen: dict[int, str] = {}
@@ -137,13 +135,11 @@ class Walk:
         if kind in _PLAIN:
             self.say(kind.__name__, hex(value) if kind is int else value if kind is bytes else repr(value))
         elif kind is tuple:
-            self.say("tuple", len(value))
-            for i, item in enumerate(value):
-                self.visit(item, str(i))
+            self._sequence("tuple", value)
         elif isinstance(value, types.CodeType):
             self._code(value)
         elif isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(value, jax.core.Tracer):
-            self._array(_plain_array(value))
+            self._array(plain_array(value))
         elif isinstance(value, types.CellType):
             try:
                 content = value.cell_contents
@@ -177,9 +173,7 @@ class Walk:
         elif isinstance(value, dict | types.MappingProxyType):
             self._mapping(value)
         elif isinstance(value, list):
-            self.say("list", len(value))
-            for i, item in enumerate(value):
-                self.visit(item, str(i))
+            self._sequence("list", value)
             self._rest(value)
         else:
             self._other(value)
@@ -193,6 +187,14 @@ class Walk:
             self.say(hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest())
 
     # -- containers ---------------------------------------------------------------------------------------------
+    def _sequence(self, kind: str, value: Any) -> None:
+        self.say(kind, len(value))
+        if all(type(item) in _NUMBERS for item in value):
+            self.say(" ".join(hex(n) if type(n) is int else repr(n) for n in value))  # there may be a million
+            return
+        for i, item in enumerate(value):
+            self.visit(item, str(i))
+
     def _digest_of(self, value: Any) -> bytes:
         inner = Walk(self)
         inner.visit(value)
@@ -209,7 +211,7 @@ class Walk:
 
     def _mapping(self, value: Any) -> None:
         self.say("mapping", len(value))
-        keyed = [((0, k) if type(k) is str else (1, self._digest_of(k).hex()), k) for k in value]
+        keyed = [(self._order(k), k) for k in value]
         for order, key in sorted(keyed, key=lambda pair: pair[0]):
             self.say(*order)
             self.visit(value[key], str(key))
@@ -217,11 +219,16 @@ class Walk:
             self.visit(value.default_factory)
         self._rest(value)
 
+    def _order(self, key: Any) -> tuple[int, str]:
+        if type(key) in (str, *_NUMBERS):
+            return (0, key) if type(key) is str else (1, hex(key) if type(key) is int else repr(key))
+        return 2, self._digest_of(key).hex()
+
     def _rest(self, value: Any) -> None:
         """Class and attributes of an instance of a subclass of a container."""
         if type(value) not in (list, dict, set, frozenset, types.MappingProxyType):
             self.visit(type(value))
-            self._named(getattr(value, "__dict__", {}).items())
+            self._named(vars_of(value).items())
 
     def _named(self, pairs: Iterable[tuple[str, Any]]) -> None:
         """Attributes, in the order of their names; each is a place of its own, also where it was not there before."""
@@ -295,14 +302,16 @@ class Walk:
 
     def _members(self, module: types.ModuleType, names: Iterable[str]) -> None:
         """What code may read of a user's module: its attributes of the names that the code mentions."""
-        if library_of(module.__name__) is not None:
+        if library_of(module.__name__) is not None or id(module) in self._open:
             return
+        self._open.add(id(module))  # two modules may import each other
         for name in sorted(set(names) & set(vars(module))):
             member = vars(module)[name]
             self.say(name)
             self.visit(member, f"module {module.__name__.rpartition('.')[2]}.{name}")
             if isinstance(member, types.ModuleType):
                 self._members(member, names)
+        self._open.discard(id(module))
 
     def _class(self, cls: type) -> None:
         self.say("class", cls.__qualname__.rpartition(".")[2])
@@ -330,25 +339,20 @@ class Walk:
         else:
             self.visit(owner, "self")
 
-    # -- everything else ----------------------------------------------------------------------------------------
     def _other(self, value: Any) -> None:
         cls = type(value)
         name = f"{cls.__module__}.{cls.__qualname__}"
         own = attribute_of(value, "fingerprint") if in_this_package(cls.__module__) else None
         compiled = name == "functools._lru_cache_wrapper" or cls.__module__.startswith("jaxlib")
-        inner = attribute_of(value, "__wrapped__" if compiled else "py_func")
+        inner = attribute_of(value, "__wrapped__") if compiled else vars_of(value).get("py_func")
         if isinstance(own, Mapping):
             self.visit(dict(own))
             if why := [text for text in own.values() if text.startswith(UNIDENTIFIED)]:
                 self.fail(why[0].removeprefix(UNIDENTIFIED))
-        elif isinstance(value, property):
-            for part in (value.fget, value.fset, value.fdel):
-                self.visit(part)
-        elif isinstance(value, staticmethod | classmethod):
+        elif isinstance(value, property | staticmethod | classmethod | functools.cached_property):
             self.say(cls.__name__)
-            self.visit(value.__func__)
-        elif isinstance(value, functools.cached_property):
-            self.visit(value.func)
+            for part in ("fget", "fset", "fdel", "__func__", "func"):
+                self.visit(attribute_of(value, part))
         elif inner is not None:
             self.say(name)
             self.visit(inner)  # compiled, cached: what it is made from says what it gives
@@ -374,8 +378,8 @@ class Walk:
             for j in range(value.shape[1]):
                 self.visit([str(value.dtypes.iloc[j]), value.iloc[:, j].to_numpy()], str(value.columns[j]))
         else:
-            index = [value.index] if hasattr(value, "index") and hasattr(value, "iloc") else []
-            self.visit([getattr(value, "name", None), str(value.dtype), value.to_numpy(), *index])
+            index = value.index if hasattr(value, "iloc") else None
+            self.visit([getattr(value, "name", None), str(value.dtype), value.to_numpy(), index])
 
     def _state(self, value: Any, name: str) -> None:
         """An instance, taken apart as for pickling: its class and its state."""
@@ -385,8 +389,7 @@ class Walk:
             self.fail(f"an object of the type {name}")
             return
         if isinstance(parts, str):
-            self.say("named", name, parts)
-            return
+            return self.say("named", name, parts)
         made, arguments, state, items, pairs = (*parts, None, None, None)[:5]
         self.say("object")
         self.visit(made)

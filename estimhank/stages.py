@@ -27,6 +27,8 @@ from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
 from estimhank.sampling.proposals import Center
+from estimhank.sampling.repeatable import repeat_some
+from estimhank.surrogate.searched import Searched
 
 if TYPE_CHECKING:
     from estimhank.surrogate.exact import ExactDraws
@@ -112,6 +114,7 @@ def surrogate_stage(context: RunContext) -> StageResult:
     evaluations = context.recorder.store.read("mode", "sample")
     if not evaluations.of_stages("sample"):
         raise ResultsError(f"{context.folder} has no evaluations to learn from: run the mode and sample stages again")
+    repeat_some(context.recorder.evaluate, context.target, evaluations)
     result = run_surrogate(
         context.recorder.evaluate,
         context.target,
@@ -179,6 +182,7 @@ def posterior_stage(context: RunContext) -> StageResult:
         context.seed,
         context.progress,
         context.recorder.engine,
+        Searched.by(read_mode(context.folder / "mode.json"), posterior),
     )
     write_json(context.folder / "certificate.json", result.certificate.to_json())
     arrays = collect_arrays(posterior, result, context.seed)
@@ -211,6 +215,7 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
         "surrogate_autocorrelation_time": result.surrogate.autocorrelation_time,
         "certificate_passed": result.certificate.passed,
         "certificate": result.certificate.words,
+        "searched": result.certificate.searched.words if result.certificate.searched else "",
     }
 
 

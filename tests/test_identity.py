@@ -129,6 +129,35 @@ KINDS = {
         "helpers": "import deeper\ndef value(t): return deeper.value(t)",
         "deeper": "def value(t): return -0.5 * (t[0] - MEAN) ** 2",
     },
+    "modules that import each other": {
+        "density": "import helpers\ndef f(t): return helpers.value(t)",
+        "helpers": "import deeper\nM = MEAN\ndef value(t): return deeper.value(t)",
+        "deeper": "import helpers\ndef value(t): return -0.5 * (t[0] - helpers.M) ** 2",
+    },
+    "a class in a module": {
+        "density": "import helpers\ndef f(t): return helpers.L().value(t)",
+        "helpers": "class L:\n    def value(self, t): return -0.5 * (t[0] - self.m) ** 2\nL.m = MEAN",
+    },
+    "a method through super": {
+        "density": """
+        from base import Base
+        class L(Base):
+            def __call__(self, t): return super().__call__(t)
+        f = L()
+        """,
+        "base": "class Base:\n    def __call__(self, t): return -0.5 * (t[0] - MEAN) ** 2",
+    },
+    "a dictionary of functions": {
+        "density": "g = {'a': lambda x: x - MEAN, 'b': abs}\ndef f(t): return -0.5 * g['a'](t[0]) ** 2",
+    },
+    "an interpolator": {
+        "density": """
+        import numpy as np
+        from scipy.interpolate import CubicSpline
+        g = CubicSpline(np.arange(4.0), np.full(4, MEAN))
+        def f(t): return -0.5 * (t[0] - float(g(1.5))) ** 2
+        """
+    },
     "a jitted function": {
         "density": "import jax\n@jax.jit\ndef f(t): return -0.5 * (t[0] - MEAN) ** 2",
     },

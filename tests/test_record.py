@@ -81,6 +81,7 @@ def test_what_is_small_is_kept_and_pages_tell_it(checkout: Path) -> None:
         "| us_hank | `estimhank estimate configs/us_hank.toml --profile default` | 2031-01-02 03:04:05 | 1 min" in index
     )
     assert "| bench/speed | `python -m benchmarks.speed` |" in index
+    assert "standard errors" in between(recorded / "README.md", "validation")
     # what was not run again stays
     assert (recorded / "validate" / "validate.json").read_bytes() == before and "validate/validate" in index
 

@@ -208,10 +208,10 @@ class Model:
     def _wrong_types(self) -> list[str]:
         problems = []
         if self.household is not None and not isinstance(self.household, HouseholdBlock):
-            several = "; households of several types are one block with as many states" * isinstance(
-                self.household, tuple
+            problems.append(
+                f"household is one household block or None, not a {type(self.household).__name__}: several types of "
+                "households are states of one block"
             )
-            problems.append(f"household is one household block or None, not a {type(self.household).__name__}{several}")
         kinds: tuple[tuple[str, type], ...] = (("variables", str), ("shocks", AR1), ("observables", Observable))
         for what, kind in kinds:
             given = getattr(self, what)

@@ -109,7 +109,7 @@ def _undetermined(st: Structure, system: LinearSystem) -> int | None:
     household[..., list(st.inputs)] = -any_response
     for o, v in enumerate(st.outputs):
         household[np.arange(_DATES), o, np.arange(_DATES), v] += 1.0
-    whole = np.concatenate([rows, household.reshape(_DATES * n_o, -1)])
+    whole = np.concatenate([rows, household.reshape(_DATES * n_o, _DATES * n_v)])
     whole = whole / np.maximum(np.abs(whole).max(axis=1, keepdims=True), 1e-300)
     _, values, directions = np.linalg.svd(whole)
     if values[-1] > _SINGULAR * values[0]:

@@ -15,6 +15,7 @@ from estimhank.surrogate.exact import (
     NoStart,
     Policy,
     States,
+    _plain_proposals,
     acceptance,
     discarded,
     run_exact,
@@ -99,6 +100,28 @@ def test_acceptance_is_that_of_delayed_acceptance_with_a_subchain() -> None:
     kind = np.array([0, 1, 0, 0], np.uint8)
     # pi(y) s(x) / (pi(x) s(y)) for the subchains, pi(y) / pi(x) for the plain step
     np.testing.assert_allclose(acceptance(now, then, kind), np.exp([-0.3, -0.5, -np.inf, 0.5 - 1.9]))
+
+
+def test_plain_steps_keep_the_posterior_along_rays_too() -> None:
+    """From stationarity, (start, end) and (end, start) have the same distribution: odd statistics have mean zero."""
+    n, rng = 60_000, np.random.default_rng(5)
+    x = (rng.standard_normal((n, D)) * np.sqrt(5.0 / rng.chisquare(5.0, n))[:, None]).astype(np.float32)
+
+    def states(z: np.ndarray) -> States:
+        value = -4.0 * np.log1p((z.astype(float) ** 2).sum(axis=1) / 5.0)
+        return States(z, z.astype(float), z.astype(float), value, value, value, np.zeros(n))
+
+    y, factor = _plain_proposals(rng, x, 0.8 * np.eye(D), np.empty((0, D)), radial_share=0.5)
+    assert 0.45 < (factor != 0).mean() < 0.55
+    moved = rng.random(n) < acceptance(states(x), states(y), np.ones(n, np.uint8), factor)
+    end = np.where(moved[:, None], y, x)
+    for f in (np.linalg.norm, lambda z, axis: np.log1p((z**2).sum(axis=axis)), lambda z, axis: z[:, 0] > 2):
+        before, after = (np.asarray(f(z, axis=1), float) for z in (x, end))
+        # of the first coordinate's square before, and the statistic after
+        odd = np.tanh(x[:, 0] ** 2) * after - np.tanh(end[:, 0] ** 2) * before
+        for values in (after - before, odd):
+            assert abs(values.mean()) < 4.5 * values.std() / np.sqrt(n)
+    assert moved[factor != 0].mean() > 0.3
 
 
 def test_stored_values_are_those_of_the_stored_draws() -> None:
