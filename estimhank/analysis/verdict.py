@@ -26,6 +26,7 @@ NUMERICAL_REASONS: tuple[str, ...] = (
     "steady_state:not_a_solution",
     "not_positive_definite",
     "non_finite",
+    "horizon",
 )
 
 #: What Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021) ask of draws before anything is read off them, whatever a
@@ -183,8 +184,8 @@ def judge_convergence(evidence: Evidence) -> Finding:
     if exact.ess_tail[tail] < tail_wanted:
         few = _parameters(int((exact.ess_tail < tail_wanted).sum()))
         shortfalls.append(f"{few} fewer than {count(tail_wanted)} in the tails")
-    if not shortfalls and NOT_CONVERGED in evidence.certificate_reasons:
-        shortfalls.append("the chains have not mixed between places where the surrogate is right and where it is wrong")
+    if not shortfalls:
+        shortfalls += _unmixed(evidence.certificate_reasons)
     figures = (
         f"{count(evidence.draws)} exact draws: largest R̂ {fixed(exact.r_hat[high], 4)} ({names[high]}; limit "
         f"{criteria.r_hat:g}), smallest effective sample size {count(exact.ess_bulk[low])} in the bulk ({names[low]}; "
@@ -206,6 +207,17 @@ def _stopped(evidence: Evidence) -> str:
     return next((r for r in evidence.certificate_reasons if r.startswith((STOPPED, RAN_OUT))), "")
 
 
+def _unmixed(reasons: Sequence[str]) -> list[str]:
+    """What has not converged although every parameter meets the criteria."""
+    for reason in reasons:
+        if reason.startswith(NOT_CONVERGED):
+            words = reason.removeprefix(NOT_CONVERGED).removeprefix(": ")
+            return [
+                words or "the chains have not mixed between places where the surrogate is right and where it is wrong"
+            ]
+    return []
+
+
 def _parameters(number: int) -> str:
     return f"{plural(number, 'parameter')} {'has' if number == 1 else 'have'}"
 
@@ -221,15 +233,16 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
         worst = max(limited, key=lambda f: f.severity)
         text = (
             f"Passed: all {len(limited)} figures are within their limits; closest to its limit is {_against(worst)}. "
-            "Draws from the surrogate alone would lead to the same conclusions."
+            f"Draws from the surrogate alone would lead to the same conclusions.{_searched(evidence.mode)}"
         )
         findings.append(Finding(Level.GOOD, "Certificate", text))
     else:
         others = [reason for reason in evidence.certificate_reasons if reason != _stopped(evidence)]
         reasons = joined([*(_against(f) for f in failed), *others]) or "no reason is given"
         text = (
-            f"Failed: {reasons}. The exact posterior does not rest on the surrogate: each of its draws was accepted or "
-            "rejected with the model's own density, so that the error costs effective draws and does not bias them."
+            f"Failed: {reasons}. Where the exact chains have converged the exact posterior does not rest on the "
+            "surrogate: each of its draws was accepted or rejected with the model's own density, so that the error "
+            "costs effective draws and does not bias them."
         )
         findings.append(Finding(Level.CARE, "Certificate", text))
     gap = evidence.gap
@@ -246,6 +259,14 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
         )
         findings.append(Finding(Level.NOTE, "Surrogate", text))
     return findings
+
+
+def _searched(search: ModeResult | None) -> str:
+    """What the certificate speaks of: no sampler finds a mode that no start leads to."""
+    if search is None:
+        return ""
+    starts, modes = plural(len(search.starts), "start"), plural(len(search.modes), "mode")
+    return f" This holds for the mass that was searched: {starts} of the mode search led to {modes}."
 
 
 def _against(figure: CertificateFigure) -> str:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.surrogate.pareto import pareto_k, pareto_k_mcse, pareto_limit
+from estimhank.surrogate.searched import FEWEST_STARTS, Searched
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,8 @@ LIMITS: dict[str, float] = {
     "infeasible_share": 0.01,
 }
 NOT_CONVERGED = "the exact stage has not converged, so its draws do not vouch for the surrogate"
+#: Fresh draws below which the figures say too little, a tail index above all.
+FEWEST_DRAWS = 1_000
 _QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
 _WORDS: dict[str, str] = {
     "s_e": "the error of the surrogate's log density on its own draws has s.d. {value:.3f}",
@@ -101,6 +104,7 @@ class ExactStates:
     subchain: NDArray[np.bool_]
     outside: NDArray[np.bool_]
     converged: bool
+    unmixed: str = ""
     stopped: str = ""
 
 
@@ -118,6 +122,8 @@ class Certificate:
         Of the centred error.
     counts : dict of str to int
         ``training_evaluations``, ``certificate_evaluations``, ``exact_stage_evaluations``, ``draws``.
+    searched : Searched, optional
+        What the mode search had looked at: the certificate speaks of that.
     """
 
     figures: dict[str, Figure]
@@ -126,6 +132,7 @@ class Certificate:
     quantiles: dict[str, float]
     quantiles_exact_states: dict[str, float]
     counts: dict[str, int]
+    searched: Searched | None = None
 
     @property
     def passed(self) -> bool:
@@ -137,7 +144,9 @@ class Certificate:
         """The verdict in a sentence."""
         if self.passed:
             s_e = max(self.figures[key].value for key in ("s_e", "s_e_exact_states"))
-            return f"the surrogate is certified: its posterior means are within about {s_e:.3f} s.d. of the exact ones"
+            means = f"its posterior means are within about {s_e:.3f} s.d. of the exact ones"
+            where = f", in what was searched: {self.searched.words}" if self.searched else ""
+            return f"the surrogate is certified: {means}{where}"
         return "the surrogate is not certified: " + "; ".join(self.reasons)
 
     def to_json(self) -> dict[str, Any]:
@@ -150,11 +159,22 @@ class Certificate:
         content["limits"] = dict(self.limits)
         content["error_quantiles"] = dict(self.quantiles)
         content["error_quantiles_exact_states"] = dict(self.quantiles_exact_states)
+        if self.searched:
+            content |= {
+                "searched": self.searched.words,
+                "mode_starts": self.searched.starts,
+                "modes_found": self.searched.modes,
+            }
         return content | dict(self.counts)
 
 
 def compute_certificate(
-    fresh: FreshDraws, states: ExactStates, pairs: ProposalPairs, counts: dict[str, int], seed: int = 0
+    fresh: FreshDraws,
+    states: ExactStates,
+    pairs: ProposalPairs,
+    counts: dict[str, int],
+    seed: int = 0,
+    searched: Searched | None = None,
 ) -> Certificate:
     """All figures of the certificate, and what they mean.
 
@@ -168,6 +188,8 @@ def compute_certificate(
         Goes into the file as it is.
     seed : int
         Of the bootstrap of Pareto k's error.
+    searched : Searched, optional
+        Few starts certify nothing; where it is not given, nothing is asked of them.
     """
     log_weights = np.where(np.isfinite(fresh.exact), fresh.exact - fresh.surrogate, -np.inf)
     wrong_accept, wrong_reject = wrong_decisions(pairs)
@@ -184,8 +206,16 @@ def compute_certificate(
     }
     limits = {**LIMITS, "pareto_k": pareto_limit(len(fresh.exact))}
     reasons = list(_failures(figures, limits))
+    if len(fresh.exact) < FEWEST_DRAWS:
+        reasons.append(
+            f"{len(fresh.exact)} fresh draws are too few to certify anything by ({FEWEST_DRAWS:,} are needed)"
+        )
+    if searched and searched.starts < FEWEST_STARTS:
+        reasons.append(
+            f"{searched.words}, which is too little to certify anything by ({FEWEST_STARTS} starts are needed)"
+        )
     if not states.converged:
-        reasons.append(NOT_CONVERGED)
+        reasons.append(f"{NOT_CONVERGED}: {states.unmixed}" if states.unmixed else NOT_CONVERGED)
     if states.stopped:
         reasons.append(states.stopped)
     return Certificate(
@@ -195,6 +225,7 @@ def compute_certificate(
         quantiles=_quantiles(fresh.error),
         quantiles_exact_states=_quantiles(centred_error(states.surrogate.ravel(), states.exact.ravel())),
         counts=dict(counts),
+        searched=searched,
     )
 
 

@@ -1,5 +1,8 @@
 """When the exact chains have converged: R-hat and effective draws of every parameter, and of the surrogate's error.
 
+Coordinates can look mixed one by one while chains do not agree on how far out the posterior goes. So the log density
+and the Mahalanobis distance from the centre are judged as parameters are.
+
 Where the surrogate is good its error says nothing. Where it is not, chains are slow exactly where it is wrong: in a
 place that it holds for far less probable than it is, a chain waits for plain steps, hundreds of rounds perhaps.
 Parameters can look mixed before such visits have been seen often enough to be counted; the error, and whether a state
@@ -8,6 +11,7 @@ is inside the fence, show them sooner. So both must have mixed too, the second b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +52,13 @@ class Convergence(NamedTuple):
         return f"{rate}, R-hat {self.r_hat.max():.3f}, {self.fewest:.0f} effective draws"
 
 
-def judge(theta: Array, error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) -> Convergence:
+def judge(
+    theta: Array,
+    error: Array,
+    outside: NDArray[np.bool_],
+    config: PosteriorConfig,
+    depths: Mapping[str, Array] | None = None,
+) -> Convergence:
     """Judge chains of draws.
 
     Parameters
@@ -60,6 +70,8 @@ def judge(theta: Array, error: Array, outside: NDArray[np.bool_], config: Poster
         Which draws are outside the fence.
     config : PosteriorConfig
         Its criteria.
+    depths : mapping of str to ndarray of shape (chain, draw), optional
+        By name, quantities that say how far out a draw is.
     """
     d = theta.shape[-1]
     if theta.shape[1] < 4:
@@ -68,8 +80,19 @@ def judge(theta: Array, error: Array, outside: NDArray[np.bool_], config: Poster
     ratio = np.nan_to_num(r_hat(theta), nan=np.inf)
     bulk, tail = (np.nan_to_num(ess(theta, method), nan=0.0) for method in ("bulk", "tail"))
     fine = ratio.max() <= config.max_r_hat and min(bulk.min(), tail.min()) >= config.min_ess
-    unmixed = _unmixed(error, outside, config) if fine else ""
+    unmixed = (_unmixed_depths(depths or {}, config) or _unmixed(error, outside, config)) if fine else ""
     return Convergence(ratio, bulk, tail, bool(fine and not unmixed), unmixed)
+
+
+def _unmixed_depths(depths: Mapping[str, Array], config: PosteriorConfig) -> str:
+    for name, values in depths.items():
+        if np.ptp(values) == 0:
+            continue  # as the log density of a uniform distribution: nothing to mix
+        ratio = float(np.nan_to_num(r_hat(values[..., None])[0], nan=np.inf))
+        fewest = min(float(np.nan_to_num(ess(values[..., None], method)[0])) for method in ("bulk", "tail"))
+        if ratio > config.max_r_hat or fewest < config.min_ess:
+            return f"{name} has R-hat {ratio:.4f} and {fewest:.0f} effective draws"
+    return ""
 
 
 def _unmixed(error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) -> str:
@@ -84,3 +107,14 @@ def _unmixed(error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) 
         if ratio > 1 + (config.max_r_hat - 1) / 2:
             return f"whether a draw is outside the fence has R-hat {ratio:.4f}"
     return ""
+
+
+def mahalanobis(points: Array) -> Array:
+    """Distances (n,) of points (n, d) from their mean, in units of their covariance."""
+    covariance = np.atleast_2d(np.cov(points.T))
+    covariance = covariance + 1e-12 * np.trace(covariance) * np.eye(len(covariance)) / len(covariance)
+    if not np.isfinite(covariance).all() or covariance.trace() <= 0:
+        return np.zeros(len(points))
+    root = np.linalg.cholesky(covariance)
+    distance: Array = np.linalg.norm(np.linalg.solve(root, (points - points.mean(axis=0)).T), axis=0)
+    return distance

@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import HIDDEN, Edge, learn_edge
-from estimhank.surrogate.points import Points, near_posterior, points_from, usable
+from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth, usable
 from estimhank.surrogate.surrogate import Surrogate, whiten
 from estimhank.target import Target
 
@@ -89,7 +89,7 @@ class EdgeSearch:
         # draws at temperature 1 come first, then the others, as far as they are near
         outside = x[~feasible]
         outside = outside[~surrogate.outside(outside)][:_SEGMENTS]
-        inside = points.x[near_posterior(points)]
+        inside = points.x[near_posterior(points, surrogate.freedom)]
         if not len(outside) or not len(inside):
             return None
         z, z_inside = (whiten(p, surrogate.center, surrogate.root) for p in (outside, inside))
@@ -117,4 +117,5 @@ def _edge_of(surrogate: Surrogate, points: Points, seed: int, config: SurrogateC
     parts = [feasible, points.infeasible[-_MOST:]]
     near = [x[~surrogate.outside(x, _AROUND)] if len(x) else x for x in parts]
     z = [whiten(x, surrogate.center, surrogate.root) if len(x) else x for x in near]
-    return learn_edge(z[0], z[1], float(points.log_density.max()) - surrogate.constant, seed)
+    top = float(points.log_density.max()) - surrogate.constant
+    return learn_edge(z[0], z[1], top, typical_depth(surrogate.dimension, surrogate.freedom), seed)

@@ -5,7 +5,9 @@ A step of a chain in state x (density pi, surrogate density s):
 * subchain step: k steps of the surrogate's own reversible kernel lead from x to y; accept y with probability
   min(1, pi(y) s(x) / (pi(x) s(y))). The k-step kernel is reversible with respect to s, so the step is reversible with
   respect to pi whatever s is (Christen and Fox 2005; Liu 2001). The s that is divided out is the one the subchain used.
-* plain step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); it never asks the surrogate.
+* plain step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); or one along the ray from the
+  centre, from z to exp(f) z with f normal, accepted with min(1, exp(d f) pi(y) / pi(x)), which crosses heavy tails. It
+  never asks the surrogate.
 
 Which one is taken, and k, are drawn independently of the state. All chains move in lockstep: one batch of exact
 evaluations a round. Nothing adapts.
@@ -27,8 +29,9 @@ from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.proposals import generator
 from estimhank.surrogate.config import PosteriorConfig
-from estimhank.surrogate.convergence import Convergence, judge
+from estimhank.surrogate.convergence import Convergence, judge, mahalanobis
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
+from estimhank.surrogate.plain_steps import plain_proposals
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target import Slope, Target
@@ -42,10 +45,8 @@ STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
 _SEED_CODE = 5
 _START_TRIES = 20
 _OVERDISPERSION = 1.5
-_FREEDOM = 5  # degrees of freedom of the plain proposals
-_STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
-_JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
+_RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5  # of the plain steps, by the tails that the surrogate has found
 _BURN_IN_PLAIN, _NOT_LED_PLAIN = 0.5, 0.9  # share of plain steps then, and of chains that no subchain has led
 _DISTRUST_BURN_IN = 0.25
 #: The burn-in lasts until a subchain has led every chain somewhere, but no longer than this many times its length
@@ -200,10 +201,13 @@ class _History:
         return np.stack([step[k] for step in self.steps[first:]], axis=1)
 
 
-def acceptance(current: States, proposed: States, kind: NDArray[np.uint8]) -> Array:
-    """Probability of accepting each proposal, shape (M,): the formulas at the head of this file."""
+def acceptance(current: States, proposed: States, kind: NDArray[np.uint8], log_factor: Array | float = 0.0) -> Array:
+    """Probability of accepting each proposal, shape (M,): the formulas at the head of this file.
+
+    ``log_factor`` (M,) is d f of steps along rays, zero for all others.
+    """
     with np.errstate(invalid="ignore"):
-        ratio = proposed.log_density - current.log_density
+        ratio = proposed.log_density - current.log_density + log_factor
         ratio = np.where(kind == 0, ratio + current.surrogate - proposed.surrogate, ratio)
     probability: Array = np.exp(np.minimum(ratio, 0.0))
     return np.where(np.isfinite(proposed.log_density) & np.isfinite(ratio), probability, 0.0)
@@ -246,6 +250,7 @@ def run_exact(
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
+    radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
     burn_in, burning, led = config.burn_in, True, np.zeros(config.chains, bool)
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
@@ -264,11 +269,11 @@ def run_exact(
             surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
             jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
         )  # fmt: skip
-        walked = _plain_proposals(rng, state.z, root, anchors)
+        walked, log_factor = plain_proposals(rng, state.z, root, anchors, radial_share)
         plain = start_chains(surrogate, walked)
         z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
         proposed = counter(z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(plain.value, float)))
-        probability = acceptance(state, proposed, kind)
+        probability = acceptance(state, proposed, kind, np.where(kind == 1, log_factor, 0.0))
         accepted = rng.random(config.chains) < probability
         state = _replace(state, np.flatnonzero(accepted), proposed.rows(accepted))
         history.states.append(state)
@@ -338,22 +343,6 @@ def _lengths(rng: np.random.Generator, policy: Policy, chains: int) -> NDArray[n
     return rng.choice(shorter, chains, p=_SHORTER_SHARES)
 
 
-def _plain_proposals(
-    rng: np.random.Generator, z: NDArray[np.float32], root: Array, anchors: np.ndarray
-) -> NDArray[np.float32]:
-    """Symmetric proposals: multivariate t at several scales, and jumps by the difference of two local modes."""
-    n, d = z.shape
-    heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
-    stretch = rng.choice(_STRETCHES, n, p=_STRETCH_SHARES)
-    move = rng.standard_normal((n, d)) @ root.T * (heavy * stretch)[:, None]
-    if len(anchors) > 1:
-        a, b = rng.integers(0, len(anchors), n), rng.integers(0, len(anchors), n)
-        leap = anchors[a] - anchors[b] + 0.1 * move
-        jump = np.asarray(rng.random(n) < _JUMP_SHARE)
-        move = np.where(jump[:, None], leap, move)
-    return (z + move).astype(np.float32)
-
-
 def _start(
     counter: _Counter, surrogate: Surrogate, starts: NDArray[np.float32], config: PosteriorConfig, seed: int
 ) -> States:
@@ -393,7 +382,9 @@ def _replace(states: States, rows: NDArray[np.int64], new: States) -> States:
 
 
 def _judge(history: _History, first: int, surrogate: Surrogate, config: PosteriorConfig) -> Convergence:
-    x = history.column("x", first)
+    x, density = history.column("x", first), history.column("log_density", first)
     outside = surrogate.outside(x.reshape(-1, surrogate.dimension)).reshape(x.shape[:2])
-    error = history.column("surrogate", first) - history.column("log_density", first)
-    return judge(history.column("theta", first), error, outside, config)
+    error = history.column("surrogate", first) - density
+    z = history.column("z", first).reshape(-1, surrogate.dimension).astype(float)
+    depths = {"the log density": density, "the distance from the centre": mahalanobis(z).reshape(x.shape[:2])}
+    return judge(history.column("theta", first), error, outside, config, depths)

@@ -2,7 +2,9 @@
 
 The kernel is symmetric in three kinds of moves, chosen independently of the state: a normal step at the adapted
 scale, one at a fraction of it, and a jump by the difference of two members of a frozen archive (Ter Braak and Vrugt
-2008), which carries chains between modes that the surrogate knows. Scale, covariance and archive are adapted in a
+2008), which carries chains between modes that the surrogate knows. Where the surrogate has heavy tails some moves are
+along the ray from the centre, z to exp(f) z with f normal, accepted with the factor exp(d f) of the volume: they cross
+tails that small steps take very long to return from. Scale, covariance and archive are adapted in a
 warm-up and frozen, so every step is reversible with respect to the surrogate's density, and so is any number of them.
 """
 
@@ -25,6 +27,7 @@ Array = NDArray[np.float64]
 _SHORT, _SHORT_SHARE = 0.3, 0.1  # length and share of the short normal steps
 _JUMP_SHARE = 0.05
 _JUMP_NOISE = 0.05
+_RADIAL_SHARE, _RADIAL_WIDTH = 0.15, 0.3  # of the moves where tails are heavy; s.d. of the log of the factor
 _ARCHIVE = 512
 _PHASES, _PHASE_STEPS = 8, 150
 _TARGET_RATE = 0.25
@@ -68,15 +71,28 @@ def _propose(key: jax.Array, z: jax.Array, proposal: Proposal, stretch: jax.Arra
     return z + jnp.where(jump[:, None], leap, length[:, None] * normal)
 
 
+def _stretch_rays(key: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Which chains move along the ray from the centre, where to, and the logarithm of the volume's factor."""
+    which, length = jax.random.split(key)
+    radial = jax.random.uniform(which, (len(z),), jnp.float32) < _RADIAL_SHARE
+    factor = _RADIAL_WIDTH * jax.random.normal(length, (len(z),), jnp.float32)
+    return radial, z * jnp.exp(factor)[:, None], z.shape[1] * factor
+
+
 def _step(
     parameters: Parameters, chains: Chains, key: jax.Array, proposal: Proposal, power: jax.Array, shape: Shape
 ) -> tuple[Chains, jax.Array]:
     """One step of every chain on the density to its ``power`` (C,); returns states and whether they moved."""
     move, coin = jax.random.split(key)
     z = _propose(move, chains.z, proposal, jax.lax.rsqrt(power))
+    volume: jax.Array | float = 0.0
+    if shape.heavy:
+        radial, stretched, factor = _stretch_rays(jax.random.fold_in(key, 1), chains.z)
+        z, volume = jnp.where(radial[:, None], stretched, z), jnp.where(radial, factor, 0)
     value = relative_log_density(parameters, z, shape)
     uniform = jax.random.uniform(coin, power.shape, jnp.float32)
-    accept = jnp.log(uniform) < power * (value - chains.value)  # false for nan: such a place is never entered
+    # false for nan: such a place is never entered
+    accept = jnp.log(uniform) < power * (value - chains.value) + volume
     return Chains(jnp.where(accept[:, None], z, chains.z), jnp.where(accept, value, chains.value)), accept
 
 

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from estimhank.surrogate.network import Weights, evaluate_network, initial_weights
-from estimhank.surrogate.points import typical_depth
 
 Array = NDArray[np.float64]
 
@@ -108,8 +107,10 @@ def is_beyond(edge: Edge, z: Array, hidden: tuple[int, ...]) -> NDArray[np.bool_
     return beyond
 
 
-def learn_edge(feasible: Array, infeasible: Array, top: float, seed: int) -> Edge | None:
+def learn_edge(feasible: Array, infeasible: Array, top: float, depth: float, seed: int) -> Edge | None:
     """The edge between whitened points (n, d) that have a density, ``top`` at most, and (m, d) that have none.
+
+    ``depth`` is how far below the top posterior draws reach; beyond the edge a surrogate is lower still.
 
     Returns None where there are too few of a kind.
     """
@@ -134,7 +135,7 @@ def learn_edge(feasible: Array, infeasible: Array, top: float, seed: int) -> Edg
         fits.append((*_calibrate(output, label[:held]), classifier))
     _, slope, offset, classifier = min(fits, key=lambda fit: fit[0])
     odds = jnp.asarray([slope, offset + _OUTWARDS], jnp.float32)
-    limits = jnp.asarray([top, typical_depth(z.shape[1]) + _BELOW_TYPICAL], jnp.float32)
+    limits = jnp.asarray([top, depth + _BELOW_TYPICAL], jnp.float32)
     return Edge(classifier.linear, classifier.curved, classifier.network, odds, limits[0], limits[1])
 
 

@@ -3,7 +3,9 @@
 Landmarks summarise the points (k-means). The distance of a place from the nearest one says how far from data it is.
 Beyond the radius that covers the points the networks are read where the way from the landmark crosses the fence, so
 that what they do where they have seen nothing has no effect, and strength * (distance - radius)^2 is taken off. The
-penalty is finite, so that a chain that starts outside walks in, and grows without bound.
+penalty is finite, so that a chain that starts outside walks in, and grows without bound. Where the base has heavy tails
+strength / 2 * log(1 + (distance - radius)^2) is taken off instead, a power of the distance: a penalty that grew faster
+would cut them off.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _STRENGTH = 2.0  # log points per squared whitened unit; a normal log density falls by one half per squared unit
+_STRENGTH_OF_HEAVY = 0.25  # power of the distance by which a density with heavy tails falls faster outside
 _COVERED = 0.998  # share of the points inside
 _MARGIN = 0.5  # whitened units: so far beyond its data a network is believed
 _SWEEPS = 10
@@ -42,8 +45,8 @@ class Fence:
     strength: float = _STRENGTH
 
 
-def build_fence(z: Array, landmarks: int = 64, seed: int = 0) -> Fence:
-    """Fence around whitened points of shape (n, d), n >= 2."""
+def build_fence(z: Array, landmarks: int = 64, seed: int = 0, heavy: bool = False) -> Fence:
+    """Fence around whitened points of shape (n, d), n >= 2; with the penalty of ``heavy`` tails."""
     rng = np.random.default_rng([seed, 11])
     count = min(landmarks, max(1, len(z) // 4))
     centres = z[rng.choice(len(z), count, replace=False)]
@@ -54,7 +57,8 @@ def build_fence(z: Array, landmarks: int = 64, seed: int = 0) -> Fence:
         np.add.at(sums, nearest, z)
         centres = np.where(members[:, None] > 0, sums / np.maximum(members, 1)[:, None], centres)
     distance = np.sqrt(squared_distance(np, z, centres).min(axis=1))
-    return Fence(centres, float(np.quantile(distance, _COVERED)) + _MARGIN)
+    strength = _STRENGTH_OF_HEAVY if heavy else _STRENGTH
+    return Fence(centres, float(np.quantile(distance, _COVERED)) + _MARGIN, strength)
 
 
 def squared_distance(xp, z, landmarks):  # type: ignore[no-untyped-def]
@@ -63,17 +67,20 @@ def squared_distance(xp, z, landmarks):  # type: ignore[no-untyped-def]
     return xp.maximum((z * z).sum(axis=-1)[:, None] - 2 * cross + (landmarks * landmarks).sum(axis=-1), 0.0)
 
 
-def hold_inside(
-    z: jax.Array, landmarks: jax.Array, radius: jax.Array, strength: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Whitened points, those outside the fence moved to it, shape (n, d); and log points taken off, shape (n,)."""
+def hold_inside(z: jax.Array, landmarks: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Whitened points, those outside the fence moved to it, shape (n, d); and by how far, shape (n,)."""
     squared = squared_distance(jnp, z, landmarks)
     nearest = landmarks[jnp.argmin(squared, axis=-1)]
     distance = jnp.sqrt(squared.min(axis=-1))
     beyond = jnp.maximum(distance - radius, 0)
     held = nearest + (z - nearest) * (radius / (radius + beyond))[:, None]
     # inside, nothing is touched, not even by rounding
-    return jnp.where((beyond > 0)[:, None], held, z), strength * beyond**2
+    return jnp.where((beyond > 0)[:, None], held, z), beyond
+
+
+def penalty(beyond: jax.Array, strength: jax.Array, heavy: bool) -> jax.Array:
+    """Log points taken off so far beyond the fence: quadratic, or logarithmic where tails are heavy."""
+    return 0.5 * strength * jnp.log1p(beyond**2) if heavy else strength * beyond**2
 
 
 def outside(fence: Fence, z: Array, factor: float = 1.0) -> NDArray[np.bool_]:

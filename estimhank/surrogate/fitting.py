@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -27,9 +28,17 @@ from estimhank.surrogate.points import (
     typical_depth,
     usable,
 )
-from estimhank.surrogate.quadratic import Quadratic, fit_quadratic
+from estimhank.surrogate.quadratic import Quadratic, fit_base
 from estimhank.surrogate.surrogate import DISAGREEMENT, Parameters, Shape, Surrogate, whiten
-from estimhank.surrogate.training import Examples, TrainingError, ensemble_losses, examples, train_ensemble
+from estimhank.surrogate.training import (
+    Examples,
+    TrainingError,
+    ensemble_losses,
+    examples,
+    padded,
+    select,
+    train_ensemble,
+)
 from estimhank.target import Target
 
 Array = NDArray[np.float64]
@@ -150,12 +159,16 @@ def fit_surrogate(
     z = whiten(chosen.x, whitening.center, whitening.root)
     slope = whitening.slopes(chosen.gradient)
     weight = depth_weights(chosen.log_density, d, config.depth_weight)
-    quadratic = begin.quadratic if begin else fit_quadratic(z, chosen.log_density, slope, weight)
+    quadratic = begin.quadratic if begin else fit_base(z, chosen.log_density, slope, weight)
+    heavy = not math.isinf(quadratic.power)
+    if heavy:  # draws of it reach deeper
+        weight = depth_weights(chosen.log_density, d, config.depth_weight, quadratic.freedom)
+    near = near_posterior(chosen, quadratic.freedom)
     rest, rest_slope = chosen.log_density - quadratic.value(z), slope - quadratic.gradient(z)
     scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
     if begin:
         scale = float(begin.parameters.scale)
-    fence = build_fence(z[near_posterior(chosen)], seed=seed)
+    fence = build_fence(z[near], seed=seed, heavy=heavy)
     ceilings = _ceilings(points, chosen, whitening, quadratic, fence, config)
     jumps = breaks.map if breaks else None
     beside = _beside(np.concatenate([chosen.x, whitening.center + ceilings.z @ whitening.root.T]), breaks)
@@ -175,14 +188,14 @@ def fit_surrogate(
         parameters=_parameters(quadratic, networks, scale, fence)._replace(
             breaks=jumps.arrays(whitening.center, whitening.root) if jumps else no_breaks(d)
         ),
-        shape=Shape(config.hidden, config.activation, jumps.degree if jumps else 0),
+        shape=Shape(config.hidden, config.activation, jumps.degree if jumps else 0, heavy),
         anchors=np.empty((0, d)),
-        known=_thin(chosen.x[near_posterior(chosen)]),
+        known=_thin(chosen.x[near]),
         training_evaluations=0,
     )
-    test = Examples(*(column[kept_out] for column in data))
+    test = padded(select(data, kept_out))
     errors = ensemble_losses(networks, test, surrogate.shape)
-    known = bool(np.asarray(test.known).any())
+    known = bool(test.known.any())
     return surrogate, FitReport(
         points=len(chosen) - len(kept_out),
         with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
@@ -241,11 +254,14 @@ def _ceilings(
     """
     d, top = points.x.shape[1], float(chosen.log_density.max())
     columns = []
-    for x, depth in ((points.infeasible, typical_depth(d)), (far_below(points, config.max_points), deepest(d))):
+    for x, depth in (
+        (points.infeasible, typical_depth(d, quadratic.freedom)),
+        (far_below(points, config.max_points), deepest(d)),
+    ):
         z = whiten(x, whitening.center, whitening.root) if len(x) else np.empty((0, d))
         z = z[~outside(fence, z)]
         highest = np.full(len(z), top - depth)
-        weight = depth_weights(np.append(highest, top), d, config.depth_weight)[:-1]
+        weight = depth_weights(np.append(highest, top), d, config.depth_weight, quadratic.freedom)[:-1]
         columns.append((z, highest - quadratic.value(z), weight))
     z, value, weight = (np.concatenate(column) for column in zip(*columns, strict=True))
     return _Ceilings(z, value, weight, len(columns[0][0]))
@@ -283,4 +299,5 @@ def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: floa
         disagreement=single(DISAGREEMENT),
         breaks=no_breaks(len(quadratic.linear)),
         edge=no_edge(len(quadratic.linear)),
+        power=single(quadratic.power),
     )

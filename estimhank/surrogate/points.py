@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.target import REASONS
@@ -95,9 +95,15 @@ def points_from(batch: EvaluationBatch, transform: Transform) -> Points:
     return Points(x, value[fine], gradient, dropped, infeasible)
 
 
-def typical_depth(d: int) -> float:
-    """Log points below the mode that one posterior draw in a thousand falls under, for a normal posterior in R^d."""
-    return float(0.5 * chi2.ppf(0.999, d))
+def typical_depth(d: int, freedom: float = math.inf) -> float:
+    """Log points below the mode that one posterior draw in a thousand falls under, for a normal posterior in R^d, or
+    for a Student t with ``freedom`` degrees of freedom."""
+    from scipy.stats import chi2
+    from scipy.stats import f as f_distribution
+
+    if math.isinf(freedom):
+        return float(0.5 * chi2.ppf(0.999, d))
+    return float(0.5 * (freedom + d) * np.log1p(d / freedom * f_distribution.ppf(0.999, d, freedom)))
 
 
 def usable(points: Points, drop_lowest: float, max_points: int) -> Points:
@@ -123,14 +129,14 @@ def deepest(d: int) -> float:
     return _DEEPEST * typical_depth(d)
 
 
-def near_posterior(points: Points) -> NDArray[np.bool_]:
+def near_posterior(points: Points, freedom: float = math.inf) -> NDArray[np.bool_]:
     """Which points, shape (n,), are not much lower than posterior draws can be: what they surround is known."""
     depth = points.log_density.max() - points.log_density
-    near: NDArray[np.bool_] = depth <= _NEAR * typical_depth(points.x.shape[1])
+    near: NDArray[np.bool_] = depth <= _NEAR * typical_depth(points.x.shape[1], freedom)
     return near
 
 
-def depth_weights(log_density: Array, d: int, power: float) -> Array:
+def depth_weights(log_density: Array, d: int, power: float, freedom: float = math.inf) -> Array:
     """Weights (n,) that are one down to the typical depth and fall as (1 + excess / 5)^-power below it."""
-    excess = np.maximum(log_density.max() - log_density - typical_depth(d), 0.0)
+    excess = np.maximum(log_density.max() - log_density - typical_depth(d, freedom), 0.0)
     return (1 + excess / _FALL) ** -power

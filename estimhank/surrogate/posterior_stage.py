@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.diagnostics import ess
 from estimhank.sampling.proposals import generator
+from estimhank.sampling.repeatable import REPEATED_BATCH, check_repeatable
 from estimhank.sampling.workers import InTurn, Workers
 from estimhank.surrogate.certificate import (
     Certificate,
@@ -23,7 +24,9 @@ from estimhank.surrogate.certificate import (
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import Evaluate, ExactDraws, Policy, run_exact
 from estimhank.surrogate.fast_mh import Chains, FastDraws, Proposal, draw, warm_up
+from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import Surrogate
+from estimhank.surrogate.tail_chains import look_beyond
 from estimhank.target import Target
 
 Array = NDArray[np.float64]
@@ -35,6 +38,8 @@ _PILOT_CHAINS = 32
 _TRUSTED_RATE = 0.6  # acceptance of subchains that the fresh draws must predict
 _FAR_TOO_HIGH = 5.0  # log points by which a start may be overrated
 _PAIR_ACCEPTANCE = 0.25
+_REPEATED = 16  # exact draws that are evaluated again
+_FIRST_BEYOND = 2  # number of the first batch of the chains that look beyond
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,12 @@ class PosteriorStageResult:
     certificate: Certificate
     trusted: bool
 
+    @property
+    def convergence(self) -> str:
+        """Whether the exact chains have converged, and in what was searched, in words."""
+        searched = self.certificate.searched
+        return f"{self.exact.convergence}; {searched.caveat}" if searched else self.exact.convergence
+
 
 def run_posterior(
     evaluate: Evaluate,
@@ -97,13 +108,15 @@ def run_posterior(
     seed: int = 0,
     progress: Progress | None = None,
     workers: Workers | None = None,
+    searched: Searched | None = None,
 ) -> PosteriorStageResult:
     """Draw from the surrogate, certify it, and draw from the exact posterior.
 
     Parameters
     ----------
     evaluate : callable
-        Gives exact evaluations; stages ``"certificate"`` (batch 0: fresh draws, batch 1: proposals) and ``"exact"``.
+        Gives exact evaluations; stages ``"certificate"`` (batch 0: fresh draws, batch 1: proposals, then the
+        chains of the tails) and ``"exact"``.
     target : Target
     surrogate : Surrogate
     config : PosteriorConfig, optional
@@ -112,11 +125,15 @@ def run_posterior(
     progress : callable, optional
     workers : Workers, optional
         Draw from the surrogate, side by side; by default this process does.
+    searched : Searched, optional
+        What the mode search had looked at, for the certificate.
 
     Raises
     ------
     NoStart
         If the exact chains find no state with a positive density.
+    NotRepeatable
+        If some of the exact draws do not have the same density again.
     """
     config, workers = config or PosteriorConfig(), workers or InTurn(target)
     _tell(progress, 0, 0, "drawing from the surrogate")
@@ -132,6 +149,12 @@ def run_posterior(
     starts = choose_starts(surrogate, fresh)
     exact = run_exact(evaluate, target, surrogate, proposal, starts, policy, config, seed, progress)
     pairs, asked = evaluate_pairs(evaluate, target, surrogate, exact, proposal, config.certificate_pairs, seed)
+    asked += _check_again(evaluate, target, exact)
+    if exact.converged:
+        _tell(progress, 2, len(fresh.exact) + asked, "looking beyond the outermost draws")
+        beyond = look_beyond(evaluate, target, surrogate, exact, _FIRST_BEYOND, seed)
+        asked += beyond.evaluations
+        exact = replace(exact, converged=beyond.covered, unmixed=beyond.words)
     outside = surrogate.outside(exact.x.reshape(-1, surrogate.dimension)).reshape(exact.log_density.shape)
     certificate = compute_certificate(
         fresh,
@@ -143,6 +166,7 @@ def run_posterior(
             outside=outside,
             converged=exact.converged,
             stopped=exact.stopped,
+            unmixed=exact.unmixed,
         ),
         pairs,
         {
@@ -153,11 +177,21 @@ def run_posterior(
             "subchain_length": subchain,
         },
         seed,
+        searched,
     )
     _tell(progress, 3, len(fresh.exact) + asked, certificate.words)
     theta = target.transform.to_natural(surrogate.unwhiten(fast.z))
     draws = SurrogateDraws(theta, fast.acceptance, tau, fast.steps, fast.seconds)
     return PosteriorStageResult(draws, fresh, exact, outside, certificate, trusted)
+
+
+def _check_again(evaluate: Evaluate, target: Target, exact: ExactDraws) -> int:
+    """Evaluate some of the exact draws again; returns how many."""
+    theta, density = exact.theta.reshape(-1, exact.theta.shape[-1]), (exact.log_likelihood + exact.log_prior).ravel()
+    rows = np.unique(np.linspace(0, len(theta) - 1, _REPEATED).astype(int))
+    again = evaluate(STAGE, REPEATED_BATCH, theta[rows])
+    check_repeatable(target.names, again.theta, density[rows], again.log_density)
+    return len(again)
 
 
 def _tell(progress: Progress | None, done: int, evaluations: int, message: str) -> None:

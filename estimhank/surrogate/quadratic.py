@@ -1,7 +1,18 @@
-"""The quadratic that a surrogate starts from, so that networks learn only what is not normal about a posterior."""
+"""What a surrogate starts from, so that networks learn only what is not elliptical about a posterior.
+
+A quadratic q(z), the log density of a normal distribution; or, where exact evaluations show heavy tails, that of a
+Student t with the same ellipses. With p degrees of freedom plus dimensions::
+
+    base(z) = constant - p/2 log(1 - 2 q(z) / p)        which tends to constant + q(z) as p grows
+
+For a given p, y = exp(-2 v / p) of a value v is a quadratic in z, so values and gradients give its coefficients by
+linear least squares; p is the best of a few. It is then made smaller: beyond what networks have seen the surrogate is
+this base alone, and a surrogate with tails lighter than the posterior's sends no chain where its own are too low.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,24 +22,40 @@ Array = NDArray[np.float64]
 
 _FLATTEST = 0.1  # least curvature in whitened coordinates: the quadratic must fall in every direction
 _ROWS = 4_000  # points that are enough for its few coefficients
+#: Degrees of freedom that are tried; a posterior whose tails are nearer normal is left to the networks.
+_FREEDOMS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0)
+_MUCH_BETTER = 0.5  # share of the normal's squared error that a Student t must not exceed to take its place
+_HEAVIER = 0.8  # share of the degrees of freedom that is used
 
 
 class Quadratic(NamedTuple):
-    """q(z) = constant + linear'z + z' matrix z / 2, with a negative definite matrix."""
+    """q(z) = linear'z + z' matrix z / 2, with a negative definite matrix; and the power p, infinite for a normal."""
 
     constant: float
     linear: Array
     matrix: Array
+    power: float = math.inf
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the tails, infinite for a normal."""
+        return self.power - len(self.linear)
 
     def value(self, z: Array) -> Array:
-        """Values at z of shape (n, d)."""
-        value: Array = self.constant + z @ self.linear + 0.5 * ((z @ self.matrix) * z).sum(axis=1)
+        """Values of the base at z of shape (n, d)."""
+        form: Array = z @ self.linear + 0.5 * ((z @ self.matrix) * z).sum(axis=1)
+        if math.isinf(self.power):
+            return self.constant + form
+        value: Array = self.constant - 0.5 * self.power * np.log1p(-2 * form / self.power)
         return value
 
     def gradient(self, z: Array) -> Array:
-        """Gradients at z of shape (n, d)."""
+        """Gradients of the base at z of shape (n, d)."""
         gradient: Array = self.linear + z @ self.matrix
-        return gradient
+        if math.isinf(self.power):
+            return gradient
+        form = z @ self.linear + 0.5 * ((z @ self.matrix) * z).sum(axis=1)
+        return gradient / (1 - 2 * form / self.power)[:, None]
 
 
 def fit_quadratic(z: Array, value: Array, gradient: Array, weight: Array) -> Quadratic:
@@ -64,6 +91,54 @@ def fit_quadratic(z: Array, value: Array, gradient: Array, weight: Array) -> Qua
         matrix = (vectors * np.minimum(values, -_FLATTEST)) @ vectors.T
     rest = value - Quadratic(0.0, linear, matrix).value(z)
     return Quadratic(float(np.average(rest, weights=weight)), linear, matrix)
+
+
+def fit_base(z: Array, value: Array, gradient: Array, weight: Array) -> Quadratic:
+    """The quadratic, or the Student t where it comes much nearer to values and gradients; arguments as above."""
+    z, value, gradient, weight = (a[-_ROWS:] for a in (z, value, gradient, weight))
+    normal = fit_quadratic(z, value, gradient, weight)
+    error = _squared_error(normal, z, value, gradient, weight)
+    fits = [fit_student(z, value, gradient, weight, freedom) for freedom in _FREEDOMS]
+    found = [(_squared_error(fit, z, value, gradient, weight), fit.freedom) for fit in fits if fit is not None]
+    if not found or min(found)[0] > _MUCH_BETTER * error:
+        return normal
+    return fit_student(z, value, gradient, weight, _HEAVIER * (min(found)[1])) or normal
+
+
+def fit_student(z: Array, value: Array, gradient: Array, weight: Array, freedom: float) -> Quadratic | None:
+    """Weighted least squares for given degrees of freedom; None where there are too few points, or no proper fit."""
+    n, d = z.shape
+    known = np.isfinite(gradient)
+    i, j = np.triu_indices(d)
+    k, power = 1 + d + len(i), freedom + d
+    if n + int(known.sum()) < 3 * k:
+        return None
+    top = float(value.max())
+    form = np.exp(-2 * (value - top) / power)  # the quadratic that is looked for
+    root = np.sqrt(weight) * 0.5 * power / form  # errors in log points
+    slopes = -2 / power * form[:, None] * gradient
+    rows, right = _regression(z, form, slopes, root, known, (i, j))
+    solution = np.linalg.lstsq(rows, right, rcond=None)[0]
+    half = np.zeros((d, d))
+    half[i, j] = solution[1 + d :]
+    level = float(solution[0])
+    if level <= 0:
+        return None
+    linear, matrix = (-0.5 * power / level * a for a in (solution[1 : 1 + d], half + half.T))
+    values, vectors = np.linalg.eigh(matrix)
+    values = np.minimum(values, -_FLATTEST)
+    highest = -0.5 * float(((linear @ vectors) ** 2 / values).sum())  # of q
+    if 2 * highest >= power:
+        return None
+    base = Quadratic(0.0, linear, (vectors * values) @ vectors.T, power)
+    return base._replace(constant=float(np.average(value - base.value(z), weights=weight)))
+
+
+def _squared_error(base: Quadratic, z: Array, value: Array, gradient: Array, weight: Array) -> float:
+    known = np.isfinite(gradient)
+    slopes = np.where(known, gradient - base.gradient(z), 0.0)
+    total = (weight * ((value - base.value(z)) ** 2 + (slopes**2).sum(axis=1))).sum()
+    return float(total / (weight * (1 + known.sum(axis=1))).sum())
 
 
 def _regression(

@@ -14,6 +14,7 @@ double precision at the boundary. The functions that kernels call are pure: :fun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -30,14 +31,14 @@ from estimhank.errors import ResultsError, StorageError
 from estimhank.files import read_json, reading, replacing, write_json
 from estimhank.surrogate.break_map import BreakArrays, break_features
 from estimhank.surrogate.feasibility import Edge, bold_edge, cut_off
-from estimhank.surrogate.fence import Fence, hold_inside, outside
+from estimhank.surrogate.fence import Fence, hold_inside, outside, penalty
 from estimhank.surrogate.network import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.surrogate.quadratic import Quadratic
 
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
-_FORMAT = 5
+_FORMAT = 6
 _NESTED = ("networks", "breaks", "edge")  # of the parameters: kept under names of their own
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0
@@ -47,7 +48,7 @@ _BOLDER = 1.5  # multiple of the fence's radius up to which a surrogate without 
 
 class Parameters(NamedTuple):
     """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence, what
-    disagreement costs; where the density may jump, and where it ends."""
+    disagreement costs; where the density may jump, where it ends; the power of the base's tails."""
 
     linear: jax.Array
     quadratic: jax.Array
@@ -59,22 +60,28 @@ class Parameters(NamedTuple):
     disagreement: jax.Array
     breaks: BreakArrays
     edge: Edge
+    power: jax.Array | float = math.inf
 
 
 class Shape(NamedTuple):
     """What compiled code depends on: hidden layers, activation, the degree of the polynomials that say where the
-    density may jump, and the layers of the classifier that says where it exists (none: everywhere)."""
+    density may jump, whether the base has heavy tails, and the layers of the classifier that says where the density
+    exists (none: everywhere)."""
 
     hidden: tuple[int, ...]
     activation: str
     break_degree: int = 0
+    heavy: bool = False
     edge: tuple[int, ...] = ()
 
 
 def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
     """Log density by each network on its own, without the constant, shape (K, n)."""
-    held, fence = hold_inside(z, parameters.landmarks, parameters.radius, parameters.strength)
+    held, beyond = hold_inside(z, parameters.landmarks, parameters.radius)
     base = z @ parameters.linear + 0.5 * jnp.sum((z @ parameters.quadratic) * z, axis=-1)
+    if shape.heavy:
+        base = -0.5 * parameters.power * jnp.log1p(-2 * base / parameters.power)
+    fence = penalty(beyond, parameters.strength, shape.heavy)
     inputs = jnp.concatenate([held, break_features(parameters.breaks, held, shape.break_degree)], axis=1)
     parts = [evaluate_network(weights, inputs, shape.hidden, shape.activation) for weights in parameters.networks]
     return base - fence + parameters.scale * jnp.stack(parts)
@@ -86,7 +93,7 @@ def relative_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> 
     value = each.mean(axis=0) - parameters.disagreement * each.var(axis=0)
     if not shape.edge:
         return value
-    held, _ = hold_inside(z, parameters.landmarks, parameters.radius, parameters.strength)
+    held, _ = hold_inside(z, parameters.landmarks, parameters.radius)
     return cut_off(parameters.edge, held, value, shape.edge)
 
 
@@ -138,6 +145,11 @@ class Surrogate:
         """Number of parameters d."""
         return len(self.center)
 
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the tails, infinite where they are normal."""
+        return float(self.parameters.power) - self.dimension if self.shape.heavy else math.inf
+
     @cached_property
     def fence(self) -> Fence:
         """The fence, in whitened coordinates."""
@@ -148,7 +160,7 @@ class Surrogate:
     def quadratic(self) -> Quadratic:
         """What the networks add to, in whitened coordinates."""
         p = self.parameters
-        return Quadratic(self.constant, np.asarray(p.linear, float), np.asarray(p.quadratic, float))
+        return Quadratic(self.constant, np.asarray(p.linear, float), np.asarray(p.quadratic, float), float(p.power))
 
     def whiten(self, x: ArrayLike) -> NDArray[np.float32]:
         """Whitened coordinates, single precision, of x; shape (n, d)."""
@@ -227,6 +239,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "hidden": surrogate.shape.hidden,
         "activation": surrogate.shape.activation,
         "break_degree": surrogate.shape.break_degree,
+        "heavy": surrogate.shape.heavy,
         "edge": surrogate.shape.edge,
         "networks": len(p.networks),
         "constant": surrogate.constant,
@@ -290,6 +303,7 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
             tuple(description["hidden"]),
             str(description["activation"]),
             int(description["break_degree"]),
+            bool(description["heavy"]),
             tuple(description["edge"]),
         ),
         anchors=arrays["anchors"],

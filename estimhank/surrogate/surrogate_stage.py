@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,18 +32,19 @@ Array = NDArray[np.float64]
 STAGE = "surrogate"
 _SEED_CODE = 3
 _FEWEST_CHAINS = 64
-_POOL_DRAWS, _POOL_THIN = 20, 150  # of every chain at temperature 1, with caution and without, and steps between
+_POOL_DRAWS, _POOL_THIN = 20, 75  # of every chain at temperature 1, with caution and without, and steps between
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
 _FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share of a surrogate's draws beyond it
 _EDGE_BATCHES = 1_000  # numbers of a round's batches that search for the edge of the feasible region begin there
+_MAY_BE_FAR_OF_HEAVY = 0.02
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
 
-#: A last fit that errs by more than this, at its fresh draws or where it was sought to err, has seen too little
-#: somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by far
-#: more has settled in a wrong place, and is done anew.
-_GOOD_ENOUGH, _REPEATS, _SHARE_OF_EPOCHS, _WRONG = 0.05, 4, 0.2, 0.5
+#: A last fit that errs by more than ``final_s_e``, at its fresh draws or where it was sought to err, has seen too
+#: little somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by
+#: far more has settled in a wrong place, and is done anew.
+_REPEATS, _SHARE_OF_EPOCHS, _WRONG = 4, 0.2, 0.5
 
 #: Points at which positions that the density jumps at are looked up, before the first fit and before each other.
 _FIRST_LOOKS, _LATER_LOOKS = 600, 300
@@ -191,9 +193,9 @@ def run_surrogate(
         infeasible = int((~batch.ok).sum())
         reports.append(RoundReport(fit, epochs, len(batch), infeasible, *errors, seconds, waited))
         work.report(used, f"error of fresh draws {errors.s_e:.3f}")
-        if best is None or errors.total <= best[0] or (last and errors.total < _GOOD_ENOUGH):
+        if best is None or errors.total <= best[0] or (last and errors.total < config.final_s_e):
             best = errors.total, surrogate
-        if last and (errors.total < _GOOD_ENOUGH or repeats == _REPEATS):
+        if last and (errors.total < config.final_s_e or repeats == _REPEATS):
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
             break
         good = good or errors.total < config.stop_s_e
@@ -210,7 +212,7 @@ def run_surrogate(
         begin = surrogate if last and errors.total < _WRONG else None
         if begin is None:
             cold = slice(candidates.cold)
-            whitening = _moments(x[cold][_plausible(exact[cold], points)], costly) or whitening
+            whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], costly) or whitening
     used += edges.evaluations
     surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
@@ -236,13 +238,18 @@ def _contain(
     """
     temperatures = np.array(config.temperatures)
     chains = max(-(-config.round_points // len(temperatures)), _FEWEST_CHAINS)
-    near = np.flatnonzero(near_posterior(points))
-    power = np.repeat(1 / temperatures, chains)
+    near = np.flatnonzero(near_posterior(points, surrogate.freedom))
+    powers = 1 / temperatures
+    if surrogate.shape.heavy:  # a power that leaves a density that can be integrated: half of the degrees of freedom
+        d = surrogate.dimension
+        powers = np.maximum(powers, (d + 0.5 * surrogate.freedom) / (d + surrogate.freedom))
+    power = np.repeat(powers, chains)
+    may_be_far = _MAY_BE_FAR_OF_HEAVY if surrogate.shape.heavy else _MAY_BE_FAR
     for steepening in range(_STEEPENINGS + 1):
         starts = points.x[rng.choice(near, len(power))]
         end, proposal = warm_up(surrogate, surrogate.whiten(starts), power, int(rng.integers(2**31)))
         x = surrogate.unwhiten(np.asarray(end.z, float)).reshape(len(temperatures), chains, -1)
-        if steepening == _STEEPENINGS or surrogate.outside(x[0], _FAR).mean() <= _MAY_BE_FAR:
+        if steepening == _STEEPENINGS or surrogate.outside(x[0], _FAR).mean() <= may_be_far:
             break
         surrogate = surrogate.with_fence_strength(_STEEPER * surrogate.fence.strength)
     cold = Chains(end.z[:chains], end.value[:chains])
@@ -256,10 +263,11 @@ def _contain(
     return surrogate, Draws(x, plain[:, :-1].reshape(-1, d), bold.unwhiten(others.z[:, 1:]).reshape(-1, d))
 
 
-def _plausible(exact: Array, points: Points) -> NDArray[np.bool_]:
+def _plausible(exact: Array, points: Points, freedom: float = math.inf) -> NDArray[np.bool_]:
     """Which of the fresh draws, shape (n,), are where posterior draws can be: whether the surrogate is right or not,
     coordinates must follow the posterior, or the next fit resolves a place that does not matter."""
-    plausible: NDArray[np.bool_] = exact > points.log_density.max(initial=-np.inf) - typical_depth(points.x.shape[1])
+    depth = typical_depth(points.x.shape[1], freedom)
+    plausible: NDArray[np.bool_] = exact > points.log_density.max(initial=-np.inf) - depth
     return plausible
 
 

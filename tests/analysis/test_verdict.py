@@ -99,6 +99,13 @@ def test_chains_that_have_not_mixed_where_the_surrogate_is_wrong_have_not_conver
     assert "not mixed between places where the surrogate is right" in finding(verdict, "Convergence").text
 
 
+def test_what_has_not_converged_is_said_in_the_words_of_the_exact_stage(good: ReportInputs) -> None:
+    reason = f"{NOT_CONVERGED}: the draws do not cover the tails"
+    verdict = judge(evidence(good, certificate_passed=False, certificate_reasons=(reason,)))
+    assert verdict.level is Level.BAD
+    assert finding(verdict, "Convergence").text.startswith("Not there yet: the draws do not cover the tails.")
+
+
 def test_few_starts_at_the_best_mode_ask_for_care(good: ReportInputs) -> None:
     verdict = judge(evidence(good, mode=replace(good.mode, agreeing=3)))
     assert finding(verdict, "Mode").level is Level.CARE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,15 @@ from estimhank.surrogate.network import initial_weights
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate
 
 SHAPE = Shape((8,), "silu")
+
+
+def student_surrogate(d: int, freedom: float, radius: float = 1e3, strength: float = 0.25) -> Surrogate:
+    """The log density of a standard Student t up to a constant; beyond ``radius`` a power of the distance is off."""
+    surrogate = normal_surrogate(np.zeros(d), np.eye(d))
+    power = freedom + d
+    single = {"quadratic": -power / freedom * np.eye(d), "power": power, "radius": radius, "strength": strength}
+    parameters = surrogate.parameters._replace(**{k: jnp.asarray(v, jnp.float32) for k, v in single.items()})
+    return replace(surrogate, parameters=parameters, shape=SHAPE._replace(heavy=True))
 
 
 def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, str] | None = None) -> Surrogate:

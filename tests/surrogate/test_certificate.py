@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from estimhank.config import make_config
 from estimhank.surrogate.certificate import (
+    FEWEST_DRAWS,
     Certificate,
     ExactStates,
     FreshDraws,
@@ -21,6 +23,7 @@ from estimhank.surrogate.certificate import (
     subchain_acceptance,
     wrong_decisions,
 )
+from estimhank.surrogate.searched import FEWEST_STARTS, Searched
 
 CHAINS, DRAWS = 24, 80
 COUNTS = {"training_evaluations": 5_000, "certificate_evaluations": 2_000, "exact_stage_evaluations": 2_500}
@@ -108,6 +111,24 @@ def test_each_failure_is_said_in_words(changes: dict, words: str) -> None:
     failed = certificate(0.02, **changes)
     assert not failed.passed and any(words in reason for reason in failed.reasons)
     assert failed.words.startswith("the surrogate is not certified")
+
+
+def test_a_certificate_says_what_was_searched_and_little_certifies_nothing() -> None:
+    wide = Searched(starts=8, modes=1, area="the prior")
+    good = certificate(0.02, searched=wide)
+    assert good.passed and good.words.endswith("in what was searched: 8 starts over the prior led to 1 mode")
+    assert good.to_json()["searched"] == wide.words and good.to_json()["mode_starts"] == 8
+    two = certificate(0.02, searched=Searched(starts=2, modes=2, area="the prior"))
+    assert not two.passed and "2 starts over the prior led to 2 modes, which is too little" in two.words
+    few = certificate(0.02, fresh=fresh_draws(0.02, n=100))
+    assert not few.passed and "100 fresh draws are too few" in few.words
+
+
+def test_the_smoke_profile_certifies_nothing() -> None:
+    smoke = make_config({}, "smoke")
+    assert smoke.mode.starts < FEWEST_STARTS and smoke.posterior.certificate_draws < FEWEST_DRAWS
+    default = make_config({})
+    assert default.mode.starts >= FEWEST_STARTS and default.posterior.certificate_draws >= FEWEST_DRAWS
 
 
 def test_draws_without_an_exact_density_count_as_such_and_not_in_s_e() -> None:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from estimhank.surrogate import exact as exact_stage
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import (
     ExactDraws,
@@ -19,10 +20,11 @@ from estimhank.surrogate.exact import (
     run_exact,
 )
 from estimhank.surrogate.fast_mh import Proposal, warm_up
+from estimhank.surrogate.plain_steps import plain_proposals
 from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate
 from tests.support.known_targets import KnownTarget, Memory, correlated_normal, skewed, two_modes
-from tests.support.stages import SIZES, D, worst_z_scores
+from tests.support.stages import SIZES, Z_LIMIT, D, worst_z_scores
 
 TARGET = correlated_normal(D)
 TRUTH = TARGET.sample(np.random.default_rng(0), 50_000)
@@ -65,7 +67,19 @@ def test_draws_are_those_of_the_posterior_whatever_the_surrogate(
     exact, _ = run(surrogate, policy, config=replace(SIZES, min_ess=400, max_r_hat=1.02, max_rounds=800))
     assert exact.converged, f"{label}: {exact.convergence}"
     scores = worst_z_scores(TARGET, exact)
-    assert max(scores.values()) < 4.5, f"{label}: {scores}"
+    assert max(scores.values()) < Z_LIMIT, f"{label}: {scores}"
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["subchains", "plain steps"])
+def test_a_wrong_acceptance_is_found_out(monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
+    """The limit sees what it is for: moves of one kind accepted whatever their densities."""
+
+    def wrong(current: States, proposed: States, kinds: np.ndarray) -> np.ndarray:
+        return np.where(kinds == kind, 1.0, acceptance(current, proposed, kinds))
+
+    monkeypatch.setattr(exact_stage, "acceptance", wrong)
+    exact, _ = run(normal_surrogate(MEAN + 0.7 * ROOT[:, 0], ROOT), DISTRUSTED, config=replace(SIZES, max_rounds=300))
+    assert max(worst_z_scores(TARGET, exact).values()) > 1.5 * Z_LIMIT
 
 
 def test_a_good_surrogate_gives_nearly_an_independent_draw_an_evaluation() -> None:
@@ -86,6 +100,28 @@ def test_acceptance_is_that_of_delayed_acceptance_with_a_subchain() -> None:
     kind = np.array([0, 1, 0, 0], np.uint8)
     # pi(y) s(x) / (pi(x) s(y)) for the subchains, pi(y) / pi(x) for the plain step
     np.testing.assert_allclose(acceptance(now, then, kind), np.exp([-0.3, -0.5, -np.inf, 0.5 - 1.9]))
+
+
+def test_plain_steps_keep_the_posterior_along_rays_too() -> None:
+    """From stationarity, (start, end) and (end, start) have the same distribution: odd statistics have mean zero."""
+    n, rng = 60_000, np.random.default_rng(5)
+    x = (rng.standard_normal((n, D)) * np.sqrt(5.0 / rng.chisquare(5.0, n))[:, None]).astype(np.float32)
+
+    def states(z: np.ndarray) -> States:
+        value = -4.0 * np.log1p((z.astype(float) ** 2).sum(axis=1) / 5.0)
+        return States(z, z.astype(float), z.astype(float), value, value, value, np.zeros(n))
+
+    y, factor = plain_proposals(rng, x, 0.8 * np.eye(D), np.empty((0, D)), radial_share=0.5)
+    assert 0.45 < (factor != 0).mean() < 0.55
+    moved = rng.random(n) < acceptance(states(x), states(y), np.ones(n, np.uint8), factor)
+    end = np.where(moved[:, None], y, x)
+    for f in (np.linalg.norm, lambda z, axis: np.log1p((z**2).sum(axis=axis)), lambda z, axis: z[:, 0] > 2):
+        before, after = (np.asarray(f(z, axis=1), float) for z in (x, end))
+        # of the first coordinate's square before, and the statistic after
+        odd = np.tanh(x[:, 0] ** 2) * after - np.tanh(end[:, 0] ** 2) * before
+        for values in (after - before, odd):
+            assert abs(values.mean()) < 4.5 * values.std() / np.sqrt(n)
+    assert moved[factor != 0].mean() > 0.3
 
 
 def test_stored_values_are_those_of_the_stored_draws() -> None:
@@ -146,7 +182,7 @@ def test_a_mode_that_the_surrogate_does_not_know_is_found_from_its_anchor_or_con
     share = (exact.theta[..., 0] < 0).mean()
     assert share > 0.05, "chains have been in the other mode"
     if exact.converged:
-        assert max(worst_z_scores(target, exact).values()) < 4.5
+        assert max(worst_z_scores(target, exact).values()) < Z_LIMIT
     error = exact.surrogate_log_density - exact.log_density
     assert error.std() > 1, "and the surrogate's error there is seen"
 

@@ -133,7 +133,7 @@ def test_the_edge_of_a_ball_is_where_it_is() -> None:
     rng = np.random.default_rng(0)
     z = rng.uniform(-2, 2, (3_000, 3))
     radius = np.linalg.norm(z, axis=1)
-    edge = learn_edge(z[radius < 1.2], z[radius >= 1.2], 0.0, seed=1)
+    edge = learn_edge(z[radius < 1.2], z[radius >= 1.2], 0.0, 8.0, seed=1)
     assert edge is not None
     fresh = rng.uniform(-2, 2, (20_000, 3))
     inside = np.linalg.norm(fresh, axis=1) < 1.2
@@ -152,7 +152,7 @@ def test_the_edge_of_a_ball_is_where_it_is() -> None:
 
 
 def test_too_few_of_a_kind_are_no_edge() -> None:
-    assert learn_edge(np.zeros((100, 2)), np.ones((3, 2)), 0.0, seed=1) is None
+    assert learn_edge(np.zeros((100, 2)), np.ones((3, 2)), 0.0, 8.0, seed=1) is None
 
 
 def test_a_surrogate_with_an_edge_survives_its_file(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.surrogate.fence import Fence, build_fence, hold_inside, outside, squared_distance
+from estimhank.surrogate.fence import Fence, build_fence, hold_inside, outside, penalty, squared_distance
 
 
-def held(fence: Fence, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    arguments = (jnp.asarray(a, jnp.float32) for a in (z, fence.landmarks, fence.radius, fence.strength))
-    place, penalty = hold_inside(*arguments)
-    return np.asarray(place), np.asarray(penalty)
+def held(fence: Fence, z: np.ndarray, heavy: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    place, beyond = hold_inside(*(jnp.asarray(a, jnp.float32) for a in (z, fence.landmarks, fence.radius)))
+    return np.asarray(place), np.asarray(penalty(beyond, jnp.asarray(fence.strength, jnp.float32), heavy))
 
 
 def cloud(n: int = 2_000, d: int = 3) -> np.ndarray:
@@ -23,18 +22,26 @@ def test_almost_all_points_are_inside_and_left_as_they_are() -> None:
     fence = build_fence(z.astype(float))
     inside = ~outside(fence, z.astype(float))
     assert inside.mean() > 0.997
-    place, penalty = held(fence, z[inside])
+    place, taken = held(fence, z[inside])
     np.testing.assert_array_equal(place, z[inside])
-    np.testing.assert_array_equal(penalty, 0.0)
+    np.testing.assert_array_equal(taken, 0.0)
 
 
 def test_the_penalty_grows_with_the_square_of_the_distance_and_is_finite() -> None:
     fence = Fence(np.zeros((1, 2)), 3.0, strength=2.0)
     distances = np.array([2.9, 3.0, 4.0, 5.0, 1e3, 1e6])
-    place, penalty = held(fence, np.column_stack([distances, 0 * distances]))
-    np.testing.assert_allclose(penalty, 2.0 * np.maximum(distances - 3.0, 0) ** 2, rtol=1e-5)
-    assert np.isfinite(penalty).all()
+    place, taken = held(fence, np.column_stack([distances, 0 * distances]))
+    np.testing.assert_allclose(taken, 2.0 * np.maximum(distances - 3.0, 0) ** 2, rtol=1e-5)
+    assert np.isfinite(taken).all()
     np.testing.assert_allclose(np.linalg.norm(place, axis=1), np.minimum(distances, 3.0), rtol=1e-5)
+
+
+def test_the_penalty_of_heavy_tails_is_a_power_of_the_distance() -> None:
+    fence = build_fence(cloud(), heavy=True)
+    distances = fence.radius + np.array([1e3, 1e4, 1e5])
+    _, taken = held(Fence(np.zeros((1, 2)), fence.radius, fence.strength), distances[:, None] * [1.0, 0.0], heavy=True)
+    np.testing.assert_allclose(np.diff(taken) / np.log(10), fence.strength, rtol=1e-3)
+    assert fence.strength < 1 < build_fence(cloud()).strength
 
 
 def test_points_outside_are_read_where_the_way_from_the_nearest_landmark_crosses_the_fence() -> None:

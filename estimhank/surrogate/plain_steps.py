@@ -1,0 +1,36 @@
+"""Proposals of the exact stage that never ask the surrogate."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_FREEDOM = 5  # degrees of freedom of the plain proposals
+_STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
+_JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
+_RADIAL_WIDTH = 0.5  # s.d. of the logarithm of the factor
+
+
+def plain_proposals(
+    rng: np.random.Generator, z: NDArray[np.float32], root: Array, anchors: np.ndarray, radial_share: float
+) -> tuple[NDArray[np.float32], Array]:
+    """Proposals and the logarithm of the factor of their acceptance.
+
+    Symmetric ones: multivariate t at several scales, and jumps by the difference of two local modes. The others are
+    along rays from the centre.
+    """
+    n, d = z.shape
+    heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
+    stretch = rng.choice(_STRETCHES, n, p=_STRETCH_SHARES)
+    move = rng.standard_normal((n, d)) @ root.T * (heavy * stretch)[:, None]
+    if len(anchors) > 1:
+        a, b = rng.integers(0, len(anchors), n), rng.integers(0, len(anchors), n)
+        leap = anchors[a] - anchors[b] + 0.1 * move
+        jump = np.asarray(rng.random(n) < _JUMP_SHARE)
+        move = np.where(jump[:, None], leap, move)
+    factor = _RADIAL_WIDTH * rng.standard_normal(n)
+    radial = np.asarray(rng.random(n) < radial_share)
+    walked = np.where(radial[:, None], np.exp(factor)[:, None] * z, z + move)
+    return walked.astype(np.float32), np.where(radial, d * factor, 0.0)
