@@ -53,6 +53,10 @@ DENSITY_VERSION = "3"
 #: Log points of error up to which a value is given; and up to which the cheapest way to it is the last.
 TOLERANCE, PASSES = 1e-4, 1e-6
 
+#: Log points of error by rounding, of a log likelihood of up to a thousand, beyond which a covariance is singular for
+#: all that a computer can tell.
+PRECISION = 1e-5
+
 #: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).
 LONGEST = 1280
 
@@ -267,6 +271,8 @@ class Posterior(Computation):
             reason = "horizon"
         elif not np.isfinite(outcome.log_likelihood):
             reason = "not_positive_definite" if outcome.regular else "non_finite"
+        elif outcome.rounding > PRECISION * max(1.0, abs(outcome.log_likelihood) / 1e3):
+            reason = "not_positive_definite"  # singular to the digits that there are
         if reason != "ok":
             return Evaluation(-np.inf, log_prior, reason)
         return Evaluation(outcome.log_likelihood, log_prior, "ok", None if slope is None else np.asarray(slope))
