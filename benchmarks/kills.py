@@ -26,6 +26,7 @@ import numpy as np
 
 import estimhank
 from benchmarks.kill_driver import KINDS
+from benchmarks.pages import write_made
 from estimhank.context import STAGES
 from estimhank.files import read_json
 from estimhank.sampling.store import FILE_NAME, read_evaluations
@@ -202,6 +203,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         kills, found = run(options.config, options.profile, options.kills, options.seed, Path(scratch))
     options.out.mkdir(parents=True, exist_ok=True)
@@ -219,6 +221,7 @@ def main() -> None:
         "runs": len(found), "differences": found, "estimhank": estimhank.__version__,
     }  # fmt: skip
     (options.out / "kills.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_made(options.out, "kills", time.perf_counter() - begun)
     print(f"{summary['survived']} of {summary['kills']} kills survived, equal bit for bit")
     sys.exit(any(found))
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import csv
 import math
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from estimhank.errors import EstimhankError
-from estimhank.files import read_text, write_text
+from estimhank.files import read_text, write_json, write_text
+from estimhank.manifest import collect_versions, describe_machine, now
+
+#: Ending of the files in which benchmarks say when, how and on what they were made.
+MADE = ".made.json"
 
 
-def marks(name: str, command: str = "make bench") -> tuple[str, str]:
+def write_made(folder: Path, name: str, seconds: float) -> None:
+    """Write down beside a benchmark's results how they were made: command, date, wall seconds, versions, machine."""
+    module = sys.modules["__main__"].__spec__
+    command = shlex.join(["python", "-m", module.name if module else "benchmarks", *sys.argv[1:]])
+    machine = {key: describe_machine(1, "")[key] for key in ("processor", "cores")}
+    made = {"command": command, "date": now(), "seconds": round(seconds, 1), "versions": collect_versions()}
+    write_json(folder / f"{name}{MADE}", {**made, "machine": machine})
+
+
+def marks(name: str, command: str = "make record") -> tuple[str, str]:
     """The lines between which a page takes what is called ``name``, which ``command`` writes."""
     return f"<!-- {name}: written by `{command}` -->", f"<!-- end of {name} -->"
 
 
-def update_page(page: Path, name: str, text: str, command: str = "make bench") -> None:
+def update_page(page: Path, name: str, text: str, command: str = "make record") -> None:
     """Replace what stands between the marks of ``name`` on a page.
 
     Raises

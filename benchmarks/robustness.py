@@ -3,14 +3,14 @@
 Run by ``make robustness``. Estimates a configuration on each sample of :data:`SAMPLES` (an unfinished run is resumed, a
 finished one is left alone) and writes one comparison into ``results/robustness``: ``robustness.csv`` and ``.tex``
 (posterior by parameter and sample), ``samples.csv`` and ``.tex`` (how each estimation went), ``robustness.png`` and
-``.svg``. With ``--page FILE`` the tables also replace what stands between the two marks in that Markdown file.
+``.svg``. ``robustness.md`` is what ``make record`` puts on a page.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pages import update_page
+from benchmarks.pages import write_made
 from estimhank import load
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.cli import run_command
@@ -37,7 +37,9 @@ from estimhank.results import Run
 
 Array = NDArray[np.float64]
 
-PLACE = "robustness", "make robustness"  # on the page
+
+#: How the page shows the figure, where ``make record`` puts it.
+FIGURE = "![Posterior by sample](recorded/robustness/robustness.png)"
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,7 @@ def write_comparison(estimates: Sequence[Estimate], out: Path) -> None:
     for table in (posterior_comparison(estimates), sample_comparison(estimates)):
         write_text(out / f"{table.name}.csv", table.to_csv())
         write_text(out / f"{table.name}.tex", table.to_latex())
+    write_text(out / "robustness.md", f"{markdown(estimates)}\n\n{FIGURE}\n")
     draw(estimates, out)
 
 
@@ -229,21 +232,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("results/robustness"))
     parser.add_argument("--runs", type=Path, help="where the runs go; OUT/runs by default, which git leaves out")
     parser.add_argument("--baseline", type=Path, help="a finished run of the whole sample, shown first")
-    parser.add_argument("--page", type=Path, help="Markdown file that takes the tables")
     parser.add_argument("--overwrite", action="store_true", help="estimate again what is there")
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args(arguments)
-    estimates = []
+    estimates, begun = [], time.perf_counter()
     if options.baseline is not None:
         run = load(options.baseline)
         estimates.append(summarise(f"{run.data.dates[0][:4]}–{run.data.dates[-1][:4]}", run))
     config = load_config(options.config, options.profile)
     estimates += estimate_all(config, options.runs or options.out / "runs", SAMPLES, options.overwrite, options.quiet)
     write_comparison(estimates, options.out)
-    if options.page is not None:
-        figure = os.path.relpath(options.out / "robustness.png", options.page.parent)
-        name, command = PLACE
-        update_page(options.page, name, f"{markdown(estimates)}\n\n![Posterior by sample]({figure})", command)
+    write_made(options.out, "robustness", time.perf_counter() - begun)
     print(f"see {options.out / 'robustness.csv'}")
 
 

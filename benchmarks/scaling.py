@@ -12,8 +12,8 @@
 * ``store``: ten million evaluations of a synthetic density written, then read in a process of its own whose memory is
   watched.
 
-Each writes ``scaling_PART.csv`` (``algorithms`` a figure too), and all ``scaling.json``; the tables in
-``docs/cluster.md`` and ``docs/samplers.md`` are made again.
+Each writes ``scaling_PART.csv`` (``algorithms`` a figure too), and all ``scaling.json``; ``make record``
+puts the tables into ``docs/cluster.md`` and ``docs/samplers.md``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from benchmarks.scaling_pages import update_pages
+from benchmarks.pages import write_made
 from estimhank.posterior import Posterior
 from estimhank.sampling.algorithms import ALGORITHMS
 from estimhank.sampling.diagnostics import ess
@@ -334,9 +334,6 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=40_000, help="evaluations of an algorithm")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--evaluations", type=int, default=10_000_000, help="of the store part")
-    parser.add_argument(
-        "--pages", type=Path, help="folder of the pages that take the tables; docs with the usual --out"
-    )
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--apart", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -351,6 +348,7 @@ def main() -> None:
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    begun = time.perf_counter()
     options.out.mkdir(parents=True, exist_ok=True)
     summary_file = options.out / "scaling.json"
     summary: dict[str, Any] = json.loads(summary_file.read_text()) if summary_file.exists() else {}
@@ -377,9 +375,7 @@ def main() -> None:
             print(part, {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()})
     summary |= tables | {"command": f"python -m benchmarks.scaling {' '.join(sys.argv[1:])}".strip()}
     summary_file.write_text(json.dumps(summary, indent=2) + "\n")
-    pages = options.pages or (Path("docs") if options.out == parser.get_default("out") else None)
-    if pages is not None:
-        update_pages(options.out, pages)
+    write_made(options.out, "scaling", time.perf_counter() - begun)
 
 
 if __name__ == "__main__":

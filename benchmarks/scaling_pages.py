@@ -48,5 +48,5 @@ def _gain(results: Path) -> str:
     fitted = f"{gain['intercept']:.3f} + {gain['slope_per_log_n']:.3f} log N"
     return (
         f"\n\nEffective draws an iteration of a chain, fitted to the multi-proposal rows: {fitted}.\n\n"
-        "![Effective draws of multi-proposal by N](../results/bench/scaling_algorithms.png)"
+        "![Effective draws of multi-proposal by N](recorded/bench/scaling_algorithms.png)"
     )

@@ -1,8 +1,8 @@
 """Speed of log likelihoods against the sequence-jacobian toolkit on the same model, in one run.
 
 Run by ``make bench``; one core, one BLAS thread in either. Every call is made at parameters that were not evaluated
-before, so that nothing comes from an earlier call. Writes ``speed.csv``, ``speed.json`` and ``speed.png``; with
-``--page FILE`` the table also replaces what stands between two marks in that Markdown file.
+before, so that nothing comes from an earlier call. Writes ``speed.csv``, ``speed.json``, ``speed.png``, and
+``speed.md``, the table that ``make record`` puts on a page.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.floors import floors, measure_rates
-from benchmarks.pages import update_page
+from benchmarks.pages import write_made
 from benchmarks.timing import pair, seconds
 from benchmarks.toolkit import ToolkitHANK, ToolkitHousehold
+from estimhank.files import write_text
 from estimhank.model.krusell_smith import KrusellSmith
 from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.priors import Gamma
@@ -313,8 +314,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--horizons", type=int, nargs="+", default=[300, 500])
     parser.add_argument("--no-grids", action="store_true", help="leave out finer grids and Krusell-Smith")
-    parser.add_argument("--page", type=Path, help="Markdown file that takes the table")
     options = parser.parse_args()
+    begun = time.perf_counter()
     rows: list[Row] = []
     for horizon in options.horizons:
         rows += measure(horizon, options.pairs)
@@ -322,8 +323,8 @@ def main() -> None:
         rows += grids(max(3, options.pairs // 5))
     rows += accelerator()
     write(rows, options.out)
-    if options.page is not None:
-        update_page(options.page, "speed", markdown(rows))
+    write_text(options.out / "speed.md", markdown(rows) + "\n")
+    write_made(options.out, "speed", time.perf_counter() - begun)
     for r in rows:
         versus = f", toolkit {r['toolkit_ms']:8.1f} ms, {r['ratio']:6.1f} times faster" if "ratio" in r else ""
         versus += f", floor {r['floor_ms']:.2f} ms" if "floor_ms" in r else ""

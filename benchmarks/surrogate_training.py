@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pages import markdown_table, update_page
-from estimhank.files import make_folder
+from benchmarks.pages import markdown_table, write_made
+from estimhank.files import make_folder, write_text
 from estimhank.posterior import Posterior
 from estimhank.sampling.store import FILE_NAME, read_evaluations
 from estimhank.surrogate.config import PAPER_SURROGATE, SurrogateConfig
@@ -115,10 +115,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="results folder with its evaluation store")
     parser.add_argument("--only", default="", help="settings whose name contains this")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="CSV file that takes the table")
-    parser.add_argument("--page", type=Path, help="Markdown file that takes it too")
+    parser.add_argument("--out", type=Path, help="CSV file that takes the table; a Markdown table goes beside it")
     arguments = parser.parse_args()
-    rows = []
+    rows, begun = [], time.perf_counter()
     for row in compare(arguments.folder, arguments.only, arguments.seed):
         print(" ".join(f"{key} {value}" for key, value in row.items()), flush=True)
         rows.append(row)
@@ -128,8 +127,8 @@ def main() -> None:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        if arguments.page is not None:
-            update_page(arguments.page, "training", markdown_table(arguments.out, HEADINGS))
+        write_text(arguments.out.with_suffix(".md"), markdown_table(arguments.out, HEADINGS) + "\n")
+        write_made(arguments.out.parent, arguments.out.stem, time.perf_counter() - begun)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 
+from benchmarks.pages import write_made
 from estimhank import load
 from estimhank.posterior import Posterior
 from estimhank.runtime import worker_environment
@@ -150,6 +151,7 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     (options.out / "validate.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_made(options.out, "validate", time.perf_counter() - begun)
     draw(rows, options.out / "validate.png")
     print(json.dumps(summary, indent=2))
     if np.abs(z).max() > 4.5:

@@ -20,10 +20,13 @@ from estimhank.config_sections import RunConfig
 from estimhank.context import RunContext
 from estimhank.data import SOURCES, DataWarning
 from estimhank.errors import EstimhankError, Interrupted
+from estimhank.files import expand_user
+from estimhank.model.parameters import ModelWarning
 from estimhank.pipeline import Outcome, run_pipeline
 from estimhank.progress import ProgressDisplay, format_seconds
 from estimhank.replay import replay
 from estimhank.sampling.engine import WorkersLost
+from estimhank.sampling.executors import BackendWarning
 from estimhank.sampling.worker import EvaluationError
 from estimhank.stages import STAGE_FUNCTIONS, build_target
 
@@ -104,7 +107,7 @@ class Overrides:
         if self.source is not None:
             # a path on the command line is relative to where it is typed, one in the file to the file; a vintage or a
             # sheet in the file belongs to the source there
-            source = self.source if self.source in SOURCES else str(Path(self.source).expanduser().absolute())
+            source = self.source if self.source in SOURCES else str(expand_user(self.source).absolute())
             given |= {"source": source, "vintage": "", "sheet": ""}
         return given if self.vintage is None else given | {"vintage": self.vintage}
 
@@ -113,6 +116,7 @@ def run_command(
     config: Config, out: Path, only: str | None, resume: bool, overwrite: bool, quiet: bool = False
 ) -> Outcome:
     """Run the pipeline, or one stage, with progress on standard error."""
+    out = expand_user(out)
     try:
         with ProgressDisplay(quiet=quiet) as display, RunContext(config, out, build_target, display) as context:
             return run_pipeline(context, STAGE_FUNCTIONS, only, resume, overwrite, display.say)
@@ -242,8 +246,8 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Doubts about the data as one sentence; other warnings as ever."""
-    if issubclass(category, DataWarning):
+    """Doubts about the data and what runs elsewhere as one sentence; other warnings as ever."""
+    if issubclass(category, DataWarning | BackendWarning | ModelWarning):
         print(f"estimhank: warning: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)

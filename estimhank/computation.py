@@ -16,8 +16,16 @@ from numpy.typing import NDArray
 
 from estimhank.data.dataset import Dataset
 from estimhank.likelihood.autocovariance import autocovariances
+from estimhank.likelihood.continuation import (
+    OTHER_ORDER,
+    continued_autocovariances,
+    fit_continuation,
+    leftover,
+    windows,
+)
 from estimhank.likelihood.incomplete import gaussian_log_likelihood
 from estimhank.likelihood.observation import combine_quarters, observe
+from estimhank.likelihood.recursive import STATIONARY, Tail, recursive_autocovariances
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import error_parameters, error_variances
 from estimhank.model.parameters import ModelError
@@ -29,8 +37,10 @@ from estimhank.sequence_space.equilibrium import (
     respond,
     solve_equilibrium,
 )
+from estimhank.sequence_space.last_dates import find_late_variables
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.solution import model_structure
+from estimhank.sequence_space.state_space import StateSpace, follow_states, has_state_space, solve_state_space
 from estimhank.sequence_space.steady_solver import SteadyParts, SteadySolver
 
 Array = NDArray[np.float64]
@@ -38,12 +48,49 @@ Array = NDArray[np.float64]
 _KEPT = 4  # factorised equilibria, for proposals that move the shocks' own parameters only
 
 
+#: Largest error of an equation, as a share of its coefficients, with which a state space is a solution.
+_SOLVED = 1e-8
+
+
 class Solved(NamedTuple):
-    """A solution up to the shocks: linear system, its factors, and the winding number."""
+    """A solution up to the shocks: linear system, its factors (none of a state space), and the winding number."""
 
     system: LinearSystem
-    factors: EquilibriumFactors
+    factors: EquilibriumFactors | None
     winding: jax.Array
+
+
+class Route(NamedTuple):
+    """How a value is computed. The first route is the cheapest, and each says whether it was enough.
+
+    ``plain``: with the household Jacobians as they are; ``fitted``: responses beyond t* go on at all of their slow
+    roots (:mod:`estimhank.likelihood.continuation`), not at the shocks' alone; ``dense``: missing values by a dense
+    factorisation.
+    """
+
+    plain: bool = False
+    fitted: bool = False
+    dense: bool = False
+
+
+#: The first route.
+CHEAPEST = Route()
+
+
+class Outcome(NamedTuple):
+    """A log likelihood, and what there is to say of it.
+
+    ``regular``: the autocovariances are finite; ``stationary``: nothing observed loads on a unit root; ``tail_error``:
+    estimated error, in log points, of what follows the truncated solution; ``rounding``: of the arithmetic, where
+    values are missing.
+    """
+
+    log_likelihood: Any
+    winding: Any
+    regular: Any
+    stationary: Any
+    tail_error: Any
+    rounding: Any
 
 
 class Computation:
@@ -79,7 +126,11 @@ class Computation:
 
     @cached_property
     def _structure(self) -> Any:
-        return model_structure(self.model, self._steady.reference, self.priors)
+        structure = model_structure(self.model, self._steady.reference, self.priors)
+        parts = self._steady.reference_parts
+        reference = {name: self.model.parameters[name].value for name in self._names}
+        system = jax.jit(lambda p: linearize(self.model, parts.values, p))({**parts.parameters, **reference})
+        return find_late_variables(structure, system, parts.household, self.model.unknowns)
 
     def _parts_at(self, point: Array) -> SteadyParts:
         parts = self._steady.at(dict(zip(self._names, point.tolist(), strict=True)))
@@ -98,7 +149,7 @@ class Computation:
         dense = self._solve(point, parts).factors.dense
         return bool(jax.tree.all(jax.tree.map(lambda factor: bool(np.isfinite(factor).all()), dense)))
 
-    def _with_steady_gradient(self, point: Array, plain: bool) -> tuple[tuple[Any, ...], Any]:
+    def _with_steady_gradient(self, point: Array, route: Route) -> tuple[tuple[Outcome, Any], Any]:
         """Value and gradient where parameters move the steady state, in one pass over everything."""
         if not self._steady.differentiable:
             raise ModelError(
@@ -106,11 +157,29 @@ class Computation:
                 "household_target uses numbers where JAX needs arrays (write jnp.log for math.log, jnp.where for if)"
             )
         moved = {name: float(point[self._names.index(name)]) for name in self._moving}
-        (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.guess(moved), plain)
+        (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.guess(moved), route)
         if not bool(checks.search.converged):
-            (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.robust_point(moved), plain)
+            (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.robust_point(moved), route)
         self._steady.verify(checks, moved)
         return out, slope
+
+    def outline(self) -> None:
+        """Find out how equations are eliminated, for :meth:`compile_outlined`."""
+        self._prepare()
+
+    def compile_outlined(self) -> None:
+        """Compile the gradient from shapes alone, where the steady state stays: it takes as long as all that
+        :meth:`prepare` compiles."""
+        if not self._moving:
+            point = jax.ShapeDtypeStruct((len(self._names),), float)
+            self._with_gradient.lower(point, self._steady.outline).compile()
+
+    def prepare(self) -> None:
+        """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
+        the household Jacobians works. A pickled copy has all of it."""
+        _ = self._form_works, self._structure
+        if self._moving:
+            _ = self._steady.differentiable, self._steady.guess(self._steady.centre)
 
     @cached_property
     def _log_prior(self) -> Any:
@@ -133,51 +202,117 @@ class Computation:
         system = linearize(self.model, parts.values, self._parameters(theta, parts))
         return system, winding_number(self._structure, jax.lax.stop_gradient(system), parts.symbol)
 
-    def _shocks(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
-        """Paths of the shocks after one standard deviation, (T, n_z), and their roots, (n_z,)."""
+    @cached_property
+    def _recursive(self) -> bool:
+        """Whether the solution is a state space: that of a model without households, over the infinite horizon."""
+        return has_state_space(self._structure.elimination)
+
+    def _processes(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
+        """The shocks' standard deviations, in units of the equations, and their roots, (n_z,) each."""
         parameters = self._parameters(theta, parts)
         roots = jnp.stack([jnp.asarray(parameters[s.rho], float) for s in self.model.shocks])
-        scales = jnp.stack([s.scale * jnp.asarray(parameters[s.sigma], float) for s in self.model.shocks])
+        return jnp.stack([s.scale * jnp.asarray(parameters[s.sigma], float) for s in self.model.shocks]), roots
+
+    def _shocks(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
+        """Paths of the shocks after one standard deviation, (T, n_z), and their roots, (n_z,)."""
+        scales, roots = self._processes(theta, parts)
         return scales * roots[None] ** jnp.arange(self.horizon)[:, None], roots
+
+    def _states(
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
+    ) -> tuple[StateSpace, jax.Array, jax.Array]:
+        """The state space, the shocks' roots (n_z,), and the winding number."""
+        scales, roots = self._processes(theta, parts)
+        system, winding = self._linearized(theta, parts) if solved is None else (solved.system, solved.winding)
+        space = solve_state_space(system, self._structure.elimination, roots, scales)
+        # as many roots as there should be, but not where they should be: of equations that have nothing to do with
+        # each other one may have too many, another too few
+        winding = jnp.where((winding == 0) & space.indeterminate, -1, winding)
+        return space, roots, jnp.where((winding == 0) & space.explosive, 1, winding)
 
     def _coefficients(
         self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Moving-average coefficients (T, n_o, n_z), the shocks' roots (n_z,), and the winding number."""
-        paths, roots = self._shocks(theta, parts)
-        if solved is None:
+        if self._recursive:
+            space, roots, winding = self._states(theta, parts, solved)
+            responses = follow_states(space, self.horizon)
+        elif solved is None:
+            paths, roots = self._shocks(theta, parts)
             system, winding = self._linearized(theta, parts)
             responses = solve_equilibrium(self._structure, system, parts.household, paths)
         else:
+            assert solved.factors is not None  # there is no state space
+            paths, roots = self._shocks(theta, parts)
             winding = solved.winding
             responses = respond(self._structure, solved.system, parts.household, solved.factors, paths)
         return observe(responses, self.model.observables, self.model.unknowns, parts.values), roots, winding
 
+    def _observed(self, coefficients: jax.Array) -> jax.Array:
+        """Coefficients of what the data hold: of the quarters that a yearly figure speaks of."""
+        if not self._weights:
+            return coefficients
+        return combine_quarters(coefficients, [self._weights.get(n, (1.0,)) for n in self.data.names])
+
     def _log_likelihood(
-        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
-    ) -> tuple[jax.Array, ...]:
-        coefficients, roots, winding = self._coefficients(theta, parts, solved)
-        if self._weights:
-            coefficients = combine_quarters(coefficients, [self._weights.get(n, (1.0,)) for n in self.data.names])
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None, route: Route = CHEAPEST
+    ) -> Outcome:
         values = np.asarray(self.data.values, float)
-        gamma = autocovariances(coefficients, roots, len(values), self.tail_start)
-        if error_parameters(self.model):
-            parameters = self._parameters(theta, parts)
-            gamma = gamma.at[0].add(jnp.diag(error_variances(self.model, parameters)))
-        value = gaussian_log_likelihood(gamma, values)
+        lags = len(values)
+        stationary, tail_error = jnp.asarray(True), jnp.zeros(())
+        if self._recursive:
+            space, roots, winding = self._states(theta, parts, solved)
+            # the last date whose growth rates, and yearly figures, reach back before date 0
+            reach = 1 + max((len(w) for w in self._weights.values()), default=1)
+            step = lambda power, _: (space.transition @ power, space.output @ power)  # noqa: E731
+            by_state = jax.lax.scan(step, jnp.eye(len(space.transition)), None, length=reach + 1)[1]
+            by_state = self._observed(observe(by_state, self.model.observables, self.model.unknowns, parts.values))
+            tail = Tail(by_state[reach], space.transition, space.impulse)
+            gamma, share = recursive_autocovariances(by_state[:reach] @ space.impulse, tail, lags)
+            stationary = share <= STATIONARY
+            sound = space.error < _SOLVED
+        else:
+            coefficients, roots, winding = self._coefficients(theta, parts, solved)
+            coefficients = self._observed(coefficients)
+            sound = jnp.isfinite(coefficients).all()
+            start, shift, width = windows(self.horizon, self.tail_start)
+            if route.fitted:
+                tails = fit_continuation(coefficients, roots, start, (start, width))
+                gamma = continued_autocovariances(coefficients[:start], tails, lags)
+                stationary = ~tails.unit_root
+            else:
+                gamma = autocovariances(coefficients, roots, lags, start)
+                tail_error = leftover(jax.lax.stop_gradient(coefficients), roots, start)
+        value, rounding = self._gaussian(theta, parts, gamma, route.dense)
+        if route.fitted and not self._recursive:
+            given, rho = jax.lax.stop_gradient((coefficients, roots))
+            other = fit_continuation(given, rho, start + shift, (start + shift, width), OTHER_ORDER)
+            again = continued_autocovariances(given[: start + shift], other, lags)
+            still = jax.lax.stop_gradient((theta, parts))
+            tail_error = jnp.abs(self._gaussian(*still, again, route.dense)[0] - jax.lax.stop_gradient(value))
+            tail_error = jnp.where(tails.dies_out & other.dies_out, tail_error, jnp.inf)
         # an explosive shock has no stationary distribution, whatever the closed form for its tail may say
-        regular = jnp.isfinite(gamma).all() & (jnp.abs(roots) < 1).all()
-        return jnp.where(regular, value, jnp.nan), winding, regular
+        stationary = stationary & (jnp.abs(roots) < 1).all()
+        regular = jnp.isfinite(gamma).all() & sound
+        value = jnp.where(regular & stationary, value, jnp.nan)
+        return Outcome(value, winding, regular, stationary, tail_error, rounding)
+
+    def _gaussian(
+        self, theta: jax.Array, parts: SteadyParts, gamma: jax.Array, dense: bool
+    ) -> tuple[jax.Array, jax.Array]:
+        """Log likelihood of autocovariances, measurement errors added, and its error by rounding."""
+        if error_parameters(self.model):
+            gamma = gamma.at[0].add(jnp.diag(error_variances(self.model, self._parameters(theta, parts))))
+        return gaussian_log_likelihood(gamma, np.asarray(self.data.values, float), dense)
 
     @cached_property
     def _value(self) -> Any:
         self._prepare()
 
-        def value(theta: jax.Array, parts: SteadyParts, solved: Solved) -> tuple[jax.Array, ...]:
-            log_likelihood, winding, regular = self._log_likelihood(theta, parts, solved)
-            return log_likelihood, self._log_prior(theta), winding, regular
+        def value(theta: jax.Array, parts: SteadyParts, solved: Solved, route: Route) -> tuple[Outcome, jax.Array]:
+            return self._log_likelihood(theta, parts, solved, route), self._log_prior(theta)
 
-        return jax.jit(value)
+        return jax.jit(value, static_argnums=3)
 
     @cached_property
     def _solve(self) -> Any:
@@ -185,6 +320,8 @@ class Computation:
 
         def solve(theta: jax.Array, parts: SteadyParts) -> Solved:
             system, winding = self._linearized(theta, parts)
+            if self._recursive:
+                return Solved(system, None, winding)
             return Solved(system, factorize_equilibrium(self._structure, system, parts.household), winding)
 
         return jax.jit(solve)
@@ -209,12 +346,11 @@ class Computation:
     def _with_gradient(self) -> Any:
         self._prepare()
 
-        def density(theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, Any]:
-            log_likelihood, winding, regular = self._log_likelihood(theta, parts)
-            log_prior = self._log_prior(theta)
-            return log_likelihood + log_prior, (log_likelihood, log_prior, winding, regular)
+        def density(theta: jax.Array, parts: SteadyParts, route: Route) -> tuple[jax.Array, Any]:
+            outcome, log_prior = self._log_likelihood(theta, parts, None, route), self._log_prior(theta)
+            return outcome.log_likelihood + log_prior, (outcome, log_prior)
 
-        return jax.jit(jax.value_and_grad(density, has_aux=True))
+        return jax.jit(jax.value_and_grad(density, has_aux=True), static_argnums=2)
 
     @cached_property
     def _with_gradient_through(self) -> Any:
@@ -222,12 +358,11 @@ class Computation:
         places = {name: self._names.index(name) for name in self._moving}
         form_works = self._form_works
 
-        def density(theta: jax.Array, start: Any, plain: bool) -> tuple[jax.Array, Any]:
+        def density(theta: jax.Array, start: Any, route: Route) -> tuple[jax.Array, Any]:
             parts, checks = self._steady.compute({name: theta[i] for name, i in places.items()}, start)
-            parts = parts.plain() if plain or not form_works else parts
-            log_likelihood, winding, regular = self._log_likelihood(theta, parts)
-            log_prior = self._log_prior(theta)
-            return log_likelihood + log_prior, ((log_likelihood, log_prior, winding, regular), checks)
+            parts = parts.plain() if route.plain or not form_works else parts
+            outcome, log_prior = self._log_likelihood(theta, parts, None, route), self._log_prior(theta)
+            return outcome.log_likelihood + log_prior, ((outcome, log_prior), checks)
 
         return jax.jit(jax.value_and_grad(density, has_aux=True), static_argnums=2)
 

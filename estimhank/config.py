@@ -26,17 +26,18 @@ from estimhank.config_sections import (
     ModeConfig,
     ModelConfig,
     ParameterConfig,
+    ReportConfig,
     RunConfig,
     SampleConfig,
 )
 from estimhank.data.observables import Observable
 from estimhank.data.options import set_additions
 from estimhank.errors import ConfigError, DataError
-from estimhank.files import find_bundled, read_text, sha256_of, to_json, to_plain
+from estimhank.files import expand_user, find_bundled, read_text, sha256_of, to_json, to_plain
 from estimhank.model.priors import make_prior
 from estimhank.profiles import PROFILES
 from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
-from estimhank.tables import build, merge, unknown_key
+from estimhank.tables import build, check_numbers, merge, unknown_key
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Config:
     sample: SampleConfig = field(default_factory=SampleConfig)
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
     run: RunConfig = field(default_factory=RunConfig)
     path: str = ""
     profile: str = "default"
@@ -100,7 +102,7 @@ def _leave_out(table: dict[str, Any], settings: Any) -> None:
 
 
 _ABSENT = object()
-SECTIONS = ("model", "data", "parameters", "mode", "sample", "surrogate", "posterior", "run")
+SECTIONS = ("model", "data", "parameters", "mode", "sample", "surrogate", "posterior", "report", "run")
 
 
 def _sorted(value: Any) -> Any:
@@ -128,7 +130,7 @@ def find_config(path: Path | str) -> Path:
     ConfigError
         If there is neither.
     """
-    path = Path(path)
+    path = expand_user(path)
     if path.is_file():
         return path
     shipped = None if path.is_absolute() else find_bundled(str(path)) or find_bundled(f"configs/{path.name}")
@@ -156,7 +158,7 @@ def load_config(path: Path | str, profile: str = "default") -> Config:
     path = find_config(path)
     try:
         table = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, or a whole number of thousands of digits
         raise ConfigError(f"{path} is not a TOML file: {error}") from None
     return make_config(table, profile, str(path))
 
@@ -170,6 +172,7 @@ def make_config(table: Mapping[str, Any], profile: str = "default", path: str = 
         As :func:`load_config`.
     """
     where = path or "configuration"
+    check_numbers(table, where)
     own = {key: value for key, value in table.items() if key != "profile"}
     profiles = table.get("profile", {})
     if not isinstance(profiles, Mapping):
@@ -221,6 +224,7 @@ def _resolve(table: Mapping[str, Any], where: str) -> Config:
         "sample": SampleConfig,
         "surrogate": SurrogateConfig,
         "posterior": PosteriorConfig,
+        "report": ReportConfig,
         "run": RunConfig,
     }
     try:

@@ -145,6 +145,19 @@ class SampleConfig(MultiProposalConfig):
 
 
 @dataclass(frozen=True)
+class ReportConfig:
+    """``[report]``: the files beside ``report.html``.
+
+    Attributes
+    ----------
+    svg : bool
+        Every figure as SVG too, for print; PNG is always written.
+    """
+
+    svg: bool = option(False)
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """``[run]``: the seed, and where evaluations run.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,15 +14,18 @@ import joblib
 from estimhank.config import Config
 from estimhank.data import Dataset, SeriesTable, check_units, load_dataset, load_table, read_dataset
 from estimhank.errors import DataError, ResultsError
-from estimhank.files import make_folder, writing
+from estimhank.files import make_folder
+from estimhank.locking import locked
 from estimhank.manifest import Manifest
 from estimhank.model.parameters import ModelError
 from estimhank.model.registry import find_model
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.engine import Engine
+from estimhank.sampling.executors import IN_PROCESS, may_start_processes
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore
+from estimhank.sampling.workers import Workers
 from estimhank.target import Target
 
 #: The stages in their order.
@@ -37,7 +38,7 @@ SECTIONS_OF: dict[str, tuple[str, ...]] = {
     "sample": ("data", "model", "parameters", "mode", "sample"),
     "surrogate": ("data", "model", "parameters", "mode", "sample", "surrogate"),
     "posterior": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
-    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
+    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior", "report"),
 }
 
 #: Stages under which the store keeps what a stage of the pipeline evaluates.
@@ -131,7 +132,8 @@ class RunContext:
     @property
     def workers(self) -> int:
         """Number of workers: one for each core that this process may use, if the configuration says 0."""
-        if self.config.run.backend in ("serial", "vectorized"):
+        alone = not (may_start_processes() or self.config.run.scheduler)
+        if self.config.run.backend in IN_PROCESS or alone:
             return 1
         return self.config.run.workers or int(joblib.cpu_count())
 
@@ -140,11 +142,21 @@ class RunContext:
         """Evaluations through workers into the store, opened on first use."""
         store = EvaluationStore.open(self.folder / STORE, self.target.names, self.target.fingerprint)
         self._open.enter_context(store)
+        return Recorder(self.engine, store)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Workers for the target; none are started yet."""
         run = self.config.run
         workers = run.workers if run.scheduler else self.workers
-        engine = Engine(self.target, run.backend, workers, run.scheduler, run.wait)
-        self._open.enter_context(engine)
-        return Recorder(engine, store)
+        engine = self._open.enter_context(Engine(self.target, run.backend, workers, run.scheduler, run.wait))
+        engine.notice = getattr(self.progress, "note", engine.notice)
+        return engine
+
+    @property
+    def open_workers(self) -> Workers | None:
+        """Workers that are there already; none are started for work that this process does as fast."""
+        return self.recorder.engine if "recorder" in self.__dict__ else None
 
     def take_rates(self) -> dict[str, dict[str, float]]:
         """Evaluations that this call made or was served since it was last asked, the seconds waited, and the rate."""
@@ -180,17 +192,11 @@ def locked_folder(folder: Path) -> Iterator[Path]:
         If the folder cannot be created.
     """
     make_folder(folder)
-    with writing(folder):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder))
         except BlockingIOError:
             raise ResultsError(
                 f"another process is writing to {folder}; wait for it or choose another folder"
             ) from None
-        except OSError:
-            pass  # a file system without locks; the lock guards against a mistake, nothing depends on it
         yield folder
-    finally:
-        os.close(handle)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import math
-import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.errors import EstimhankError, ResultsError
 from estimhank.files import make_folder, sha256_of, write_json
+from estimhank.identity import changed_places, identify, part_of_fingerprint
+from estimhank.names import TAKEN_OF_PARAMETERS, why_not_a_name
 from estimhank.progress_event import Progress
 from estimhank.sampling.repeatable import check_repeatable, repeat_some
 from estimhank.target import Evaluation, Slope
@@ -47,7 +47,10 @@ class DensityTarget:
     gradient : callable or "jax", optional
         Gradient (d,) in natural units; ``"jax"`` differentiates ``function``.
     version : str
-        Changes whenever the density does although its source does not (other data, for instance).
+        Changes whenever the density does although neither its code nor what that refers to does: a file that it reads
+        at every call, a compiled library of one's own.
+    content : mapping of str to str, optional
+        What ``function`` and ``gradient`` are (:mod:`estimhank.identity`), as :func:`from_log_density` found it.
     """
 
     function: Callable[[Array], Any]
@@ -57,6 +60,7 @@ class DensityTarget:
     spread: tuple[float, ...]
     gradient: Callable[[Array], Any] | str | None = None
     version: str = ""
+    content: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -71,14 +75,14 @@ class DensityTarget:
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """Digests of the function's source, the version, names, bounds and starting point."""
+        """Digests of what the function and its gradient are, the version, names, bounds and starting point."""
         parts = {
-            "function": _source_of(self.function),
             "version": self.version,
             "parameters": repr((self.names, self.transform.lower, self.transform.upper)),
             "start": repr((self.start, self.spread)),
         }
-        return {name: sha256_of(part)[:16] for name, part in parts.items()}
+        content = self.content or _content_of(self.function, self.gradient, self.version, frozenset())
+        return {**content, **{name: sha256_of(part)[:16] for name, part in parts.items()}}
 
     def evaluate(self, theta: ArrayLike, gradient: Slope = False) -> Evaluation:
         """Evaluate at natural parameters, shape (d,). Exceptions of the function are not caught: they are bugs."""
@@ -87,12 +91,20 @@ class DensityTarget:
             return Evaluation(-np.inf, 0.0, "outside_support")
         return self._judge(*self._call(point, bool(gradient)))
 
-    @staticmethod
-    def _judge(value: float, slope: Array | None) -> Evaluation:
+    def _judge(self, value: float, slope: Array | None) -> Evaluation:
+        """A point has one value, whether or not its gradient was asked for: one that is not finite is left out."""
         if not math.isfinite(value):
             return Evaluation(-np.inf, 0.0, "outside_support" if value == -math.inf else "non_finite")
         if slope is not None and not np.isfinite(slope).all():
-            return Evaluation(-np.inf, 0.0, "non_finite")
+            if not self._compiled.setdefault("said", False):
+                self._compiled["said"] = True
+                warnings.warn(
+                    "the gradient of the log density is not finite at points where its value is: these count by their "
+                    "value alone (with JAX, jnp.where over a branch that is not finite does this: guard its argument)",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            slope = np.where(np.isfinite(slope), slope, np.nan)
         return Evaluation(value, 0.0, "ok", slope)
 
     def _call(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
@@ -148,7 +160,9 @@ def from_log_density(
         ``"jax"`` if the function is made of JAX operations; or a function that returns the gradient (d,). With
         gradients the surrogate needs several times fewer evaluations.
     version : str
-        Part of the fingerprint of stored evaluations; change it when data that the function reads change.
+        Part of the fingerprint of stored evaluations, beside the content of the function and all that it refers to.
+        Needed for going on with a run (``resume``) where that content cannot be seen: the function reads a file at
+        every call, holds an open file, is compiled. Change it when what cannot be seen does.
 
     Raises
     ------
@@ -162,7 +176,10 @@ def from_log_density(
     if isinstance(names, str):
         raise DensityError(f"names must be a list of names, such as ['{names}']")
     named, d = tuple(str(n) for n in names), len(names)
-    if d == 0 or len(set(named)) < d or "" in named:
+    for name in named:
+        if why := why_not_a_name(name, TAKEN_OF_PARAMETERS):
+            raise DensityError(f"the parameter name '{name}' {why}")
+    if d == 0 or len(set(named)) < d:
         raise DensityError("give each parameter a name of its own")
     limits = _read_bounds(bounds)
     for name in limits:
@@ -171,7 +188,7 @@ def from_log_density(
     try:
         center = np.asarray(start, float)
         scale = np.broadcast_to(np.asarray(spread, float), (d,)) if np.size(spread) in (1, d) else np.empty(0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DensityError("start and spread must be numbers") from None
     if center.shape != (d,) or scale.shape != (d,):
         raise DensityError(f"start and spread must have {d} entries, one for each parameter")
@@ -184,9 +201,12 @@ def from_log_density(
         raise DensityError(str(error)) from None
     if gradient is not None and gradient != "jax" and not callable(gradient):
         raise DensityError("gradient must be 'jax', a function, or left out")
+    if not isinstance(version, str):
+        raise DensityError(f'version must be text, such as "{version}"')
     target = DensityTarget(function, named, transform, tuple(center.tolist()), tuple(scale.tolist()), gradient, version)
     if bool(transform.contains(center)):
         _check_number(target, center)
+    before = identify((function, gradient))
     first = target.evaluate(center, gradient=target.has_gradient)
     if first.reason != "ok":
         raise DensityError(_why_not(target, center, first.reason))
@@ -194,7 +214,20 @@ def from_log_density(
     check_repeatable(named, center[None], np.array([first.log_density]), np.array([again.log_density]))
     if first.gradient is not None and first.gradient.shape != (d,):
         raise DensityError(f"the gradient has shape {first.gradient.shape}, expected ({d},)")
-    return target
+    if first.gradient is not None and not np.isfinite(first.gradient).all():
+        raise DensityError("the gradient of the log density is not finite at the starting point")
+    # what an evaluation changes, a counter say, is not what the function is
+    state = changed_places(before, identify((function, gradient)))
+    return dataclasses.replace(target, content=_content_of(function, gradient, version, state))
+
+
+def _content_of(function: Any, gradient: Any, version: str, state: frozenset[str]) -> dict[str, str]:
+    """Parts of the fingerprint that say what the function and its gradient are, apart from their ``state``."""
+    found = identify((function, None), without=state)
+    parts = {"function": part_of_fingerprint(found, version)}
+    if gradient is not None:
+        parts["gradient"] = part_of_fingerprint(identify((None, gradient), without=state), version)
+    return parts
 
 
 def _read_bounds(bounds: Any) -> dict[str, tuple[float, float]]:
@@ -205,7 +238,7 @@ def _read_bounds(bounds: Any) -> dict[str, tuple[float, float]]:
         try:
             low, high = pair
             limits[str(name)] = -math.inf if low is None else float(low), math.inf if high is None else float(high)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DensityError(
                 f"the bounds of '{name}' must be two numbers, (lower, upper), infinite where there is none: {pair!r}"
             ) from None
@@ -312,7 +345,7 @@ def estimate_density(
     config = settings or make_config({})
     if config.run.backend == "vectorized":
         target = vectorize(target, config.run.batch)
-    folder = make_folder(folder)
+    folder = make_folder(folder)  # with ~ as the home folder
     if (folder / FILE_NAME).exists() and not resume:
         raise ResultsError(f"{folder} holds evaluations already: pass resume=True to go on, or choose another folder")
     seed = config.run.seed
@@ -358,11 +391,3 @@ def estimate_density(
         folder,
         result.convergence,
     )
-
-
-def _source_of(function: Any) -> str:
-    """A function's code without comments and formatting; its name where there is no source."""
-    try:
-        return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(function))))
-    except (OSError, TypeError, SyntaxError):
-        return str(getattr(function, "__qualname__", type(function).__qualname__))

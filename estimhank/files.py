@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ _WORDS = {
     errno.EISDIR: "it is a folder",
     errno.EEXIST: "a file of that name is in the way",
 }
+
+#: What a file system says that cannot flush a file when it is asked to.
+_NOT_SUPPORTED = {getattr(errno, name, -1) for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF")}
 
 
 def explain(error: OSError) -> str:
@@ -57,15 +60,20 @@ def reading(path: Path | str) -> Iterator[None]:
         raise StorageError(f"cannot read {path}: {explain(error)}") from error
 
 
+def expand_user(path: Path | str) -> Path:
+    """A path with ``~`` replaced by the home folder; as it stands where nobody's home is known."""
+    return Path(os.path.expanduser(path))
+
+
 def make_folder(path: Path | str) -> Path:
-    """Create a folder and its parents; a no-op where it exists.
+    """Create a folder and its parents, ``~`` standing for the home folder; a no-op where it exists.
 
     Raises
     ------
     StorageError
         If the folder cannot be created.
     """
-    path = Path(path)
+    path = expand_user(path)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
@@ -86,14 +94,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _new_file(path)
         try:
             yield temporary
             with open(temporary, "rb+") as stream:
-                os.fsync(stream.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; results are meant to be shared
+                sync_file(stream.fileno())
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -111,19 +116,59 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    # there is no way of reading it without setting it
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+def _new_file(path: Path) -> Path:
+    """An empty file of its own beside ``path``, with the permissions that files made here have."""
+    while True:
+        temporary = path.with_name(f".{path.name}{_PART}{secrets.token_hex(4)}{path.suffix}")
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+            return temporary
+
+
+def sync_file(handle: int) -> None:
+    """Flush an open file to the disk, where the file system knows of such a thing.
+
+    Raises
+    ------
+    OSError
+        If the disk cannot take what was written.
+    """
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
 
 
 def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    # after a loss of power the old file may be there again; that is all that hangs on it
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def open_file(path: Path, writable: bool) -> int:
+    """Open a file of bytes for :func:`read_at` and :func:`write_at`; an ``OSError`` where that fails."""
+    return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_BINARY", 0))
+
+
+def read_at(handle: int, size: int, offset: int) -> bytes:
+    """Up to ``size`` bytes of an open file from a position on."""
+    if hasattr(os, "pread"):
+        return os.pread(handle, size, offset)
+    os.lseek(handle, offset, os.SEEK_SET)
+    return os.read(handle, size)
+
+
+def write_at(handle: int, content: bytes | memoryview, offset: int) -> int:
+    """Write to an open file from a position on; return how many bytes were taken."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(handle, content, offset)
+    os.lseek(handle, offset, os.SEEK_SET)
+    return os.write(handle, content)
 
 
 def write_bytes(path: Path | str, content: bytes) -> Path:

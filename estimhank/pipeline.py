@@ -11,7 +11,9 @@ from pathlib import Path
 
 from estimhank.context import SECTIONS_OF, STAGES, STORED_AS, RunContext, StageResult, locked_folder
 from estimhank.errors import CertificateError, ConvergenceError, EstimhankError, ResultsError
+from estimhank.extras import check_extras
 from estimhank.files import remove_leftovers, replacing, sha256_of_file, writing
+from estimhank.identity import differing_parts, why_unidentified
 from estimhank.manifest import (
     Manifest,
     StageRecord,
@@ -22,9 +24,11 @@ from estimhank.manifest import (
     read_manifest,
     write_manifest,
 )
+from estimhank.runtime import compiled_code
 from estimhank.sampling.evaluations import STAGES as STORED
 from estimhank.sampling.store import FILE_NAME as STORE
 from estimhank.sampling.store import EvaluationStore, open_for_reading
+from estimhank.target import CompiledTarget
 
 Stage = Callable[[RunContext], StageResult]
 
@@ -135,8 +139,12 @@ def run_pipeline(
     if not plan.todo:
         return Outcome((), plan.manifest, context.folder)
     if only != "data":
-        # solved once here, so that a calibration without a steady state is said before anything is written
-        _ = getattr(context.target, "steady_state", None)
+        say(f"solving for the steady state; {compiled_code()}")
+        if only != "report" and isinstance(context.target, CompiledTarget):
+            context.engine.start()  # workers load what they need meanwhile
+        # once here, so that a calibration without a steady state, and a declaration that cannot be what was meant, are
+        # said before anything is written
+        getattr(context.target, "check_declaration", lambda: None)()
     with locked_folder(context.folder):
         remove_leftovers(context.folder)
         if plan.wipe:
@@ -153,6 +161,7 @@ def run_pipeline(
 
 def check_sources(context: RunContext, only: str | None) -> None:
     """Make the observables and the target, so that whatever is wrong with them is said before anything is written."""
+    check_extras(context.config, only)
     if only in (None, "data"):
         _ = context.source_dataset
     if only is None:
@@ -177,7 +186,7 @@ def make_plan(context: RunContext, only: str | None, resume: bool, overwrite: bo
 
     _check_before(context, manifest, STAGES[: STAGES.index(wanted[0])], wanted[0])
     changed = [name for name in wanted if _differs(context, manifest, name)]
-    other = _other_parts(context, manifest, only)
+    other = _other_parts(context, manifest, only, overwrite)
     if (changed or other) and not overwrite:
         raise ResultsError(_refusal(context, manifest, changed, other))
     if only == "data" and (changed or other):
@@ -242,7 +251,8 @@ def drop_evaluations(path: Path, stages: Sequence[str]) -> None:
         with writing(path):
             path.unlink()  # the first stage that evaluates: nothing would be left
         return
-    with open_for_reading(path) as old, replacing(path) as temporary:
+    # the old store is closed before the new one takes its place: Windows replaces no open file
+    with replacing(path) as temporary, open_for_reading(path) as old:
         kept = old.read(*(name for name in STORED if name not in gone))
         temporary.unlink()  # the store writes its own head to a file that does not exist
         with EvaluationStore.open(temporary, old.names, old.fingerprint) as new:
@@ -311,7 +321,7 @@ def _check_before(context: RunContext, manifest: Manifest, before: Sequence[str]
             )
 
 
-def _other_parts(context: RunContext, manifest: Manifest, only: str | None) -> list[str]:
+def _other_parts(context: RunContext, manifest: Manifest, only: str | None, overwrite: bool) -> list[str]:
     """Parts of the log density in which the folder's run differs: data, model, prior, ...
 
     A complete run and the data stage compare with the source as it is now; a stage alone works from ``data.csv``.
@@ -322,7 +332,9 @@ def _other_parts(context: RunContext, manifest: Manifest, only: str | None) -> l
         parts.append("data")
     if only != "data" and manifest.fingerprint:
         mine, theirs = context.target.fingerprint, manifest.fingerprint
-        parts += [part for part in {**theirs, **mine} if mine.get(part) != theirs.get(part) and part not in parts]
+        if not overwrite and (why := why_unidentified(mine)):
+            raise ResultsError(f"{context.folder} cannot be gone on with: {why}, or add --overwrite to begin again")
+        parts += [part for part in differing_parts(theirs, mine) if part not in parts]
     if parts and only not in (None, "data", "mode"):
         raise ResultsError(
             f"{context.folder} holds a run of another {' and '.join(parts)}: begin again from the mode stage with "

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from estimhank.computation import Computation
+from estimhank.computation import Computation, Outcome, Route
 from estimhank.config import Config, load_config
 from estimhank.data import check_units, load_dataset
 from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.data.yearly import declared_weights
 from estimhank.errors import EstimhankError
 from estimhank.files import sha256_of, to_json
+from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import (
     ErrorSize,
@@ -33,8 +34,9 @@ from estimhank.model.measurement_error import (
 from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
 from estimhank.model.shock_priors import check_shock_priors
-from estimhank.model.source import describe_block, source_of
+from estimhank.model.source import describe_model
 from estimhank.sequence_space.breaks import Breaks, asset_targets
+from estimhank.sequence_space.determinacy import DOUBTFUL
 from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
@@ -43,9 +45,18 @@ from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
 
+_SOLVED = ("_steady", "_structure", "_form_works")  # of what a posterior has found out, what goes to workers
+
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
-#: tails at bounds): stores of older releases are then refused.
-DENSITY_VERSION = "2"
+#: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
+DENSITY_VERSION = "3"
+
+
+#: Log points of error up to which a value is given; and up to which the cheapest way to it is the last.
+TOLERANCE, PASSES = 1e-4, 1e-6
+
+#: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).
+LONGEST = 1280
 
 
 class Posterior(Computation):
@@ -59,7 +70,7 @@ class Posterior(Computation):
     horizon : int
         Dates T of the sequence space.
     tail_start : int
-        Date t* < T from which responses continue geometrically at the shock's own root.
+        Date t* < T from which responses go on at their slow roots, the shocks' own and the economy's.
     measurement_error : mapping, optional
         Standard deviation of an observable's measurement error, in its units, by the observable's name: a number
         (0: none) or a prior, with which ``me_<observable>`` joins the estimated parameters. In place of what the data's
@@ -68,10 +79,8 @@ class Posterior(Computation):
     Raises
     ------
     ModelError
-        The data's columns are not the model's observables; fewer shocks than observables without measurement error; no
-        determinate reference point.
-    SteadyStateError
-        No steady state at the reference values.
+        The data's columns are not the model's observables; fewer shocks than observables without measurement error that
+        are observed on the same dates. Equations that do not determine the variables, once something is evaluated.
     """
 
     def __init__(
@@ -91,7 +100,7 @@ class Posterior(Computation):
             raise ModelError("measurement_error takes standard deviations by observable, {'growth': 0.1}")
         self.measurement_error = {**declared_errors(data), **(measurement_error or {})}
         model = with_measurement_error(model, self.measurement_error)
-        check_errors(model)
+        check_errors(model, ~np.isnan(np.asarray(data.values, float)))
         priors = model.parameters.priors()
         check_shock_priors(model, priors)
         check_units(data, model.observables)
@@ -103,17 +112,28 @@ class Posterior(Computation):
         self._weights = declared_weights(data)
         self._names = tuple(self.priors)
         self._kept = OrderedDict()
+        self._lengthened = False
 
     @classmethod
     def from_config(cls, config: Config | Path | str, profile: str = "default") -> Posterior:
-        """The posterior that a configuration file (or a loaded configuration) describes."""
+        """The posterior that a configuration file (or a loaded configuration) describes.
+
+        Raises
+        ------
+        ConfigError, DataError, ModelError
+            A configuration, data or a model that do not fit each other.
+        SteadyStateError
+            No steady state at the reference values: the message names the equation that does not hold there.
+        """
         if not isinstance(config, Config):
             config = load_config(config, profile)
         model = configure_model(
             find_model(config.model.name, config.folder), config.model.calibration, config.model.grid, config.parameters
         )
         data = load_dataset(config.data, config.folder)
-        return cls(model, data, config.model.horizon, config.model.tail_start)
+        posterior = cls(model, data, config.model.horizon, config.model.tail_start)
+        _ = posterior.steady_state  # raises where there is none
+        return posterior
 
     # -- what a Target answers ---------------------------------------------------------------------------------
     @property
@@ -133,7 +153,6 @@ class Posterior(Computation):
         model = self.model
         calibration = {n: e.value for n, e in model.parameters.items() if e.prior is None}
         parts: dict[str, Any] = {
-            "model": [source_of(type(model)), model.name, describe_block(model.household)],
             "calibration": calibration,
             "prior": {name: prior.describe() for name, prior in self.priors.items()},
             "data": self.data.sha256,
@@ -144,7 +163,8 @@ class Posterior(Computation):
             parts["measurement error"] = errors
         if self._weights:
             parts["yearly"] = self._weights
-        return {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
+        digests = {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
+        return {"model": describe_model(model), **digests}
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
         """``n`` independent draws from the prior, shape (n, d), natural units (determinate or not)."""
@@ -158,41 +178,100 @@ class Posterior(Computation):
         if not bool(self.transform.contains(point)):
             return Evaluation(-np.inf, -np.inf, "outside_support")
         try:
-            out, slope = self._computed(point, gradient, plain=False)
-            if out[2] == 0 and not np.isfinite(out[0]) and self._form_works:
-                # perhaps the fast form of the household Jacobians failed its checks here
-                out, slope = self._computed(point, gradient, plain=True)
+            (outcome, log_prior), slope = self._outcome(point, gradient)
         except SteadyStateError as error:
             return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
-        return self._judge(out, slope)
+        return self._judge(outcome, log_prior, slope)
 
-    def _computed(self, point: Array, gradient: Slope, plain: bool) -> tuple[tuple[Any, ...], Any]:
-        """Log likelihood, log prior, winding number and regularity, and the gradient; ``plain``: with the household
-        Jacobians as they are."""
+    def tail_error(self, theta: Mapping[str, float] | ArrayLike) -> float:
+        """Estimated error of the log likelihood, in log points, for what follows the truncated solution.
+
+        The likelihood is that of the infinite horizon. The solution is truncated, and goes on beyond ``tail_start`` at
+        its slow roots; the estimate says what that may have missed (``docs/likelihood.md``). A value whose error would
+        be larger than :data:`TOLERANCE` is not given: its reason is ``horizon``. Without households nothing is
+        truncated. ``nan`` where the log likelihood is not finite.
+
+        Raises
+        ------
+        SteadyStateError
+        """
+        (outcome, _), _ = self._outcome(self.to_array(theta), False)
+        return outcome.tail_error if np.isfinite(outcome.log_likelihood) else float("nan")
+
+    def _outcome(self, point: Array, gradient: Slope) -> tuple[tuple[Outcome, float], Any]:
+        """Outcome and log prior, and the gradient, by the first route that is good enough."""
+        route: Route | None = Route(dense=self._needs_dense)
+        while route is not None:
+            (outcome, log_prior), slope = self._computed(point, gradient, route)
+            route = self._further(route, outcome)
+        if outcome.winding == 0 and not outcome.tail_error <= TOLERANCE and self._longer is not None:
+            return self._longer._outcome(point, gradient)
+        return (outcome, log_prior), slope
+
+    def _further(self, route: Route, outcome: Outcome) -> Route | None:
+        """The route to take after one whose outcome will not do; None where it will, or nothing would help."""
+        if outcome.winding != 0 or not outcome.stationary:
+            return None
+        if not np.isfinite(outcome.log_likelihood) or outcome.rounding > PASSES:
+            if not route.plain and self._form_works and not outcome.regular:
+                return route._replace(plain=True)  # perhaps the fast form of the household Jacobians failed its checks
+            fast = has_fast_form(np.asarray(self.data.values)) and not route.dense and outcome.regular
+            return route._replace(dense=True) if fast else None
+        return route._replace(fitted=True) if not (route.fitted or outcome.tail_error <= PASSES) else None
+
+    @cached_property
+    def _needs_dense(self) -> bool:
+        """Whether missing values need the dense factorisation: they do at the reference values."""
+        if not has_fast_form(np.asarray(self.data.values)):
+            return False
+        (outcome, _), _ = self._computed(self.reference(), False, Route(plain=not self._form_works))
+        usable = np.isfinite(outcome.log_likelihood) and outcome.rounding <= PASSES
+        return bool(outcome.winding == 0 and outcome.regular and not usable)
+
+    @cached_property
+    def _longer(self) -> Posterior | None:
+        """The same posterior at twice the horizon, None where that would take too much."""
+        if self._recursive or (self._lengthened and 2 * self.horizon > LONGEST):
+            return None
+        longer = Posterior(self.model, self.data, 2 * self.horizon, 2 * self.tail_start, self.measurement_error)
+        longer._lengthened = True
+        longer._steady = self._steady.with_horizon(longer.horizon)
+        return longer
+
+    def _computed(self, point: Array, gradient: Slope, route: Route) -> tuple[tuple[Outcome, float], Any]:
+        """Outcome, log prior, and the gradient, by one route."""
         partial = gradient == "partial" and bool(self.costly_parameters)
         if gradient and self._moving and not partial:
-            out, slope = self._with_steady_gradient(point, plain)
-            return tuple(x.item() for x in out), slope
+            out, slope = self._with_steady_gradient(point, route)
+            return self._as_numbers(out), slope
         parts = self._parts_at(point)
-        parts = parts.plain() if plain else parts
+        parts = parts.plain() if route.plain else parts
         if not gradient:
-            out = self._value(point, parts, self._solved_at(point, parts))
-            return tuple(x.item() for x in out), None
-        (_, out), slope = self._with_gradient(point, parts)
-        return tuple(x.item() for x in out), self._without_costly(slope) if partial else slope
+            return self._as_numbers(self._value(point, parts, self._solved_at(point, parts), route)), None
+        (_, out), slope = self._with_gradient(point, parts, route)
+        return self._as_numbers(out), self._without_costly(slope) if partial else slope
 
     @staticmethod
-    def _judge(out: tuple[Any, ...], slope: Any) -> Evaluation:
-        """What log likelihood, log prior, winding number and regularity amount to."""
-        value, prior, winding, regular = out
+    def _as_numbers(out: tuple[Outcome, Any]) -> tuple[Outcome, float]:
+        return Outcome(*(x.item() for x in out[0])), out[1].item()
+
+    @staticmethod
+    def _judge(outcome: Outcome, log_prior: float, slope: Any) -> Evaluation:
+        """What an outcome amounts to."""
         reason = "ok"
-        if winding != 0:
-            reason = "indeterminate" if winding < 0 else "no_stable_solution"
-        elif not np.isfinite(value):
-            reason = "not_positive_definite" if regular else "non_finite"
+        if outcome.winding == DOUBTFUL:
+            reason = "non_finite"
+        elif outcome.winding != 0:
+            reason = "indeterminate" if outcome.winding < 0 else "no_stable_solution"
+        elif not outcome.stationary:
+            reason = "not_stationary"
+        elif outcome.tail_error > TOLERANCE:
+            reason = "horizon"
+        elif not np.isfinite(outcome.log_likelihood):
+            reason = "not_positive_definite" if outcome.regular else "non_finite"
         if reason != "ok":
-            return Evaluation(-np.inf, prior, reason)
-        return Evaluation(value, prior, "ok", None if slope is None else np.asarray(slope))
+            return Evaluation(-np.inf, log_prior, reason)
+        return Evaluation(outcome.log_likelihood, log_prior, "ok", None if slope is None else np.asarray(slope))
 
     @property
     def has_gradient(self) -> bool:
@@ -283,10 +362,26 @@ class Posterior(Computation):
         found = np.asarray(self._responses(point, parts))
         return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.plain()))
 
+    def compile(self, gradient: Slope) -> None:
+        """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""
+        self.evaluate(self.reference(), gradient)
+
     @cached_property
     def steady_state(self) -> SteadyState:
         """Steady state at the reference values."""
         return self._steady.reference
+
+    def check_declaration(self) -> None:
+        """Solve for the steady state at the reference values and refuse equations that cannot be what was meant.
+
+        Raises
+        ------
+        ModelError
+            As :mod:`estimhank.sequence_space.declaration_checks`, and where the equations do not determine the
+            variables.
+        SteadyStateError
+        """
+        _ = self._structure
 
     @property
     def steady_solver(self) -> SteadySolver:
@@ -294,5 +389,6 @@ class Posterior(Computation):
         return self._steady
 
     def __reduce__(self) -> Any:
-        # compiled functions stay behind; a worker compiles its own (from the cache on disk)
-        return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error)
+        # compiled functions stay behind, a worker compiles its own (from the cache on disk); what is solved goes along
+        solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
+        return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error), solved

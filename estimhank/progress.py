@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -61,32 +62,71 @@ class ProgressDisplay:
         live = console.is_terminal and not quiet
         self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
         self._stage = ""
+        self._doing, self._since, self._shown = "", clock(), clock()
+        self._lock = threading.RLock()
+        self._over = threading.Event()
         self._marks: deque[tuple[float, int, int]] = deque()
         self._last_line = -float("inf")
 
     def __enter__(self) -> Self:
         if self._live is not None:
             self._live.start()
+        if not self._quiet:
+            threading.Thread(target=self._keep_beating, daemon=True, name="progress").start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._over.set()
+        with self._lock:
+            if self._live is not None:
+                self._live.stop()
 
     def say(self, text: str) -> None:
         """A line that stays: a stage begins or ends."""
         if self._quiet:
             return
-        if self._live is not None:
-            self._live.update(Text(""), refresh=True)
-            self._live.console.print(Text(text), soft_wrap=True)
-        else:
-            print(text, file=self._stream, flush=True)
+        with self._lock:
+            self._begin(text)
+            self._shown = self._since
+            if self._live is not None:
+                self._live.update(Text(""), refresh=True)
+                self._live.console.print(Text(text), soft_wrap=True)
+            else:
+                print(text, file=self._stream, flush=True)
+
+    def note(self, text: str) -> None:
+        """What is being done from now on, shown with the seconds it has taken if they are many; empty: it is over."""
+        with self._lock:
+            self._begin(text)
+
+    def _begin(self, text: str) -> None:
+        self._doing, self._since = text, self._clock()
+
+    def _keep_beating(self) -> None:
+        while not self._over.wait(1.0):
+            self.beat()
+
+    def beat(self) -> None:
+        """Show that something is being done where nothing else has been shown for long."""
+        with self._lock:
+            elapsed = self._clock() - self._since
+            if self._quiet or self._over.is_set() or not self._doing or elapsed < 2.0:
+                return
+            line = f"  {self._doing.strip()} ... {format_seconds(elapsed)}"
+            if self._live is not None:
+                self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+            elif self._clock() - self._shown >= self._interval:
+                self._shown = self._clock()
+                print(line, file=self._stream, flush=True)
 
     def __call__(self, event: ProgressEvent) -> None:
         """Show one report."""
+        with self._lock:
+            self._report(event)
+
+    def _report(self, event: ProgressEvent) -> None:
         time_now = self._clock()
         if event.stage != self._stage:
             self._stage = event.stage
@@ -97,11 +137,13 @@ class ProgressDisplay:
             self._marks.popleft()
         if self._quiet:
             return
+        line = self._line(event)
+        self._begin(line)
         if self._live is not None:
-            self._live.update(Text(self._line(event), no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
         elif time_now - self._last_line >= self._interval:
-            self._last_line = time_now
-            print(self._line(event), file=self._stream, flush=True)
+            self._last_line = self._shown = time_now
+            print(line, file=self._stream, flush=True)
 
     def _line(self, event: ProgressEvent) -> str:
         parts = [f"{event.stage}: {event.done:,}" + (f" of {event.total:,}" if event.total else "")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from estimhank.model.priors import Prior
 from estimhank.posterior import Posterior
 from estimhank.report.inputs import ReportInputs, TrainingRound
 from estimhank.sampling.mode_result import ModeResult, read_mode
+from estimhank.sampling.workers import InTurn, Workers
 from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.surrogate.posterior_stage import PosteriorStageResult
 from estimhank.surrogate.surrogate import Surrogate, load_surrogate
@@ -37,6 +40,7 @@ _SEED_CODE = 6
 _PRIOR_DRAWS = 4_000
 _HORIZON_DRAWS, _LONGER = 100, 200
 _MICRO_DRAWS = 200  # of the prior, and of the posterior: a steady state each
+_AT_A_TIME = 10  # of them in a call of a worker
 
 
 def parameter_infos(posterior: Posterior) -> tuple[ParameterInfo, ...]:
@@ -96,8 +100,15 @@ def fresh_draws_of(transform: Transform, result: PosteriorStageResult) -> FreshD
     return FreshDraws(fresh.theta, fresh.exact - log_jacobian, fresh.surrogate - log_jacobian)
 
 
-def check_horizon(posterior: Posterior, theta: Array) -> dict[str, float]:
+def check_horizon(posterior: Posterior, theta: Array, log_likelihood: Array) -> dict[str, float]:
     """Log likelihood at the run's horizon against a longer one, over draws spread evenly over theta (chain, draw, d).
+
+    Parameters
+    ----------
+    posterior : Posterior
+    theta : ndarray of shape (chain, draw, d)
+    log_likelihood : ndarray of shape (chain, draw)
+        At the run's horizon.
 
     Returns
     -------
@@ -105,14 +116,9 @@ def check_horizon(posterior: Posterior, theta: Array) -> dict[str, float]:
         The fields of :class:`estimhank.analysis.verdict.HorizonCheck`.
     """
     draws = _spread_evenly(theta.swapaxes(0, 1).reshape(-1, theta.shape[-1]), _HORIZON_DRAWS)
-    longer = Posterior(
-        posterior.model,
-        posterior.data,
-        posterior.horizon + _LONGER,
-        posterior.tail_start + _LONGER,
-        posterior.measurement_error,
-    )
-    error = np.array([posterior.log_likelihood(draw) - longer.log_likelihood(draw) for draw in draws])
+    known = _spread_evenly(log_likelihood.T.ravel(), _HORIZON_DRAWS)
+    longer = _at_longer_horizon(posterior)
+    error = known - np.array([longer.log_likelihood(draw) for draw in draws])
     return {
         "horizon": posterior.horizon,
         "longer_horizon": longer.horizon,
@@ -122,14 +128,32 @@ def check_horizon(posterior: Posterior, theta: Array) -> dict[str, float]:
     }
 
 
+def _at_longer_horizon(posterior: Posterior) -> Posterior:
+    return Posterior(
+        posterior.model,
+        posterior.data,
+        posterior.horizon + _LONGER,
+        posterior.tail_start + _LONGER,
+        posterior.measurement_error,
+    )
+
+
+def compile_longer_horizon(posterior: Posterior) -> None:
+    """Compile what :func:`check_horizon` evaluates, in a worker, for the cache on disk."""
+    _at_longer_horizon(posterior).log_likelihood(posterior.reference())
+
+
 def _spread_evenly(draws: Array, at_most: int) -> Array:
     return draws[np.unique(np.linspace(0, len(draws) - 1, at_most).astype(int))]
 
 
-def household_moments(posterior: Posterior, arrays: PosteriorArrays) -> MicroMoments | None:
+def household_moments(
+    posterior: Posterior, arrays: PosteriorArrays, workers: Workers | None = None
+) -> MicroMoments | None:
     """Micro moments at the table's own values, and at prior and exact posterior draws where a parameter moves them.
 
-    A function of the draws alone: as many as cost a few seconds, spread evenly over them.
+    A function of the draws alone: as many as cost a few seconds, spread evenly over them. ``workers`` solve at them,
+    side by side; by default this process does.
 
     Returns
     -------
@@ -148,28 +172,66 @@ def household_moments(posterior: Posterior, arrays: PosteriorArrays) -> MicroMom
         entry = model.parameters[unknown]
         moments += (MicroMoment(unknown, entry.description, "", -math.inf, math.inf),)
 
-    def row(values: Mapping[str, float], solved: float) -> list[float]:
-        return [solved if moment.key == unknown else values.get(moment.key, math.nan) for moment in moments]
-
-    calibrated = np.array(row(values, state.parameters.get(unknown or "", math.nan)))
+    keys = tuple(moment.key for moment in moments)
+    calibrated = np.array(_row(keys, values, unknown, state.parameters.get(unknown or "", math.nan)))
     if not solver.spread:
-        return MicroMoments(moments, calibrated)
+        return _existing(MicroMoments(moments, calibrated))
     exact = arrays.exact.theta
     draws = {"posterior": exact.swapaxes(0, 1).reshape(-1, exact.shape[-1])}
     if arrays.prior is not None:
         draws["prior"] = arrays.prior
     found: dict[str, list[list[float]]] = {name: [] for name in draws}
     left_out: dict[str, dict[str, int]] = {name: {} for name in draws}
-    for name, theta in draws.items():
-        for point in _spread_evenly(theta, _MICRO_DRAWS):
-            try:
-                household, solved = solver.stationary_at(dict(zip(posterior.names, point.tolist(), strict=True)))
-            except SteadyStateError as error:
-                left_out[name][error.kind] = left_out[name].get(error.kind, 0) + 1
-            else:
-                found[name].append(row(micro_moments(household), solved))
+    chosen = [(name, point) for name, theta in draws.items() for point in _spread_evenly(theta, _MICRO_DRAWS)]
+    calls = [
+        (np.array([point for _, point in chosen[i : i + _AT_A_TIME]]), keys, unknown)
+        for i in range(0, len(chosen), _AT_A_TIME)
+    ]
+    rows = chain.from_iterable((workers or InTurn(posterior)).map_target(moments_at, calls))
+    for (name, _), outcome in zip(chosen, rows, strict=True):
+        if isinstance(outcome, str):
+            left_out[name][outcome] = left_out[name].get(outcome, 0) + 1
+        else:
+            found[name].append(outcome)
     shaped = {name: np.array(rows, float).reshape(len(rows), len(moments)) for name, rows in found.items()}
-    return MicroMoments(moments, calibrated, shaped.get("prior"), shaped["posterior"], left_out, tuple(solver.spread))
+    found_at = MicroMoments(
+        moments, calibrated, shaped.get("prior"), shaped["posterior"], left_out, tuple(solver.spread)
+    )
+    return _existing(found_at)
+
+
+def _existing(all_of_them: MicroMoments) -> MicroMoments:
+    """Without the moments that exist nowhere, such as shares of wealth where assets are in zero net supply."""
+    draws = [d for d in (all_of_them.prior, all_of_them.posterior) if d is not None]
+    there = np.isfinite(np.concatenate([all_of_them.calibrated[None], *draws])).any(axis=0)
+    return dataclasses.replace(
+        all_of_them,
+        moments=tuple(m for m, shown in zip(all_of_them.moments, there, strict=True) if shown),
+        calibrated=all_of_them.calibrated[there],
+        prior=None if all_of_them.prior is None else all_of_them.prior[:, there],
+        posterior=None if all_of_them.posterior is None else all_of_them.posterior[:, there],
+    )
+
+
+def _row(keys: Sequence[str], values: Mapping[str, float], unknown: str | None, solved: float) -> list[float]:
+    return [solved if key == unknown else values.get(key, math.nan) for key in keys]
+
+
+def moments_at(
+    posterior: Posterior, thetas: Array, keys: Sequence[str], unknown: str | None
+) -> list[list[float] | str]:
+    """Micro moments by key at each of n points, shape (n, d), or why there is no steady state; in a worker."""
+    found: list[list[float] | str] = []
+    for point in thetas:
+        try:
+            household, solved = posterior.steady_solver.stationary_at(
+                dict(zip(posterior.names, point.tolist(), strict=True))
+            )
+        except SteadyStateError as error:
+            found.append(error.kind)
+        else:
+            found.append(_row(keys, micro_moments(household), unknown, solved))
+    return found
 
 
 def surrogate_slices(surrogate: Surrogate, transform: Transform, mode: ModeResult) -> Array:
@@ -200,8 +262,10 @@ def criteria_of(config: Config) -> Criteria:
     return Criteria(r_hat=wanted.max_r_hat, ess=wanted.min_ess, ess_tail=min(Criteria().ess_tail, wanted.min_ess))
 
 
-def gather_report(folder: Path, config: Config, posterior: Posterior, manifest: Manifest) -> ReportInputs:
-    """Read what the stages before the report left in the folder.
+def gather_report(
+    folder: Path, config: Config, posterior: Posterior, manifest: Manifest, workers: Workers | None = None
+) -> ReportInputs:
+    """Read what the stages before the report left in the folder; ``workers`` solve for what else it tells.
 
     Raises
     ------
@@ -230,7 +294,7 @@ def gather_report(folder: Path, config: Config, posterior: Posterior, manifest: 
         configuration=manifest.configuration,
         environment=_environment(manifest),
         measurement_error=describe_errors(posterior.model),
-        households=household_moments(posterior, arrays),
+        households=household_moments(posterior, arrays, workers),
     )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from estimhank.config import Config, restore_config
 from estimhank.data import Dataset, read_dataset
 from estimhank.errors import ResultsError
-from estimhank.files import read_json
+from estimhank.files import expand_user, read_json
+from estimhank.identity import why_unidentified
 from estimhank.manifest import Manifest, read_manifest
 from estimhank.posterior import Posterior
 from estimhank.sampling.evaluations import Evaluations
@@ -65,6 +66,8 @@ class Run:
         parts = [part for part in stored if part != DEVICE_PART and stored[part] != mine.get(part)]
         if parts:
             raise ResultsError(f"{self.folder} was estimated with another {' and '.join(parts)} than the one at hand")
+        if why := why_unidentified(mine):
+            raise ResultsError(f"{self.folder}: {why}")
         return target
 
     @property
@@ -110,7 +113,7 @@ def load(folder: Path | str) -> Run:
     ResultsError
         If there is no run in the folder, or it is not finished.
     """
-    folder = Path(folder)
+    folder = expand_user(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise ResultsError(f"{folder} holds no run (it has no manifest.json)")

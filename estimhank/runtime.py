@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import jax
+import jax.monitoring
 import scipy.linalg  # noqa: F401  loads the BLAS that is limited below
 from threadpoolctl import threadpool_limits
 
@@ -29,11 +32,28 @@ _KEPT_BYTES = 256 * 1024**2
 
 
 def cache_folder() -> Path:
-    """Folder of the user's cache for compiled code and downloads (``ESTIMHANK_CACHE`` overrides it)."""
+    """Folder of the user's cache for compiled code and downloads (``ESTIMHANK_CACHE`` overrides it).
+
+    Where nobody's home is known, in a container that runs under a bare number say, it is one of the user's own among
+    the temporary files.
+    """
     explicit = os.environ.get("ESTIMHANK_CACHE")
-    if explicit:
-        return Path(explicit)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "estimhank"
+    path = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "estimhank")
+    path = os.path.expanduser(path)
+    return _temporary_folder() if path.startswith("~") else Path(path)
+
+
+@lru_cache(maxsize=1)
+def _temporary_folder() -> Path:
+    """A folder of this user's among the temporary files; not another's, who could put compiled code there."""
+    try:
+        if not hasattr(os, "getuid"):
+            return Path(tempfile.gettempdir()) / "estimhank"
+        path = Path(tempfile.gettempdir()) / f"estimhank-{os.getuid()}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path if path.stat().st_uid == os.getuid() else Path(tempfile.mkdtemp(prefix="estimhank-"))
+    except OSError:
+        return Path(os.devnull) / "estimhank"  # nothing can be kept there, which is only slower
 
 
 def worker_environment() -> dict[str, str]:
@@ -55,6 +75,7 @@ def configure() -> None:
     split over two threads rounds differently, and at these sizes is slower too). Whoever sets ``XLA_FLAGS`` or
     ``PJRT_NPROC`` has the last word on XLA.
     """
+    _find_a_home()
     os.environ.setdefault("XLA_FLAGS", SINGLE_THREAD_XLA)
     os.environ.setdefault("PJRT_NPROC", POOL_SIZE)  # read when JAX first computes something
     _keep_freed_memory()
@@ -72,7 +93,38 @@ def configure() -> None:
         except OSError:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+        jax.monitoring.register_event_listener(_note_miss)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+#: Compilations of this process that the cache on disk did not have.
+_misses: list[str] = []
+
+
+def _note_miss(event: str, **details: object) -> None:
+    if event == "/jax/compilation_cache/cache_misses":
+        _misses.append(event)
+
+
+def compiled_anew() -> bool:
+    """Whether this process has had to compile what a machine on which a run has been made has in its cache."""
+    return bool(_misses)
+
+
+def compiled_code() -> str:
+    """Where compiled code is kept, in words; and that it has to be made first where there is none."""
+    folder = jax.config.jax_compilation_cache_dir
+    if folder is None:
+        return "compiled code is not kept (no folder for it can be written)"
+    made = Path(folder).is_dir() and any(Path(folder).iterdir())
+    return f"compiled code is kept in {folder}" + ("" if made else ", which is empty: compiling comes first")
+
+
+def _find_a_home() -> None:
+    """Give a process without a home folder one among the temporary files: libraries look there when they are imported,
+    for settings that nobody has made."""
+    if os.path.expanduser("~").startswith("~"):
+        os.environ["USERPROFILE" if os.name == "nt" else "HOME"] = str(_temporary_folder())
 
 
 def _keep_freed_memory() -> None:

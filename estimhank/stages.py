@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,17 +22,18 @@ from estimhank.model.parameters import ModelError
 from estimhank.model.registry import configure_model, find_model
 from estimhank.pipeline import Stage
 from estimhank.posterior import Posterior
+from estimhank.runtime import compiled_anew
 from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.repeatable import repeat_some
-from estimhank.surrogate.exact import ExactDraws
-from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.searched import Searched
-from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
-from estimhank.surrogate.surrogate_stage import RoundReport, run_surrogate
-from estimhank.vectorized import vectorize
+
+if TYPE_CHECKING:
+    from estimhank.surrogate.exact import ExactDraws
+    from estimhank.surrogate.posterior_stage import PosteriorStageResult
+    from estimhank.surrogate.surrogate_stage import RoundReport
 
 _LOSSES_KEPT = 100  # of each fit, for the figure of the training
 
@@ -49,7 +50,11 @@ def build_target(config: Config, dataset: Dataset) -> Posterior:
         declared = find_model(config.model.name, config.folder)
         model = configure_model(declared, config.model.calibration, config.model.grid, config.parameters)
         posterior = Posterior(model, dataset, config.model.horizon, config.model.tail_start)
-        return vectorize(posterior, config.run.batch) if config.run.backend == "vectorized" else posterior
+        if config.run.backend == "vectorized":
+            from estimhank.vectorized import vectorize
+
+            return vectorize(posterior, config.run.batch)
+        return posterior
     except ModelError as error:
         raise ConfigError(f"{config.path}: {error}" if config.path else str(error)) from error
 
@@ -100,6 +105,10 @@ def sample_stage(context: RunContext) -> StageResult:
 
 def surrogate_stage(context: RunContext) -> StageResult:
     """The network, trained on the evaluations of the stages before and on rounds of its own: ``surrogate.*``."""
+    # imported here, as in the stages below: the first evaluations need not wait for networks
+    from estimhank.surrogate.surrogate import save_surrogate
+    from estimhank.surrogate.surrogate_stage import run_surrogate
+
     mode = read_mode(context.folder / "mode.json")
     # not what an interrupted call of this stage left: it is served again when it is asked for
     evaluations = context.recorder.store.read("mode", "sample")
@@ -145,15 +154,28 @@ def _describe_round(report: RoundReport) -> dict[str, Any]:
     }
 
 
+def _posterior(context: RunContext) -> Posterior:
+    """The target, solved already, as what it is in a run of the stages here."""
+    assert isinstance(context.target, Posterior)
+    return context.target
+
+
 def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
-    from estimhank.reporting import check_horizon, collect_arrays, parameter_infos
+    from estimhank.reporting import check_horizon, collect_arrays, compile_longer_horizon, parameter_infos
+    from estimhank.surrogate.first_calls import FirstCalls
+    from estimhank.surrogate.posterior_stage import run_posterior
+    from estimhank.surrogate.surrogate import load_surrogate
 
-    posterior = build_target(context.config, context.dataset)
+    posterior = _posterior(context)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
+    if compiled_anew():
+        # for the check at the end: beside the evaluations, it is one worker's time and nobody waits for it
+        context.engine.begin(compile_longer_horizon)
+    calls = FirstCalls(context.recorder.evaluate)
     result = run_posterior(
-        context.recorder.evaluate,
+        calls,
         posterior,
         surrogate,
         context.config.posterior,
@@ -166,7 +188,8 @@ def posterior_stage(context: RunContext) -> StageResult:
     arrays = collect_arrays(posterior, result, context.seed)
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
-    facts = {**_describe_posterior(result), "horizon": check_horizon(posterior, arrays.exact.theta)}
+    horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood)
+    facts = {**_describe_posterior(result), **calls.seconds(), "horizon": horizon}
     return StageResult(("certificate.json", "posterior.nc"), facts)
 
 
@@ -208,9 +231,8 @@ def report_stage(context: RunContext) -> StageResult:
     from estimhank.reporting import gather_report
 
     assert context.manifest is not None  # the pipeline sets it before a stage runs
-    posterior = build_target(context.config, context.dataset)
-    inputs = gather_report(context.folder, context.config, posterior, context.manifest)
-    written = write_report(inputs, context.folder)
+    inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest, context.open_workers)
+    written = write_report(inputs, context.folder, context.config.report.svg, context.open_workers)
     files = tuple(str(path.relative_to(context.folder)) for path in written)
     return StageResult(files, {"verdict": inputs.verdict.headline})
 

@@ -132,6 +132,33 @@ def _show(value: Any) -> str:
     return f"{type(value).__name__} {value}" if not isinstance(value, int | float) else str(value)
 
 
+#: Whole numbers from here on are no setting of anything, and neither floats nor arrays hold them.
+_TOO_LARGE = 2**63
+
+
+def check_numbers(value: Any, where: str) -> None:
+    """Refuse whole numbers, anywhere in nested tables, that nothing can compute with.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_numbers(item, f"{where}, {key}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_numbers(item, where)
+    elif isinstance(value, int) and abs(value) >= _TOO_LARGE:
+        raise ConfigError(
+            f"{where}: a whole number must lie between -2^63 and 2^63, this one has {_digits(value)} digits"
+        )
+
+
+def _digits(value: int) -> int:
+    return int(abs(value).bit_length() * math.log10(2)) + 1
+
+
 def merge(below: Mapping[str, Any], above: Mapping[str, Any], whole: tuple[str, ...] = ()) -> dict[str, Any]:
     """Nested tables in which the values of ``above`` win over those of ``below``.
 

@@ -37,6 +37,8 @@ REASONS: tuple[str, ...] = (
     "steady_state:grid_too_small",
     "steady_state:no_convergence",
     "steady_state:not_a_solution",
+    "not_stationary",
+    "horizon",
 )
 
 
@@ -110,6 +112,27 @@ class VectorizedTarget(Target, Protocol):
 
     def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
         """Evaluate at each row of ``thetas``, shape (n, d), natural units; in their order."""
+        ...
+
+
+@runtime_checkable
+class CompiledTarget(Target, Protocol):
+    """A target that has something to solve before its first evaluation, and that compiles what it evaluates."""
+
+    def outline(self) -> None:
+        """Find out as much as :meth:`compile_outlined` needs."""
+        ...
+
+    def compile_outlined(self) -> None:
+        """Compile what takes longest, as far as it can be before the target is prepared."""
+        ...
+
+    def prepare(self) -> None:
+        """Solve what every evaluation needs; a pickled copy has it too, so that workers need not solve it again."""
+        ...
+
+    def compile(self, gradient: Slope) -> None:
+        """Compile an evaluation with this kind of gradient, into this process and the cache on disk."""
         ...
 
 

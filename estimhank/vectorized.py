@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.computation import Outcome, Route
 from estimhank.density import DensityTarget
 from estimhank.errors import ConfigError
 from estimhank.files import sha256_of
@@ -113,7 +114,8 @@ class VectorizedPosterior(Posterior):
         for i, row in enumerate(rows):
             one = (out, slopes) if checks is None else (out, slopes, checks)
             values, slope, *check = jax.tree.map(lambda a, i=i: a[i], one)
-            if values[2] == DOUBTFUL or (check and not check[0].search.converged):
+            outcome, log_prior = self._as_numbers(values)
+            if self._is_for_one(outcome) or (check and not check[0].search.converged):
                 found[row] = self.evaluate(thetas[row], gradient)
                 continue
             try:
@@ -124,8 +126,12 @@ class VectorizedPosterior(Posterior):
                 continue
             if gradient == "partial":
                 slope = self._without_costly(slope)
-            found[row] = self._judge(tuple(value.item() for value in values), slope if gradient else None)
+            found[row] = self._judge(outcome, log_prior, slope if gradient else None)
         return found
+
+    def _is_for_one(self, outcome: Outcome) -> bool:
+        """Whether a point has to be evaluated on its own: frequencies, or the first route, that are not good enough."""
+        return outcome.winding == DOUBTFUL or self._further(Route(plain=True), outcome) is not None
 
     @cached_property
     def _parts_there(self) -> SteadyParts:
@@ -160,9 +166,8 @@ class VectorizedPosterior(Posterior):
                 parts, checks = given, None
             # a form that failed at some of many points would have to be seen to one by one
             parts = parts.plain()
-            log_likelihood, winding, regular = coarse._log_likelihood(theta, parts)
-            log_prior = self._log_prior(theta)
-            return log_likelihood + log_prior, ((log_likelihood, log_prior, winding, regular), checks)
+            outcome, log_prior = coarse._log_likelihood(theta, parts), self._log_prior(theta)
+            return outcome.log_likelihood + log_prior, ((outcome, log_prior), checks)
 
         def one(theta: jax.Array, given: Any) -> Any:
             if gradient:

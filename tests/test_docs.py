@@ -15,7 +15,9 @@ from estimhank.config_sections import SAMPLERS
 from estimhank.errors import EstimhankError
 from estimhank.sampling.executors import BACKENDS
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", ROOT / "results" / "README.md", *DOCS.rglob("*.md"))
 CSV = {
     "overhead": "workers,overhead_share,points_per_second\n2,0.0123456,12345.6\n",
     "model": "workers,efficiency\n1024,0.87654\n",
@@ -31,6 +33,32 @@ def test_configurations_on_pages_can_be_loaded(page: str) -> None:
     assert blocks
     for block in blocks:
         make_config(tomllib.loads(block))
+
+
+@pytest.mark.parametrize("page", sorted(str(p.relative_to(ROOT)) for p in PAGES))
+def test_what_a_page_links_to_or_shows_is_there(page: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            file, _, anchor = target.partition("#")
+            found = (ROOT / page).parent / file if file else ROOT / page
+            assert found.exists(), target
+            assert not anchor or anchor in anchors(found), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Names of a page's headings, as a forge makes them."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_pictures_are_those_that_a_page_shows_and_the_whole_is_small() -> None:
+    recorded = DOCS / "recorded"
+    shown = {
+        (p.parent / name).resolve() for p in PAGES for name in re.findall(r"!\[.*?\]\((.*?)\)", p.read_text("utf-8"))
+    }
+    assert {path.resolve() for path in recorded.rglob("*.png")} <= shown
+    assert sum(path.stat().st_size for path in recorded.rglob("*") if path.is_file()) < 2e6
 
 
 def test_every_name_is_on_its_page() -> None:

@@ -71,3 +71,7 @@ def test_it_explains_before_it_computes() -> None:
     assert sum(len(text.split()) for text in prose) > 600 and cells[0].cell_type == "markdown"
     sources = "\n".join(cell.source for cell in cells)
     assert not re.search(r"/(home|root|tmp|work)/", sources)
+
+
+def test_it_is_kept_without_outputs() -> None:
+    assert not outputs(nbformat.read(NOTEBOOK, as_version=4)) and NOTEBOOK.stat().st_size < 60_000

@@ -9,6 +9,7 @@ from estimhank.config import make_config
 from estimhank.context import STAGES, RunContext, StageResult, locked_folder
 from estimhank.errors import CertificateError, ConvergenceError, DataError, ResultsError, StorageError
 from estimhank.files import read_json, sha256_of, write_json
+from estimhank.identity import UNIDENTIFIED
 from estimhank.manifest import read_manifest
 from estimhank.pipeline import run_pipeline
 from estimhank.sampling.store import read_evaluations
@@ -175,6 +176,21 @@ def test_another_model_or_data_set_under_the_same_settings_is_refused(runs, tmp_
     raw.write_text("date,y\n" + "\n".join([*rows[:-1], "2002Q4,9"]) + "\n")
     with pytest.raises(ResultsError, match="another data"):
         mine.go(config)
+
+
+def test_a_model_that_cannot_be_identified_is_never_up_to_date(runs):
+    """It is run whole, and again only from the beginning."""
+    runs.model = UNIDENTIFIED + "an open file at data"
+    runs.go()
+    assert runs.ran == list(STAGES)
+    for options in ({}, {"resume": True}, {"only": "report"}, {"only": "sample", "resume": True}):
+        with pytest.raises(ResultsError, match=r"cannot be gone on with: .*an open file at data.*give it a version"):
+            runs.go(**options)
+    runs.go(overwrite=True)
+    assert runs.ran == list(STAGES)
+    runs.model = "with a version"
+    with pytest.raises(ResultsError, match="another model"):
+        runs.go()
 
 
 def test_overwriting_begins_from_nothing(runs):

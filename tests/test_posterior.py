@@ -125,13 +125,11 @@ def _with_values(data: Dataset, values: np.ndarray) -> Dataset:
     return Dataset(data.dates, data.names, data.units, data.labels, values.copy(), data.means.copy(), data.provenance)
 
 
-def test_missing_observations_are_dropped_exactly(
-    posterior: Posterior, longer: Posterior, reference: dict[str, float]
-) -> None:
+def test_missing_observations_are_dropped_exactly(posterior: Posterior, reference: dict[str, float]) -> None:
     values = posterior.data.values.copy()
     values[172:196, 2] = np.nan  # the federal funds rate, 2009-2014
     holes = Posterior(posterior.model, _with_values(posterior.data, values))
-    m = longer.responses({**reference, "rho_w": 0.8, "rho_g": 0.7})
+    m = posterior.responses({**reference, "rho_w": 0.8, "rho_g": 0.7})
     gamma = np.stack([np.einsum("toz,tpz->op", m[k:], m[: len(m) - k]) for k in range(len(values))])
     kept = ~np.isnan(values.ravel())
     covariance = np.asarray(stacked_covariance(gamma, len(values)))[np.ix_(kept, kept)]

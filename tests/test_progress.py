@@ -48,6 +48,31 @@ def test_unknown_totals_and_a_standing_clock_do_no_harm():
     assert stream.getvalue().splitlines()[-1] == "  mode: 3, 7 evaluations"
 
 
+def test_what_takes_long_is_said_again_with_its_seconds():
+    stream, clock = io.StringIO(), Clock()
+    display = ProgressDisplay(stream, interval=10, clock=clock)
+    display.say("[2/6] mode")
+    for second in range(1, 26):
+        clock.time = float(second)
+        if second == 3:
+            display.note("compiling the log density")
+        display.beat()
+    clock.time = 26.0
+    display(ProgressEvent("mode", 1, 8, 90))
+    clock.time = 40.0
+    display.beat()
+    assert stream.getvalue().splitlines() == [
+        "[2/6] mode",
+        "  compiling the log density ... 7.0 s",
+        "  compiling the log density ... 17 s",
+        "  mode: 1 of 8, 90 evaluations ... 14 s",
+    ]
+    display.note("")
+    clock.time = 90.0
+    display.beat()
+    assert len(stream.getvalue().splitlines()) == 4
+
+
 def test_quiet_is_quiet():
     stream = io.StringIO()
     with ProgressDisplay(stream, interval=0, quiet=True) as display:

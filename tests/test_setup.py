@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -67,19 +68,99 @@ def test_a_named_python_is_taken_or_refused(tmp_path):
     assert refused.returncode == 1 and refused.stderr.startswith("PYTHON=/no/python is not")
 
 
-def test_the_lock_is_names_and_versions_within_the_declared_ranges():
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line) for line in lines)
-    locked = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower(): line.split("==")[1] for line in lines}
+def read_lock(name: str) -> dict[str, str]:
+    """Versions by name."""
+    lines = (ROOT / name).read_text().splitlines()
+    assert all(re.fullmatch(r"[a-z0-9-]+==[A-Za-z0-9.!+]+", line) for line in lines)
+    locked = dict(line.split("==") for line in lines)
     assert len(locked) == len(lines)
+    return locked
+
+
+def test_the_locks_hold_what_is_declared_and_all_that_it_needs():
+    lock = pytest.importorskip("scripts.lock")
+    run, test = read_lock("requirements.lock"), read_lock("requirements-test.lock")
+    assert not set(run) & set(test)
+    needed = lock.locks()
+    assert set(run) == needed["requirements.lock"] and set(test) == needed["requirements-test.lock"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [item for group in project["optional-dependencies"].values() for item in group]
-    requirements = pytest.importorskip("packaging.requirements")
-    for text in [*project["dependencies"], *extras]:
-        requirement = requirements.Requirement(text)
-        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
-        if name != "estimhank":
-            assert requirement.specifier.contains(locked[name]), text
+    for text, locked in [(t, run) for t in project["dependencies"]] + [(t, {**run, **test}) for t in extras]:
+        requirement = lock.Requirement(text)
+        if requirement.name != "estimhank":
+            assert requirement.specifier.contains(locked[lock.canonical(requirement.name)]), text
+
+
+def test_what_a_run_imports_is_in_its_lock(tmp_path):
+    """Every module of the package is imported where the packages of the run's lock can be found and no others."""
+    for name in read_lock("requirements.lock"):
+        for file in metadata.files(name):
+            top = Path(file).parts[0]
+            if top not in ("..", "__pycache__") and not (tmp_path / top).exists():
+                (tmp_path / top).symlink_to(Path(metadata.distribution(name).locate_file(top)))
+    code = (
+        "import importlib, importlib.util, pkgutil, estimhank\n"
+        "for module in pkgutil.walk_packages(estimhank.__path__, 'estimhank.'): importlib.import_module(module.name)\n"
+        "print([name for name in ('pytest', 'dask', 'numba', 'blackjax', 'pip') if importlib.util.find_spec(name)])\n"
+    )
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "[]\n", done.stderr + done.stdout
+
+
+PIP = """#!/bin/sh
+if [ "$1" = -c ]; then exit 0; fi
+echo "$*" >>"{log}"
+echo "Collecting numpy==1.0"
+{end}
+"""
+
+
+@pytest.fixture
+def set_up(tmp_path):
+    """A checkout whose environment has an interpreter that writes down what pip is asked."""
+    (tmp_path / "scripts").mkdir()
+    for name in ("scripts/install", "requirements.lock", "requirements-test.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    python, log = tmp_path / "env/bin/python", tmp_path / "asked"
+    python.parent.mkdir(parents=True)
+
+    def call(wanted, end="exit 0"):
+        python.write_text(PIP.format(log=log, end=end))
+        python.chmod(0o755)
+        log.write_text("")
+        done = subprocess.run(
+            ["/bin/sh", "scripts/install", "env", *wanted], cwd=tmp_path, capture_output=True, text=True
+        )
+        asked = [re.sub(r".*(--requirement|--editable) ", "", line) for line in log.read_text().splitlines()]
+        return done, asked
+
+    return tmp_path, call
+
+
+def test_a_set_is_installed_once_and_the_tests_set_only_adds(set_up):
+    folder, call = set_up
+    done, asked = call([])
+    assert done.returncode == 0 and asked == ["requirements.lock", "."]
+    assert done.stdout == "" and "\r" not in done.stderr and done.stderr.splitlines()[-1].startswith("Installed in ")
+    done, asked = call(["run"])
+    assert (done.returncode, asked, done.stderr) == (0, [], "")
+    assert call(["test"])[1] == ["requirements-test.lock"]
+    assert call(["test"])[1] == [] and call(["run"])[1] == []
+    with (folder / "requirements-test.lock").open("a") as stream:
+        stream.write("another==1.0\n")
+    assert call(["run"])[1] == [] and call(["test"])[1] == ["requirements-test.lock"]
+    with (folder / "requirements.lock").open("a") as stream:
+        stream.write("another==1.0\n")
+    assert call(["test"])[1] == ["requirements.lock", ".", "requirements-test.lock"]
+    assert call(["tests"])[0].returncode == 2
+
+
+def test_a_set_that_fails_says_why_and_is_not_taken_for_installed(set_up):
+    done, asked = set_up[1](["run"], "echo 'ERROR: no such version'; exit 1")
+    assert done.returncode == 1 and len(asked) == 1
+    assert "This failed: env/bin/python -m pip install" in done.stderr and "ERROR: no such version" in done.stderr
+    assert set_up[1](["run"])[1] == ["requirements.lock", "."]
 
 
 def test_a_wheel_carries_data_and_configurations_and_runs_without_the_checkout(tmp_path):

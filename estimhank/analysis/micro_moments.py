@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 #: The finite transfer, as a share of mean consumption in a quarter: some 500 dollars of 2019.
 TRANSFER = 0.03
 _YEAR = 4  # quarters
+_NOTHING = 1e-6  # share of net wealth in what is owned and owed, below which there is none
 _STRAIGHT = 1e-8  # relative; slopes of cash on hand that differ by less are one slope
 
 
@@ -176,10 +177,11 @@ def wealth_moments(a: Array, mass: Array) -> dict[str, float]:
     -------
     dict
         ``gini``, ``top_10``, ``bottom_50``: from the Lorenz curve, straight between grid points since everybody on one
-        holds the same; nan unless total wealth is positive. With debt the Gini coefficient may exceed one.
+        holds the same; nan unless total wealth is positive, by more than the solution's own error: nobody has a share
+        of assets in zero net supply. With debt the Gini coefficient may exceed one.
     """
     total = float(a @ mass)
-    if not total > 0:
+    if not total > _NOTHING * float(np.abs(a) @ mass):
         return dict.fromkeys(("gini", "top_10", "bottom_50"), math.nan)
     people, wealth = (np.concatenate([[0.0], np.cumsum(x)]) for x in (mass, a * mass / total))
     return {

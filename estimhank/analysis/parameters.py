@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from estimhank.analysis.math_text import figure_label, plain_label
 from estimhank.model.parameters import Parameter
 from estimhank.model.priors import Prior
 
@@ -52,13 +53,13 @@ class ParameterInfo:
 
     @property
     def label(self) -> str:
-        """Label for a figure: LaTeX in dollar signs, or the plain name."""
-        return f"${self.latex}$" if self.latex else self.name
+        """Label for a figure: LaTeX in dollar signs, or the plain name where there is none that a figure can show."""
+        return figure_label(self.latex, self.name)
 
     @property
     def axis_label(self) -> str:
         """Label with the unit in brackets, for an axis."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        return f"{self.label} ({plain_label(self.unit)})" if self.unit else self.label
 
     def prior_density(self, theta: ArrayLike) -> Array | None:
         """Prior density at ``theta`` of shape (n,); zero outside the support, ``None`` without a ``log_prior``."""

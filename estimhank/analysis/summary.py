@@ -67,7 +67,7 @@ def summarise_draws(draws: ArrayLike) -> DrawSummary:
     if draws.ndim != 3 or draws.size == 0:
         raise ValueError(f"draws of shape {draws.shape}: expected (chain, draw, d), at least one of each")
     axes = {"chain_axis": 0, "draw_axis": 1}
-    varies = np.where(np.ptp(draws, axis=(0, 1)) > 0, 1.0, np.nan)  # ArviZ gives a constant a perfect sample size
+    varies = moved(draws)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # ArviZ warns of constant chains; they come out as nan and are reported as such
         errors = [array_stats.mcse(draws, method="quantile", prob=q, **axes) for q in QUANTILES]
@@ -82,6 +82,12 @@ def summarise_draws(draws: ArrayLike) -> DrawSummary:
             ess_bulk=varies * ess(draws),
             ess_tail=varies * ess(draws, "tail"),
         )
+
+
+def moved(draws: Array) -> Array:
+    """One for each quantity that varies over draws of shape (chain, draw, d), nan for others, shape (d,): ArviZ gives a
+    constant a perfect sample size."""
+    return np.where(np.ptp(draws, axis=(0, 1)) > 0, 1.0, np.nan)
 
 
 def _floats(values: ArrayLike) -> Array:

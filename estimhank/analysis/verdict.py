@@ -24,6 +24,7 @@ NUMERICAL_REASONS: tuple[str, ...] = (
     "steady_state:not_a_solution",
     "not_positive_definite",
     "non_finite",
+    "horizon",
 )
 
 #: What Vehtari, Gelman, Simpson, Carpenter and Bürkner (2021) ask of draws before anything is read off them, whatever a

@@ -18,6 +18,8 @@ REASON_WORDS: dict[str, str] = {
     "steady_state:grid_too_small": "no steady state: the asset grid is too small",
     "steady_state:no_convergence": "no steady state: the search did not converge",
     "steady_state:not_a_solution": "no steady state: the equations do not hold",
+    "not_stationary": "an observable has no stationary distribution: it loads on a unit root",
+    "horizon": "the horizon is too short for roots this slow",
 }
 
 #: Words for the families of priors (the keys are the names used in configuration files).

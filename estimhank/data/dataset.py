@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from estimhank.data.observables import Observable, outside, transform_series
+from estimhank.data.observables import TRANSFORMS, Observable, lags_of, outside, transform_series
 from estimhank.data.options import set_additions
+from estimhank.data.outliers import check_outliers
 from estimhank.data.quarters import first_days, format_quarter, parse_quarter, parse_quarters
 from estimhank.data.table import SeriesTable
 from estimhank.errors import DataError
@@ -105,7 +106,8 @@ def make_dataset(
     Raises
     ------
     DataError
-        As :func:`estimhank.data.observables.transform_series`, and if the sample is empty or not in quarters.
+        As :func:`estimhank.data.observables.transform_series` and :func:`estimhank.data.outliers.check_outliers`, and
+        if the sample is empty or not in quarters.
     """
     first, last = _parse_bound(start, "start"), _parse_bound(end, "end")
     if not first < last:
@@ -126,7 +128,10 @@ def make_dataset(
     raw = np.column_stack([transform_series(table, o, first, last) for o in observables])
     trends = {}
     for j, o in enumerate(observables):
-        raw[_excluded((*exclude, *o.exclude), first, last), j] = np.nan
+        excluded = _excluded((*exclude, *o.exclude), first, last)
+        rule = TRANSFORMS[o.transform]
+        check_outliers(table, o, (first, last), raw[:, j], excluded, (lags_of(o), rule.logarithm))
+        raw[excluded, j] = np.nan
         column = table.span(first - table.first, last - table.first, o.series)
         _check_left(column, o, raw[:, j])
         if o.detrend == "linear":

@@ -13,6 +13,7 @@ from typing import Any
 from estimhank.data.layout import sheet_of
 from estimhank.data.table import Cell, Sheet
 from estimhank.errors import DataError
+from estimhank.extras import OPENPYXL
 from estimhank.files import reading
 
 #: Endings of the files that are read as Excel files.
@@ -54,9 +55,7 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
         import openpyxl  # an extra: only who has Excel files needs it
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError:
-        raise DataError(
-            f"reading {path} needs openpyxl: pip install 'estimhank[excel]', or save the sheet as a CSV file"
-        ) from None
+        raise DataError(f"{path} cannot be read. {OPENPYXL.sentence}; or save the sheet as a CSV file") from None
 
     def rows_of(values: bool) -> tuple[str, list[Sequence[Any]]]:
         with reading(path):

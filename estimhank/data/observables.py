@@ -18,6 +18,7 @@ from estimhank.data.table import SeriesTable
 from estimhank.data.units import DataWarning, check_rate, period_of
 from estimhank.data.yearly import YEARLY, adds_up_quarters, has_one_a_year, year_ends
 from estimhank.errors import DataError
+from estimhank.names import TAKEN_OF_OBSERVABLES, why_not_a_name
 
 Array = NDArray[np.float64]
 
@@ -66,6 +67,9 @@ class Observable:
         Standard deviation of the series' measurement error in the observable's unit, 0 for none; or its prior as plain
         values, ``{"family": "gamma", "mean": 0.1, "sd": 0.05}``, which makes it the estimated parameter
         ``me_<name>``. As the model declares it where nothing is said.
+    allow_outliers : tuple of str
+        Quarters and spans whose figures are right although they lie far from all around them
+        (:mod:`estimhank.data.outliers`).
     """
 
     name: str
@@ -83,9 +87,12 @@ class Observable:
     exclude: tuple[str, ...] = addition(())
     yearly: str | None = addition(None)
     measurement_error: Any = addition(None)  # noqa: RUF009 (a dataclass field, like those above)
+    allow_outliers: tuple[str, ...] = addition(())
 
     def __post_init__(self) -> None:
         who = f"the observable {self.name}"
+        if why := why_not_a_name(self.name, TAKEN_OF_OBSERVABLES):
+            raise DataError(f"the name of the observable '{self.name}' {why}")
         if self.transform not in TRANSFORMS:
             raise DataError(f"{who} has the unknown transform '{self.transform}'; there are {', '.join(TRANSFORMS)}")
         if not np.isfinite(self.scale) or self.scale == 0:
@@ -115,11 +122,12 @@ class Observable:
                 f"'{PER_YEAR}' for a model in those units, or leave annualised out"
             )
         object.__setattr__(self, "measurement_error", _error_of(who, self.measurement_error))
-        for entry in self.exclude:
-            try:
-                parse_quarters(entry)
-            except ValueError as error:
-                raise DataError(f"{who}, exclude: {error}") from None
+        for key in ("exclude", "allow_outliers"):
+            for entry in getattr(self, key):
+                try:
+                    parse_quarters(entry)
+                except ValueError as error:
+                    raise DataError(f"{who}, {key}: {error}") from None
 
 
 def _error_of(who: str, value: Any) -> float | dict[str, Any] | None:

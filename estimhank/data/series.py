@@ -12,7 +12,7 @@ from estimhank.data.layout import csv_sheet
 from estimhank.data.observables import Observable, rules_of, series_of
 from estimhank.data.table import SeriesTable, parse_rows, to_quarters
 from estimhank.errors import DataError, StorageError
-from estimhank.files import bundled, read_text, reading, sha256_of, sha256_of_file
+from estimhank.files import bundled, expand_user, read_text, reading, sha256_of, sha256_of_file
 
 __all__ = ["SNAPSHOT", "SOURCES", "SeriesTable", "load_series", "read_series"]
 
@@ -67,7 +67,7 @@ def load_series(
         table = read_series(bundled(SNAPSHOT_FILE), SNAPSHOT_FILE, rules)
         about = {**table.provenance, "source": SNAPSHOT, "file": SNAPSHOT_FILE, "vintage": SNAPSHOT_VINTAGE}
         return dataclasses.replace(table, provenance=about)
-    path = Path(folder) / Path(source).expanduser()
+    path = Path(folder) / expand_user(source)
     if not path.is_file():
         raise DataError(
             f'the data source {source} is not a file ({path}); "snapshot" is the one shipped with estimhank, '

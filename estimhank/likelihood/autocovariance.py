@@ -2,11 +2,14 @@
 
 Up to a date t* the coefficients are those of the solution; from there on each shock's coefficients decay at the shock's
 own root, M[t] = M[t*] rho^(t - t*), which is what the solution of the infinite-horizon model does once the economy's
-own dynamics have died out. With m the first t* coefficients and M* the one at t*, lag k of one shock is
+own dynamics have died out. Whether they have is checked, and other roots are continued, in
+:mod:`estimhank.likelihood.continuation`. With m the first t* coefficients and M* the one at t*, lag k of one shock is
 
-    sum_{t < t*-k} m[t+k] m[t]'                              both dates before t*: by FFT, padded so that nothing
-    aliases + M* (sum_{j=1}^{min(k,t*)} rho^(k-j) m[t*-j])'          the later date in the tail: a first-order
-    recursion in k + rho^k / (1 - rho^2) M* M*'                             both in the tail: closed form
+    sum_{t < t*-k} m[t+k] m[t]'                                both dates before t*: by FFT, padded so that
+                                                               nothing aliases
+    + M* (sum_{j=1}^{min(k,t*)} rho^(k-j) m[t*-j])'            the later date in the tail: a first-order
+                                                               recursion in k
+    + rho^k / (1 - rho^2) M* M*'                               both in the tail: closed form
 """
 
 from __future__ import annotations
@@ -14,6 +17,24 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from scipy.fft import next_fast_len
+
+
+def products_between(m: jax.Array, lags: int) -> jax.Array:
+    """sum_t m[t+k] m[t]' for k = 0..lags - 1, by FFT; m (L, n_o, n_z), result (lags, n_o, n_o)."""
+    dates, n_o = m.shape[:2]
+    size = next_fast_len(dates + min(lags, dates), real=True)
+    waves = jnp.fft.rfft(m, size, axis=0)
+    power = jnp.stack(
+        [jnp.stack([(waves[:, i] * jnp.conj(waves[:, j])).sum(-1) for j in range(n_o)], -1) for i in range(n_o)], 1
+    )
+    found = jnp.fft.irfft(power, size, axis=0)[: min(lags, dates)]
+    return found if lags <= dates else jnp.concatenate([found, jnp.zeros((lags - dates, n_o, n_o))])
+
+
+def backwards(m: jax.Array, lags: int) -> jax.Array:
+    """m[L - 1], m[L - 2], ... one for each step from a lag to the next, zero before date 0: (lags, n_o, n_z)."""
+    backward = m[::-1][: lags - 1] if lags > 1 else m[:0]
+    return jnp.concatenate([backward, jnp.zeros((lags - backward.shape[0], *m.shape[1:]))])
 
 
 def autocovariances(coefficients: jax.Array, rho: jax.Array, lags: int, tail_start: int) -> jax.Array:
@@ -36,22 +57,12 @@ def autocovariances(coefficients: jax.Array, rho: jax.Array, lags: int, tail_sta
         ``[k]`` is Cov(y_{t+k}, y_t).
     """
     m, star = coefficients[:tail_start], coefficients[tail_start]
-    size = next_fast_len(tail_start + min(lags, tail_start), real=True)
-    waves = jnp.fft.rfft(m, size, axis=0)
-    n_o = m.shape[1]
-    power = jnp.stack(
-        [jnp.stack([(waves[:, i] * jnp.conj(waves[:, j])).sum(-1) for j in range(n_o)], -1) for i in range(n_o)], 1
-    )
-    before = jnp.fft.irfft(power, size, axis=0)[: min(lags, tail_start)]
-    if lags > tail_start:
-        before = jnp.concatenate([before, jnp.zeros((lags - tail_start, n_o, n_o))])
+    before = products_between(m, lags)
 
     def recursion(g: jax.Array, fresh: jax.Array) -> tuple[jax.Array, jax.Array]:
         return rho * g + fresh, g
 
-    backward = m[::-1][: lags - 1] if lags > 1 else m[:0]
-    backward = jnp.concatenate([backward, jnp.zeros((lags - backward.shape[0], *m.shape[1:]))])
-    _, crossed = jax.lax.scan(recursion, jnp.zeros_like(star), backward)
+    _, crossed = jax.lax.scan(recursion, jnp.zeros_like(star), backwards(m, lags))
     decay = rho[None] ** jnp.arange(lags)[:, None] / (1 - rho**2)
     crossed = crossed + decay[:, None, :] * star
     return before + jnp.einsum("oz,kpz->kop", star, crossed)

@@ -47,8 +47,13 @@ class _Saved(NamedTuple):
     alpha: jax.Array
 
 
-def gaussian_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> jax.Array:
+def gaussian_log_likelihood(
+    gamma: jax.Array, sample: NDArray[np.float64], dense: bool = False
+) -> tuple[jax.Array, jax.Array]:
     """Gaussian log likelihood of a sample of a stationary, mean-zero process, exact whatever is missing.
+
+    The fast formulas need the covariance of the *completed* sample to be regular. What was observed may have a regular
+    one all the same (a series that is the sum of two others, of which one is always missing): there ``dense`` is right.
 
     Parameters
     ----------
@@ -56,11 +61,15 @@ def gaussian_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> ja
         Autocovariances, ``[k]`` = Cov(y_{t+k}, y_t).
     sample : array of shape (n, n_o)
         A constant (not traced); ``nan`` where missing.
+    dense : bool
+        Factorise the covariance of what was observed.
 
     Returns
     -------
-    scalar
+    value : scalar
         Constant included; ``nan`` if the covariance matrix is not positive definite. Differentiable (reverse mode).
+    rounding : scalar
+        Estimated error by rounding of the fast formulas for missing values, 0 where others are used.
     """
     sample = np.asarray(sample, float)
     there = np.flatnonzero(~np.isnan(sample).all(axis=1))
@@ -69,23 +78,30 @@ def gaussian_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> ja
     gamma = gamma[: len(sample)]
     missing = np.isnan(sample).mean() if sample.size else 1.0
     if missing == 0:
-        return complete_log_likelihood(gamma, jnp.asarray(sample))
-    if missing <= MOST_MISSING:
+        return complete_log_likelihood(gamma, jnp.asarray(sample)), jnp.zeros(())
+    if missing <= MOST_MISSING and not dense:
         return incomplete_log_likelihood(gamma, sample)
-    return dense_log_likelihood(gamma, sample)
+    return dense_log_likelihood(gamma, sample), jnp.zeros(())
 
 
-def incomplete_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> jax.Array:
+def has_fast_form(sample: NDArray[np.float64]) -> bool:
+    """Whether :func:`gaussian_log_likelihood` has two routes for a sample, of which the dense one is not the first."""
+    sample = np.asarray(sample, float)
+    there = np.flatnonzero(~np.isnan(sample).all(axis=1))
+    return bool(there.size and 0 < np.isnan(sample[there[0] : there[-1] + 1]).mean() <= MOST_MISSING)
+
+
+def incomplete_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> tuple[jax.Array, jax.Array]:
     """As :func:`gaussian_log_likelihood`, by the formulas at the head of this module."""
     return _log_likelihood(gamma, _Sample(np.asarray(sample, float)))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _log_likelihood(gamma: jax.Array, sample: Any) -> jax.Array:
+def _log_likelihood(gamma: jax.Array, sample: Any) -> tuple[jax.Array, jax.Array]:
     return _forward(gamma, sample)[0]
 
 
-def _forward(gamma: jax.Array, sample: Any) -> tuple[jax.Array, _Saved]:
+def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array], _Saved]:
     state = run_recursion(gamma, jnp.asarray(sample.filled), with_alpha=True)
     n, n_o = sample.filled.shape
     k = len(sample.date)
@@ -96,10 +112,13 @@ def _forward(gamma: jax.Array, sample: Any) -> tuple[jax.Array, _Saved]:
     scaled = jax.scipy.linalg.solve_triangular(factor, alpha[sample.date, sample.series], lower=True)
     log_det = 2 * jnp.log(jnp.diagonal(factor)).sum()
     value = state.log_likelihood + 0.5 * (k * math.log(2 * math.pi) - log_det + scaled @ scaled)
+    # two large numbers may have been subtracted, and columns of the precision carry the error of its largest entry
+    worst = jnp.abs(columns).max() / (jnp.diagonal(factor) ** 2).min()
+    rounding = jnp.finfo(float).eps * worst * (jnp.abs(state.log_likelihood) + scaled @ scaled)
     # C' P_m' with P_mm^{-1} = C C': what is taken off the precision is the product of this with itself
     spread = jax.scipy.linalg.solve_triangular(factor, columns.transpose(1, 0, 2).reshape(k, -1), lower=True)
     corrected = alpha - (scaled @ spread).reshape(n, n_o)
-    return value, _Saved(state, spread.reshape(k, n, n_o).transpose(1, 0, 2), corrected)
+    return (value, rounding), _Saved(state, spread.reshape(k, n, n_o).transpose(1, 0, 2), corrected)
 
 
 def _precision_columns(state: Predictors, sample: Any, n: int, n_o: int) -> jax.Array:
@@ -125,7 +144,8 @@ def _convolve(pieces: jax.Array, predictors: jax.Array, n: int) -> jax.Array:
     return jnp.fft.irfft(jnp.einsum("wkr,wro->wko", a, b), size, axis=0)[:n]
 
 
-def _backward(sample: Any, saved: _Saved, bar: jax.Array) -> tuple[jax.Array]:
+def _backward(sample: Any, saved: _Saved, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
+    bar = bars[0]  # nobody asks for the derivative of an error
     outer = saved.alpha[:, None, :]
     both = toeplitz_slope(saved.state, outer) + 0.5 * diagonal_sums(saved.columns, saved.columns)
     return (bar * both.at[1:].multiply(2.0),)

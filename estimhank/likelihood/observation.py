@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from estimhank.model.declaration import Observable
+from estimhank.model.declaration import NO_LEVEL, Observable
 
 
 def combine_quarters(coefficients: jax.Array, weights: Sequence[Sequence[float]]) -> jax.Array:
@@ -56,6 +56,8 @@ def observe(
     for observable in observables:
         path = responses[:, names.index(observable.variable)]
         if observable.kind == "growth":
-            path = (path - jnp.concatenate([jnp.zeros_like(path[:1]), path[:-1]])) / steady[observable.variable]
+            level = jnp.asarray(steady[observable.variable], float)
+            level = jnp.where(jnp.abs(level) > NO_LEVEL, level, jnp.nan)  # there is no growth rate of nothing
+            path = (path - jnp.concatenate([jnp.zeros_like(path[:1]), path[:-1]])) / level
         columns.append(observable.scale * path)
     return jnp.stack(columns, axis=1)

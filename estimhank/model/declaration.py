@@ -6,13 +6,15 @@ which order is found automatically (:mod:`estimhank.sequence_space.elimination`)
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from estimhank.model.household import HouseholdBlock, HouseholdTarget
 from estimhank.model.parameters import ModelError, Parameters, Values
+from estimhank.names import TAKEN_OF_OBSERVABLES, TAKEN_OF_PARAMETERS, why_not_a_name
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,28 @@ class AR1:
     description: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise ModelError(f"a shock is read as shock.NAME: {self.name!r} is no such name")
+        for role in ("rho", "sigma"):
+            given = getattr(self, role)
+            if not isinstance(given, str):
+                raise ModelError(
+                    f"AR1('{self.name}'): {role} is the name of a parameter, not {given!r}; leave it out and give the "
+                    f"parameter {role}_{self.name} the value in the parameter table"
+                )
+        if not _is_number(self.scale) or not self.scale > 0:
+            raise ModelError(f"AR1('{self.name}'): scale is a positive number, not {self.scale!r}")
         object.__setattr__(self, "rho", self.rho or f"rho_{self.name}")
         object.__setattr__(self, "sigma", self.sigma or f"sigma_{self.name}")
         object.__setattr__(self, "description", self.description or self.name)
+
+
+#: A steady state that is smaller is zero, and has no growth rate: its equations hold to 1e-9 and no better.
+NO_LEVEL = 1e-8
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,14 @@ class Observable:
     scale: float = 100.0
     units: str = "percent per quarter"
     measurement_error: str = ""
+
+    def __post_init__(self) -> None:
+        for role in ("variable", "kind", "name", "units", "measurement_error"):
+            if not isinstance(getattr(self, role), str):
+                hint = "; a size is given to the data or the posterior" if role == "measurement_error" else ""
+                raise ModelError(f"observable of {self.variable}: {role} is text, not {getattr(self, role)!r}{hint}")
+        if not _is_number(self.scale) or self.scale == 0:
+            raise ModelError(f"observable '{self.name}': scale is a number other than zero, not {self.scale!r}")
 
 
 def Growth(
@@ -99,10 +128,14 @@ class Model:
     parameters : Parameters
     dense : tuple of str
         Variables to solve for densely; chosen automatically where empty.
+    version : str
+        Needed for going on with a run where the model's content cannot be seen, say an open file; to be changed when
+        what cannot be seen does.
     """
 
     name: ClassVar[str] = ""
     title: str = ""
+    version: str = ""
     household: HouseholdBlock | None = None
     variables: tuple[str, ...] = ()
     shocks: tuple[AR1, ...] = ()
@@ -156,7 +189,15 @@ class Model:
 
     def residuals(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> list[tuple[str, Any]]:
         """The equations as a list, checked to be as many as there are variables."""
-        pairs = list(self.equations(lag, now, lead, household, shock, p))
+        given = self.equations(lag, now, lead, household, shock, p)
+        pairs = list(given) if isinstance(given, Iterable) else []
+        if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs) or not (
+            isinstance(given, Iterable)
+        ):
+            raise ModelError(
+                f'model {self.name}: equations must yield pairs of a name and a residual, such as yield "Euler", '
+                "now.C - lead.C"
+            )
         if len(pairs) != len(self.variables):
             raise ModelError(
                 f"model {self.name}: {len(pairs)} equations ({', '.join(n for n, _ in pairs)}) "
@@ -164,11 +205,33 @@ class Model:
             )
         return pairs
 
-    def _check(self) -> None:
+    def _wrong_types(self) -> list[str]:
         problems = []
+        if self.household is not None and not isinstance(self.household, HouseholdBlock):
+            problems.append(
+                f"household is one household block or None, not a {type(self.household).__name__}: several types of "
+                "households are states of one block"
+            )
+        kinds: tuple[tuple[str, type], ...] = (("variables", str), ("shocks", AR1), ("observables", Observable))
+        for what, kind in kinds:
+            given = getattr(self, what)
+            if not isinstance(given, tuple | list) or not all(isinstance(entry, kind) for entry in given):
+                example = {"variables": '("Y", "pi")', "shocks": '(AR1("e"),)', "observables": '(Level("Y"),)'}[what]
+                problems.append(f"{what} are a tuple such as {example}, with the comma also where there is but one")
+        if not isinstance(self.parameters, Parameters):
+            problems.append("parameters are a table, Parameters(rho_e=Parameter(...), ...)")
+        return problems
+
+    def _check(self) -> None:
+        problems = self._wrong_types()
+        if problems:
+            raise ModelError(f"model {self.name or type(self).__name__}: " + "; ".join(problems))
         names = self.unknowns
         for name in {n for n in names if names.count(n) > 1}:
             problems.append(f"'{name}' is declared twice among variables and household outputs")
+        listed = [shock.name for shock in self.shocks]
+        for name in sorted({n for n in listed if listed.count(n) > 1}):
+            problems.append(f"two shocks have the name '{name}', and an equation reads but one")
         for shock in self.shocks:
             for role in (shock.rho, shock.sigma):
                 if role not in self.parameters:
@@ -180,6 +243,16 @@ class Model:
                 )
             if observable.kind not in ("growth", "level"):
                 problems.append(f"observable '{observable.name}' is of unknown kind '{observable.kind}'")
+        listed = [o.name for o in self.observables]
+        for name in sorted({n for n in listed if listed.count(n) > 1}):
+            problems.append(f"two observables have the name '{name}'")
+        for what, given, taken in (
+            ("observable", dict.fromkeys(listed), TAKEN_OF_OBSERVABLES),
+            ("parameter", self.parameters.estimated, TAKEN_OF_PARAMETERS),
+        ):
+            for name in given:
+                if why := why_not_a_name(name, taken):
+                    problems.append(f"the name of the {what} '{name}' {why}")
         if self.household:
             for name in self.household.inputs:
                 if name not in self.variables:

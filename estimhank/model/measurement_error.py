@@ -10,11 +10,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
 from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, Parameter, Parameters, nearest
@@ -84,9 +87,14 @@ def _entered(table: Parameters, parameter: str, name: str, units: str, size: flo
     prior, value = (size, float(size.ppf(0.5))) if isinstance(size, Prior) else (None, size)
     if parameter in table:
         return table.changed(parameter, value=value, prior=prior, prior_relative_to="")
-    latex = rf"\sigma^{{\mathrm{{me}}}}_{{\mathrm{{{name.replace('_', r'\_')}}}}}"
+    latex = rf"\sigma^{{\mathrm{{me}}}}_{{\mathrm{{{_upright(name)}}}}}" if name.isascii() else ""
     entry = Parameter(value, latex, f"s.d. of measurement error in {units}, {name}", prior, "shocks")
     return Parameters({**table, parameter: entry})
+
+
+def _upright(name: str) -> str:
+    """A name as LaTeX's upright type in a formula shows it; what it has no sign for becomes a blank."""
+    return re.sub(r"[\\^~{}$]", " ", name).translate({ord(c): f"\\{c}" for c in "_%#&"}).replace(" ", r"\ ")
 
 
 def error_parameters(model: Model) -> dict[str, str]:
@@ -99,11 +107,20 @@ def _is_zero(entry: Parameter) -> bool:
     return entry.prior is None and entry.value == 0
 
 
-def check_errors(model: Model) -> None:
+def check_errors(model: Model, observed: NDArray[np.bool_] | None = None) -> None:
     """Refuse standard deviations below zero, and a model whose observables are linearly dependent by construction.
 
     With fewer shocks than observables without measurement error, the spectral density matrix of the observables is
-    singular at every frequency: the data would have to satisfy an identity, which they do not.
+    singular at every frequency: the data would have to satisfy an identity, which they do not. It takes data that show
+    it: where no more than shocks are observed on one date (one series before, another after) nothing is singular. So
+    refused are only data that hold, over some span of dates, more figures than there are innovations in it and
+    variables to begin with; of all others the covariance decides.
+
+    Parameters
+    ----------
+    model : Model
+    observed : array of bool, shape (n, n_o), optional
+        What the data hold; everything, over a long sample, by default.
 
     Raises
     ------
@@ -131,12 +148,23 @@ def check_errors(model: Model) -> None:
             )
     shocks = [s for s in model.shocks if not _is_zero(model.parameters[s.sigma])]
     exact = [o.name for o in model.observables if o.name not in errors]
-    if len(shocks) < len(exact):
+    if len(shocks) < len(exact) and _surplus(model, errors, len(shocks), observed) > len(model.unknowns):
         raise ModelError(
             f"stochastic singularity: {len(exact)} observables without measurement error ({', '.join(exact)}) but only "
             f"{_count(len(shocks), 'shock')}; give {_count(len(exact) - len(shocks), 'observable')} measurement error "
             "(measurement_error = 0.1), drop observables or add shocks"
         )
+
+
+def _surplus(model: Model, errors: Mapping[str, str], shocks: int, observed: NDArray[np.bool_] | None) -> float:
+    """Exact figures beyond the innovations of the same dates, over the span of dates where there are most."""
+    if observed is None:
+        return math.inf
+    most, so_far = 0, 0
+    for figures in observed[:, [o.name not in errors for o in model.observables]].sum(axis=1).tolist():
+        so_far = max(0, so_far + figures - shocks)
+        most = max(most, so_far)
+    return most
 
 
 def _count(number: int, word: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,10 +21,23 @@ class ModelError(EstimhankError):
     """A model declaration, or a change to it, that cannot work."""
 
 
+class ModelWarning(UserWarning):
+    """A declaration that is solved as it stands, but may not be what was meant."""
+
+
 def nearest(name: str, known: Any) -> str:
     """A hint such as ``"; did you mean 'phi_pi'?"``, empty if nothing is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _balanced(latex: str) -> bool:
+    depth = 0
+    for brace in re.findall(r"\\.|[{}]", latex):
+        depth += {"{": 1, "}": -1}.get(brace, 0)
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,12 @@ class Parameter:
     prior_relative_to: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.latex, str) or not isinstance(self.description, str):
+            raise ModelError(f"parameter {self.latex}: latex and description are text")
+        if len(self.latex) > 1 and self.latex[0] == self.latex[-1] == "$":
+            object.__setattr__(self, "latex", self.latex.strip("$"))
+        if not _balanced(self.latex):
+            raise ModelError(f"parameter {self.latex}: the braces of its LaTeX name do not match")
         if self.touches not in TIERS:
             raise ModelError(f"parameter {self.latex}: touches must be one of {', '.join(TIERS)}, got '{self.touches}'")
         if self.prior is not None and self.value is not None and not self.prior_relative_to:
@@ -138,6 +158,12 @@ class Values:
         if name not in values:
             raise ModelError(f"unknown name '{name}'{nearest(name, values)}")
         return values[name]
+
+    def __call__(self, *arguments: Any) -> Any:
+        raise ModelError(
+            "lag, now and lead are read by attribute, at one date before, now and one date ahead; for a second lag "
+            'declare a variable that holds the first one (yield "first lag", now.y_1 - lag.y), and read lag.y_1'
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("values are read-only")

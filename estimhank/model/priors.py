@@ -8,138 +8,15 @@ that of the inverse gamma itself (type 2).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import xlog1py, xlogy
-from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Prior:
-    """A univariate density, truncated to ``(lower, upper)`` and normalised.
-
-    Attributes
-    ----------
-    lower, upper : float
-        Truncation; ``-inf`` and ``inf`` where there is none.
-    shift : float
-        The family applies to ``parameter - shift`` (truncation is in units of the parameter).
-    """
-
-    lower: float = field(default=-math.inf, kw_only=True)
-    upper: float = field(default=math.inf, kw_only=True)
-    shift: float = field(default=0.0, kw_only=True)
-    family: ClassVar[str] = ""
-
-    def __post_init__(self) -> None:
-        if math.isnan(self.lower) or math.isnan(self.upper) or not math.isfinite(self.shift):
-            raise ValueError(
-                f"{self.family} prior: lower, upper and shift must be numbers, got {self.lower}, {self.upper} and "
-                f"{self.shift}"
-            )
-        self._check()
-        low, high = self.support
-        if not low < high:
-            raise ValueError(f"{self.family} prior: truncation ({self.lower}, {self.upper}) leaves no support")
-        if not self.mass > 0:
-            raise ValueError(f"{self.family} prior: no mass between {self.lower} and {self.upper}")
-
-    # -- to be given by each family, for the untruncated, unshifted variable ------------------------------------
-    def _check(self) -> None:
-        raise NotImplementedError
-
-    @property
-    def _law(self) -> Any:
-        """Frozen scipy.stats distribution."""
-        raise NotImplementedError
-
-    def _log_kernel(self, x: jax.Array) -> jax.Array:
-        """Normalised log density on the family's own support (argument guaranteed inside)."""
-        raise NotImplementedError
-
-    # -- what everybody uses -----------------------------------------------------------------------------------
-    @cached_property
-    def law(self) -> Any:
-        """The untruncated, unshifted law as a frozen ``scipy.stats`` distribution."""
-        return self._law
-
-    @property
-    def mean(self) -> float:
-        """Mean before truncation, in units of the parameter."""
-        return float(self.law.mean()) + self.shift
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation before truncation."""
-        return float(self.law.std())
-
-    @cached_property
-    def support(self) -> tuple[float, float]:
-        """Open interval on which the density is positive, in units of the parameter."""
-        low, high = self.law.support()
-        return max(self.lower, float(low) + self.shift), min(self.upper, float(high) + self.shift)
-
-    @cached_property
-    def _cdf_limits(self) -> tuple[float, float]:
-        low, high = self.support
-        return float(self.law.cdf(low - self.shift)), float(self.law.cdf(high - self.shift))
-
-    @cached_property
-    def _sf_limits(self) -> tuple[float, float]:
-        low, high = self.support
-        return float(self.law.sf(low - self.shift)), float(self.law.sf(high - self.shift))
-
-    @cached_property
-    def mass(self) -> float:
-        """Probability that the untruncated law gives to the support."""
-        low, high = self._cdf_limits
-        # the upper tail keeps its digits when the truncation point is far to the right
-        above_low, above_high = self._sf_limits
-        return high - low if low < 0.5 else above_low - above_high
-
-    def logpdf(self, x: jax.typing.ArrayLike) -> jax.Array:
-        """Log density at ``x`` (any shape), ``-inf`` outside the support; differentiable by JAX."""
-        x = jnp.asarray(x, float)
-        low, high = self.support
-        inside = (x > low) & (x < high)
-        # a point inside the support keeps the unused branch, and its gradient, finite
-        anchor = self.ppf(0.5)
-        value = self._log_kernel(jnp.where(inside, x, anchor) - self.shift) - math.log(self.mass)
-        return jnp.where(inside, value, -jnp.inf)
-
-    def ppf(self, q: float | Array) -> Any:
-        """Quantile of the truncated law at probability ``q``."""
-        low, high = self._cdf_limits
-        if low < 0.5:
-            return self.law.ppf(low + np.asarray(q) * (high - low)) + self.shift
-        above_low, above_high = self._sf_limits  # the cdf has no digits left far out in the upper tail
-        return self.law.isf(above_low - np.asarray(q) * (above_low - above_high)) + self.shift
-
-    def sample(self, rng: np.random.Generator, n: int) -> Array:
-        """``n`` independent draws of the truncated law by inversion, shape (n,)."""
-        low, high = self.support
-        draws: Array = np.asarray(self.ppf(rng.uniform(size=n)), float)
-        # inversion can land on a bound after rounding; the support is open
-        return np.clip(draws, np.nextafter(low, np.inf), np.nextafter(high, -np.inf))
-
-    def describe(self) -> dict[str, Any]:
-        """Family, mean, sd and truncation as plain values (for tables, files and fingerprints)."""
-        return {
-            "family": self.family,
-            "mean": self.mean,
-            "sd": self.sd,
-            "lower": self.support[0],
-            "upper": self.support[1],
-            "shift": self.shift,
-        }
+from estimhank.model.prior import Prior as Prior
 
 
 def _positive(prior: Prior, **values: float) -> None:
@@ -196,29 +73,52 @@ class Gamma(Prior):
 
 @dataclass(frozen=True)
 class Beta(Prior):
-    """Beta on (0, 1) by mean and standard deviation."""
+    """Beta by mean and standard deviation, on (0, 1) or stretched to (low, high): Dynare's third and fourth number.
+
+    ``mu`` and ``sigma`` are those of the stretched variable.
+    """
 
     mu: float = 0.5
     sigma: float = 0.2
+    low: float = 0.0
+    high: float = 1.0
     family: ClassVar[str] = "beta"
 
     def _check(self) -> None:
-        _positive(self, mean=self.mu, sd=self.sigma)
-        if not self.mu < 1 or self.sigma**2 >= self.mu * (1 - self.mu):
-            raise ValueError(f"beta prior: no beta law on (0, 1) has mean {self.mu} and sd {self.sigma}")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"beta prior: needs low < high, both finite, got {self.low} and {self.high}")
+        _positive(self, sd=self.sigma)
+        mean, sd = self._unit
+        if not 0 < mean < 1 or sd**2 >= mean * (1 - mean):
+            raise ValueError(
+                f"beta prior: no beta law on ({self.low:g}, {self.high:g}) has mean {self.mu} and sd {self.sigma}"
+            )
+
+    @property
+    def _unit(self) -> tuple[float, float]:
+        """Mean and standard deviation of the variable that is stretched, which lies in (0, 1)."""
+        width = self.high - self.low
+        return (self.mu - self.low) / width, self.sigma / width
 
     @property
     def _ab(self) -> tuple[float, float]:
-        total = self.mu * (1 - self.mu) / self.sigma**2 - 1
-        return self.mu * total, (1 - self.mu) * total
+        mean, sd = self._unit
+        total = mean * (1 - mean) / sd**2 - 1
+        return mean * total, (1 - mean) * total
 
     @property
     def _law(self) -> Any:
-        return stats.beta(*self._ab)
+        return stats.beta(*self._ab, loc=self.low, scale=self.high - self.low)
 
     def _log_kernel(self, x: jax.Array) -> jax.Array:
-        a, b = self._ab
-        return xlogy(a - 1, x) + xlog1py(b - 1, -x) - float(special.betaln(a, b))
+        (a, b), width = self._ab, self.high - self.low
+        u = (x - self.low) / width
+        return xlogy(a - 1, u) + xlog1py(b - 1, -u) - float(special.betaln(a, b)) - math.log(width)
+
+    def describe(self) -> dict[str, Any]:
+        """As of every prior; with ``low`` and ``high`` where they are not 0 and 1."""
+        stretched = {} if (self.low, self.high) == (0.0, 1.0) else {"low": self.low, "high": self.high}
+        return {**super().describe(), **stretched}
 
 
 @dataclass(frozen=True)
@@ -337,7 +237,8 @@ def make_prior(family: str, **options: float) -> Prior:
     ----------
     family : str
         ``normal``, ``gamma``, ``beta``, ``inverse_gamma`` (``mean`` and ``sd``), ``sqrt_inverse_gamma`` (``mean`` and
-        ``sd``, or ``scale`` and ``df``), ``uniform`` (``low`` and ``high``).
+        ``sd``, or ``scale`` and ``df``), ``uniform`` (``low`` and ``high``). A ``beta`` may have ``low`` and ``high``
+        besides, the interval that it is stretched to.
     **options : float
         The family's numbers, and ``lower``, ``upper`` (truncation) and ``shift``.
 
@@ -348,12 +249,17 @@ def make_prior(family: str, **options: float) -> Prior:
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown prior family '{family}' (known: {', '.join(sorted(FAMILIES))})")
+    for name, value in options.items():
+        if isinstance(value, int) and abs(value) > 10**300:
+            raise ValueError(f"{family} prior: {name} is too large to compute with")
     common = {k: float(options.pop(k)) for k in ("lower", "upper", "shift") if k in options}
     keys = tuple(sorted(options))
     if family == "uniform":
         wanted: tuple[tuple[str, ...], ...] = (("high", "low"),)
     elif family == "sqrt_inverse_gamma":
         wanted = (("mean", "sd"), ("df", "scale"))
+    elif family == "beta":
+        wanted = (("mean", "sd"), ("high", "low", "mean", "sd"))
     else:
         wanted = (("mean", "sd"),)
     if keys not in wanted:
@@ -368,4 +274,6 @@ def make_prior(family: str, **options: float) -> Prior:
     mean, sd = float(options["mean"]), float(options["sd"])
     if family == "sqrt_inverse_gamma":
         return SqrtInverseGamma.from_moments(mean, sd, **common)
+    if len(keys) > 2:
+        return Beta(mean, sd, float(options["low"]), float(options["high"]), **common)
     return FAMILIES[family](mean, sd, **common)  # type: ignore[call-arg]

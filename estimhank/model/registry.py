@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
+import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 
 import cloudpickle
 
-from estimhank.files import sha256_of
+from estimhank.errors import EstimhankError
+from estimhank.files import expand_user, sha256_of
+from estimhank.identity_code import is_library_file
 from estimhank.model.declaration import Model
 from estimhank.model.krusell_smith import KrusellSmith
 from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
@@ -45,30 +49,73 @@ def find_model(reference: str, folder: Path | str = ".") -> type[Model]:
             f"unknown model '{reference}'{nearest(reference, BUILT_IN)} (built in: {', '.join(BUILT_IN)}; "
             "a model of your own is written 'path/to/file.py:ClassName')"
         )
-    path = (Path(folder) / path_text).resolve()
+    path = (Path(folder) / expand_user(path_text)).resolve()
     if not path.is_file():
         raise ModelError(f"the model file {path} does not exist")
-    # one module for one file, so that a class that is loaded twice is the same class
-    module_name = f"estimhank_user_model_{sha256_of(str(path))[:16]}"
-    if module_name in sys.modules:
-        module = sys.modules[module_name]
-    else:
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-        # a worker has no such module: classes of the file travel with their code
-        cloudpickle.register_pickle_by_value(module)
+    module = _load_file(path)
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, Model)):
         models = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Model) and v is not Model]
         raise ModelError(f"{path} has no model class '{class_name}' (it has: {', '.join(models) or 'none'})")
     return found
+
+
+def _load_file(path: Path) -> types.ModuleType:
+    """The module of a model's file, with the files beside it at its disposal."""
+    # one module for one file, so that a class that is loaded twice is the same class
+    name = f"estimhank_user_model_{sha256_of(str(path))[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = set(sys.modules)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        for added in set(sys.modules) - before:
+            if added == name or _is_beside(sys.modules[added], path.parent):
+                del sys.modules[added]
+        if isinstance(error, Exception) and not isinstance(error, EstimhankError):
+            raise ModelError(f"the model file {path} cannot be loaded: {_in_words(error, path)}") from error
+        raise
+    finally:
+        sys.path.remove(str(path.parent))
+    # a worker has no such modules: what stands in the file, and in those beside it, travels with its code
+    for added in sorted(set(sys.modules) - before):
+        if added == name or _is_beside(sys.modules[added], path.parent):
+            cloudpickle.register_pickle_by_value(sys.modules[added])
+    _check_siblings(module, path)
+    return module
+
+
+def _is_beside(module: types.ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve().is_relative_to(folder) and not is_library_file(file)
+
+
+def _check_siblings(module: types.ModuleType, path: Path) -> None:
+    """Refuse another file's module under the name of one that stands beside the model's."""
+    origins = {getattr(value, "__module__", None) for value in vars(module).values()}
+    origins |= {value.__name__ for value in vars(module).values() if isinstance(value, types.ModuleType)}
+    for origin in sorted(str(name) for name in origins if name):
+        beside, found = path.parent / f"{origin}.py", getattr(sys.modules.get(origin), "__file__", None)
+        if found and beside.is_file() and Path(found).resolve() != beside.resolve():
+            del sys.modules[module.__name__]
+            raise ModelError(
+                f"the model file {path} imports '{origin}', and {found} is loaded under that name already in place of "
+                f"{beside}: give one of them another name"
+            )
+
+
+def _in_words(error: Exception, path: Path) -> str:
+    """An error in a user's file with the line at which it arose there."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return (f"line {lines[-1]}: " if lines else "") + f"{type(error).__name__}: {error}"
 
 
 def configure_model(

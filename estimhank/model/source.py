@@ -1,40 +1,43 @@
-"""What code a model is made of, for fingerprints."""
+"""What a model is, for fingerprints: its code with all that it refers to, and what is set on the instance."""
 
 from __future__ import annotations
 
-import ast
-import inspect
 import sys
-import textwrap
-from pathlib import Path
 from typing import Any
 
+from estimhank.identity import identify, part_of_fingerprint
+from estimhank.model.declaration import Model
+from estimhank.model.measurement_error import error_parameters
 
-def source_of(cls: type) -> str:
-    """Code that a class is made of, without comments and formatting.
+#: Methods through which the package calls a model and its household.
+_CALLED = (
+    *("equations", "household_target", "steady_state"),
+    *("grids", "initial_marginal_value", "backward", "identities", "derived"),
+)
+#: Attributes of a model that are parts of a fingerprint of their own, or words for people.
+_ELSEWHERE = frozenset({"parameters", "household", "shocks", "observables", "title"})
 
-    The whole file for a class from a user's file (its helper functions matter as much), else the class and those that
-    it is derived from.
+
+def describe_model(model: Model) -> str:
+    """The part ``model`` of a fingerprint.
+
+    In it are the classes of the model and of its household with their bases, wherever these are written, all functions,
+    constants, arrays and modules that they refer to, the whole text of the user's files that the classes stand in, and
+    what the instances hold. Values, priors and measurement error are parts of their own; descriptions and LaTeX names
+    are in none.
     """
-    file = inspect.getsourcefile(cls) if cls.__module__ in sys.modules and cls.__module__ != "__main__" else None
-    if file is not None and not cls.__module__.startswith("estimhank."):
-        return _normalised(Path(file).read_text(encoding="utf-8"))
-    parts = []
-    for base in cls.__mro__[:-1]:
-        try:
-            parts.append(_normalised(inspect.getsource(base)))
-        except (OSError, TypeError):
-            parts.append(base.__qualname__)
-    return "\n".join(parts)
-
-
-def _normalised(source: str) -> str:
-    # unparsed, not dumped: the text of a dump depends on the version of Python
-    return ast.unparse(ast.parse(textwrap.dedent(source)))
-
-
-def describe_block(block: Any) -> list[Any]:
-    """What a household block is: its code, and its settings by name."""
-    if block is None:
-        return []
-    return [source_of(type(block)), sorted((name, repr(value)) for name, value in vars(block).items())]
+    classes = [*type(model).__mro__, *(type(model.household).__mro__ if model.household is not None else ())]
+    modules = {cls.__module__: sys.modules.get(cls.__module__) for cls in classes if cls.__module__ != "__main__"}
+    errors = set(error_parameters(model).values())
+    content: dict[str, Any] = {
+        "class": type(model),
+        "name": model.name,
+        "version": model.version,
+        "files": [module for module in modules.values() if module is not None],
+        "shocks": [(s.name, s.rho, s.sigma, s.scale) for s in model.shocks],
+        "observables": [(o.variable, o.kind, o.name, o.scale) for o in model.observables],
+        "touches": {name: entry.touches for name, entry in model.parameters.items() if name not in errors},
+        "set on the instance": {name: value for name, value in vars(model).items() if name not in _ELSEWHERE},
+        "household": model.household,
+    }
+    return part_of_fingerprint(identify(content, _CALLED), model.version)

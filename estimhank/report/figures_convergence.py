@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from estimhank.analysis.summary import summarise_draws
+from estimhank.analysis.summary import moved
 from estimhank.analysis.wording import count, fixed
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.style import (
@@ -21,6 +21,7 @@ from estimhank.report.style import (
     figure_style,
     new_figure,
 )
+from estimhank.sampling.diagnostics import ess
 
 Array = NDArray[np.float64]
 
@@ -140,7 +141,9 @@ def dependence(draws: Array) -> float:
     draws : ndarray (chain, draw)
         Draws of one parameter.
     """
-    effective = sum(summarise_draws(chain[None, :, None]).ess_bulk[0] for chain in draws)
+    if (np.ptp(draws, axis=1) == 0).any() or draws.shape[1] < 4:  # a chain that has not moved has no such number
+        return 1.0
+    effective = float(sum(ess(chain[None, :, None])[0] for chain in draws))
     return float(np.sqrt(max(draws.size / effective, 1.0))) if np.isfinite(effective) else 1.0
 
 
@@ -205,5 +208,8 @@ def effective_draws_by_length(theta: Array, points: int = 8) -> tuple[Array, Arr
     draws = theta.shape[1]
     lengths = np.unique(np.linspace(draws / points, draws, points).astype(int))
     lengths = lengths[lengths >= 4]
-    summaries = [summarise_draws(theta[:, :n]) for n in lengths]
-    return lengths, np.array([s.ess_bulk.min() for s in summaries]), np.array([s.ess_tail.min() for s in summaries])
+
+    def smallest(method: str) -> Array:
+        return np.array([np.min(moved(theta[:, :n]) * ess(theta[:, :n], method)) for n in lengths])
+
+    return lengths, smallest("bulk"), smallest("tail")

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from estimhank.analysis.math_text import plain_label
 from estimhank.analysis.wording import fixed
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.style import (
@@ -38,7 +39,8 @@ def data_figure(inputs: ReportInputs) -> ReportFigure:
             alone = there & ~np.pad(there, 1)[:-2] & ~np.pad(there, 1)[2:]
             axis.plot(data.first_days, data.values[:, i], color=EXACT, lw=1.2)
             axis.plot(data.first_days[alone], data.values[alone, i], "o", color=EXACT, ms=2.5)  # no line reaches them
-            axis.set(title=data.labels[i], ylabel=data.units[i].replace(" per ", "\nper "))
+            unit = plain_label(data.units[i]).replace(" per ", "\nper ")
+            axis.set(title=plain_label(data.labels[i]), ylabel=unit)
             axis.margins(x=0.01)
             axis.grid(axis="both")
         figure.align_ylabels(axes)

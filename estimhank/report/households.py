@@ -155,7 +155,7 @@ def _levels(households: MicroMoments, values: Array, interval: Array | None = No
         parts.append(told("mpc_quarter", "Households spend {} of a very small transfer within a quarter"))
         parts.append(told("mpc_year", "and {} within a year"))
     parts.append(told("constrained", "{} of them are at the borrowing constraint"))
-    if np.isfinite(values[at["top_10"]]):
+    if "top_10" in at and np.isfinite(values[at["top_10"]]):
         parts.append(told("top_10", "the richest 10 % hold {} of all wealth"))
     if "mpc_quarter" in at:
         parts = [f"{parts[0]} {parts[1]}", *parts[2:]]

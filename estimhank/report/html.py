@@ -16,7 +16,7 @@ from estimhank.analysis.wording import count, duration, fixed, percent
 from estimhank.report.households import micro_words
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.math_html import latex_to_html
-from estimhank.report.style import ReportFigure
+from estimhank.report.style import DrawnFigure
 from estimhank.report.tables import Table, escape_html
 
 _TAGS = {Level.GOOD: "fine", Level.NOTE: "note", Level.CARE: "care", Level.BAD: "failed"}
@@ -63,7 +63,7 @@ _FOOTER = (
 )
 
 
-def render_page(inputs: ReportInputs, tables: Sequence[Table], figures: Sequence[ReportFigure]) -> str:
+def render_page(inputs: ReportInputs, tables: Sequence[Table], figures: Sequence[DrawnFigure]) -> str:
     """The whole page as HTML text.
 
     Parameters
@@ -110,7 +110,7 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table], figures: Sequence
 
 
 def _numbered(
-    inputs: ReportInputs, tables: Sequence[Table], figures: Sequence[ReportFigure]
+    inputs: ReportInputs, tables: Sequence[Table], figures: Sequence[DrawnFigure]
 ) -> tuple[dict[str, str], set[str]]:
     """HTML of every table and figure under its key, numbered in the order in which the page shows them."""
     by_key: dict[str, Any] = {f"table:{table.name}": table for table in tables} | {f.name: f for f in figures}
@@ -127,12 +127,12 @@ def _numbered(
     return blocks, set(order)
 
 
-def _figure(figure: ReportFigure, number: int, caption: str) -> str:
-    """A figure as an inline SVG image with its alternative text and caption (HTML)."""
-    data = base64.b64encode(figure.to_svg()).decode("ascii")
-    width, height = (round(116 * inches) for inches in figure.figure.get_size_inches())  # ten inches fill the page
+def _figure(figure: DrawnFigure, number: int, caption: str) -> str:
+    """A figure as an inline image with its alternative text and caption (HTML)."""
+    data = base64.b64encode(figure.png).decode("ascii")
+    width, height = (round(116 * inches) for inches in figure.size)  # ten inches fill the page
     image = (
-        f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(figure.alt, quote=True)}" '
+        f'<img src="data:image/png;base64,{data}" alt="{html.escape(figure.alt, quote=True)}" '
         f'width="{width}" height="{height}">'
     )
     below = f"<figcaption><b>Figure {number}.</b> {caption}</figcaption>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from estimhank.files import make_folder, write_bytes, write_text
@@ -18,32 +19,53 @@ from estimhank.report.households import micro_figure
 from estimhank.report.html import render_page
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.run_tables import all_tables
-from estimhank.report.style import ReportFigure
+from estimhank.report.style import DrawnFigure, ReportFigure
+from estimhank.sampling.workers import Workers
+
+#: Makes one figure of a run.
+Maker = Callable[[ReportInputs], ReportFigure]
+
+
+def figure_makers(inputs: ReportInputs) -> tuple[Maker, ...]:
+    """What makes every figure that the run has the material for."""
+    makers: list[Maker] = [prior_posterior_figure]
+    if len(inputs.parameters) > 1:
+        makers += [correlation_figure, pair_figure]
+    if inputs.households is not None and inputs.households.estimated:
+        makers.append(_household_figure)
+    makers += [convergence_figure, trace_rank_figure]
+    if inputs.certificate is not None or error_samples(inputs):
+        makers.append(certificate_figure)
+    if inputs.gap is not None:
+        makers.append(surrogate_gap_figure)
+    if inputs.training:
+        makers.append(training_figure)
+    if inputs.mode is not None:
+        makers.append(mode_check_figure)
+    if inputs.arrays.observed is not None:
+        makers.append(data_figure)
+    return tuple(makers)
+
+
+def _household_figure(inputs: ReportInputs) -> ReportFigure:
+    assert inputs.households is not None  # figure_makers asks only where there are households
+    return micro_figure(inputs.households)
 
 
 def all_figures(inputs: ReportInputs) -> tuple[ReportFigure, ...]:
     """Every figure that the run has the material for."""
-    figures = [prior_posterior_figure(inputs)]
-    if len(inputs.parameters) > 1:
-        figures += [correlation_figure(inputs), pair_figure(inputs)]
-    if inputs.households is not None and inputs.households.estimated:
-        figures.append(micro_figure(inputs.households))
-    figures += [convergence_figure(inputs), trace_rank_figure(inputs)]
-    if inputs.certificate is not None or error_samples(inputs):
-        figures.append(certificate_figure(inputs))
-    if inputs.gap is not None:
-        figures.append(surrogate_gap_figure(inputs))
-    if inputs.training:
-        figures.append(training_figure(inputs))
-    if inputs.mode is not None:
-        figures.append(mode_check_figure(inputs))
-    if inputs.arrays.observed is not None:
-        figures.append(data_figure(inputs))
-    return tuple(figures)
+    return tuple(make(inputs) for make in figure_makers(inputs))
 
 
-def write_report(inputs: ReportInputs, out_dir: Path | str) -> list[Path]:
-    """Write ``report.html``, ``tables/*.csv``, ``tables/*.tex``, ``figures/*.png`` and ``figures/*.svg``.
+def draw_figure(make: Maker, inputs: ReportInputs, svg: bool) -> DrawnFigure:
+    """Make a figure and draw it, in a worker."""
+    return make(inputs).drawn(svg)
+
+
+def write_report(
+    inputs: ReportInputs, out_dir: Path | str, svg: bool = False, workers: Workers | None = None
+) -> list[Path]:
+    """Write ``report.html``, ``tables/*.csv``, ``tables/*.tex`` and ``figures/*.png``.
 
     Each file is written atomically, the page last, so that a page that is there has everything beside it.
 
@@ -53,6 +75,10 @@ def write_report(inputs: ReportInputs, out_dir: Path | str) -> list[Path]:
         The run.
     out_dir : path
         The results folder; created where it does not exist.
+    svg : bool
+        Write ``figures/*.svg`` too.
+    workers : Workers, optional
+        Draw the figures, side by side; by default this process does.
 
     Returns
     -------
@@ -65,14 +91,17 @@ def write_report(inputs: ReportInputs, out_dir: Path | str) -> list[Path]:
         If a file cannot be written.
     """
     folder = make_folder(out_dir)
-    tables, figures = all_tables(inputs), all_figures(inputs)
+    tables = all_tables(inputs)  # before the figures: what they are summaries of is then known to whoever draws
+    calls = [(make, inputs, svg) for make in figure_makers(inputs)]
+    figures = workers.map(draw_figure, calls) if workers else [draw_figure(*call) for call in calls]
     tables_folder, figures_folder = make_folder(folder / "tables"), make_folder(folder / "figures")
     written = []
     for table in tables:
         written.append(write_text(tables_folder / f"{table.name}.csv", table.to_csv()))
         written.append(write_text(tables_folder / f"{table.name}.tex", table.to_latex()))
     for figure in figures:
-        written.append(write_bytes(figures_folder / f"{figure.name}.png", figure.to_png()))
-        written.append(write_bytes(figures_folder / f"{figure.name}.svg", figure.to_svg()))
+        written.append(write_bytes(figures_folder / f"{figure.name}.png", figure.png))
+        if figure.svg is not None:
+            written.append(write_bytes(figures_folder / f"{figure.name}.svg", figure.svg))
     page = write_text(folder / "report.html", render_page(inputs, tables, figures))
     return [page, *written]

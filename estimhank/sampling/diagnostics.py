@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -21,7 +20,7 @@ def r_hat(draws: Array) -> Array:
     ndarray of shape (d,)
         nan for a parameter that never moves, or where there are fewer than four draws.
     """
-    return _each(draws, array_stats.rhat)
+    return _each(draws, "rhat")
 
 
 class RunningRHat:
@@ -53,11 +52,15 @@ def ess(draws: Array, method: str = "bulk") -> Array:
     ndarray of shape (d,)
     """
     if method == "tail":
-        return _each(draws, array_stats.ess, method="tail", prob=(0.05, 0.95))
-    return _each(draws, array_stats.ess, method=method)
+        return _each(draws, "ess", method="tail", prob=(0.05, 0.95))
+    return _each(draws, "ess", method=method)
 
 
-def _each(draws: Array, statistic, **options) -> Array:  # type: ignore[no-untyped-def]
+def _each(draws: Array, name: str, **options: object) -> Array:
+    # imported here: it takes half a second that a run has while its workers are busy, and not before they are
+    from arviz_stats.base import array_stats
+
+    statistic = getattr(array_stats, name)
     draws = np.asarray(draws, float)
     if draws.ndim != 3:
         raise ValueError(f"draws must have shape (chain, draw, parameter), not {draws.shape}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future, as_completed, wait
 from typing import Any, NamedTuple, Self
 
 import cloudpickle
@@ -14,18 +16,29 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError, EstimhankError
+from estimhank.runtime import compiled_anew
 from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.executors import BACKENDS, IN_PROCESS, WAIT, WorkerPool, open_pool
+from estimhank.sampling.executors import (
+    BACKENDS,
+    IN_PROCESS,
+    WAIT,
+    BackendWarning,
+    WorkerPool,
+    may_start_processes,
+    open_pool,
+)
 from estimhank.sampling.worker import (
     EvaluationError,
     TargetMissing,
     call,
     call_target,
+    compile_evaluation,
+    compile_outlined,
     evaluate_points,
     evaluate_together,
 )
 from estimhank.sampling.workers import InTurn
-from estimhank.target import Slope, Target, VectorizedTarget
+from estimhank.target import CompiledTarget, Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -108,11 +121,36 @@ class Engine:
         self.target = target
         self.backend = backend
         self._scheduler, self._wait = (scheduler if backend == "dask" else ""), wait
+        if backend not in IN_PROCESS and not self._scheduler and not may_start_processes():
+            self._go_on_alone("this process is daemonic, one of a pool's or a scheduler's, and may not start others")
+        backend = self.backend
         self.workers = 1 if backend in IN_PROCESS else workers or (0 if self._scheduler else cpu_count())
         self._pool: WorkerPool | None = None
         self._seconds = 0.004  # of one evaluation, to begin with
         self._payload = b""
         self._key = ""
+        self._compiled = backend in IN_PROCESS or not isinstance(target, CompiledTarget)
+        #: Told what workers are busy with, where it can take long.
+        self.notice: Callable[[str], None] = lambda words: None
+
+    def _go_on_alone(self, why: str) -> None:
+        """Evaluate in this process instead; the numbers are the same."""
+        warnings.warn(f"evaluations run in this process, without workers: {why}", BackendWarning, stacklevel=3)
+        self.backend, self.workers = "serial", 1
+
+    def _begin(self, with_target: bool = True) -> None:
+        """Start the workers, if this has to be done and can be; solve the target that they are to receive."""
+        if self.backend in IN_PROCESS or (self._pool is not None and self._payload):
+            return
+        try:
+            if with_target:
+                self._open_pool()
+            else:
+                self._start_pool()
+        except (OSError, NotImplementedError, ImportError) as error:
+            if self._scheduler:
+                raise
+            self._go_on_alone(f"this machine starts no worker processes ({type(error).__name__}: {error})")
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +163,43 @@ class Engine:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             pool.close(at_once)
+
+    def start(self) -> None:
+        """Start the workers, who load what they will run while this process has other things to do."""
+        self._begin(with_target=False)
+        if self._pool is not None:
+            self._pool.executor.submit(os.getpid)
+
+    def begin(self, function: Callable[..., Any]) -> Future | None:
+        """Have a worker call a function of the target as it is now, and do not wait: what it leaves is in the cache of
+        compiled code. Nothing happens where there are no workers."""
+        self._begin(with_target=False)
+        if self.backend in IN_PROCESS:
+            return None
+        payload = cloudpickle.dumps(self.target)
+        key = hashlib.sha256(payload).hexdigest()
+        return self._start_pool().executor.submit(call_target, key, payload, function, ())
+
+    def _prepare(self, target: CompiledTarget) -> None:
+        """Solve the target. On a machine that has not compiled it yet, a worker begins with what takes longest."""
+        early = None
+        if compiled_anew():
+            target.outline()
+            early = self.begin(compile_outlined)
+        target.prepare()
+        if early is not None:
+            wait([early])
+
+    def _compile(self) -> None:
+        """Have every kind of evaluation compiled by one worker, while others compile another: all read the results from
+        the cache on disk. Left to itself each of them would compile the same at the same time."""
+        self._compiled = True
+        kinds: list[Slope] = [True, False]
+        if getattr(self.target, "costly_parameters", ()):
+            kinds.insert(1, "partial")
+        self.notice("compiling the log density and its gradient")
+        self._map(_Job(compile_evaluation, True), [(kind,) for kind in kinds])
+        self.notice("")
 
     def evaluate(self, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
         """Evaluate n points, shape (n, d), natural units; results are in the same order.
@@ -139,10 +214,13 @@ class Engine:
         thetas = np.array(thetas, float)
         if thetas.ndim != 2 or thetas.shape[1] != len(self.target.names) or not len(thetas):
             raise ValueError(f"points must have shape (n, {len(self.target.names)}) with n > 0, not {thetas.shape}")
+        self._begin()
         if self.backend == "serial":
             return evaluate_points(self.target, thetas, gradient)
         if isinstance(self.target, VectorizedTarget) and self.backend == "vectorized":
             return evaluate_together(self.target, thetas, gradient)
+        if not self._compiled:
+            self._compile()
         chunks = self._split(thetas)
         try:
             batches = self._call_all(_Job(evaluate_points, True), [(points, gradient) for points in chunks])
@@ -167,6 +245,7 @@ class Engine:
         return self._map(_Job(function, True), arguments)
 
     def _map(self, job: _Job, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        self._begin()
         if self.backend in IN_PROCESS:
             in_turn = InTurn(self.target)
             return (in_turn.map_target if job.of_target else in_turn.map)(job.function, arguments)
@@ -231,8 +310,14 @@ class Engine:
 
     def _open_pool(self) -> WorkerPool:
         if not self._payload:
+            if isinstance(self.target, CompiledTarget):
+                self.notice(f"{'compiling and ' if compiled_anew() else ''}solving for the steady state")
+                self._prepare(self.target)
             self._payload = cloudpickle.dumps(self.target)
             self._key = hashlib.sha256(self._payload).hexdigest()
+        return self._start_pool()
+
+    def _start_pool(self) -> WorkerPool:
         if self._pool is None:
             self._pool = open_pool(self.backend, self.workers, self._scheduler, self._wait)
             self.workers = self._pool.workers

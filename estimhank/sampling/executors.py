@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from joblib.externals.loky import ProcessPoolExecutor
 
 from estimhank.errors import ConfigError
+from estimhank.extras import DASK
 from estimhank.runtime import worker_environment
 from estimhank.sampling.worker import prepare_worker
 
@@ -22,6 +23,16 @@ IN_PROCESS = ("serial", "vectorized")
 
 #: Seconds to wait for the workers of a running dask scheduler.
 WAIT = 60.0
+
+
+class BackendWarning(UserWarning):
+    """Evaluations run elsewhere than was asked for."""
+
+
+def may_start_processes() -> bool:
+    """Whether this process may start others: the daemonic ones of a ``multiprocessing.Pool``, or of a scheduler's
+    nanny, may not."""
+    return not multiprocessing.current_process().daemon
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,8 @@ def open_dask(workers: int, scheduler: str = "", wait: float = WAIT) -> WorkerPo
     ConfigError
         If dask is not installed, the scheduler does not answer, or no worker comes.
     """
-    if importlib.util.find_spec("distributed") is None:
-        raise ConfigError('the dask backend needs dask and distributed: pip install "estimhank[cluster]"')
+    if DASK.missing:
+        raise ConfigError(DASK.sentence)
     import dask
     from distributed import Client, KilledWorker, LocalCluster
 

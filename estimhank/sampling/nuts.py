@@ -11,7 +11,6 @@ the step size adapts in the warm-up by dual averaging, each chain for itself.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.errors import ConfigError
+from estimhank.extras import NUTS
 from estimhank.progress_event import Progress, ProgressEvent
 from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.executors import IN_PROCESS
@@ -98,7 +98,8 @@ class Answers:
     def _evaluate(self, z: Array) -> None:
         x = self._center + z @ self._root.T
         values, batch = self._density(x), self._density.last
-        usable = np.where(batch.ok[:, None], batch.gradient, 0.0)
+        # without a gradient the momentum stays: any force that depends on the place alone leaves the method exact
+        usable = np.where(batch.ok[:, None] & np.isfinite(batch.gradient), batch.gradient, 0.0)
         slopes = self._density.target.transform.gradient_to_unconstrained(x, usable) @ self._root
         slopes = np.where(batch.ok[:, None], slopes, 0.0)
         rows = zip(values, slopes, x, batch.theta, batch.log_likelihood, batch.log_prior, strict=True)
@@ -166,8 +167,8 @@ def run_nuts(
     NoFeasibleState
         If the density exists neither at the centre nor around it.
     """
-    if importlib.util.find_spec("blackjax") is None:
-        raise ConfigError('[sample] nuts needs blackjax: pip install "estimhank[nuts]"')
+    if NUTS.missing:
+        raise ConfigError(NUTS.sentence)
     if not has_gradient(target):
         raise ConfigError("[sample] nuts needs gradients, and this log density has none: choose another algorithm")
     if warmup < _FEWEST_WARMUP:

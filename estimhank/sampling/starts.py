@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
-from scipy.stats import qmc
 
 from estimhank.errors import EstimhankError
 from estimhank.sampling.objective import Objective
@@ -58,6 +56,8 @@ def prior_scale(target: Target, rng: np.random.Generator) -> tuple[Array, Array]
 
 def prior_quantiles(draws: Array, rng: np.random.Generator, n: int) -> Array:
     """Points of a scrambled Sobol sequence in the marginal quantiles of ``draws``; shape (n, d)."""
+    from scipy.stats import qmc  # takes a second to import: not before workers have started
+
     sobol = qmc.Sobol(draws.shape[1], rng=rng)
     levels = sobol.random_base2(max(1, (n - 1).bit_length()))[:n]
     ordered = np.sort(draws, axis=0)
@@ -74,6 +74,8 @@ def choose_dispersed(x: Array, first: int, n: int, scale: Array) -> Array:
 def farthest_first(x: Array, seen: Array, n: int) -> NDArray[np.int64]:
     """Up to ``n`` rows of x, shape (m, d), none twice: one after the other where it is farthest to what is ``seen``,
     shape (k, d), and chosen (Gonzalez 1985)."""
+    from scipy.spatial.distance import cdist
+
     distance = np.full(len(x), np.inf)
     for i in range(0, len(x), _ROWS):
         for j in range(0, len(seen), _ROWS):

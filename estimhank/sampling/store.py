@@ -9,7 +9,6 @@ so a power failure costs the last two batches at most. One process at a time may
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 import zlib
@@ -22,7 +21,9 @@ from typing import Any, Self
 import numpy as np
 
 from estimhank.errors import ResultsError, StorageError
-from estimhank.files import explain, reading, write_bytes, writing
+from estimhank.files import explain, open_file, read_at, reading, sync_file, write_at, write_bytes, writing
+from estimhank.identity import differing_parts, why_unidentified
+from estimhank.locking import lock
 from estimhank.sampling.evaluations import STAGES, EvaluationBatch, Evaluations, empty_gradient, stage_code
 from estimhank.sampling.store_format import (
     BATCH_HEAD_SIZE,
@@ -78,7 +79,7 @@ class EvaluationStore:
         if writable and self.discarded_bytes:
             with writing(path):
                 os.ftruncate(handle, self._end)
-                os.fsync(handle)
+                sync_file(handle)
 
     @classmethod
     def open(cls, path: Path | str, names: Sequence[str], fingerprint: Mapping[str, str]) -> Self:
@@ -100,16 +101,18 @@ class EvaluationStore:
         ResultsError
             If the file holds evaluations of another density; the message names the parts that differ.
         """
-        path = Path(path)
+        path, own = Path(path), False
         if not path.exists():
             created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             description = {"names": list(names), "fingerprint": dict(fingerprint), "created": created}
             write_bytes(path, pack_head(description))
+            own = True
         with writing(path):
-            handle = os.open(path, os.O_RDWR)
+            handle = open_file(path, writable=True)
         try:
             _lock(path, handle)
-            _refuse_other(path, _read_head(path, handle)[1], tuple(names), fingerprint)
+            if not own:
+                _refuse_other(path, _read_head(path, handle)[1], tuple(names), fingerprint)
             return cls(path, handle, writable=True)
         except BaseException:
             os.close(handle)
@@ -158,7 +161,7 @@ class EvaluationStore:
                 f"cannot write {self.path}: {explain(error)}; the {len(self):,} evaluations stored before are kept"
             ) from error
         self._remember(self._end, head)
-        self._flush = self._disk.submit(os.fsync, self._handle)
+        self._flush = self._disk.submit(sync_file, self._handle)
 
     def flush(self) -> None:
         """Wait until everything appended is on the disk; ``StorageError`` if the disk refuses."""
@@ -276,7 +279,7 @@ def open_for_reading(path: Path | str) -> EvaluationStore:
     """Open a store for reading only, whatever density it belongs to (see its ``names`` and ``fingerprint``)."""
     path = Path(path)
     with reading(path):
-        handle = os.open(path, os.O_RDONLY)
+        handle = open_file(path, writable=False)
     try:
         return EvaluationStore(path, handle, writable=False)
     except BaseException:
@@ -287,8 +290,8 @@ def open_for_reading(path: Path | str) -> EvaluationStore:
 def _read_head(path: Path, handle: int) -> tuple[int, dict[str, Any]]:
     try:
         with reading(path):
-            size = head_size(os.pread(handle, HEAD.size, 0))
-            content = os.pread(handle, size, 0)
+            size = head_size(read_at(handle, HEAD.size, 0))
+            content = read_at(handle, size, 0)
         return size, parse_head(content)
     except StorageError as error:
         if str(error).startswith("cannot read"):
@@ -332,7 +335,7 @@ def _read_exactly(path: Path, handle: int, offset: int, size: int) -> bytes:
     with reading(path):
         parts = []
         while size:
-            part = os.pread(handle, min(size, 1 << 30), offset)
+            part = read_at(handle, min(size, 1 << 30), offset)
             if not part:
                 raise StorageError(f"{path} became shorter while it was read")
             parts.append(part)
@@ -343,24 +346,24 @@ def _read_exactly(path: Path, handle: int, offset: int, size: int) -> bytes:
 def _write_all(handle: int, content: bytes, offset: int) -> None:
     remaining = memoryview(content)
     while remaining:
-        written = os.pwrite(handle, remaining, offset)
+        written = write_at(handle, remaining, offset)
         remaining, offset = remaining[written:], offset + written
 
 
 def _lock(path: Path, handle: int) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except BlockingIOError as error:
         raise StorageError(f"cannot write {path}: another process is writing it") from error
-    except OSError:
-        return  # a file system without locks; nothing else depends on them
 
 
 def _refuse_other(
     path: Path, description: Mapping[str, Any], names: tuple[str, ...], fingerprint: Mapping[str, str]
 ) -> None:
     stored, stored_names = description["fingerprint"], tuple(description["names"])
-    parts = [part for part in {**stored, **fingerprint} if stored.get(part) != fingerprint.get(part)]
+    if why := why_unidentified(fingerprint):
+        raise ResultsError(f"{path} cannot be gone on with: {why}, or begin again in another folder")
+    parts = differing_parts(stored, fingerprint)
     details = [f"{part}: stored {stored.get(part, 'none')}, now {fingerprint.get(part, 'none')}" for part in parts]
     if stored_names != names:
         parts.append("parameters")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import os
 import pickle
 import threading
 import time
 import traceback
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.errors import EstimhankError
+from estimhank.model.parameters import ModelWarning
 from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
-from estimhank.target import REASONS, Evaluation, Slope, Target, VectorizedTarget
+from estimhank.target import REASONS, CompiledTarget, Evaluation, Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -145,6 +148,18 @@ def _collect(
     return EvaluationBatch(thetas, values[0], values[1], reason, seconds, gradients)
 
 
+def compile_evaluation(target: CompiledTarget, gradient: Slope) -> None:
+    """Compile one kind of evaluation, in a worker. What goes wrong is told when a point is evaluated for its value."""
+    with contextlib.suppress(Exception):
+        target.compile(gradient)
+
+
+def compile_outlined(target: CompiledTarget) -> None:
+    """Compile what takes longest, in a worker, while another process solves the target."""
+    with contextlib.suppress(Exception):
+        target.compile_outlined()
+
+
 class TargetMissing:
     """Returned by :func:`call_target` in a worker that is new: it asks for the same call with the target."""
 
@@ -212,6 +227,7 @@ def prepare_worker(parent: int) -> None:
     from joblib.externals.loky import process_executor
 
     process_executor._MAX_MEMORY_LEAK_SIZE = math.inf
+    warnings.simplefilter("ignore", ModelWarning)  # said once, by the main process
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -219,3 +235,6 @@ def prepare_worker(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="follow-parent").start()
+    # a second or two that pass while the parent process solves for the steady state
+    for module in ("estimhank.posterior", "estimhank.surrogate.training", "estimhank.surrogate.fast_mh"):
+        importlib.import_module(module)

@@ -102,6 +102,10 @@ def choose_elimination(
     if not all(np.isfinite(m).all() for s in arrays for m in s):
         raise ModelError("the equations have derivatives that are not finite at the steady state")
     _check_independent(arrays)
+    if n_dense == 0 and not wanted and _has_present(arrays[0].now):
+        # solved as a state space: no truncated system, whose condition would matter, is in the way
+        everything = tuple(range(n_v))
+        return _describe([*arrays, *pattern], (), everything, (), everything, household_sources, 1.0)
     best: Elimination | None = None
     for dense, targets in _candidates(names, n_eq, n_dense, wanted):
         if best is not None and len(targets) > len(best.targets):
@@ -118,6 +122,14 @@ def choose_elimination(
             "look for an equation that is missing, doubled, or follows from the others by Walras' law"
         )
     return best
+
+
+def _has_present(now: Array) -> bool:
+    """Whether the equations of a date can be solved for its variables, given all other dates."""
+    with np.errstate(all="ignore"):
+        scaled = now / np.abs(now).max(axis=1, keepdims=True)
+        scaled = scaled / np.abs(scaled).max(axis=0)
+    return bool(np.isfinite(scaled).all() and np.linalg.cond(scaled) < CONDITION_LIMIT)
 
 
 def _check_independent(systems: Sequence[LinearSystem]) -> None:

@@ -38,6 +38,7 @@ from estimhank.sequence_space.dense_equations import (
     unstack_dates,
 )
 from estimhank.sequence_space.household_operator import HouseholdOperator
+from estimhank.sequence_space.last_dates import close_last_dates, without_late
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.structure import Structure
 from estimhank.sequence_space.toeplitz_system import (
@@ -67,7 +68,7 @@ class EquilibriumFactors(NamedTuple):
 
 def _usable(st: Structure, household: HouseholdOperator) -> HouseholdOperator:
     """The household without its second form if the equations cannot use that."""
-    return household if has_form(st.elimination) else household.plain()
+    return household if has_form(st.elimination) and not st.late else household.plain()
 
 
 def factorize_equilibrium(st: Structure, system: LinearSystem, household: HouseholdOperator) -> EquilibriumFactors:
@@ -81,7 +82,7 @@ def factorize_equilibrium(st: Structure, system: LinearSystem, household: Househ
         places = find_places(e, st.inputs, st.outputs[0])
         return EquilibriumFactors(banded, factorize_toeplitz(toeplitz_plus(places, e, system, form, banded)))
     # LAPACK stores columns, JAX rows: of a transpose neither has to be copied
-    lu, pivots = lu_factor(assemble_transposed(st, system, household, banded).T)
+    lu, pivots = lu_factor(close_last_dates(st, assemble_transposed(st, system, household, banded)).T)
     return EquilibriumFactors(banded, LUFactors(lu.T, pivots))
 
 
@@ -113,7 +114,7 @@ def respond(
     )
     at_source = jnp.array(e.sources, int)
     right = apply_dense(st, system, household, st.source_variables, solved[:, at_source]) - stack_dates(direct)
-    dense = unstack_dates(_solve_dense(factors.dense, right), horizon)
+    dense = without_late(st, unstack_dates(_solve_dense(factors.dense, right), horizon))
     forcing = forcing + apply_bands(bands_of(system, e.rows, e.dense), dense)
     solution = solution.at[:, rest].set(-solve_banded(factors.banded, e, forcing))
     return solution.at[:, jnp.array(e.dense, int)].set(dense)
@@ -163,7 +164,7 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     household_adjoint = jnp.zeros((horizon, n_o, n_z))
     if e.dense:
         first = solve_banded_transposed(factors.banded, e, c_rest)
-        right = cotangent[:, dense] - apply_bands_transposed(bands_of(system, e.rows, e.dense), first)
+        right = without_late(st, cotangent[:, dense]) - apply_bands_transposed(bands_of(system, e.rows, e.dense), first)
         multiplier = _solve_dense(factors.dense, stack_dates(right), transposed=True)
         back = apply_dense_transposed(st, system, usable, st.source_variables, multiplier)
         c_rest = c_rest.at[:, jnp.array(e.sources, int)].add(-back)

@@ -36,6 +36,7 @@ from estimhank.sequence_space.household_steady_state import (
 STEP_LIMIT, STEP_TOLERANCE, RESIDUAL_TOLERANCE, MASS_TOLERANCE = 40, 1e-10, 1e-12, 1e-14
 _INNER_TOLERANCE, _INNER_LIMIT, _CHUNK = 2e-3, 60, 8
 _ADJOINT_TOLERANCE, _ADJOINT_LIMIT = 1e-12, 500
+_SQUARINGS = 60  # of a transition matrix: 10^18 dates
 _FURTHEST = 1.5  # largest change of the log marginal value in one step
 
 
@@ -97,7 +98,38 @@ def _maps(
     """The right-hand sides of the three conditions."""
     grids, policies = _behaviour(problem, log_value, unknown, given)
     moved = forward(distribution, lottery_of(policies.assets, grids.a), grids.transition)
+    moved = with_marginal(moved, marginal_of(grids))
     return jnp.log(policies.marginal_value), moved, jnp.vdot(distribution, policies.outputs[problem.output])
+
+
+def with_marginal(distribution: jax.Array, marginal: jax.Array) -> jax.Array:
+    """A distribution over productivity and assets, (n_e, n_a), with another marginal over productivity."""
+    mass = distribution.sum(axis=1)
+    return distribution * (marginal / jnp.where(mass > 0, mass, 1.0))[:, None]
+
+
+def marginal_of(grids: Grids) -> jax.Array:
+    """The stationary distribution of productivity, (n_e,), with its derivative in the transition matrix.
+
+    A chain that falls into several closed classes (types of households) has many: the masses of the classes are those
+    of ``grids.stationary``. With P the limit of the transition matrix T over many dates,
+
+        d pi = pi dT (I - T + P)^{-1} (I - P) + d stationary P
+
+    where the second term is zero unless there are several classes and their masses move.
+    """
+    chain = jax.lax.stop_gradient(grids.transition)
+    eye = jnp.eye(chain.shape[0])
+    # every other date may stand still: the limit is the same, and there is one where the chain goes round in circles
+    limit = jax.lax.fori_loop(0, _SQUARINGS, lambda _, p: _rows_to_one(p @ p), (chain + eye) / 2)
+    later = jnp.linalg.solve(eye - chain + limit, eye - limit)
+    known = jax.lax.stop_gradient(grids.stationary)
+    moved = known @ (grids.transition - chain) @ later
+    return known + moved + (grids.stationary - known) @ limit
+
+
+def _rows_to_one(matrix: jax.Array) -> jax.Array:
+    return matrix / matrix.sum(axis=1, keepdims=True)
 
 
 class _State(NamedTuple):
@@ -198,6 +230,9 @@ def _search(
     problem: StationaryProblem, given: Given, bounds: tuple[jax.Array, jax.Array], start: StationaryPoint
 ) -> tuple[StationaryPoint, Search]:
     shape = jnp.zeros_like(start.log_value)
+    # the iterations conserve the masses of types, which a guess may have wrong, and hardly move those of rare moves
+    grids = problem.block.grids(parameters_at(problem, start.unknown, given))
+    start = start._replace(distribution=with_marginal(start.distribution, grids.stationary))
     infinite = jnp.asarray(jnp.inf)
     nothing = Search(jnp.asarray(0), infinite, infinite, infinite, jnp.asarray(False))
     state = _State(start.log_value, start.unknown, start.distribution, shape, shape, nothing)
@@ -264,33 +299,33 @@ def _implicit_derivative(
     zero, none = jnp.zeros(()), jnp.zeros_like(value)
     weights = jnp.array([0.0, 1.0])  # of the aggregate, in the two systems that are solved together
 
-    def fixed_point(step: Any, begin: jax.Array, correct: Any = lambda x, residual: x) -> jax.Array:
+    def fixed_point(step: Any, begin: jax.Array) -> jax.Array:
+        """Nan unless the iteration converges."""
+
         def again(loop: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
             x, _, n = loop
             before = jax.lax.fori_loop(0, _CHUNK - 1, lambda _, y: step(y), x)
             x = step(before)
-            return correct(x, x - before), _largest(x - before) / (_largest(x) + 1e-300), n + 1
+            return x, _largest(x - before) / (_largest(x) + 1e-300), n + 1
 
         loop = (begin, jnp.asarray(jnp.inf), jnp.asarray(0))
-        return jax.lax.while_loop(lambda s: (s[1] > _ADJOINT_TOLERANCE) & (s[2] < _ADJOINT_LIMIT), again, loop)[0]
+        x, change, _ = jax.lax.while_loop(lambda s: (s[1] > _ADJOINT_TOLERANCE) & (s[2] < _ADJOINT_LIMIT), again, loop)
+        return jnp.where(change <= _ADJOINT_TOLERANCE, x, jnp.nan)
 
-    # of the distribution: constants have no effect (mass is conserved), so the mean can go
-    flows = jnp.stack([bar.distribution, yields])
-    flows = flows - jnp.einsum("kij,ij->k", flows, distribution)[:, None, None]
-    # functions of productivity alone die out far more slowly than all others, and the map takes them to such functions:
-    # what the last step changed on average over assets is summed over all later dates in closed form
-    # (aggregation and disaggregation, Chatelin and Miranker 1982)
+    # of the distribution: its marginal over productivity is known, so functions of productivity alone have no effect
+    # here. They die out far more slowly than all others, or never where there are several types of households
     mass = distribution.sum(axis=1)
-    later = jnp.linalg.inv(jnp.eye(len(mass)) - grids.transition + mass[None, :])
+    shares = distribution / jnp.where(mass > 0, mass, 1.0)[:, None]
 
-    def sum_slow(x: jax.Array, change: jax.Array) -> jax.Array:
-        mean = jnp.einsum("kij,ij->ki", change, distribution) / mass
-        mean = mean - (mean @ mass)[:, None]
-        return x + (mean @ grids.transition.T @ later.T)[:, :, None]
+    def beyond_productivity(x: jax.Array) -> jax.Array:
+        return x - jnp.einsum("kij,ij->ki", x, shares)[:, :, None]
 
-    by_mass = fixed_point(
-        lambda x: jax.vmap(lambda v: expectation(v, lottery, grids.transition))(x) + flows, flows, sum_slow
-    )
+    def tomorrow(x: jax.Array) -> jax.Array:
+        return jax.vmap(lambda v: expectation(v, lottery, grids.transition))(x)
+
+    flows = jnp.stack([bar.distribution, yields])
+    known = beyond_productivity(flows)
+    by_mass = flows + tomorrow(fixed_point(lambda x: beyond_productivity(tomorrow(x)) + known, known))
     direct = jnp.stack([bar.log_value, none])
     through = jax.vmap(lambda m, w: pullback((none, m, w))[0])(by_mass, weights)
     loads = direct + through

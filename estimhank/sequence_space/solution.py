@@ -11,6 +11,7 @@ import numpy as np
 from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, Values
 from estimhank.model.priors import Prior
+from estimhank.sequence_space.declaration_checks import check_growth, check_kinks, check_shocks_matter
 from estimhank.sequence_space.elimination import choose_elimination
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState
@@ -27,8 +28,10 @@ def model_structure(model: Model, state: SteadyState, priors: Mapping[str, Prior
     ------
     ModelError
         If the equations do not determine the variables, or an estimated parameter moves the steady state although the
-        parameter table says that it does not.
+        parameter table says that it does not; and as :mod:`estimhank.sequence_space.declaration_checks`.
     """
+    check_growth(model, state)
+    check_kinks(model, state)
     inputs, outputs = household_positions(model)
     rng = np.random.default_rng(0)
     draws = [{n: float(priors[n].sample(rng, 1)[0]) for n in priors} for _ in range(_REFERENCE_DRAWS)]
@@ -40,6 +43,7 @@ def model_structure(model: Model, state: SteadyState, priors: Mapping[str, Prior
     systems = [at(point) for point in (state.parameters, *({**state.parameters, **draw} for draw in kept))]
     # a coefficient that is zero at the reference steady state need not be zero elsewhere
     moved = [at({**state.parameters, **draw}) for draw in draws]
+    check_shocks_matter(model, [*systems, *moved])
     _check_shocks_stay_out(model, systems[0], at, {**state.parameters}, draws[0])
     elimination = choose_elimination(
         systems,

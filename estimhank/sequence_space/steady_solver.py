@@ -40,6 +40,7 @@ from estimhank.sequence_space.household_steady_state import (
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
 
 _KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
+_SOLVED = ("reference", "reference_parts", "_guess", "differentiable")  # what travels to another process
 _REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
 
 
@@ -105,6 +106,20 @@ class SteadySolver:
         """Everything at the parameter table's values."""
         return self._solve({}, self._point_of(self.reference))
 
+    def with_horizon(self, horizon: int) -> SteadySolver:
+        """The same solver at another horizon, what it knows of the reference values included."""
+        other = SteadySolver(self.model, self.spread, horizon)
+        other.reference = self.reference
+        if self.spread:
+            other._guess = self._guess
+        return other
+
+    @property
+    def outline(self) -> SteadyParts:
+        """Shapes and types of :attr:`reference_parts`."""
+        parts: SteadyParts = jax.eval_shape(self.compute, {}, self._point_of(self.reference))[0]
+        return parts
+
     # -- elsewhere ---------------------------------------------------------------------------------------------
     def at(self, changes: Mapping[str, float]) -> SteadyParts:
         """Steady state with some parameters replaced; those that do not move it are ignored.
@@ -144,7 +159,7 @@ class SteadySolver:
         """Where the search begins."""
         if self._guess is None:
             return self._point_of(self.reference)
-        centre = [self._centre[name] for name in self.spread]
+        centre = [self.centre[name] for name in self.spread]
         x = (np.array([moved[name] for name in self.spread]) - centre) / np.array(list(self.spread.values()))
         x = np.clip(x, -_REACH, _REACH)
         return jax.tree.map(lambda p, s, c: p + np.tensordot(x, s, 1) + np.tensordot(x**2, c, 1), *self._guess)
@@ -172,8 +187,9 @@ class SteadySolver:
                 )
         worst = float(np.max(np.abs(checks.residuals), initial=0.0))
         if not worst < RESIDUAL_LIMIT:
+            name = self._equations[int(np.argmax(~(np.abs(checks.residuals) < RESIDUAL_LIMIT)))]
             raise SteadyStateError(
-                "not_a_solution", f"an equation is off by {worst:.2e} at the steady state of {where}"
+                "not_a_solution", f"the equation '{name}' is off by {worst:.2e} at the steady state of {where}"
             )
 
     def compute(self, moved: Mapping[str, Any], start: StationaryPoint) -> tuple[SteadyParts, Checks]:
@@ -206,14 +222,20 @@ class SteadySolver:
         """Whether the model's own functions can be traced by JAX: if not, they are called with numbers, without
         derivatives."""
         try:
-            jax.eval_shape(self.compute, self._centre, self._point_of(self.reference))
+            jax.eval_shape(self.compute, self.centre, self._point_of(self.reference))
         except (TypeError, jax.errors.JAXTypeError):  # float(x), math.log(x), `if x > 0` of a traced number
             return False
         return True
 
+    @cached_property
+    def _equations(self) -> list[str]:
+        now, quiet = Values(self.reference.values), Values({s.name: 0.0 for s in self.model.shocks})
+        return [n for n, _ in self.model.residuals(now, now, now, now, quiet, Values(self.reference.parameters))]
+
     # -- how ---------------------------------------------------------------------------------------------------
     @cached_property
-    def _centre(self) -> dict[str, float]:
+    def centre(self) -> dict[str, float]:
+        """Reference values of the parameters that move the steady state."""
         return {name: float(self.model.parameters[name].value or 0.0) for name in self.spread}
 
     @cached_property
@@ -294,7 +316,7 @@ class SteadySolver:
         sides: list[list[StationaryPoint]] = [[], []]
         for name, scale in self.spread.items():
             for side, sign in zip(sides, (-1, 1), strict=True):
-                moved = {**self._centre, name: self._centre[name] + sign * scale}
+                moved = {**self.centre, name: self.centre[name] + sign * scale}
                 try:
                     given, bounds, problem = self._problem(moved)
                     _, checks, point = self._kernel_without_jacobians(problem, given, bounds, centre)
@@ -309,7 +331,9 @@ class SteadySolver:
         return _Guess(centre, slopes, curvatures)
 
     def __reduce__(self) -> Any:
-        return type(self), (self.model, self.spread, self.horizon)
+        # with what has been solved, so that whoever receives it need not solve, nor compile, the same again
+        solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
+        return type(self), (self.model, self.spread, self.horizon), solved
 
 
 @contextmanager

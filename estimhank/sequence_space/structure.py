@@ -9,16 +9,30 @@ from estimhank.sequence_space.elimination import Elimination
 
 
 @dataclass(frozen=True)
+class Late:
+    """A dense variable that does nothing before ``dates`` later, and the dense equation that has to wait for it.
+
+    ``variable``: position among the dense variables; ``equation``: among the dense equations of a date.
+    """
+
+    variable: int
+    equation: int
+    dates: int
+
+
+@dataclass(frozen=True)
 class Structure:
     """How the equations are eliminated, and where the household stands in them.
 
     ``inputs`` and ``outputs`` are the positions, among the unknowns, of the household's inputs and of its outputs that
-    have Jacobians.
+    have Jacobians. ``late``: dense variables that matter only from a later date on
+    (:mod:`estimhank.sequence_space.last_dates`).
     """
 
     elimination: Elimination
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    late: tuple[Late, ...] = ()
 
     @property
     def source_variables(self) -> tuple[int, ...]:

@@ -29,7 +29,15 @@ from estimhank.surrogate.points import (
 )
 from estimhank.surrogate.quadratic import Quadratic, fit_base
 from estimhank.surrogate.surrogate import DISAGREEMENT, Parameters, Shape, Surrogate, whiten
-from estimhank.surrogate.training import Examples, TrainingError, ensemble_losses, examples, train_ensemble
+from estimhank.surrogate.training import (
+    Examples,
+    TrainingError,
+    ensemble_losses,
+    examples,
+    padded,
+    select,
+    train_ensemble,
+)
 from estimhank.target import Target
 
 Array = NDArray[np.float64]
@@ -184,9 +192,9 @@ def fit_surrogate(
         known=_thin(chosen.x[near]),
         training_evaluations=0,
     )
-    test = Examples(*(column[kept_out] for column in data))
+    test = padded(select(data, kept_out))
     errors = ensemble_losses(networks, test, surrogate.shape)
-    known = bool(np.asarray(test.known).any())
+    known = bool(test.known.any())
     return surrogate, FitReport(
         points=len(chosen) - len(kept_out),
         with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),

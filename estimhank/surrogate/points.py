@@ -9,8 +9,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
-from scipy.stats import f as f_distribution
 
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.target import REASONS
@@ -100,6 +98,9 @@ def points_from(batch: EvaluationBatch, transform: Transform) -> Points:
 def typical_depth(d: int, freedom: float = math.inf) -> float:
     """Log points below the mode that one posterior draw in a thousand falls under, for a normal posterior in R^d, or
     for a Student t with ``freedom`` degrees of freedom."""
+    from scipy.stats import chi2
+    from scipy.stats import f as f_distribution
+
     if math.isinf(freedom):
         return float(0.5 * chi2.ppf(0.999, d))
     return float(0.5 * (freedom + d) * np.log1p(d / freedom * f_distribution.ppf(0.999, d, freedom)))

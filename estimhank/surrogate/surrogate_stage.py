@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 STAGE = "surrogate"
 _SEED_CODE = 3
 _FEWEST_CHAINS = 64
-_POOL_DRAWS, _POOL_THIN = 20, 150  # of every chain at temperature 1, with caution and without, and steps between
+_POOL_DRAWS, _POOL_THIN = 20, 75  # of every chain at temperature 1, with caution and without, and steps between
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
@@ -39,10 +39,10 @@ _FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share 
 _MAY_BE_FAR_OF_HEAVY = 0.02
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
 
-#: A last fit that errs by more than this, at its fresh draws or where it was sought to err, has seen too little
-#: somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by far
-#: more has settled in a wrong place, and is done anew.
-_GOOD_ENOUGH, _REPEATS, _SHARE_OF_EPOCHS, _WRONG = 0.05, 4, 0.2, 0.5
+#: A last fit that errs by more than ``final_s_e``, at its fresh draws or where it was sought to err, has seen too
+#: little somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by
+#: far more has settled in a wrong place, and is done anew.
+_REPEATS, _SHARE_OF_EPOCHS, _WRONG = 4, 0.2, 0.5
 
 #: Points at which positions that the density jumps at are looked up, before the first fit and before each other.
 _FIRST_LOOKS, _LATER_LOOKS = 600, 300
@@ -186,9 +186,9 @@ def run_surrogate(
         infeasible = int((~batch.ok).sum())
         reports.append(RoundReport(fit, epochs, len(batch), infeasible, *errors, seconds, waited))
         work.report(used, f"error of fresh draws {errors.s_e:.3f}")
-        if best is None or errors.total <= best[0] or (last and errors.total < _GOOD_ENOUGH):
+        if best is None or errors.total <= best[0] or (last and errors.total < config.final_s_e):
             best = errors.total, surrogate
-        if last and (errors.total < _GOOD_ENOUGH or repeats == _REPEATS):
+        if last and (errors.total < config.final_s_e or repeats == _REPEATS):
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
             break
         good = good or errors.total < config.stop_s_e

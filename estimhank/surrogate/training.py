@@ -24,11 +24,12 @@ from estimhank.surrogate.network import Weights, evaluate_network, initial_weigh
 from estimhank.surrogate.surrogate import Shape
 
 Array = NDArray[np.float64]
+Single = Any  # an array in single precision, of NumPy or, inside compiled code, of JAX
 
 _STEPS = 256  # of one compiled call
 #: Compiled calls of one call of a worker: a second's work or a sixth of all, as the next worker may have to compile.
 _CALLS, _PIECES = 8, 6
-_PAD = 2_048  # arrays grow in such pieces, so that a few more points need no new compilation
+_PAD = 512  # examples that errors are measured on grow in such pieces, so that a few more need no new compilation
 _WARM_UP = 0.05  # share of the steps in which the rate rises
 _GOING_ON = 0.4  # of the learning rate, where training goes on from networks
 _CLIP = 10.0
@@ -47,12 +48,12 @@ class Examples(NamedTuple):
     from above: there is no density at such a point.
     """
 
-    z: jax.Array
-    value: jax.Array
-    slope: jax.Array
-    weight: jax.Array
-    known: jax.Array
-    ceiling: jax.Array
+    z: Single
+    value: Single
+    slope: Single
+    weight: Single
+    known: Single
+    ceiling: Single
 
 
 class Losses(NamedTuple):
@@ -63,15 +64,21 @@ class Losses(NamedTuple):
 
 
 def examples(z: Array, value: Array, slope: Array, weight: Array, ceiling: NDArray[np.bool_]) -> Examples:
-    """Examples from arrays in double precision, padded with points of weight zero; nan is no gradient."""
+    """Examples from arrays in double precision; nan is no gradient."""
     known = np.isfinite(slope)
-    empty = -len(z) % _PAD
     columns = (z, value, np.where(known, slope, 0.0), weight, known, ceiling)
-    return Examples(*(jnp.asarray(_pad(np.asarray(c, np.float32), empty)) for c in columns))
+    return Examples(*(np.asarray(c, np.float32) for c in columns))
 
 
-def _pad(column: NDArray[np.float32], empty: int) -> NDArray[np.float32]:
-    return np.concatenate([column, np.zeros((empty, *column.shape[1:]), np.float32)])
+def select(data: Examples, rows: NDArray[np.integer]) -> Examples:
+    """The examples that an index of any shape picks."""
+    return Examples(*(column[rows] for column in data))
+
+
+def padded(data: Examples) -> Examples:
+    """The examples and some of weight zero, which do not count."""
+    empty = -len(data.z) % _PAD
+    return Examples(*(np.concatenate([c, np.zeros((empty, *c.shape[1:]), np.float32)]) for c in data))
 
 
 def train_ensemble(
@@ -111,7 +118,6 @@ def train_ensemble(
     TrainingError
         If the loss stays non-finite however small the learning rate.
     """
-    data = jax.tree.map(np.asarray, data)  # the form in which they travel
     starts = begin or [None] * config.ensemble
     fits = [_train_network(data, rows, config, epochs, [seed, k], start) for k, start in enumerate(starts)]
     waiting = {k: next(fit) for k, fit in enumerate(fits)}
@@ -157,12 +163,11 @@ def train_piece(
         The last is the loss of each compiled call, nan after one that is not finite.
     """
     shape, gradient_weight, weight_decay = setting
-    data = jax.tree.map(jnp.asarray, data)
     losses = np.full(len(index), np.nan)
     for call in range(len(index)):
-        weights, state, loss = _train_steps(
-            weights, state, data, index[call], rates[call], shape, gradient_weight, weight_decay
-        )
+        # picked here, so that compiled code does not depend on how many examples there are
+        batches = select(data, index[call])
+        weights, state, loss = _train_steps(weights, state, batches, rates[call], shape, gradient_weight, weight_decay)
         losses[call] = float(loss)
         if not np.isfinite(losses[call]):
             break
@@ -254,29 +259,28 @@ def _errors(weights: Weights, data: Examples, shape: Shape, with_slope: bool) ->
 def _train_steps(
     weights: Weights,
     state: Any,
-    data: Examples,
-    index: jax.Array,
+    batches: Examples,
     rates: jax.Array,
     shape: Shape,
     gradient_weight: float,
     weight_decay: float,
 ) -> tuple[Weights, Any, jax.Array]:
-    """As many steps as ``index`` has rows; returns weights, optimiser state, mean loss."""
+    """A step for each of the ``batches``, arrays of shape (steps, batch, ...): weights, optimiser state, mean loss."""
     optimizer = _optimizer(weight_decay)
 
     def loss(current: Weights, batch: Examples) -> jax.Array:
         value, slope = _errors(current, batch, shape, gradient_weight > 0)
         return jnp.mean(batch.weight * (value + gradient_weight * slope))
 
-    def step(carry: tuple[Weights, Any], xs: tuple[jax.Array, jax.Array]) -> tuple[tuple[Weights, Any], jax.Array]:
+    def step(carry: tuple[Weights, Any], xs: tuple[Examples, jax.Array]) -> tuple[tuple[Weights, Any], jax.Array]:
         current, memory = carry
-        rows, rate = xs
-        here, slope = jax.value_and_grad(loss)(current, jax.tree.map(lambda column: column[rows], data))
+        batch, rate = xs
+        here, slope = jax.value_and_grad(loss)(current, batch)
         update, memory = optimizer.update(slope, memory, current)
         current = jax.tree.map(lambda w, u: w - rate * u, current, update)
         return (current, memory), here
 
-    (weights, state), losses = jax.lax.scan(step, (weights, state), (index, rates))
+    (weights, state), losses = jax.lax.scan(step, (weights, state), (batches, rates))
     return weights, state, losses.mean()
 
 

@@ -95,3 +95,11 @@ def test_the_median_knows_that_the_lowest_point_is_an_atom() -> None:
     mass = np.histogram(people, np.concatenate([[-1.0], (grid[1:] + grid[:-1]) / 2, [5.0]]))[0] / people.size
     assert median_wealth(grid, mass) == pytest.approx(np.median(people), abs=1e-3)
     assert median_wealth(np.array([0.0, 1.0]), np.array([0.6, 0.4])) == 0
+
+
+@pytest.mark.parametrize("net", [0.0, 1e-16, -1e-16, 1e-9, -0.1])
+def test_nobody_has_a_share_of_assets_in_zero_net_supply(net: float) -> None:
+    a, mass = np.array([-1.0, 0.0, 1.0 + 4 * net]), np.array([0.25, 0.5, 0.25])
+    assert all(np.isnan(value) for value in wealth_moments(a, mass).values())
+    there = wealth_moments(np.array([-1.0, 0.0, 1.4]), mass)  # little net wealth is wealth
+    assert there["top_10"] == pytest.approx(0.1 * 1.4 / 0.1)

@@ -16,6 +16,7 @@ from estimhank.analysis.parameters import ParameterInfo
 from estimhank.report.households import micro_figure, micro_table, micro_words
 from estimhank.report.html import render_page
 from estimhank.report.inputs import ReportInputs
+from estimhank.reporting import _existing
 
 LEFT_OUT = {"prior": {"grid_too_small": 2, "no_bracket": 1}, "posterior": {}}
 
@@ -86,3 +87,16 @@ def test_one_draw_and_none_have_a_report(households: MicroMoments) -> None:
     assert len(micro_table(lost).rows) == 9
     lonely = replace(households, prior=None, left_out={})
     assert "prior" not in micro_words(lonely)[0] and micro_figure(lonely).alt
+
+
+def test_moments_that_exist_nowhere_are_left_out_of_table_figure_and_words() -> None:
+    """Shares of wealth in zero net supply."""
+    moments = tuple(m for m in MOMENTS if m.key in ("constrained", "gini", "top_10", "bottom_50"))
+    values = np.array([0.2, np.nan, np.nan, np.nan])
+    there = _existing(MicroMoments(moments, values, values + np.zeros((3, 1)), values + np.zeros((3, 1)), {}, ("eis",)))
+    assert [m.key for m in there.moments] == ["constrained"] and there.posterior is not None
+    assert there.posterior.shape == (3, 1)
+    assert len(micro_table(there).rows) == 1
+    told = " ".join(micro_words(there))
+    assert "wealth" not in told and "nan" not in told and "borrowing constraint" in told
+    assert "nan" not in micro_figure(there).alt

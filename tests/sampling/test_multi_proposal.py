@@ -86,7 +86,7 @@ def test_step_moves_with_the_enumerated_probabilities() -> None:
         moves = np.array([step(rng, state, log_mass, propose_on_ring, 3, 2)[0].position[0] for _ in range(trials)])
         share = np.bincount(moves.astype(int), minlength=STATES) / trials
         error = np.sqrt(expected[x] * (1 - expected[x]) / trials)
-        assert (np.abs(share - expected[x]) < 4.5 * error).all()
+        assert (np.abs(share - expected[x]) < 5.5 * error).all()  # 25 shares: one false alarm in a million
 
 
 # ---- the standard normal in 11 dimensions ------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_normal_target_has_variance_one_and_the_known_efficiency(n: int, iterati
     for values in (states**2, squares):
         mean, error = pooled(values)
         assert error < 0.02
-        assert abs(mean - 1.0) < 3.5 * error
+        assert abs(mean - 1.0) < 5.5 * error  # Student t of 79 degrees: one false alarm in two million
     rate = ess(states, "mean").mean() / states[:, :, 0].size
     assert rate == pytest.approx(effective, rel=0.2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -33,7 +34,11 @@ def jacobians_of(model: Any, state: SteadyState, horizon: int) -> np.ndarray:
     """All outputs, derived ones too: (outputs, inputs, T, T)."""
     block, p = model.household, Values(state.parameters)
     inputs = {name: state.values[name] for name in block.inputs}
-    return np.asarray(household_jacobians(block, state.household, inputs, p, horizon, block.outputs))
+    return np.asarray(
+        jax.jit(lambda household: household_jacobians(block, household, inputs, p, horizon, block.outputs))(
+            state.household
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,30 +92,48 @@ def test_jacobians_satisfy_the_budget_and_its_present_value(default: tuple[Stead
     np.testing.assert_allclose(present_value, discount, atol=1e-8)
 
 
+# one compiled function each: call by call every operation would be compiled on its own
+@partial(jax.jit, static_argnums=0)
+def _backward(block: Any, value: jax.Array, now: dict[str, jax.Array], grids: Any, parameters: dict[str, float]) -> Any:
+    return block.backward(value, now, grids, Values(parameters))
+
+
+@jax.jit
+def _forward(distribution: jax.Array, assets: jax.Array, grid: jax.Array, transition: jax.Array) -> jax.Array:
+    return forward(distribution, lottery_of(assets, grid), transition)
+
+
 def _path(block: Any, state: SteadyState, inputs: Mapping[str, np.ndarray], horizon: int) -> np.ndarray:
     """Aggregates (T, outputs) along a path of inputs, by backward and forward iteration: no linearisation."""
-    p, steady = Values(state.parameters), state.household
+    steady = state.household
     assert steady is not None
     value, policies = steady.policies.marginal_value, []
     for t in reversed(range(horizon)):
         now = {name: jnp.asarray(path[t]) for name, path in inputs.items()}
-        policy = block.backward(value, now, steady.grids, p)
+        policy = _backward(block, value, now, steady.grids, state.parameters)
         value = policy.marginal_value
         policies.append(policy)
     distribution, out = steady.distribution, []
     for policy in reversed(policies):
-        out.append([float(jnp.vdot(distribution, policy.outputs[name])) for name in block.outputs])
-        distribution = forward(distribution, lottery_of(policy.assets, steady.grids.a), steady.grids.transition)
+        out.append([float(np.vdot(distribution, policy.outputs[name])) for name in block.outputs])
+        distribution = _forward(distribution, policy.assets, steady.grids.a, steady.grids.transition)
     return np.array(out)
 
 
-@pytest.mark.parametrize("date", [0, 3, 11])
-def test_fake_news_equals_a_direct_perturbation_of_one_date(date: int) -> None:
-    horizon, step = 12, 1e-5
+@pytest.fixture(scope="module")
+def coarse() -> tuple[OneAssetHANK, SteadyState, np.ndarray]:
     model = OneAssetHANK(household=StandardIncompleteMarkets(n_e=3, n_a=40))
     state = solve_steady_state(model)
+    return model, state, jacobians_of(model, state, 12)
+
+
+@pytest.mark.parametrize("date", [0, 3, 11])
+def test_fake_news_equals_a_direct_perturbation_of_one_date(
+    coarse: tuple[OneAssetHANK, SteadyState, np.ndarray], date: int
+) -> None:
+    horizon, step = 12, 1e-5
+    model, state, j = coarse
     block = model.household
-    j = jacobians_of(model, state, horizon)
     for i, name in enumerate(block.inputs):
         ends = []
         for sign in (1, -1):
@@ -124,12 +147,10 @@ def test_fake_news_equals_a_direct_perturbation_of_one_date(date: int) -> None:
 def test_stationary_distribution_is_the_eigenvector_of_the_transition_matrix() -> None:
     block = StandardIncompleteMarkets(n_e=3, n_a=30)
     p = Values({"beta": 0.92, "eis": 0.5, "rho_e": 0.9, "sd_e": 0.6})
-    solution = solve_stationary(block, {"r": jnp.asarray(0.005), "Z": jnp.asarray(0.8)}, p)
+    solution = _solve(block, {"r": 0.005, "Z": 0.8})(p)
     size = solution.distribution.size
-    columns = [
-        np.asarray(forward(unit.reshape(3, 30), solution.lottery, solution.grids.transition)).ravel()
-        for unit in jnp.eye(size)
-    ]
+    step = jax.jit(lambda unit: forward(unit, solution.lottery, solution.grids.transition))
+    columns = [np.asarray(step(unit.reshape(3, 30))).ravel() for unit in np.eye(size)]
     matrix = np.stack(columns, axis=1)
     np.testing.assert_allclose(matrix.sum(axis=0), 1.0, atol=1e-12)
     null = linalg.null_space(matrix - np.eye(size))[:, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from estimhank.computation import _KEPT, CHEAPEST
 from estimhank.model.household import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.model.krusell_smith import KrusellSmith
 from estimhank.model.one_asset_hank import OneAssetHANK
@@ -59,9 +60,8 @@ def points(small: Posterior, reference: dict[str, float]) -> np.ndarray:
         {"eis": 0.7, "sd_e": 0.75, "B_bar": 0.9},
     ],
 )
-def test_newton_finds_what_bracketing_finds(moved: dict[str, float]) -> None:
-    model = with_priors()
-    solver = SteadySolver(model, SPREAD, 20)
+def test_newton_finds_what_bracketing_finds(small: Posterior, moved: dict[str, float]) -> None:
+    model, solver = small.model, small._steady
     mine, his = solver.at(moved), solve_steady_state(model, moved)
     assert float(mine.parameters["beta"]) == pytest.approx(his.parameters["beta"], abs=1e-11)
     for name in ("A", "C"):
@@ -91,7 +91,7 @@ def test_a_value_does_not_depend_on_where_the_search_began(small: Posterior, poi
         elsewhere = solver._point_of(solve_steady_state(small.model, {k: 1.1 * v for k, v in moved.items()}))
         for start in (reference, elsewhere, StationaryPoint(*(np.asarray(x) * 1.01 for x in reference))):
             parts = solver._solve(moved, start)
-            value = small._value(theta, parts, small._solve(theta, parts))[0]
+            value = small._value(theta, parts, small._solve(theta, parts), CHEAPEST)[0].log_likelihood
             assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
@@ -104,9 +104,24 @@ def test_a_value_does_not_depend_on_what_was_evaluated_before(small: Posterior, 
     np.testing.assert_array_equal([fresh.log_likelihood(theta) for theta in points[::-1]], first[::-1])
 
 
+@pytest.fixture(scope="module")
+def evaluate_all(small: Posterior, points: np.ndarray) -> Callable[[np.ndarray], float]:
+    """The log likelihood with everything computed anew: by another copy, which comes from more points, different in
+    everything, than it keeps anything of."""
+    other = Posterior(small.model, small.data, small.horizon, small.tail_start)
+
+    def value(theta: np.ndarray) -> float:
+        assert len(points) - 1 > _KEPT
+        for elsewhere in points[1:]:
+            other.log_likelihood(elsewhere)
+        return other.log_likelihood(theta)
+
+    return value
+
+
 @pytest.mark.parametrize("tier", ["shocks", "equilibrium", "steady_state"])
 def test_what_is_recomputed_gives_the_value_of_a_full_evaluation(
-    small: Posterior, points: np.ndarray, tier: str
+    small: Posterior, points: np.ndarray, evaluate_all: Callable[[np.ndarray], float], tier: str
 ) -> None:
     rng = np.random.default_rng(2)
     touched = [i for i, name in enumerate(small.names) if small.model.parameters[name].touches == tier]
@@ -116,8 +131,7 @@ def test_what_is_recomputed_gives_the_value_of_a_full_evaluation(
         theta = points[0].copy()
         theta[touched] *= 1 + 0.03 * rng.normal(size=len(touched))
         value = small.log_likelihood(theta)
-        full = Posterior(small.model, small.data, small.horizon, small.tail_start).log_likelihood(theta)
-        assert value == pytest.approx(full, abs=1e-9)
+        assert value == pytest.approx(evaluate_all(theta), abs=1e-9)
 
 
 def test_gradients_cover_parameters_that_move_the_steady_state(small: Posterior, points: np.ndarray) -> None:
@@ -165,9 +179,9 @@ def test_a_model_that_computes_with_numbers_is_solved_without_gradients(small: P
     assert plain.log_likelihood(points[1]) == pytest.approx(small.log_likelihood(points[1]), abs=1e-9)
 
 
-def test_debt_that_everybody_would_exceed_is_a_reason() -> None:
+def test_debt_that_everybody_would_exceed_is_a_reason(small: Posterior) -> None:
     with pytest.raises(SteadyStateError) as error:
-        SteadySolver(with_priors(), SPREAD, 20).at({"eis": 0.25, "sd_e": 1.2, "B_bar": 0.3})
+        small._steady.at({"eis": 0.25, "sd_e": 1.2, "B_bar": 0.3})
     assert error.value.kind == "no_bracket"
 
 
@@ -184,9 +198,9 @@ def test_debt_that_nobody_would_hold_is_a_reason(small: Posterior, points: np.nd
     assert small.evaluate(points[0]).reason == "ok"
 
 
-def test_a_grid_that_is_too_small_is_a_reason() -> None:
+def test_a_grid_that_is_too_small_is_a_reason(small: Posterior) -> None:
     with pytest.raises(SteadyStateError, match="raise a_max") as error:
-        SteadySolver(with_priors(a_max=12.0), SPREAD, 20).at({"eis": 0.5, "sd_e": 0.92, "B_bar": 3.0})
+        small._steady.at({"eis": 0.5, "sd_e": 0.92, "B_bar": 25.0})
     assert error.value.kind == "grid_too_small"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.linalg import toeplitz
 
+from estimhank.computation import CHEAPEST
 from estimhank.model.household import StandardIncompleteMarkets
 from estimhank.model.krusell_smith import KrusellSmith
 from estimhank.model.one_asset_hank import OneAssetHANK
@@ -34,8 +35,13 @@ from estimhank.sequence_space.toeplitz_system import ToeplitzPlus, factorize_toe
 T = 40
 
 
+# compiled as a whole: call by call each operation would be compiled on its own
+both_forms = jax.jit(lambda by_date: household_operator(by_date, toeplitz=True))
+inverse_of = jax.jit(lambda diagonals: (lambda outer: (full_inverse(outer), outer.bound))(invert_toeplitz(diagonals)))
+
+
 def in_both_forms(household: HouseholdOperator) -> HouseholdOperator:
-    return household_operator(household.jacobians.transpose(3, 1, 0, 2), toeplitz=True)
+    return both_forms(household.jacobians.transpose(3, 1, 0, 2))
 
 
 def solved(cls: Any, dense: tuple[str, ...]) -> tuple[Structure, LinearSystem, HouseholdOperator]:
@@ -44,7 +50,7 @@ def solved(cls: Any, dense: tuple[str, ...]) -> tuple[Structure, LinearSystem, H
     model.dense = dense
     solver = SteadySolver(model, {}, T)
     structure = model_structure(model, solver.reference, model.parameters.priors())
-    system = linearize(model, solver.reference.values, solver.reference.parameters)
+    system = jax.jit(lambda p: linearize(model, solver.reference.values, p))(solver.reference.parameters)
     return structure, system, in_both_forms(solver.at({}).household)
 
 
@@ -73,7 +79,7 @@ def random_model(
     dense = output if output_is_dense else 4
     names = tuple(f"v{i}" for i in range(n_v))
     elimination = choose_elimination([system], names, (*inputs, output), 1, (names[dense],))
-    return Structure(elimination, inputs, (output,)), system, household_operator(jnp.asarray(by_date), toeplitz=True)
+    return Structure(elimination, inputs, (output,)), system, both_forms(by_date)
 
 
 @pytest.mark.parametrize("n", [2, 3, 30])
@@ -81,17 +87,18 @@ def test_inverse_of_a_toeplitz_matrix(n: int) -> None:
     diagonals = np.random.default_rng(n).standard_normal(2 * n - 1) * 0.6 ** abs(np.arange(1 - n, n))
     diagonals[n - 1] = 2.0
     matrix = toeplitz(diagonals[n - 1 :], diagonals[n - 1 :: -1])
-    outer = invert_toeplitz(jnp.asarray(diagonals))
+    found, bound = inverse_of(diagonals)
     inverse = np.linalg.inv(matrix)
-    np.testing.assert_allclose(full_inverse(outer), inverse, atol=1e-12)
-    assert float(outer.bound) >= np.abs(inverse).sum(0).max()
+    np.testing.assert_allclose(found, inverse, atol=1e-12)
+    assert float(bound) >= np.abs(inverse).sum(0).max()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 17, 80])
 def test_powers_of_a_matrix(count: int) -> None:
     matrix = np.random.default_rng(0).standard_normal((3, 3)) * 0.4
     expected = [np.linalg.matrix_power(matrix, j) for j in range(count)]
-    np.testing.assert_allclose(powers(jnp.asarray(matrix), count).transpose(1, 0, 2), expected, atol=1e-12)
+    found = jax.jit(powers, static_argnums=1)(matrix, count)
+    np.testing.assert_allclose(found.transpose(1, 0, 2), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +274,7 @@ def test_a_density_whose_form_fails_is_computed_without_it(
     assert np.isfinite(expected)
     # and where it fails elsewhere than at the reference values
     post.__dict__["_form_works"] = True
-    assert np.isnan(post._computed(theta, False, plain=False)[0][0])
+    assert np.isnan(post._computed(theta, False, CHEAPEST)[0][0].log_likelihood)
     assert post.evaluate(theta).log_likelihood == expected
 
 

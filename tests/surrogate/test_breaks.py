@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from estimhank.sequence_space.breaks import Breaks
+from estimhank.surrogate import break_fit, break_map
 from estimhank.surrogate.break_fit import fit_breaks, left_out
 from estimhank.surrogate.break_map import features_of, unbent
 from estimhank.surrogate.breaks import BreakFinder
@@ -22,6 +26,30 @@ from tests.support.stages import TRAINING, D
 COSTLY = np.array([False, True, True])
 NORMAL = correlated_normal(D)
 JUMP = 0.8
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_once() -> Iterator[None]:
+    """As a whole and in blocks of points: otherwise each operation is compiled on its own at every number of points."""
+
+    def in_blocks(function: Callable[..., jax.Array], *static: int) -> Callable[..., jax.Array]:
+        compiled = jax.jit(function, static_argnums=static)
+
+        def call(points: jax.Array, *others: Any) -> jax.Array:
+            if isinstance(points, jax.core.Tracer):
+                return function(points, *others)
+            n = len(points)
+            padded = np.concatenate([points, np.zeros((-n % 1_000, *points.shape[1:]), points.dtype)])
+            return np.asarray(compiled(padded, *others))[:n]  # type: ignore[return-value]
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        basis, positions = in_blocks(break_map.chebyshev_basis, 1), in_blocks(unbent)
+        for module in (break_fit, break_map):
+            patch.setattr(module, "chebyshev_basis", basis)
+            patch.setattr(module, "unbent", positions)
+        yield
 
 
 def place(theta: np.ndarray) -> np.ndarray:
@@ -122,7 +150,7 @@ def test_places_that_no_polynomial_follows_are_not_told() -> None:
     assert np.abs(position[above] - smooth[above]).max() < 0.1
 
 
-def test_a_place_without_a_steady_state_isleft_out() -> None:
+def test_a_place_without_a_steady_state_is_left_out() -> None:
     target, rng = jumping(), np.random.default_rng(4)
     x = np.concatenate([target.sample(rng, 200), np.full((5, D), 9.0)])
     finder = BreakFinder(replace(target, label="other"), COSTLY)
@@ -174,7 +202,7 @@ def test_a_bend_is_undone() -> None:
     np.testing.assert_allclose(unbent(jnp.array([[-3.0, 99.0]]), jnp.asarray(bend))[0, 1], 99.0)
 
 
-def test_what_is_not_a_number_or_not_on_the_grid_isleft_out() -> None:
+def test_what_is_not_a_number_or_not_on_the_grid_is_left_out() -> None:
     """Blocks are written by strangers: one odd value must not end a run, or spoil what is told of other points."""
     x = np.random.default_rng(12).uniform(-1.0, 1.0, (300, 2))
     smooth = 1.0 + x[:, :1] + 0.3 * x[:, 1:]

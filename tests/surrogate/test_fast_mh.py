@@ -66,7 +66,7 @@ def test_a_subchain_is_reversible() -> None:
     )  # fmt: skip
     y = np.asarray(ends.z)
     odd = x[:, 0] ** 2 * y[:, 1] ** 3 * y[:, 0] - y[:, 0] ** 2 * x[:, 1] ** 3 * x[:, 0]
-    assert abs(odd.mean()) < 4.5 * odd.std() / np.sqrt(n)
+    assert abs(odd.mean()) < 5.5 * odd.std() / np.sqrt(n)
     assert np.corrcoef(x[:, 0], y[:, 0])[0, 1] > 0.2, "the pair depends on each other, or the test says nothing"
     value = np.asarray(start_chains(standard(), y).value)
     np.testing.assert_allclose(ends.value, value, atol=1e-5)

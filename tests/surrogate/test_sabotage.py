@@ -20,7 +20,7 @@ from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_poster
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.surrogate_stage import run_surrogate
 from tests.support.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed, two_modes
-from tests.support.stages import SIZES, TRAINING, D, worst_z_scores
+from tests.support.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
 
 CAREFUL = replace(SIZES, min_ess=400, max_r_hat=1.02, max_rounds=600)
 
@@ -39,7 +39,7 @@ def judge(target: KnownTarget, surrogate: Surrogate, sizes: PosteriorConfig = CA
     assert result.certificate.words.startswith("the surrogate is not certified")
     if result.exact.converged:
         scores = worst_z_scores(target, result.exact)
-        assert max(scores.values()) < 4.5, scores
+        assert max(scores.values()) < Z_LIMIT, scores
     else:
         assert any("has not converged" in reason for reason in result.certificate.reasons)
     return result
@@ -116,7 +116,7 @@ def test_nan_among_the_evaluations_is_dropped_and_counted_and_does_no_harm() -> 
     assert trained.dropped == {"non_finite": len(value[::7])}
     result = run_posterior(Memory(target), target, trained.surrogate, SIZES, 1)
     assert result.certificate.passed, result.certificate.words
-    assert max(worst_z_scores(target, result.exact).values()) < 4.5
+    assert max(worst_z_scores(target, result.exact).values()) < Z_LIMIT
 
 
 def test_a_network_whose_weights_are_nan() -> None:

@@ -11,9 +11,17 @@ import pytest
 from estimhank.sampling.engine import Engine
 from estimhank.sampling.workers import InTurn
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.network import initial_weights
 from estimhank.surrogate.points import Points, points_from
-from estimhank.surrogate.surrogate import Surrogate
-from estimhank.surrogate.training import TrainingError, examples, train_ensemble
+from estimhank.surrogate.surrogate import Shape, Surrogate
+from estimhank.surrogate.training import (
+    TrainingError,
+    _train_steps,
+    ensemble_losses,
+    examples,
+    padded,
+    train_ensemble,
+)
 from tests.support.known_targets import banana, candidates, skewed
 from tests.support.stages import TRAINING, D
 
@@ -133,9 +141,22 @@ def test_a_loss_that_stays_infinite_is_refused_in_a_sentence() -> None:
 def test_padding_adds_examples_that_do_not_count() -> None:
     z = np.ones((5, D))
     data = examples(z, np.ones(5), np.full((5, D), np.nan), np.ones(5), np.zeros(5, bool))
-    assert data.z.shape[0] % 2_048 == 0
-    assert float(data.weight.sum()) == 5.0 and float(data.known.sum()) == 0.0
-    assert all(column.dtype == np.float32 for column in data)
+    more = padded(data)
+    assert len(data.z) == 5 and more.z.shape[0] % 512 == 0
+    assert float(more.weight.sum()) == 5.0 and float(more.known.sum()) == 0.0
+    assert all(column.dtype == np.float32 for column in more)
+    networks = (initial_weights(D, (8,), "silu", 1),)
+    shape = Shape((8,), "silu")
+    np.testing.assert_allclose(
+        ensemble_losses(networks, more, shape), ensemble_losses(networks, data, shape), rtol=1e-5
+    )
+
+
+def test_what_is_compiled_does_not_depend_on_the_number_of_points() -> None:
+    fit(training_points().select(slice(0, 200)), epochs=1)
+    before = _train_steps._cache_size()
+    fit(training_points().select(slice(0, 250)), epochs=1)
+    assert _train_steps._cache_size() == before
 
 
 def test_progress_is_told() -> None:

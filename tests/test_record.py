@@ -1,0 +1,111 @@
+"""`make record`: what it takes from runs and benchmarks, what it leaves, and where it puts it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pages import MADE, marks
+from benchmarks.record import PLACES, condense, main, record
+from estimhank.errors import EstimhankError
+from estimhank.manifest import Manifest, StageRecord, write_manifest
+
+ROOT = Path(__file__).parents[1]
+FACTS = {
+    "mode": {"agreeing": 7, "starts": 8, "log_density": -12.3456},
+    "surrogate": {"training_seconds": 61.0, "rounds": [{"points": 5, "loss": list(range(100))}]},
+    "posterior": {"ess_bulk": 2100.0, "ess_tail": 1999.9, "r_hat": 1.0049, "surrogate_draws_per_second": 123456.0},
+}
+CERTIFICATE = {
+    "passed": True, "training_evaluations": 7650, "s_e": 0.0111, "s_e_exact_states": 0.0222, "wrong_accept": 0.0005,
+    "wrong_reject": 0.0004,
+}  # fmt: skip
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The pages of this checkout, one finished run and one benchmark."""
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    run = tmp_path / "results" / "us_hank"
+    (run / "tables").mkdir(parents=True)
+    (run / "figures").mkdir()
+    stages = {name: StageRecord("finished", "", seconds=1.5, facts=facts) for name, facts in FACTS.items()}
+    manifest = Manifest(
+        {"run": {"seed": 7}}, "configs/us_hank.toml", status="finished", created="2031-01-02T03:04:05Z",
+        wall_seconds=99.0, versions={"estimhank": "9", "jax": "8", "python": "7"}, stages=stages,
+        machine={"processor": "abacus", "cores": "2", "platform": "a machine's name"},
+    )  # fmt: skip
+    write_manifest(run, manifest)
+    (run / "certificate.json").write_text(json.dumps(CERTIFICATE))
+    (run / "tables" / "mode.csv").write_text("a\n1\n")
+    (run / "figures" / "prior_posterior.png").write_bytes(b"picture")
+    (run / "figures" / "trace_rank.png").write_bytes(b"large")
+    (run / "posterior.nc").write_bytes(b"large")
+    bench = tmp_path / "results" / "bench"
+    bench.mkdir()
+    (bench / "speed.csv").write_text("what\nmine\n")
+    (bench / "speed.md").write_text("| new figures |\n")
+    made = {"command": "python -m benchmarks.speed", "date": "2031-01-02T03:04:05Z", "seconds": 12.0}
+    machine = {"machine": manifest.machine, "versions": manifest.versions}
+    (bench / f"speed{MADE}").write_text(json.dumps({**made, **machine}))
+    return tmp_path
+
+
+def between(page: Path, place: str) -> str:
+    """What a page holds at a place."""
+    first, last = marks(place)
+    return page.read_text(encoding="utf-8").partition(first)[2].partition(last)[0]
+
+
+def test_what_is_small_is_kept_and_pages_tell_it(checkout: Path) -> None:
+    recorded = checkout / "docs" / "recorded"
+    before = (recorded / "validate" / "validate.json").read_bytes()
+    assert record(checkout) == ["us_hank", "bench"]
+    assert {p.name for p in (recorded / "us_hank").iterdir()} == {
+        "run.json", "certificate.json", "mode.csv", "prior_posterior.png",
+    }  # fmt: skip
+    run = json.loads((recorded / "us_hank" / "run.json").read_text())
+    assert run["stages"]["surrogate"]["facts"]["rounds"] == [{"points": 5}]
+    assert run["seed"] == 7 and "platform" not in run["machine"]
+    table = between(checkout / "README.md", "runs")
+    assert (
+        "| default run |" in table and "1 min 39 s" in table and "2,000; 1.005" in table and "0.05 %, 0.04 %" in table
+    )
+    assert "| new figures |" in between(checkout / "docs" / "performance.md", "speed")
+    index = between(recorded / "README.md", "index")
+    assert (
+        "| us_hank | `estimhank estimate configs/us_hank.toml --profile default` | 2031-01-02 03:04:05 | 1 min" in index
+    )
+    assert "| bench/speed | `python -m benchmarks.speed` |" in index
+    assert "standard errors" in between(recorded / "README.md", "validation")
+    # what was not run again stays
+    assert (recorded / "validate" / "validate.json").read_bytes() == before and "validate/validate" in index
+
+
+def test_an_unfinished_run_is_not_recorded(checkout: Path) -> None:
+    kept = (checkout / "docs" / "recorded" / "us_hank" / "run.json").read_bytes()
+    content = json.loads((checkout / "results" / "us_hank" / "manifest.json").read_text())
+    (checkout / "results" / "us_hank" / "manifest.json").write_text(json.dumps({**content, "status": "running"}))
+    assert record(checkout) == ["bench"]
+    assert (checkout / "docs" / "recorded" / "us_hank" / "run.json").read_bytes() == kept
+
+
+def test_a_page_without_its_place_is_an_error(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (checkout / "README.md").write_text("nothing\n")
+    monkeypatch.setattr("sys.argv", ["record", "--root", str(checkout)])
+    with pytest.raises(EstimhankError, match=r"README\.md has no place for runs"):
+        main()
+
+
+def test_every_place_is_on_its_page() -> None:
+    for _, page, place in PLACES:
+        assert all(mark in (ROOT / page).read_text(encoding="utf-8") for mark in marks(place)), (page, place)
+
+
+def test_long_lists_go_and_nothing_else_does() -> None:
+    value = {"a": [1, 2], "b": list(range(40)), "c": [{"d": list(range(40)), "e": "word"}]}
+    assert condense(value) == {"a": [1, 2], "c": [{"e": "word"}]}
