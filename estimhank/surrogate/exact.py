@@ -47,7 +47,8 @@ _FREEDOM = 5  # degrees of freedom of the plain proposals
 _STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
 _JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
-_RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5  # of the plain steps, by the tails that the surrogate has found
+#: Steps along rays, of the plain ones: where the surrogate is not trusted, and where it has found heavy tails.
+_RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5
 _RADIAL_WIDTH = 0.5  # s.d. of the logarithm of the factor
 _BURN_IN_PLAIN, _NOT_LED_PLAIN = (
     0.5,
@@ -251,7 +252,7 @@ def run_exact(
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
-    radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE
+    radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE if policy.mixed_lengths else 0.0
     done, verdict = 0, Convergence.unknown(surrogate.dimension)
     burn_in, burning, led = config.burn_in, True, np.zeros(config.chains, bool)
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
@@ -360,6 +361,8 @@ def _plain_proposals(
         leap = anchors[a] - anchors[b] + 0.1 * move
         jump = np.asarray(rng.random(n) < _JUMP_SHARE)
         move = np.where(jump[:, None], leap, move)
+    if radial_share == 0:
+        return (z + move).astype(np.float32), np.zeros(n)
     factor = _RADIAL_WIDTH * rng.standard_normal(n)
     radial = np.asarray(rng.random(n) < radial_share)
     walked = np.where(radial[:, None], np.exp(factor)[:, None] * z, z + move)
