@@ -81,8 +81,7 @@ class Outcome(NamedTuple):
     """A log likelihood, and what there is to say of it.
 
     ``regular``: the autocovariances are finite; ``stationary``: nothing observed loads on a unit root; ``tail_error``:
-    estimated error, in log points, of what follows the truncated solution; ``rounding``: of the arithmetic, where
-    values are missing.
+    estimated error, in log points, of what follows the truncated solution; ``rounding``: of the arithmetic.
     """
 
     log_likelihood: Any

@@ -55,6 +55,10 @@ DENSITY_VERSION = "3"
 #: Log points of error up to which a value is given; and up to which the cheapest way to it is the last.
 TOLERANCE, PASSES = 1e-4, 1e-6
 
+#: Log points of error by rounding, of a log likelihood of up to a thousand, beyond which a covariance is singular for
+#: all that a computer can tell.
+PRECISION = 2e-7
+
 #: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).
 LONGEST = 1280
 
@@ -212,7 +216,7 @@ class Posterior(Computation):
         """The route to take after one whose outcome will not do; None where it will, or nothing would help."""
         if outcome.winding != 0 or not outcome.stationary:
             return None
-        if not np.isfinite(outcome.log_likelihood) or outcome.rounding > PASSES:
+        if not np.isfinite(outcome.log_likelihood) or _is_imprecise(outcome):
             if not route.plain and self._form_works and not outcome.regular:
                 return route._replace(plain=True)  # perhaps the fast form of the household Jacobians failed its checks
             fast = has_fast_form(np.asarray(self.data.values)) and not route.dense and outcome.regular
@@ -225,7 +229,7 @@ class Posterior(Computation):
         if not has_fast_form(np.asarray(self.data.values)):
             return False
         (outcome, _), _ = self._computed(self.reference(), False, Route(plain=not self._form_works))
-        usable = np.isfinite(outcome.log_likelihood) and outcome.rounding <= PASSES
+        usable = np.isfinite(outcome.log_likelihood) and not _is_imprecise(outcome)
         return bool(outcome.winding == 0 and outcome.regular and not usable)
 
     @cached_property
@@ -269,6 +273,8 @@ class Posterior(Computation):
             reason = "horizon"
         elif not np.isfinite(outcome.log_likelihood):
             reason = "not_positive_definite" if outcome.regular else "non_finite"
+        elif _is_imprecise(outcome):
+            reason = "not_positive_definite"  # singular to the digits that there are
         if reason != "ok":
             return Evaluation(-np.inf, log_prior, reason)
         return Evaluation(outcome.log_likelihood, log_prior, "ok", None if slope is None else np.asarray(slope))
@@ -392,3 +398,8 @@ class Posterior(Computation):
         # compiled functions stay behind, a worker compiles its own (from the cache on disk); what is solved goes along
         solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
         return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error), solved
+
+
+def _is_imprecise(outcome: Outcome) -> bool:
+    """Whether rounding may have moved a log likelihood by more than there is to be said of it."""
+    return bool(outcome.rounding > PRECISION * max(1.0, abs(outcome.log_likelihood) / 1e3))

@@ -12,7 +12,7 @@ REASON_WORDS: dict[str, str] = {
     "steady_state": "no steady state found",
     "indeterminate": "indeterminate equilibrium",
     "no_stable_solution": "no stable solution",
-    "not_positive_definite": "covariance of the data not positive definite",
+    "not_positive_definite": "covariance of the data not positive definite to working precision",
     "non_finite": "density or gradient not finite",
     "steady_state:no_bracket": "no steady state: the target is out of reach",
     "steady_state:grid_too_small": "no steady state: the asset grid is too small",

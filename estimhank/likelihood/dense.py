@@ -20,6 +20,11 @@ def stacked_covariance(gamma: jax.Array, n: int) -> jax.Array:
 
 
 def dense_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> jax.Array:
+    """The value of :func:`dense_log_likelihood_and_rounding` alone."""
+    return dense_log_likelihood_and_rounding(gamma, sample)[0]
+
+
+def dense_log_likelihood_and_rounding(gamma: jax.Array, sample: NDArray[np.float64]) -> tuple[jax.Array, jax.Array]:
     """Gaussian log likelihood in which entries that are ``nan`` are dropped rows and columns of the covariance.
 
     Parameters
@@ -31,8 +36,10 @@ def dense_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> jax.A
 
     Returns
     -------
-    scalar
+    value : scalar
         Constant included; ``nan`` if the covariance matrix is not positive definite.
+    rounding : scalar
+        Its estimated error by rounding of the autocovariances.
     """
     flat = np.asarray(sample, float).reshape(-1)
     kept = np.flatnonzero(~np.isnan(flat))
@@ -45,4 +52,6 @@ def dense_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> jax.A
     factor = jnp.linalg.cholesky(covariance, symmetrize_input=False)
     scaled = jax.scipy.linalg.solve_triangular(factor, jnp.asarray(observed), lower=True)
     log_det = 2 * jnp.log(jnp.diagonal(factor)).sum()
-    return -0.5 * (len(kept) * math.log(2 * math.pi) + log_det + scaled @ scaled)
+    value = -0.5 * (len(kept) * math.log(2 * math.pi) + log_det + scaled @ scaled)
+    left = jax.lax.stop_gradient(jnp.diagonal(covariance).max() / (jnp.diagonal(factor) ** 2).min())
+    return value, jnp.finfo(float).eps * left * jnp.abs(jax.lax.stop_gradient(value))

@@ -22,9 +22,16 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.likelihood.dense import dense_log_likelihood
-from estimhank.likelihood.toeplitz import Predictors, diagonal_sums, inverse_factors, run_recursion, toeplitz_slope
-from estimhank.likelihood.toeplitz import toeplitz_log_likelihood as complete_log_likelihood
+from estimhank.likelihood.dense import dense_log_likelihood_and_rounding
+from estimhank.likelihood.toeplitz import (
+    Predictors,
+    complete_log_likelihood,
+    diagonal_sums,
+    inverse_factors,
+    rounding_error,
+    run_recursion,
+    toeplitz_slope,
+)
 
 #: Share of missing entries above which the dense factorisation is the faster of the two.
 MOST_MISSING = 0.25
@@ -69,7 +76,7 @@ def gaussian_log_likelihood(
     value : scalar
         Constant included; ``nan`` if the covariance matrix is not positive definite. Differentiable (reverse mode).
     rounding : scalar
-        Estimated error by rounding of the fast formulas for missing values, 0 where others are used.
+        Estimated error by rounding.
     """
     sample = np.asarray(sample, float)
     there = np.flatnonzero(~np.isnan(sample).all(axis=1))
@@ -78,10 +85,10 @@ def gaussian_log_likelihood(
     gamma = gamma[: len(sample)]
     missing = np.isnan(sample).mean() if sample.size else 1.0
     if missing == 0:
-        return complete_log_likelihood(gamma, jnp.asarray(sample)), jnp.zeros(())
+        return complete_log_likelihood(gamma, jnp.asarray(sample))
     if missing <= MOST_MISSING and not dense:
         return incomplete_log_likelihood(gamma, sample)
-    return dense_log_likelihood(gamma, sample), jnp.zeros(())
+    return dense_log_likelihood_and_rounding(gamma, sample)
 
 
 def has_fast_form(sample: NDArray[np.float64]) -> bool:
@@ -115,6 +122,7 @@ def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array]
     # two large numbers may have been subtracted, and columns of the precision carry the error of its largest entry
     worst = jnp.abs(columns).max() / (jnp.diagonal(factor) ** 2).min()
     rounding = jnp.finfo(float).eps * worst * (jnp.abs(state.log_likelihood) + scaled @ scaled)
+    rounding = jnp.maximum(rounding, rounding_error(gamma, state))
     # C' P_m' with P_mm^{-1} = C C': what is taken off the precision is the product of this with itself
     spread = jax.scipy.linalg.solve_triangular(factor, columns.transpose(1, 0, 2).reshape(k, -1), lower=True)
     corrected = alpha - (scaled @ spread).reshape(n, n_o)

@@ -124,8 +124,20 @@ def run_recursion(gamma: jax.Array, sample: jax.Array, with_alpha: bool) -> Pred
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _log_likelihood(gamma: jax.Array, sample: Any) -> jax.Array:
-    return run_recursion(gamma, jnp.asarray(sample.array), with_alpha=False).log_likelihood
+def _log_likelihood(gamma: jax.Array, sample: Any) -> tuple[jax.Array, jax.Array]:
+    state = run_recursion(gamma, jnp.asarray(sample.array), with_alpha=False)
+    return state.log_likelihood, rounding_error(gamma, state)
+
+
+def rounding_error(gamma: jax.Array, state: Predictors) -> jax.Array:
+    """Estimated error of a log likelihood by rounding of the autocovariances.
+
+    Their last digit is a share of the variances; what matters is its share of the variance that is left once all the
+    rest is known.
+    """
+    inverse, _ = _cholesky_inverse(state.ahead_var)
+    left = (inverse**2).sum(axis=0)  # one over the variance of each series, given the past and the other series
+    return jnp.finfo(float).eps * (jnp.diagonal(gamma[0]) * left).max() * jnp.abs(state.log_likelihood)
 
 
 def diagonal_sums(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -161,12 +173,13 @@ def toeplitz_slope(state: Predictors, alpha: jax.Array) -> jax.Array:
     return 0.5 * (diagonal_sums(alpha, alpha) - inverse_sums)
 
 
-def _forward(gamma: jax.Array, sample: Any) -> tuple[jax.Array, Any]:
+def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
     state = run_recursion(gamma, jnp.asarray(sample.array), with_alpha=True)
-    return state.log_likelihood, state
+    return (state.log_likelihood, rounding_error(gamma, state)), state
 
 
-def _backward(sample: Any, state: Predictors, bar: jax.Array) -> tuple[jax.Array]:
+def _backward(sample: Any, state: Predictors, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
+    bar = bars[0]  # nobody asks for the derivative of an error
     n, n_o = sample.array.shape
     both = toeplitz_slope(state, state.alpha.reshape(n, 1, n_o))
     # lag k stands below and, transposed, above the diagonal
@@ -199,4 +212,9 @@ def toeplitz_log_likelihood(gamma: jax.Array, sample: jax.Array) -> jax.Array:
         With the constant -(n n_o / 2) log 2 pi; ``nan`` if the covariance matrix is not positive definite.
         Differentiable (reverse mode) in ``gamma`` at about the cost of one more evaluation.
     """
+    return _log_likelihood(gamma, _Sample(sample))[0]
+
+
+def complete_log_likelihood(gamma: jax.Array, sample: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """As :func:`toeplitz_log_likelihood`, with its estimated error by rounding."""
     return _log_likelihood(gamma, _Sample(sample))

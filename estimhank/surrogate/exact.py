@@ -46,7 +46,8 @@ _SEED_CODE = 5
 _START_TRIES = 20
 _OVERDISPERSION = 1.5
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
-_RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5  # of the plain steps, by the tails that the surrogate has found
+#: Steps along rays, of the plain ones: where the surrogate is not trusted, and where it has found heavy tails.
+_RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5
 _BURN_IN_PLAIN, _NOT_LED_PLAIN = 0.5, 0.9  # share of plain steps then, and of chains that no subchain has led
 _DISTRUST_BURN_IN = 0.25
 #: The burn-in lasts until a subchain has led every chain somewhere, but no longer than this many times its length
@@ -250,7 +251,7 @@ def run_exact(
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
-    radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE
+    radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE if policy.mixed_lengths else 0.0
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
     burn_in, burning, led = config.burn_in, True, np.zeros(config.chains, bool)
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)

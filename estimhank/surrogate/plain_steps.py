@@ -30,6 +30,8 @@ def plain_proposals(
         leap = anchors[a] - anchors[b] + 0.1 * move
         jump = np.asarray(rng.random(n) < _JUMP_SHARE)
         move = np.where(jump[:, None], leap, move)
+    if radial_share == 0:
+        return (z + move).astype(np.float32), np.zeros(n)
     factor = _RADIAL_WIDTH * rng.standard_normal(n)
     radial = np.asarray(rng.random(n) < radial_share)
     walked = np.where(radial[:, None], np.exp(factor)[:, None] * z, z + move)

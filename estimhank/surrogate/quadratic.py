@@ -21,9 +21,13 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _FLATTEST = 0.1  # least curvature in whitened coordinates: the quadratic must fall in every direction
-_ROWS = 4_000  # points that are enough for its few coefficients
+_ROWS, _NUMBERS = 4_000, 20_000_000  # points that are enough for its few coefficients; most numbers of a regression
+_RIDGE = 1e-13
 #: Degrees of freedom that are tried; a posterior whose tails are nearer normal is left to the networks.
 _FREEDOMS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0)
+_DEEPEST = 60.0  # logarithm of the largest (1 + distance^2) that a Student t is fitted to
+_FEW_FREEDOMS = (2.0, 5.0, 15.0)  # that show whether any are of use
+_AT_ALL_BETTER = 0.9
 _MUCH_BETTER = 0.5  # share of the normal's squared error that a Student t must not exceed to take its place
 _HEAVIER = 0.8  # share of the degrees of freedom that is used
 
@@ -75,7 +79,8 @@ def fit_quadratic(z: Array, value: Array, gradient: Array, weight: Array) -> Qua
     Quadratic
         The standard normal's -z'z/2, shifted, where there are too few points.
     """
-    z, value, gradient, weight = (a[-_ROWS:] for a in (z, value, gradient, weight))
+    some = _latest(z.shape[1], _NUMBERS)
+    z, value, gradient, weight = (a[some] for a in (z, value, gradient, weight))
     n, d = z.shape
     known = np.isfinite(gradient)
     i, j = np.triu_indices(d)
@@ -95,30 +100,49 @@ def fit_quadratic(z: Array, value: Array, gradient: Array, weight: Array) -> Qua
 
 def fit_base(z: Array, value: Array, gradient: Array, weight: Array) -> Quadratic:
     """The quadratic, or the Student t where it comes much nearer to values and gradients; arguments as above."""
-    z, value, gradient, weight = (a[-_ROWS:] for a in (z, value, gradient, weight))
     normal = fit_quadratic(z, value, gradient, weight)
-    error = _squared_error(normal, z, value, gradient, weight)
-    fits = [fit_student(z, value, gradient, weight, freedom) for freedom in _FREEDOMS]
-    found = [(_squared_error(fit, z, value, gradient, weight), fit.freedom) for fit in fits if fit is not None]
-    if not found or min(found)[0] > _MUCH_BETTER * error:
+    some = _latest(z.shape[1], _NUMBERS // 4)
+    columns = z[some], value[some], gradient[some], weight[some]
+    error = _squared_error(normal, *columns)
+
+    def nearest(freedoms: tuple[float, ...]) -> tuple[float, float]:
+        fits = [(freedom, fit_student(*columns, freedom)) for freedom in freedoms]
+        return min(((_squared_error(fit, *columns), f) for f, fit in fits if fit), default=(math.inf, math.inf))
+
+    if nearest(_FEW_FREEDOMS)[0] > _AT_ALL_BETTER * error:
         return normal
-    return fit_student(z, value, gradient, weight, _HEAVIER * (min(found)[1])) or normal
+    least, freedom = nearest(_FREEDOMS)
+    if least > _MUCH_BETTER * error:
+        return normal
+    return fit_student(z, value, gradient, weight, _HEAVIER * freedom) or normal
+
+
+def _latest(d: int, numbers: int) -> slice:
+    """The latest points: as many as are enough, and as a regression with so many numbers has room for."""
+    columns = 1 + d + d * (d + 1) // 2
+    return slice(-min(_ROWS, max(1, numbers // ((1 + d) * columns))), None)
 
 
 def fit_student(z: Array, value: Array, gradient: Array, weight: Array, freedom: float) -> Quadratic | None:
     """Weighted least squares for given degrees of freedom; None where there are too few points, or no proper fit."""
+    some = _latest(z.shape[1], _NUMBERS)
+    z, value, gradient, weight = (a[some] for a in (z, value, gradient, weight))
     n, d = z.shape
-    known = np.isfinite(gradient)
     i, j = np.triu_indices(d)
     k, power = 1 + d + len(i), freedom + d
+    top = float(value.max())
+    if 2 * (top - float(value.min())) > _DEEPEST * power:
+        return None  # no posterior with such tails has points so low among those that matter
+    known = np.isfinite(gradient)
     if n + int(known.sum()) < 3 * k:
         return None
-    top = float(value.max())
     form = np.exp(-2 * (value - top) / power)  # the quadratic that is looked for
     root = np.sqrt(weight) * 0.5 * power / form  # errors in log points
     slopes = -2 / power * form[:, None] * gradient
     rows, right = _regression(z, form, slopes, root, known, (i, j))
-    solution = np.linalg.lstsq(rows, right, rcond=None)[0]
+    square = rows.T @ rows  # normal equations: many rows, few columns, and nothing near singular
+    square += _RIDGE * np.diag(np.diag(square))
+    solution = np.linalg.solve(square, rows.T @ right)
     half = np.zeros((d, d))
     half[i, j] = solution[1 + d :]
     level = float(solution[0])

@@ -20,7 +20,7 @@ def autoregression(rho: float, chains: int, n: int, seed: int) -> np.ndarray:
 
 
 def test_r_hat_is_the_root_of_the_variance_ratio_of_ranked_split_chains() -> None:
-    draws = np.random.default_rng(0).standard_normal((4, 500, 2)) + np.array([0.0, 0.3, 0.0, 0.0])[:, None, None]
+    draws = np.random.default_rng(0).standard_normal((4, 500, 2)) + np.array([0.0, 0.6, 0.0, 0.0])[:, None, None]
     expected = []
     for i in range(2):
         folded = np.abs(draws[:, :, i] - np.median(draws[:, :, i]))
