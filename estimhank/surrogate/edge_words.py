@@ -10,6 +10,7 @@ AT_THE_EDGE: dict[str, str] = {
     "steady_state": "the steady state stops existing",
     "indeterminate": "the equilibrium stops being determinate",
     "no_stable_solution": "the equilibrium stops being determinate (beyond, there is no stable solution)",
+    "not_stationary": "an observable stops being stationary",
     "horizon": "the horizon becomes too short for the likelihood",
     "not_positive_definite": "the covariance of the data stops being positive definite",
     "non_finite": "the density stops being finite",
