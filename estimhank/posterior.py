@@ -53,7 +53,7 @@ DENSITY_VERSION = "3"
 
 
 #: Log points of error up to which a value is given; and up to which the cheapest way to it is the last.
-TOLERANCE, PASSES = 1e-4, 1e-6
+TOLERANCE, PASSES = 1e-4, 1e-4
 
 #: Log points of error by rounding, of a log likelihood of up to a thousand, beyond which a covariance is singular for
 #: all that a computer can tell.

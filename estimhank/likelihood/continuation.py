@@ -32,9 +32,12 @@ ORDER, OTHER_ORDER, WINDOW = 4, 6, 40
 #: prior the error is between a hundredth and six times as large.
 _POINTS = 10.0
 
+#: The same for a unit of D that is the truncated solution's own error.
+_TRUNCATED = 100.0
+
 _RIDGE = 1e-10  # share of the root mean square: roots that are not there are found near zero rather than anywhere
 _SLOWEST = 1e-4  # nothing that is left is taken to decay more slowly than by this a date
-_ROUNDING = 1e-13
+_SPAN = 10  # dates of which the largest D is taken
 #: 2^22 dates, and what is left by then of a root 3e-6 inside the unit circle. Roots further outside it than the second
 #: figure grow: the solution's error, if they are a small share of it.
 _DOUBLINGS, _LEFT = 22, 1e-5
@@ -76,8 +79,10 @@ def windows(horizon: int, tail_start: int) -> tuple[int, int, int]:
 def leftover(coefficients: jax.Array, rho: jax.Array, tail_start: int) -> jax.Array:
     """Error of a log likelihood, in log points, if responses go on at the shocks' own roots: an estimate from above.
 
-    What D is at and after ``tail_start``, added up twice at the rate at which it decays there: once over the dates at
-    which it changes the coefficients, once over those at which they change the autocovariances.
+    D falls as the economy's own dynamics die out, until at ``tail_start`` or before it rises again: the error of the
+    truncated solution, which grows towards the last date. What is missed of slow roots is D where it is least, added up
+    twice at the rate at which it fell up to there: once over the dates at which it changes the coefficients, once over
+    those at which they change the autocovariances. The truncated solution's own error is D at ``tail_start``.
 
     Parameters
     ----------
@@ -85,14 +90,20 @@ def leftover(coefficients: jax.Array, rho: jax.Array, tail_start: int) -> jax.Ar
     rho : array of shape (n_z,)
     tail_start : int
     """
-    span = max(min(10, (coefficients.shape[0] - 1 - tail_start) // 2), 1)
-    size = jnp.abs(coefficients).max((0, 2))[:, None]
-    near = jnp.abs(coefficients[tail_start + 1 :] - rho * coefficients[tail_start:-1]) / (size + 1e-300)
-    first, second = near[:span].max(), near[span : 2 * span].max() if near.shape[0] > span else jnp.inf
-    first = jnp.maximum(first, second)
-    rate = jnp.minimum((second / jnp.maximum(first, 1e-300)) ** (1 / span), 1 - _SLOWEST)
-    missed = _POINTS * first / (1 - rate) ** 2
-    return jnp.where(first < _ROUNDING, jnp.minimum(missed, first), missed)
+    span = max(min(_SPAN, (coefficients.shape[0] - 1 - tail_start) // 2), 1)
+    groups = max((tail_start // 2) // span, 1) + 2
+    begin = max(tail_start + 2 * span - groups * span, 0)
+    size = jnp.abs(coefficients).max((0, 2))[:, None] + 1e-300
+    scaled = coefficients[begin : begin + groups * span + 1] / size
+    near = jnp.abs(scaled[1:] - rho * scaled[:-1]).max((1, 2)).reshape(-1, span).max(1)
+    groups = len(near)
+    least = jnp.argmin(near)
+    # where it still falls at the end the last rate counts: roots that die out faster have done so before
+    since = jnp.where(least == groups - 1, groups - 2, 0)
+    fallen = near[least] / jnp.maximum(near[since], 1e-300)
+    rate = jnp.where(least == 0, 1.0, fallen ** (1 / (span * jnp.maximum(least - since, 1))))
+    rate = jnp.minimum(rate, 1 - _SLOWEST)
+    return _POINTS * near[least] / (1 - rate) ** 2 + _TRUNCATED * near[groups - 2 :].max()
 
 
 def fit_continuation(
