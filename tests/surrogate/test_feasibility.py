@@ -16,6 +16,7 @@ from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_poster
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
 from estimhank.transform import Transform
+from tests.support.hand_made import normal_surrogate
 from tests.support.known_targets import KnownTarget, Memory, candidates, correlated_normal, mode_of
 from tests.support.stages import SIZES, TRAINING, D, worst_z_scores
 
@@ -156,14 +157,14 @@ def test_too_few_of_a_kind_are_no_edge() -> None:
 
 
 def test_a_surrogate_with_an_edge_survives_its_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    target = disc()
-    trained = run_surrogate(
-        Memory(target), target, candidates(target, 600), mode_of(target), replace(TRAINING, epochs=5, round_epochs=5), 1
-    )
-    surrogate = trained.surrogate
-    assert surrogate.shape.edge
+    rng = np.random.default_rng(0)
+    z = rng.uniform(-2, 2, (2_000, 3))
+    radius = np.linalg.norm(z, axis=1)
+    edge = learn_edge(z[radius < 1.2], z[radius >= 1.2], 0.0, 8.0, seed=1)
+    assert edge is not None
+    surrogate = normal_surrogate(np.zeros(3), np.eye(3)).with_edge(edge, HIDDEN)
     save_surrogate(surrogate, tmp_path)
-    x = np.random.default_rng(0).standard_normal((50, 2))
     again = load_surrogate(tmp_path)
+    x = rng.standard_normal((50, 3))
     np.testing.assert_array_equal(again.log_density(x), surrogate.log_density(x))
     assert again.shape == surrogate.shape
