@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -133,3 +135,17 @@ def test_a_bug_in_the_function_is_not_a_low_density() -> None:
     wrapped = estimhank.from_log_density(broken, ["x"], [1.0], [1.0])
     with pytest.raises(NameError):
         wrapped.evaluate(np.array([2.0]))
+
+
+def test_a_value_whose_gradient_is_not_finite_is_a_value_and_said_once() -> None:
+    def density(theta: Any) -> Any:
+        return -0.5 * theta[0] ** 2 + jnp.where(theta[0] > 0, 0.3 * jnp.sqrt(theta[0]), 0.0)
+
+    target = estimhank.from_log_density(density, ["x"], start=[1.0], spread=[1.0], gradient="jax")
+    with pytest.warns(RuntimeWarning, match="count by their value alone"):
+        out = target.evaluate([-1.0], gradient=True)
+    assert (out.reason, out.log_likelihood) == ("ok", target.evaluate([-1.0]).log_likelihood)
+    assert out.gradient is not None and np.isnan(out.gradient).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        target.evaluate([-2.0], gradient=True)
