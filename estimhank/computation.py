@@ -18,6 +18,7 @@ from estimhank.data.dataset import Dataset
 from estimhank.likelihood.autocovariance import autocovariances
 from estimhank.likelihood.continuation import (
     OTHER_ORDER,
+    TRUNCATED,
     continued_autocovariances,
     fit_continuation,
     leftover,
@@ -289,6 +290,9 @@ class Computation:
             again = continued_autocovariances(given[: start + shift], other, lags)
             still = jax.lax.stop_gradient((theta, parts))
             tail_error = jnp.abs(self._gaussian(*still, again, route.dense)[0] - jax.lax.stop_gradient(value))
+            # what grows towards the last date is an error at all dates before it, the same to both fits
+            size = jnp.maximum(1.0, jnp.abs(jax.lax.stop_gradient(value)) / 1e3)
+            tail_error = tail_error + TRUNCATED * tails.removed * size
             tail_error = jnp.where(tails.dies_out & other.dies_out, tail_error, jnp.inf)
         # an explosive shock has no stationary distribution, whatever the closed form for its tail may say
         stationary = stationary & (jnp.abs(roots) < 1).all()

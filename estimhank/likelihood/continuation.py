@@ -33,7 +33,7 @@ ORDER, OTHER_ORDER, WINDOW = 4, 6, 40
 _POINTS = 10.0
 
 #: The same for a unit of D that is the truncated solution's own error.
-_TRUNCATED = 100.0
+TRUNCATED = 100.0
 
 _RIDGE = 1e-10  # share of the root mean square: roots that are not there are found near zero rather than anywhere
 _SLOWEST = 1e-4  # nothing that is left is taken to decay more slowly than by this a date
@@ -103,7 +103,7 @@ def leftover(coefficients: jax.Array, rho: jax.Array, tail_start: int) -> jax.Ar
     fallen = near[least] / jnp.maximum(near[since], 1e-300)
     rate = jnp.where(least == 0, 1.0, fallen ** (1 / (span * jnp.maximum(least - since, 1))))
     rate = jnp.minimum(rate, 1 - _SLOWEST)
-    return _POINTS * near[least] / (1 - rate) ** 2 + _TRUNCATED * near[groups - 2 :].max()
+    return _POINTS * near[least] / (1 - rate) ** 2 + TRUNCATED * near[groups - 2 :].max()
 
 
 def fit_continuation(
