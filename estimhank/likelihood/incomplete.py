@@ -83,7 +83,9 @@ def gaussian_log_likelihood(
     # dates before the first and after the last observation carry nothing, and the process is stationary
     sample = sample[there[0] : there[-1] + 1] if there.size else sample[:0]
     gamma = gamma[: len(sample)]
-    missing = np.isnan(sample).mean() if sample.size else 1.0
+    if not sample.size:
+        return jnp.zeros(()), jnp.zeros(())
+    missing = np.isnan(sample).mean()
     if missing == 0:
         return complete_log_likelihood(gamma, jnp.asarray(sample))
     if missing <= MOST_MISSING and not dense:

@@ -74,8 +74,8 @@ def test_draws_are_those_of_the_posterior_whatever_the_surrogate(
 def test_a_wrong_acceptance_is_found_out(monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
     """The limit sees what it is for: moves of one kind accepted whatever their densities."""
 
-    def wrong(current: States, proposed: States, kinds: np.ndarray) -> np.ndarray:
-        return np.where(kinds == kind, 1.0, acceptance(current, proposed, kinds))
+    def wrong(current: States, proposed: States, kinds: np.ndarray, *rest: np.ndarray) -> np.ndarray:
+        return np.where(kinds == kind, 1.0, acceptance(current, proposed, kinds, *rest))
 
     monkeypatch.setattr(exact_stage, "acceptance", wrong)
     exact, _ = run(normal_surrogate(MEAN + 0.7 * ROOT[:, 0], ROOT), DISTRUSTED, config=replace(SIZES, max_rounds=300))
