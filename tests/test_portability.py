@@ -65,7 +65,14 @@ import matplotlib, estimhank.report, estimhank.cli
 """
 
 
-@pytest.mark.parametrize("variables", [{}, {"ESTIMHANK_CACHE": "~/mine"}, {"XDG_CACHE_HOME": "~someone/cache"}])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param({}, marks=pytest.mark.long),
+        {"ESTIMHANK_CACHE": "~/mine"},
+        pytest.param({"XDG_CACHE_HOME": "~someone/cache"}, marks=pytest.mark.long),
+    ],
+)
 def test_without_a_home_it_can_be_imported_and_used(variables: dict[str, str], tmp_path: Path) -> None:
     kept = {k: v for k, v in os.environ.items() if k not in ("HOME", "ESTIMHANK_CACHE", "XDG_CACHE_HOME")}
     environment = {**kept, **variables, "TMPDIR": str(tmp_path), "JAX_PLATFORMS": "cpu"}

@@ -162,6 +162,7 @@ def test_tempering_estimates_the_evidence(tmp_path: Path) -> None:
         assert abs(run(tmp_path / str(k), "smc", target, center, sizes).log_evidence) < 0.2
 
 
+@pytest.mark.long
 def test_an_exception_in_a_trajectory_ends_the_run_with_its_parameters(tmp_path: Path) -> None:
     class Faulty(NormalTarget):
         def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:

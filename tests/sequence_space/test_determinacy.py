@@ -84,6 +84,7 @@ def test_thresholds_of_the_default_model(
     assert reason_at({**reference, **changes}) == expected
 
 
+@pytest.mark.long
 def test_prior_share_without_a_stable_solution(posterior: Posterior) -> None:
     draws = posterior.sample_prior(np.random.default_rng(5), 300)
     reasons = [posterior.evaluate(theta).reason for theta in draws]

@@ -98,7 +98,7 @@ class RealBusinessCycle(Model):
         pytest.param(OneAssetHANK, ("pi",), marks=pytest.mark.long),
         (OneAssetHANK, ("Y", "B")),
         (KrusellSmith, ()),
-        (KrusellSmith, ("K",)),
+        pytest.param(KrusellSmith, ("K",), marks=pytest.mark.long),
         (RealBusinessCycle, ()),
     ],
     ids=lambda v: v.__name__ if isinstance(v, type) else "-".join(v) or "automatic",

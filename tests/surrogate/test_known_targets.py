@@ -100,6 +100,7 @@ def test_a_jump_that_no_round_could_notice_fails_the_certificate_and_the_draws_a
     assert (result.exact.theta[..., 0] > 0).all()
 
 
+@pytest.mark.long
 def test_a_jump_that_rounds_notice_is_learned_as_an_edge() -> None:
     target = skewed(D, bound_known=False)
     result, _ = small(target)

@@ -28,7 +28,7 @@ def judge(target: KnownTarget, surrogate: Surrogate, sizes: PosteriorConfig, see
     return result
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))])
 def test_a_surrogate_that_ends_where_its_points_did_is_not_converged(seed: int) -> None:
     """Right to the bit over 96 % of the posterior, and far too low beyond: R-hat and effective draws are fine."""
     target = student_t(ELEVEN)
