@@ -37,6 +37,7 @@ STAGE = "mode"
 _SEED_CODE = 1
 _POLISH_STEPS = 3
 _DIFFERENCE = 1e-3  # step of second derivatives, in standard deviations
+_HELD, _RISING = 0.05, 0.1  # of a bound: s.d. moved by one of the coordinate, and log points an s.d. inwards gains
 _NOTHING_TO_GAIN = 1e-10  # log points
 _SAME_PLACE = 0.1  # standard deviations
 _PATIENCE = 8  # evaluations of a profile that may gain next to nothing: it has few coordinates
@@ -114,6 +115,7 @@ def find_mode(
         starts = np.concatenate([starts, target.transform.to_unconstrained(np.atleast_2d(extra_starts))])
     report = _Report(objective, len(starts), progress)
     ends = _climb(objective, starts, prior_sd, config.max_rounds, found.interior, report)
+    ends = _leave_bounds(objective, ends, np.std(draws, axis=0), config.max_rounds, found.interior, report)
     if all(end.status == "infeasible" for end in ends):
         raise ModeError("no start of the mode search has a finite log density with a finite gradient")
     suprema = find_suprema(objective, ends)
@@ -188,6 +190,38 @@ def _climb(
         for x in starts
     ]
     return [profile.complete(end, prior_sd) for end in run_in_lockstep(climbs, report.watch(profile.evaluate))]
+
+
+def _leave_bounds(
+    objective: Objective, ends: list[Ascent], sd: Array, most: int, interior: Array, report: _Report
+) -> list[Ascent]:
+    """Climb again, from farther inside, where a climb ended at a bound from which the density rises inwards.
+
+    Next to a bound a coordinate hardly moves its parameter, so that the gradient of the coordinates vanishes there
+    although that of the parameters, whose standard deviations a priori are ``sd``, shape (d,), does not.
+    """
+    transform = objective.target.transform
+    again: dict[int, Array] = {}
+    for i, end in enumerate(ends):
+        if end.status == "infeasible" or not np.isfinite(end.gradient).all():
+            continue
+        by, theta = slope(transform, end.x), transform.to_natural(end.x)
+        gradient = _divide(end.gradient, by)
+        held = (np.abs(by) * objective.scale < _HELD * sd) & (np.abs(gradient) * sd > _RISING)
+        names = at_bounds(transform, theta, gradient, sd, objective.target.names)
+        held &= np.isfinite(gradient) & ~np.isin(objective.target.names, names)
+        if held.any():
+            room = np.where(gradient > 0, np.asarray(transform.upper) - theta, theta - np.asarray(transform.lower))
+            inside = theta + np.sign(gradient) * np.minimum(sd / 4, room / 2)
+            again[i] = transform.to_unconstrained(np.where(held, inside, theta)[None])[0]
+    if not again:
+        return ends
+    others = _climb(objective, np.stack(list(again.values())), objective.scale, most, interior, report)
+    better = list(ends)
+    for i, other in zip(again, others, strict=True):
+        if other.value > ends[i].value:
+            better[i] = dataclasses.replace(other, evaluations=ends[i].evaluations + other.evaluations)
+    return better
 
 
 @dataclass

@@ -97,3 +97,22 @@ def test_what_kind_of_mode_it_is_survives_a_file(tmp_path: Path) -> None:
     assert (again.kind, again.bounds) == (result.kind, result.bounds)
     assert again.suprema[0].reason == result.suprema[0].reason and again.suprema[0].parameters == ("x0",)
     np.testing.assert_array_equal(again.suprema[0].x, result.suprema[0].x)
+
+
+@pytest.mark.parametrize(("mean", "low", "high"), [(0.93, 0.0, 1.0), (0.07, 0.0, 1.0), (0.2, 0.0, np.inf)])
+def test_a_climb_held_at_a_bound_that_the_density_falls_towards_is_no_mode(
+    tmp_path: Path, mean: float, low: float, high: float
+) -> None:
+    """Next to a bound the gradient of the coordinates vanishes; that of the parameter shows that it is no top."""
+    bound = high if mean > 0.5 else low
+
+    def log_pdf(t: np.ndarray) -> float:
+        return -0.5 * float(((t[0] - mean) / 0.02) ** 2 + t[1] ** 2)
+
+    target = from_log_density(log_pdf, ["a", "b"], [mean, 0.0], [0.1, 1.0], bounds={"a": (low, high)})
+    held = np.array([[bound + np.sign(mean - bound) * 1e-9, 0.3]])
+    with EvaluationStore.open(tmp_path / "evaluations.bin", target.names, target.fingerprint) as store:
+        result = find_mode(Recorder(Engine(target, "serial"), store), target, SMALL, seed=1, extra_starts=held)
+    assert result.kind == "interior" and len(result.modes) == 1
+    assert result.theta[0] == pytest.approx(mean, abs=1e-4)
+    assert result.agreeing == len(result.starts)
