@@ -204,13 +204,29 @@ class Posterior(Computation):
 
     def _outcome(self, point: Array, gradient: Slope) -> tuple[tuple[Outcome, float], Any]:
         """Outcome and log prior, and the gradient, by the first route that is good enough."""
-        route: Route | None = Route(dense=self._needs_dense)
-        while route is not None:
-            (outcome, log_prior), slope = self._computed(point, gradient, route)
-            route = self._further(route, outcome)
+        owner, route, computed = self._way(point, gradient)
+        out, slope = computed
+        if gradient and slope is None and self._judge(*out, None).reason == "ok":
+            return owner._computed(point, gradient, route)
+        return computed
+
+    def _way(self, point: Array, gradient: Slope) -> tuple[Posterior, Route, tuple[tuple[Outcome, float], Any]]:
+        """The posterior, at this horizon or a longer one, and its route that are good enough, and what they gave.
+
+        The gradient is there if the first route was good enough. Further ones are tried by values alone: each has to be
+        compiled, which takes many times as long for a gradient.
+        """
+        route = Route(dense=self._needs_dense)
+        while True:
+            computed = self._computed(point, gradient, route)
+            outcome = computed[0][0]
+            further = self._further(route, outcome)
+            if further is None:
+                break
+            route, gradient = further, False
         if outcome.winding == 0 and not outcome.tail_error <= TOLERANCE and self._longer is not None:
-            return self._longer._outcome(point, gradient)
-        return (outcome, log_prior), slope
+            return self._longer._way(point, False)
+        return self, route, computed
 
     def _further(self, route: Route, outcome: Outcome) -> Route | None:
         """The route to take after one whose outcome will not do; None where it will, or nothing would help."""
