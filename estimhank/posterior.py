@@ -7,6 +7,7 @@ evaluations is exactly what would be computed again.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
@@ -216,7 +217,8 @@ class Posterior(Computation):
         The gradient is there if the first route was good enough. Further ones are tried by values alone: each has to be
         compiled, which takes many times as long for a gradient.
         """
-        route = Route(dense=self._needs_dense)
+        # who needs a longer horizon has slow roots
+        route = Route(fitted=self._lengthened, dense=self._needs_dense)
         while True:
             computed = self._computed(point, gradient, route)
             outcome = computed[0][0]
@@ -237,7 +239,8 @@ class Posterior(Computation):
                 return route._replace(plain=True)  # perhaps the fast form of the household Jacobians failed its checks
             fast = has_fast_form(np.asarray(self.data.values)) and not route.dense and outcome.regular
             return route._replace(dense=True) if fast else None
-        return route._replace(fitted=True) if not (route.fitted or outcome.tail_error <= PASSES) else None
+        second = route.fitted != self._lengthened
+        return None if second or outcome.tail_error <= PASSES else route._replace(fitted=not route.fitted)
 
     @cached_property
     def _needs_dense(self) -> bool:
@@ -250,10 +253,14 @@ class Posterior(Computation):
 
     @cached_property
     def _longer(self) -> Posterior | None:
-        """The same posterior at twice the horizon, None where that would take too much."""
-        if self._recursive or (self._lengthened and 2 * self.horizon > LONGEST):
+        """The same posterior at a horizon several times as long, None for one that has been lengthened already.
+
+        One step and not several: each horizon is compiled anew, which takes as long as hundreds of evaluations.
+        """
+        if self._recursive or self._lengthened:
             return None
-        longer = Posterior(self.model, self.data, 2 * self.horizon, 2 * self.tail_start, self.measurement_error)
+        times = max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
+        longer = Posterior(self.model, self.data, times * self.horizon, times * self.tail_start, self.measurement_error)
         longer._lengthened = True
         longer._steady = self._steady.with_horizon(longer.horizon)
         return longer
