@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from estimhank.data.dataset import Dataset
 from estimhank.likelihood.autocovariance import autocovariances
@@ -29,20 +29,20 @@ from estimhank.likelihood.observation import combine_quarters, observe
 from estimhank.likelihood.recursive import STATIONARY, Tail, recursive_autocovariances
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import error_parameters, error_variances
-from estimhank.model.parameters import ModelError
 from estimhank.model.priors import Prior
+from estimhank.routes import CHEAPEST, Outcome, Route
 from estimhank.sequence_space.determinacy import winding_number
 from estimhank.sequence_space.equilibrium import (
     EquilibriumFactors,
+    differentiable_solution,
     factorize_equilibrium,
     respond,
-    solve_equilibrium,
 )
 from estimhank.sequence_space.last_dates import find_late_variables
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.state_space import StateSpace, follow_states, has_state_space, solve_state_space
-from estimhank.sequence_space.steady_solver import SteadyParts, SteadySolver
+from estimhank.sequence_space.steady_solver import Moved, SteadyParts, SteadySolver
 
 Array = NDArray[np.float64]
 
@@ -61,36 +61,45 @@ class Solved(NamedTuple):
     winding: jax.Array
 
 
-class Route(NamedTuple):
-    """How a value is computed. The first route is the cheapest, and each says whether it was enough.
+class Seen(NamedTuple):
+    """What a likelihood reads of a solution; all of it has derivatives.
 
-    ``plain``: with the household Jacobians as they are; ``fitted``: responses beyond t* go on at all of their slow
-    roots (:mod:`estimhank.likelihood.continuation`), not at the shocks' alone; ``dense``: missing values by a dense
-    factorisation.
+    Attributes
+    ----------
+    coefficients : array of shape (T, n_o, n_z)
+        Moving-average coefficients of what the data hold. Of a state space: (dates, n_o, m), by the states of date 0.
+    roots : array of shape (n_z,)
+        The shocks' roots.
+    transition, impulse : arrays of shape (m, m) and (m, n_z), or None
+        Of a state space.
     """
 
-    plain: bool = False
-    fitted: bool = False
-    dense: bool = False
+    coefficients: jax.Array
+    roots: jax.Array
+    transition: jax.Array | None = None
+    impulse: jax.Array | None = None
 
 
-#: The first route.
-CHEAPEST = Route()
+class Covariances(NamedTuple):
+    """Autocovariances (n, n_o, n_o) of what the data hold, by a route, and what there is to say of them.
 
-
-class Outcome(NamedTuple):
-    """A log likelihood, and what there is to say of it.
-
-    ``regular``: the autocovariances are finite; ``stationary``: nothing observed loads on a unit root; ``tail_error``:
-    estimated error, in log points, of what follows the truncated solution; ``rounding``: of the arithmetic.
+    ``again``: by another fit of the same route, to be compared with, or None; ``stationary``: nothing observed loads on
+    a unit root; ``error``: in log points of a log likelihood of up to a thousand, of what cannot be compared.
     """
 
-    log_likelihood: Any
-    winding: Any
-    regular: Any
-    stationary: Any
-    tail_error: Any
-    rounding: Any
+    gamma: jax.Array
+    again: jax.Array | None
+    stationary: jax.Array
+    error: jax.Array
+
+
+class Aside(NamedTuple):
+    """What else there is to know of a solution: winding number, whether it solves the equations, and the responses of
+    all unknowns (T, n_v, n_z), none of a state space."""
+
+    winding: jax.Array
+    sound: jax.Array
+    responses: jax.Array | None
 
 
 class Computation:
@@ -132,8 +141,24 @@ class Computation:
         system = jax.jit(lambda p: linearize(self.model, parts.values, p))({**parts.parameters, **reference})
         return find_late_variables(structure, system, parts.household, self.model.unknowns)
 
+    @property
+    def costly_parameters(self) -> tuple[str, ...]:
+        """Parameters that move households' steady state: partial gradients leave them out."""
+        return self._moving if self.model.household is not None else ()
+
+    def _without_costly(self, slope: ArrayLike) -> Array:
+        """A whole gradient, shape (d,), as a partial one."""
+        return np.where(np.isin(self._names, self.costly_parameters), np.nan, slope)
+
+    def mapping(self, point: Array) -> dict[str, float]:
+        """Parameters of a point (d,) by name."""
+        return dict(zip(self._names, point.tolist(), strict=True))
+
     def _parts_at(self, point: Array) -> SteadyParts:
-        parts = self._steady.at(dict(zip(self._names, point.tolist(), strict=True)))
+        return self.with_form_that_works(self._steady.at(self.mapping(point)))
+
+    def with_form_that_works(self, parts: SteadyParts) -> SteadyParts:
+        """Parts without the household Jacobians' second form where that is not worth trying."""
         return parts if parts.household.toeplitz is None or self._form_works else parts.plain()
 
     @cached_property
@@ -149,30 +174,20 @@ class Computation:
         dense = self._solve(point, parts).factors.dense
         return bool(jax.tree.all(jax.tree.map(lambda factor: bool(np.isfinite(factor).all()), dense)))
 
-    def _with_steady_gradient(self, point: Array, route: Route) -> tuple[tuple[Outcome, Any], Any]:
-        """Value and gradient where parameters move the steady state, in one pass over everything."""
-        if not self._steady.differentiable:
-            raise ModelError(
-                f"no gradients: {', '.join(self._moving)} move the steady state, and the model's steady_state or "
-                "household_target uses numbers where JAX needs arrays (write jnp.log for math.log, jnp.where for if)"
-            )
-        moved = {name: float(point[self._names.index(name)]) for name in self._moving}
-        (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.guess(moved), route)
-        if not bool(checks.search.converged):
-            (_, (out, checks)), slope = self._with_gradient_through(point, self._steady.robust_point(moved), route)
-        self._steady.verify(checks, moved)
-        return out, slope
-
     def outline(self) -> None:
         """Find out how equations are eliminated, for :meth:`compile_outlined`."""
         self._prepare()
 
     def compile_outlined(self) -> None:
-        """Compile the gradient from shapes alone, where the steady state stays: it takes as long as all that
-        :meth:`prepare` compiles."""
-        if not self._moving:
-            point = jax.ShapeDtypeStruct((len(self._names),), float)
-            self._with_gradient.lower(point, self._steady.outline).compile()
+        """Compile gradient and value from shapes alone, all but the solution, which :meth:`prepare` compiles
+        meanwhile."""
+        theta = jax.ShapeDtypeStruct((len(self._names),), float)
+        parts = self._steady.outline
+        solved = jax.eval_shape(self._solution, theta, parts)
+        self._at_once_with_gradient.lower(theta, parts, solved, bool(self._moving)).compile()
+        if self.costly_parameters:
+            self._at_once_with_gradient.lower(theta, parts, solved, False).compile()
+        self._at_once.lower(theta, parts, solved).compile()
 
     def prepare(self) -> None:
         """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
@@ -197,6 +212,10 @@ class Computation:
     def _parameters(self, theta: jax.Array, parts: SteadyParts) -> dict[str, Any]:
         return {**parts.parameters, **{name: theta[i] for i, name in enumerate(self._names)}}
 
+    def _own_parameters(self, theta: jax.Array) -> dict[str, Any]:
+        """The table's parameters and the estimated ones, none that a steady state adds."""
+        return {**self.model.parameters.values_with({}).as_dict(), **{n: theta[i] for i, n in enumerate(self._names)}}
+
     def _linearized(self, theta: jax.Array, parts: SteadyParts) -> tuple[LinearSystem, jax.Array]:
         """The linear system, and its winding number."""
         system = linearize(self.model, parts.values, self._parameters(theta, parts))
@@ -213,40 +232,28 @@ class Computation:
         roots = jnp.stack([jnp.asarray(parameters[s.rho], float) for s in self.model.shocks])
         return jnp.stack([s.scale * jnp.asarray(parameters[s.sigma], float) for s in self.model.shocks]), roots
 
-    def _shocks(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
-        """Paths of the shocks after one standard deviation, (T, n_z), and their roots, (n_z,)."""
+    def _paths(self, theta: jax.Array, parts: SteadyParts) -> jax.Array:
+        """Paths of the shocks after one standard deviation, (T, n_z)."""
         scales, roots = self._processes(theta, parts)
-        return scales * roots[None] ** jnp.arange(self.horizon)[:, None], roots
+        return scales * roots[None] ** jnp.arange(self.horizon)[:, None]
 
-    def _states(
-        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
-    ) -> tuple[StateSpace, jax.Array, jax.Array]:
+    def _states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> tuple[StateSpace, jax.Array, jax.Array]:
         """The state space, the shocks' roots (n_z,), and the winding number."""
         scales, roots = self._processes(theta, parts)
-        system, winding = self._linearized(theta, parts) if solved is None else (solved.system, solved.winding)
-        space = solve_state_space(system, self._structure.elimination, roots, scales)
+        winding = solved.winding
+        space = solve_state_space(solved.system, self._structure.elimination, roots, scales)
         # as many roots as there should be, but not where they should be: of equations that have nothing to do with
         # each other one may have too many, another too few
         winding = jnp.where((winding == 0) & space.indeterminate, -1, winding)
         return space, roots, jnp.where((winding == 0) & space.explosive, 1, winding)
 
-    def _coefficients(
-        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Moving-average coefficients (T, n_o, n_z), the shocks' roots (n_z,), and the winding number."""
-        if self._recursive:
-            space, roots, winding = self._states(theta, parts, solved)
-            responses = follow_states(space, self.horizon)
-        elif solved is None:
-            paths, roots = self._shocks(theta, parts)
-            system, winding = self._linearized(theta, parts)
-            responses = solve_equilibrium(self._structure, system, parts.household, paths)
-        else:
-            assert solved.factors is not None  # there is no state space
-            paths, roots = self._shocks(theta, parts)
-            winding = solved.winding
-            responses = respond(self._structure, solved.system, parts.household, solved.factors, paths)
-        return observe(responses, self.model.observables, self.model.unknowns, parts.values), roots, winding
+    def _coefficients(self, theta: jax.Array, parts: SteadyParts) -> jax.Array:
+        """Moving-average coefficients of the observables, (T, n_o, n_z)."""
+        solved = self._solution(theta, parts)
+        responses = self._responses_of(theta, parts, solved)
+        if responses is None:
+            responses = follow_states(self._states(theta, parts, solved)[0], self.horizon)
+        return observe(responses, self.model.observables, self.model.unknowns, parts.values)
 
     def _observed(self, coefficients: jax.Array) -> jax.Array:
         """Coefficients of what the data hold: of the quarters that a yearly figure speaks of."""
@@ -254,85 +261,211 @@ class Computation:
             return coefficients
         return combine_quarters(coefficients, [self._weights.get(n, (1.0,)) for n in self.data.names])
 
-    def _log_likelihood(
-        self, theta: jax.Array, parts: SteadyParts, solved: Solved | None = None, route: Route = CHEAPEST
-    ) -> Outcome:
-        values = np.asarray(self.data.values, float)
-        lags = len(values)
-        stationary, tail_error = jnp.asarray(True), jnp.zeros(())
+    def _see(
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved, responses: jax.Array | None
+    ) -> tuple[Seen, Aside]:
+        """What the likelihood reads, given responses of the unknowns, or a linear system that is a state space."""
         if self._recursive:
             space, roots, winding = self._states(theta, parts, solved)
-            # the last date whose growth rates, and yearly figures, reach back before date 0
-            reach = 1 + max((len(w) for w in self._weights.values()), default=1)
             step = lambda power, _: (space.transition @ power, space.output @ power)  # noqa: E731
-            by_state = jax.lax.scan(step, jnp.eye(len(space.transition)), None, length=reach + 1)[1]
+            by_state = jax.lax.scan(step, jnp.eye(len(space.transition)), None, length=self._reach + 1)[1]
             by_state = self._observed(observe(by_state, self.model.observables, self.model.unknowns, parts.values))
-            tail = Tail(by_state[reach], space.transition, space.impulse)
-            gamma, share = recursive_autocovariances(by_state[:reach] @ space.impulse, tail, lags)
-            stationary = share <= STATIONARY
-            sound = space.error < _SOLVED
-        else:
-            coefficients, roots, winding = self._coefficients(theta, parts, solved)
-            coefficients = self._observed(coefficients)
-            sound = jnp.isfinite(coefficients).all()
-            start, shift, width = windows(self.horizon, self.tail_start)
-            if route.fitted:
-                tails = fit_continuation(coefficients, roots, start, (start, width))
-                gamma = continued_autocovariances(coefficients[:start], tails, lags)
-                stationary = ~tails.unit_root
-            else:
-                gamma = autocovariances(coefficients, roots, lags, start)
-                tail_error = leftover(jax.lax.stop_gradient(coefficients), roots, start)
-        value, rounding = self._gaussian(theta, parts, gamma, route.dense)
-        if route.fitted and not self._recursive:
-            given, rho = jax.lax.stop_gradient((coefficients, roots))
-            other = fit_continuation(given, rho, start + shift, (start + shift, width), OTHER_ORDER)
-            again = continued_autocovariances(given[: start + shift], other, lags)
-            still = jax.lax.stop_gradient((theta, parts))
-            tail_error = jnp.abs(self._gaussian(*still, again, route.dense)[0] - jax.lax.stop_gradient(value))
-            # what grows towards the last date is an error at all dates before it, the same to both fits
-            size = jnp.maximum(1.0, jnp.abs(jax.lax.stop_gradient(value)) / 1e3)
-            tail_error = tail_error + TRUNCATED * tails.removed * size
-            tail_error = jnp.where(tails.dies_out & other.dies_out, tail_error, jnp.inf)
-        # an explosive shock has no stationary distribution, whatever the closed form for its tail may say
-        stationary = stationary & (jnp.abs(roots) < 1).all()
-        regular = jnp.isfinite(gamma).all() & sound
-        value = jnp.where(regular & stationary, value, jnp.nan)
-        return Outcome(value, winding, regular, stationary, tail_error, rounding)
+            return Seen(by_state, roots, space.transition, space.impulse), Aside(winding, space.error < _SOLVED, None)
+        assert responses is not None
+        _, roots = self._processes(theta, parts)
+        coefficients = observe(responses, self.model.observables, self.model.unknowns, parts.values)
+        coefficients = self._observed(coefficients)
+        return Seen(coefficients, roots), Aside(solved.winding, jnp.isfinite(coefficients).all(), responses)
 
-    def _gaussian(
-        self, theta: jax.Array, parts: SteadyParts, gamma: jax.Array, dense: bool
-    ) -> tuple[jax.Array, jax.Array]:
+    def _responses_of(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array | None:
+        """Responses of all unknowns, (T, n_v, n_z); none of a state space."""
+        if solved.factors is None:
+            return None
+        paths = self._paths(theta, parts)
+        return respond(self._structure, solved.system, parts.household, solved.factors, paths)
+
+    @property
+    def _reach(self) -> int:
+        """The last date whose growth rates, and yearly figures, reach back before date 0."""
+        return 1 + max((len(w) for w in self._weights.values()), default=1)
+
+    def _log_likelihood(self, theta: jax.Array, parts: SteadyParts) -> Outcome:
+        """All steps by the cheapest route as one function, differentiable in both arguments: for many points in one
+        call."""
+        still = jax.lax.stop_gradient((theta, parts))
+        solved = self._solution(*still)
+        seen, aside = self._seen_again(theta, parts, solved, self._responses_of(*still, solved))
+        found = self._covariances_of(seen, CHEAPEST)
+        return self._outcome_of(found, aside, self._gaussian(theta, found.gamma, False), None)
+
+    def _seen_again(
+        self, theta: jax.Array, parts: SteadyParts, solved: Solved, responses: jax.Array | None
+    ) -> tuple[Seen, Aside]:
+        """As :meth:`_see`, of a solution that has been found: with the derivatives of the equations that it solves."""
+        system = linearize(self.model, parts.values, self._parameters(theta, parts))
+        if responses is not None:
+            assert solved.factors is not None
+            responses = differentiable_solution(
+                self._structure, system, parts.household, self._paths(theta, parts), solved.factors, responses
+            )
+        return self._see(theta, parts, solved._replace(system=system), responses)
+
+    def _covariances_of(self, seen: Seen, route: Route) -> Covariances:
+        """Autocovariances of what was seen, by one route."""
+        lags = len(self.data.values)
+        coefficients, roots = seen.coefficients, seen.roots
+        # an explosive shock has no stationary distribution, whatever the closed form for its tail may say
+        tame, none = (jnp.abs(roots) < 1).all(), jnp.zeros(())
+        start, shift, width = windows(self.horizon, self.tail_start)
+        if seen.transition is not None:
+            assert seen.impulse is not None
+            tail = Tail(coefficients[self._reach], seen.transition, seen.impulse)
+            gamma, share = recursive_autocovariances(coefficients[: self._reach] @ seen.impulse, tail, lags)
+            return Covariances(gamma, None, tame & (share <= STATIONARY), none)
+        given, rho = jax.lax.stop_gradient((coefficients, roots))
+        if not route.fitted:
+            gamma = autocovariances(coefficients, roots, lags, start)
+            return Covariances(gamma, None, tame, leftover(given, rho, start))
+        tails = fit_continuation(coefficients, roots, start, (start, width))
+        gamma = continued_autocovariances(coefficients[:start], tails, lags)
+        other = fit_continuation(given, rho, start + shift, (start + shift, width), OTHER_ORDER)
+        again = continued_autocovariances(given[: start + shift], other, lags)
+        # what grows towards the last date is an error at all dates before it, the same to both fits
+        error = jnp.where(tails.dies_out & other.dies_out, TRUNCATED * tails.removed, jnp.inf)
+        return Covariances(gamma, again, tame & ~tails.unit_root, error)
+
+    @staticmethod
+    def _outcome_of(
+        found: Covariances, aside: Aside, gaussian: tuple[jax.Array, jax.Array], again: jax.Array | None
+    ) -> Outcome:
+        """Outcome of a log likelihood and its rounding error; ``again``: that of the other fit."""
+        (value, rounding), error = gaussian, found.error
+        if again is not None:
+            still = jax.lax.stop_gradient(value)
+            error = jnp.abs(again - still) + error * jnp.maximum(1.0, jnp.abs(still) / 1e3)
+        regular = jnp.isfinite(found.gamma).all() & aside.sound
+        value = jnp.where(regular & found.stationary, value, jnp.nan)
+        return Outcome(value, aside.winding, regular, found.stationary, error, rounding)
+
+    def _gaussian(self, theta: jax.Array, gamma: jax.Array, dense: bool) -> tuple[jax.Array, jax.Array]:
         """Log likelihood of autocovariances, measurement errors added, and its error by rounding."""
         if error_parameters(self.model):
-            gamma = gamma.at[0].add(jnp.diag(error_variances(self.model, self._parameters(theta, parts))))
+            gamma = gamma.at[0].add(jnp.diag(error_variances(self.model, self._own_parameters(theta))))
         return gaussian_log_likelihood(gamma, np.asarray(self.data.values, float), dense)
 
-    @cached_property
-    def _value(self) -> Any:
-        self._prepare()
-
-        def value(theta: jax.Array, parts: SteadyParts, solved: Solved, route: Route) -> tuple[Outcome, jax.Array]:
-            return self._log_likelihood(theta, parts, solved, route), self._log_prior(theta)
-
-        return jax.jit(value, static_argnums=3)
+    # -- what is compiled: each step of an evaluation apart, so that routes and gradients share what they can ---------
+    def _solution(self, theta: jax.Array, parts: SteadyParts) -> Solved:
+        system, winding = self._linearized(theta, parts)
+        if self._recursive:
+            return Solved(system, None, winding)
+        return Solved(system, factorize_equilibrium(self._structure, system, parts.household), winding)
 
     @cached_property
     def _solve(self) -> Any:
+        """Linear system, its factors, and the winding number."""
+        self._prepare()
+        return jax.jit(self._solution)
+
+    @cached_property
+    def _at_once(self) -> Any:
+        """Outcome and log prior by the cheapest route, and what was seen on the way: all that follows a solution."""
         self._prepare()
 
-        def solve(theta: jax.Array, parts: SteadyParts) -> Solved:
-            system, winding = self._linearized(theta, parts)
-            if self._recursive:
-                return Solved(system, None, winding)
-            return Solved(system, factorize_equilibrium(self._structure, system, parts.household), winding)
+        def at_once(theta: jax.Array, parts: SteadyParts, solved: Solved) -> Any:
+            seen, aside = self._look(theta, parts, solved)
+            found = self._covariances(seen, CHEAPEST)
+            outcome = self._outcome_of(found, aside, self._gauss(theta, found.gamma, False), None)
+            return outcome, self._log_prior(theta), seen, aside
 
-        return jax.jit(solve)
+        return jax.jit(at_once)
 
-    def _solved_at(self, point: Array, parts: SteadyParts) -> Solved:
-        """The factorised equilibrium; kept for points that differ in the shocks' own parameters only."""
+    @cached_property
+    def _at_once_with_gradient(self) -> Any:
+        """The same with the gradient; ``far``: and with derivatives with respect to what moved in the steady state."""
+        self._prepare()
+
+        def at_once(theta: jax.Array, parts: SteadyParts, solved: Solved, far: bool) -> Any:
+            seen, aside = self._look(theta, parts, solved)
+            found = self._covariances(seen, CHEAPEST)
+            gaussian, slopes = self._gauss_with_slopes(theta, found.gamma, False)
+            outcome = self._outcome_of(found, aside, gaussian, None)
+            gradient = self._pull(theta, parts, solved, aside, slopes, CHEAPEST, far)
+            return outcome, self._log_prior(theta), seen, aside, gradient
+
+        return jax.jit(at_once, static_argnums=3)
+
+    @cached_property
+    def _look(self) -> Any:
+        """What the likelihood reads of a solution."""
+        self._prepare()
+
+        def look(theta: jax.Array, parts: SteadyParts, solved: Solved) -> tuple[Seen, Aside]:
+            return self._see(theta, parts, solved, self._responses_of(theta, parts, solved))
+
+        return jax.jit(look)
+
+    @cached_property
+    def _covariances(self) -> Any:
+        """Autocovariances of what was seen, by a route."""
+        return jax.jit(self._covariances_of, static_argnums=1)
+
+    @cached_property
+    def _gauss(self) -> Any:
+        """Log likelihood and rounding error of autocovariances: the same function for all routes and horizons."""
+        return jax.jit(self._gaussian, static_argnums=2)
+
+    @cached_property
+    def _gauss_with_slopes(self) -> Any:
+        """The same, with derivatives of the log density with respect to theta and to the autocovariances."""
+
+        def density(theta: jax.Array, gamma: jax.Array, dense: bool) -> tuple[jax.Array, Any]:
+            gaussian = self._gaussian(theta, gamma, dense)
+            return gaussian[0] + self._log_prior(theta), gaussian
+
+        both = jax.value_and_grad(density, (0, 1), has_aux=True)
+
+        def with_slopes(theta: jax.Array, gamma: jax.Array, dense: bool) -> Any:
+            (_, gaussian), slopes = both(theta, gamma, dense)
+            return gaussian, slopes
+
+        return jax.jit(with_slopes, static_argnums=2)
+
+    @cached_property
+    def _conclude(self) -> Any:
+        return jax.jit(self._outcome_of)
+
+    @cached_property
+    def _pull(self) -> Any:
+        """From derivatives with respect to theta and the autocovariances to those of the whole with respect to theta,
+        and to what moved in the steady state if that is asked for (``far``)."""
+
+        def pull(
+            theta: jax.Array,
+            parts: SteadyParts,
+            solved: Solved,
+            aside: Aside,
+            slopes: tuple[jax.Array, jax.Array],
+            route: Route,
+            far: bool,
+        ) -> tuple[jax.Array, Moved | None]:
+            def gamma(theta: jax.Array, moved: Moved) -> jax.Array:
+                seen, _ = self._seen_again(theta, parts.with_moved(moved), solved, aside.responses)
+                return self._covariances_of(seen, route).gamma
+
+            if not far:
+                return slopes[0] + jax.vjp(lambda theta: gamma(theta, parts.moved), theta)[1](slopes[1])[0], None
+            by_theta, by_parts = jax.vjp(gamma, theta, parts.moved)[1](slopes[1])
+            return slopes[0] + by_theta, by_parts
+
+        return jax.jit(pull, static_argnums=(5, 6))
+
+    def _solved_at(self, point: Array, parts: SteadyParts, with_pullback: bool = False) -> Solved:
+        """The factorised equilibrium; kept for points that differ in the shocks' own parameters only.
+
+        Apart for steady states that came with their derivatives: they were compiled apart, and differ by rounding.
+        """
         plain = parts.household.toeplitz is None
-        key = point[self._beyond_shocks].tobytes() + bytes([plain])
+        key = point[self._beyond_shocks].tobytes() + bytes([plain, with_pullback])
         if key not in self._kept:
             self._kept[key] = self._solve(point, parts)
             while len(self._kept) > _KEPT:
@@ -346,30 +479,6 @@ class Computation:
         return np.flatnonzero([self.model.parameters[name].touches != "shocks" for name in self._names])
 
     @cached_property
-    def _with_gradient(self) -> Any:
-        self._prepare()
-
-        def density(theta: jax.Array, parts: SteadyParts, route: Route) -> tuple[jax.Array, Any]:
-            outcome, log_prior = self._log_likelihood(theta, parts, None, route), self._log_prior(theta)
-            return outcome.log_likelihood + log_prior, (outcome, log_prior)
-
-        return jax.jit(jax.value_and_grad(density, has_aux=True), static_argnums=2)
-
-    @cached_property
-    def _with_gradient_through(self) -> Any:
-        self._prepare()
-        places = {name: self._names.index(name) for name in self._moving}
-        form_works = self._form_works
-
-        def density(theta: jax.Array, start: Any, route: Route) -> tuple[jax.Array, Any]:
-            parts, checks = self._steady.compute({name: theta[i] for name, i in places.items()}, start)
-            parts = parts.plain() if route.plain or not form_works else parts
-            outcome, log_prior = self._log_likelihood(theta, parts, None, route), self._log_prior(theta)
-            return outcome.log_likelihood + log_prior, ((outcome, log_prior), checks)
-
-        return jax.jit(jax.value_and_grad(density, has_aux=True), static_argnums=2)
-
-    @cached_property
     def _responses(self) -> Any:
         self._prepare()
-        return jax.jit(lambda theta, parts: self._coefficients(theta, parts)[0])
+        return jax.jit(self._coefficients)

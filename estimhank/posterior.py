@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from estimhank.computation import Computation, Outcome, Route
+from estimhank.at_point import AtPoint
+from estimhank.computation import Computation
 from estimhank.config import Config, load_config
 from estimhank.data import check_units, load_dataset
 from estimhank.data.dataset import Dataset, declared_errors
@@ -36,8 +37,8 @@ from estimhank.model.parameters import ModelError, nearest
 from estimhank.model.registry import configure_model, find_model
 from estimhank.model.shock_priors import check_shock_priors
 from estimhank.model.source import describe_model
+from estimhank.routes import CHEAPEST, Outcome, Route, is_imprecise, judge, needs_longer, next_route, reason_of
 from estimhank.sequence_space.breaks import Breaks, asset_targets
-from estimhank.sequence_space.determinacy import DOUBTFUL
 from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
@@ -47,18 +48,12 @@ from estimhank.transform import Transform
 Array = NDArray[np.float64]
 
 _SOLVED = ("_steady", "_structure", "_form_works")  # of what a posterior has found out, what goes to workers
+_OF_ALL_HORIZONS = ("_log_prior", "_gauss", "_gauss_with_slopes", "_conclude")  # compiled functions
 
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
 #: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
 DENSITY_VERSION = "3"
 
-
-#: Log points of error up to which a value is given; and up to which the cheapest way to it is the last.
-TOLERANCE, PASSES = 1e-4, 1e-4
-
-#: Log points of error by rounding, of a log likelihood of up to a thousand, beyond which a covariance is singular for
-#: all that a computer can tell.
-PRECISION = 2e-7
 
 #: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).
 LONGEST = 1280
@@ -183,10 +178,10 @@ class Posterior(Computation):
         if not bool(self.transform.contains(point)):
             return Evaluation(-np.inf, -np.inf, "outside_support")
         try:
-            (outcome, log_prior), slope = self._outcome(point, gradient)
+            outcome, log_prior, slope = self._outcome(point, gradient)
         except SteadyStateError as error:
             return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
-        return self._judge(outcome, log_prior, slope)
+        return judge(outcome, log_prior, slope)
 
     def tail_error(self, theta: Mapping[str, float] | ArrayLike) -> float:
         """Estimated error of the log likelihood, in log points, for what follows the truncated solution.
@@ -200,55 +195,36 @@ class Posterior(Computation):
         ------
         SteadyStateError
         """
-        (outcome, _), _ = self._outcome(self.to_array(theta), False)
+        outcome = self._outcome(self.to_array(theta), False)[0]
         return outcome.tail_error if np.isfinite(outcome.log_likelihood) else float("nan")
 
-    def _outcome(self, point: Array, gradient: Slope) -> tuple[tuple[Outcome, float], Any]:
-        """Outcome and log prior, and the gradient, by the first route that is good enough."""
-        owner, route, computed = self._way(point, gradient)
-        out, slope = computed
-        if gradient and slope is None and self._judge(*out, None).reason == "ok":
-            return owner._computed(point, gradient, route)
-        return computed
-
-    def _way(self, point: Array, gradient: Slope) -> tuple[Posterior, Route, tuple[tuple[Outcome, float], Any]]:
-        """The posterior, at this horizon or a longer one, and its route that are good enough, and what they gave.
-
-        The gradient is there if the first route was good enough. Further ones are tried by values alone: each has to be
-        compiled, which takes many times as long for a gradient.
-        """
+    def _outcome(self, point: Array, gradient: Slope) -> tuple[Outcome, float, Array | None]:
+        """Outcome, log prior and gradient, by the first route that is good enough, at a longer horizon if need be."""
+        here = AtPoint(self, point, gradient)
         # who needs a longer horizon has slow roots
-        route = Route(fitted=self._lengthened, dense=self._needs_dense)
+        route = first = Route(fitted=self._lengthened, dense=self._needs_dense)
         while True:
-            computed = self._computed(point, gradient, route)
-            outcome = computed[0][0]
-            further = self._further(route, outcome)
+            outcome, log_prior = here.outcome(route)
+            further = self._further(route, outcome, first)
             if further is None:
                 break
-            route, gradient = further, False
-        if outcome.winding == 0 and not outcome.tail_error <= TOLERANCE and self._longer is not None:
-            return self._longer._way(point, False)
-        return self, route, computed
+            route = further
+        if needs_longer(outcome) and self._longer is not None:
+            return self._longer._outcome(point, gradient)
+        slope = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
+        return outcome, log_prior, slope
 
-    def _further(self, route: Route, outcome: Outcome) -> Route | None:
-        """The route to take after one whose outcome will not do; None where it will, or nothing would help."""
-        if outcome.winding != 0 or not outcome.stationary:
-            return None
-        if not np.isfinite(outcome.log_likelihood) or _is_imprecise(outcome):
-            if not route.plain and self._form_works and not outcome.regular:
-                return route._replace(plain=True)  # perhaps the fast form of the household Jacobians failed its checks
-            fast = has_fast_form(np.asarray(self.data.values)) and not route.dense and outcome.regular
-            return route._replace(dense=True) if fast else None
-        second = route.fitted != self._lengthened
-        return None if second or outcome.tail_error <= PASSES else route._replace(fitted=not route.fitted)
+    def _further(self, route: Route, outcome: Outcome, first: Route = CHEAPEST) -> Route | None:
+        formed = not route.plain and self._form_works
+        return next_route(route, outcome, first, formed, has_fast_form(np.asarray(self.data.values)))
 
     @cached_property
     def _needs_dense(self) -> bool:
         """Whether missing values need the dense factorisation: they do at the reference values."""
         if not has_fast_form(np.asarray(self.data.values)):
             return False
-        (outcome, _), _ = self._computed(self.reference(), False, Route(plain=not self._form_works))
-        usable = np.isfinite(outcome.log_likelihood) and not _is_imprecise(outcome)
+        outcome, _ = AtPoint(self, self.reference(), False).outcome(CHEAPEST)
+        usable = np.isfinite(outcome.log_likelihood) and not is_imprecise(outcome)
         return bool(outcome.winding == 0 and outcome.regular and not usable)
 
     @cached_property
@@ -263,59 +239,15 @@ class Posterior(Computation):
         longer = Posterior(self.model, self.data, times * self.horizon, times * self.tail_start, self.measurement_error)
         longer._lengthened = True
         longer._steady = self._steady.with_horizon(longer.horizon)
+        for name in _OF_ALL_HORIZONS:
+            longer.__dict__[name] = getattr(self, name)
         return longer
-
-    def _computed(self, point: Array, gradient: Slope, route: Route) -> tuple[tuple[Outcome, float], Any]:
-        """Outcome, log prior, and the gradient, by one route."""
-        partial = gradient == "partial" and bool(self.costly_parameters)
-        if gradient and self._moving and not partial:
-            out, slope = self._with_steady_gradient(point, route)
-            return self._as_numbers(out), slope
-        parts = self._parts_at(point)
-        parts = parts.plain() if route.plain else parts
-        if not gradient:
-            return self._as_numbers(self._value(point, parts, self._solved_at(point, parts), route)), None
-        (_, out), slope = self._with_gradient(point, parts, route)
-        return self._as_numbers(out), self._without_costly(slope) if partial else slope
-
-    @staticmethod
-    def _as_numbers(out: tuple[Outcome, Any]) -> tuple[Outcome, float]:
-        return Outcome(*(x.item() for x in out[0])), out[1].item()
-
-    @staticmethod
-    def _judge(outcome: Outcome, log_prior: float, slope: Any) -> Evaluation:
-        """What an outcome amounts to."""
-        reason = "ok"
-        if outcome.winding == DOUBTFUL:
-            reason = "non_finite"
-        elif outcome.winding != 0:
-            reason = "indeterminate" if outcome.winding < 0 else "no_stable_solution"
-        elif not outcome.stationary:
-            reason = "not_stationary"
-        elif outcome.tail_error > TOLERANCE:
-            reason = "horizon"
-        elif not np.isfinite(outcome.log_likelihood):
-            reason = "not_positive_definite" if outcome.regular else "non_finite"
-        elif _is_imprecise(outcome):
-            reason = "not_positive_definite"  # singular to the digits that there are
-        if reason != "ok":
-            return Evaluation(-np.inf, log_prior, reason)
-        return Evaluation(outcome.log_likelihood, log_prior, "ok", None if slope is None else np.asarray(slope))
 
     @property
     def has_gradient(self) -> bool:
         """Whether gradients are available: unless an estimated parameter moves the steady state and the model's
         functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
         return not self._moving or self._steady.differentiable
-
-    @property
-    def costly_parameters(self) -> tuple[str, ...]:
-        """Parameters that move households' steady state: partial gradients leave them out."""
-        return self._moving if self.model.household is not None else ()
-
-    def _without_costly(self, slope: ArrayLike) -> Array:
-        """A whole gradient, shape (d,), as a partial one."""
-        return np.where(np.isin(self.names, self.costly_parameters), np.nan, slope)
 
     def breaks_at(self, theta: ArrayLike) -> Breaks | None:
         """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
@@ -421,8 +353,3 @@ class Posterior(Computation):
         # compiled functions stay behind, a worker compiles its own (from the cache on disk); what is solved goes along
         solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
         return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error), solved
-
-
-def _is_imprecise(outcome: Outcome) -> bool:
-    """Whether rounding may have moved a log likelihood by more than there is to be said of it."""
-    return bool(outcome.rounding > PRECISION * max(1.0, abs(outcome.log_likelihood) / 1e3))

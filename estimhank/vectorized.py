@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.computation import Outcome, Route
 from estimhank.density import DensityTarget
 from estimhank.errors import ConfigError
 from estimhank.files import sha256_of
 from estimhank.posterior import Posterior
+from estimhank.routes import Outcome, Route, judge
 from estimhank.runtime import find_device
 from estimhank.sequence_space.determinacy import DOUBTFUL, coarse_winding_number
 from estimhank.sequence_space.household_steady_state import SteadyStateError
@@ -114,7 +114,7 @@ class VectorizedPosterior(Posterior):
         for i, row in enumerate(rows):
             one = (out, slopes) if checks is None else (out, slopes, checks)
             values, slope, *check = jax.tree.map(lambda a, i=i: a[i], one)
-            outcome, log_prior = self._as_numbers(values)
+            outcome, log_prior = Outcome(*(x.item() for x in values[0])), values[1].item()
             if self._is_for_one(outcome) or (check and not check[0].search.converged):
                 found[row] = self.evaluate(thetas[row], gradient)
                 continue
@@ -126,7 +126,7 @@ class VectorizedPosterior(Posterior):
                 continue
             if gradient == "partial":
                 slope = self._without_costly(slope)
-            found[row] = self._judge(outcome, log_prior, slope if gradient else None)
+            found[row] = judge(outcome, log_prior, slope if gradient else None)
         return found
 
     def _is_for_one(self, outcome: Outcome) -> bool:

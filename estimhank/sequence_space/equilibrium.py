@@ -120,7 +120,6 @@ def respond(
     return solution.at[:, jnp.array(e.dense, int)].set(dense)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def solve_equilibrium(
     structure: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array
 ) -> jax.Array:
@@ -142,12 +141,38 @@ def solve_equilibrium(
         Response of each unknown to each shock alone. Differentiable (reverse mode) in the system's matrices, the
         household Jacobians and the paths.
     """
-    return respond(structure, system, household, factorize_equilibrium(structure, system, household), paths)
+    still = jax.lax.stop_gradient((system, household))
+    factors = factorize_equilibrium(structure, *still)
+    solution = respond(structure, *still, factors, jax.lax.stop_gradient(paths))
+    return differentiable_solution(structure, system, household, paths, factors, solution)
 
 
-def _vjp_forward(structure: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array) -> Any:
-    factors = factorize_equilibrium(structure, system, household)
-    solution = respond(structure, system, household, factors, paths)
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def differentiable_solution(
+    structure: Structure,
+    system: LinearSystem,
+    household: HouseholdOperator,
+    paths: jax.Array,
+    factors: EquilibriumFactors,
+    solution: jax.Array,
+) -> jax.Array:
+    """A solution (T, n_v, n_z) that has been found, as a function of what determines it.
+
+    The value is ``solution`` itself, what :func:`respond` gave with these ``factors``; its derivatives with respect to
+    system, household and paths are those of the solved equations (implicit function theorem). So the same factors
+    serve a value and its gradient, and neither has to be compiled along with the other.
+    """
+    return solution
+
+
+def _vjp_forward(
+    structure: Structure,
+    system: LinearSystem,
+    household: HouseholdOperator,
+    paths: jax.Array,
+    factors: EquilibriumFactors,
+    solution: jax.Array,
+) -> Any:
     return solution, (system, household, paths, solution, factors)
 
 
@@ -180,7 +205,8 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     inputs = solution[:, jnp.array(st.inputs, int)]
     by_date_bar = -jnp.einsum("toz,siz->siot", household_adjoint, inputs).reshape(household.by_date.shape)
     household_bar = HouseholdOperator(by_date_bar, None)  # nothing through the second form
-    return system_bar, household_bar, -jnp.einsum("ez,tez->tz", system.shock, adjoint)
+    # nothing through factors and solution: they follow from the rest
+    return system_bar, household_bar, -jnp.einsum("ez,tez->tz", system.shock, adjoint), None, None
 
 
-solve_equilibrium.defvjp(_vjp_forward, _vjp_backward)
+differentiable_solution.defvjp(_vjp_forward, _vjp_backward)

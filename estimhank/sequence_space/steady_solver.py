@@ -10,9 +10,9 @@ parameters alone.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -44,6 +44,14 @@ _SOLVED = ("reference", "reference_parts", "_guess", "differentiable")  # what t
 _REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
 
 
+class Moved(NamedTuple):
+    """What of a steady state has derivatives: values, parameters, and the household Jacobians by date."""
+
+    values: dict[str, Any]
+    parameters: dict[str, Any]
+    by_date: jax.Array
+
+
 class SteadyParts(NamedTuple):
     """Everything of a steady state that a likelihood reads: values, parameters, household operator and symbol."""
 
@@ -55,6 +63,16 @@ class SteadyParts(NamedTuple):
     def plain(self) -> SteadyParts:
         """With the household Jacobians as they are."""
         return self._replace(household=self.household.plain())
+
+    @property
+    def moved(self) -> Moved:
+        """What has derivatives."""
+        return Moved(self.values, self.parameters, self.household.by_date)
+
+    def with_moved(self, moved: Moved) -> SteadyParts:
+        """With that replaced."""
+        household = self.household._replace(by_date=moved.by_date)
+        return self._replace(values=moved.values, parameters=moved.parameters, household=household)
 
 
 class Checks(NamedTuple):
@@ -138,6 +156,28 @@ class SteadySolver:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def at_with_pullback(self, changes: Mapping[str, float]) -> tuple[SteadyParts, Callable[[Moved], dict[str, Any]]]:
+        """The same, and a function from derivatives with respect to what moved to those with respect to the parameters
+        that move it.
+
+        Raises
+        ------
+        SteadyStateError
+        ModelError
+            The model's own functions cannot be traced by JAX.
+        """
+        moved = {name: float(changes[name]) for name in self.spread}
+        if not self.differentiable:
+            raise ModelError(
+                f"no gradients: {', '.join(moved)} move the steady state, and the model's steady_state or "
+                "household_target uses numbers where JAX needs arrays (write jnp.log for math.log, jnp.where for if)"
+            )
+        (parts, checks), pullback = self._computed_with_pullback(moved, self.guess(moved))
+        if not bool(checks.search.converged):
+            (parts, checks), pullback = self._computed_with_pullback(moved, self.robust_point(moved))
+        self.verify(checks, moved)
+        return _precise(parts), partial(self._pull_back, pullback)
 
     def stationary_at(self, changes: Mapping[str, float]) -> tuple[HouseholdSteadyState, float]:
         """The household with some parameters replaced, and the parameter that is moved to hit its target (0: none is).
@@ -243,6 +283,24 @@ class SteadySolver:
         return jax.jit(self.compute) if self.differentiable else self.compute
 
     @cached_property
+    def _computed_with_pullback(self) -> Any:
+        """Parts and checks, and the function back to the moved parameters, as one compiled function."""
+
+        def forward(moved: Mapping[str, Any], start: StationaryPoint) -> Any:
+            def compute(moved: Mapping[str, Any]) -> tuple[Moved, Any]:
+                parts, checks = self.compute(moved, start)
+                return parts.moved, (parts, checks)
+
+            _, pullback, found = jax.vjp(compute, moved, has_aux=True)
+            return found, pullback
+
+        return jax.jit(forward)
+
+    @cached_property
+    def _pull_back(self) -> Any:
+        return jax.jit(lambda pullback, slopes: pullback(slopes)[0])
+
+    @cached_property
     def _kernel(self) -> Any:
         block, horizon, moving = self.model.household, self.horizon, bool(self.spread)
         assert block is not None
@@ -278,8 +336,7 @@ class SteadySolver:
             if not bool(checks.search.converged):
                 parts, checks = self._computed(moved, self.robust_point(moved))
         self.verify(checks, moved)
-        form = parts.household.toeplitz
-        return parts.plain() if form is not None and not bool(form.precise) else parts
+        return _precise(parts)
 
     def _problem(self, moved: Mapping[str, Any]) -> tuple[Given, tuple[Any, Any], StationaryProblem]:
         model, block = self.model, self.model.household
@@ -334,6 +391,12 @@ class SteadySolver:
         # with what has been solved, so that whoever receives it need not solve, nor compile, the same again
         solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
         return type(self), (self.model, self.spread, self.horizon), solved
+
+
+def _precise(parts: SteadyParts) -> SteadyParts:
+    """Without the household Jacobians' second form where that is not precise."""
+    form = parts.household.toeplitz
+    return parts.plain() if form is not None and not bool(form.precise) else parts
 
 
 @contextmanager
