@@ -42,11 +42,19 @@ def write_everything(folder: Path) -> None:
     """What a run writes: files whole or absent, and a store that grows and is read again."""
     with locked_folder(folder):
         files.write_json(folder / "a.json", {"x": 1.5})
-        assert files.read_json(folder / "a.json") == {"x": 1.5}
         for resumed in range(2):
             with EvaluationStore.open(folder / "evaluations.bin", ["x"], {"part": "1"}) as store:
                 store.append("sample", resumed, batch())
-        assert len(read_evaluations(folder / "evaluations.bin").theta) == 6
+        assert_everything_is_there(folder)
+
+
+def assert_everything_is_there(folder: Path) -> None:
+    """Both files as they were written, and no others but the lock."""
+    assert files.read_json(folder / "a.json") == {"x": 1.5}
+    written, read = batch(), read_evaluations(folder / "evaluations.bin")
+    for name in ("theta", "log_likelihood", "log_prior", "reason"):
+        expected = np.concatenate([getattr(written, name)] * 2)
+        np.testing.assert_array_equal(getattr(read, name), expected, err_msg=name)
     assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == ["a.json", "evaluations.bin"]
 
 
@@ -113,46 +121,68 @@ def test_a_temporary_folder_of_somebody_else_is_left_alone(tmp_path: Path, monke
 
 
 # -- file systems ---------------------------------------------------------------------------------------------------
-def refusing(code: int, when: Callable[..., bool], real: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*arguments: Any, **options: Any) -> Any:
-        if when(*arguments):
-            raise OSError(code, os.strerror(code))
-        return real(*arguments, **options)
+class Refusing:
+    """A function that a file system refuses where ``when`` says so; ``refused`` counts how often."""
 
-    return call
+    def __init__(self, code: int, when: Callable[..., bool], real: Callable[..., Any]) -> None:
+        self.code, self.when, self.real, self.refused = code, when, real, 0
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if self.when(*arguments):
+            self.refused += 1
+            raise OSError(self.code, os.strerror(self.code))
+        return self.real(*arguments, **options)
 
 
 def is_folder(handle: Any, *_: Any) -> bool:
     return stat.S_ISDIR(os.fstat(handle).st_mode) if isinstance(handle, int) else Path(handle).is_dir()
 
 
-@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
-@pytest.mark.parametrize("lacking", ["chmod", "flushing folders", "opening folders", "flushing", "locks"])
+def always(*_: Any) -> bool:
+    return True
+
+
+#: Of everything that may be lacking: what is called, when it is refused, and the errors that a file system that lacks
+#: it may answer with. A disk that does not permit flushing a file is told, see the test below.
+ERRORS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+LACKING: dict[str, tuple[Any, str, Callable[..., bool], tuple[int, ...]]] = {
+    "flushing folders": (os, "fsync", is_folder, ERRORS),
+    "opening folders": (os, "open", is_folder, ERRORS),
+    "flushing": (os, "fsync", always, ERRORS[2:]),
+    "locks": (locking._unix, "flock", always, ERRORS),
+}
+
+
+@pytest.mark.parametrize(("lacking", "code"), [(name, code) for name, row in LACKING.items() for code in row[3]])
 def test_file_systems_that_lack_something_are_written_to(
     lacking: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if lacking == "chmod":
-        for name in ("chmod", "fchmod", "lchmod", "chown", "utime"):
-            if hasattr(os, name):
-                monkeypatch.setattr(os, name, refusing(code, lambda *_: True, getattr(os, name)))
-    elif lacking == "flushing folders":
-        monkeypatch.setattr(os, "fsync", refusing(code, is_folder, os.fsync))
-    elif lacking == "opening folders":
-        monkeypatch.setattr(os, "open", refusing(code, is_folder, os.open))
-    elif lacking == "flushing":
-        if code in (errno.EPERM, errno.EACCES):
-            pytest.skip("a disk that refuses is told, see below")
-        monkeypatch.setattr(os, "fsync", refusing(code, lambda *_: True, os.fsync))
-    else:
-        monkeypatch.setattr(locking._unix, "flock", refusing(code, lambda *_: True, locking._unix.flock))
+    owner, name, when, _ = LACKING[lacking]
+    lacks = Refusing(code, when, getattr(owner, name))
+    monkeypatch.setattr(owner, name, lacks)
     write_everything(tmp_path)
+    assert lacks.refused > 0, "it was asked for, and done without"
+    monkeypatch.undo()
+    assert_everything_is_there(tmp_path)
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_file_systems_without_permissions_and_owners_are_written_to(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("chmod", "fchmod", "lchmod", "chown", "utime"):
+        if hasattr(os, name):
+            monkeypatch.setattr(os, name, Refusing(code, always, getattr(os, name)))
+    write_everything(tmp_path)
+    monkeypatch.undo()
+    assert_everything_is_there(tmp_path)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
 def test_a_disk_that_cannot_take_what_was_written_is_told(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", refusing(code, lambda handle: not is_folder(handle), os.fsync))
+    monkeypatch.setattr(os, "fsync", Refusing(code, lambda handle: not is_folder(handle), os.fsync))
     with pytest.raises(StorageError, match="cannot write"):
         write_everything(tmp_path)
 

@@ -182,15 +182,26 @@ def test_bounds_beyond_a_family_are_refused(family: str, options: dict[str, floa
         make_prior(family, **options)
 
 
-def test_bounds_at_the_end_of_a_family_and_infinite_ones_pass() -> None:
-    for family, options in (
-        ("gamma", {"mean": 0.5, "sd": 0.2, "lower": 0}),
-        ("gamma", {"mean": 0.5, "sd": 0.2, "lower": 0, "shift": 0.005}),
-        ("beta", {"mean": 0.5, "sd": 0.2, "lower": 0, "upper": 1}),
-        ("normal", {"mean": 0.5, "sd": 0.2, "lower": -5, "upper": math.inf}),
-        ("uniform", {"low": 0, "high": 1, "lower": -math.inf}),
-    ):
-        make_prior(family, **options)
+@pytest.mark.parametrize(
+    ("family", "options", "bounds", "support"),
+    [
+        ("gamma", {"mean": 0.5, "sd": 0.2}, {"lower": 0}, (0, math.inf)),
+        ("gamma", {"mean": 0.5, "sd": 0.2, "shift": 0.005}, {"lower": 0}, (0.005, math.inf)),
+        ("beta", {"mean": 0.5, "sd": 0.2}, {"lower": 0, "upper": 1}, (0, 1)),
+        ("normal", {"mean": 0.5, "sd": 0.2}, {"upper": math.inf}, (-math.inf, math.inf)),
+        ("normal", {"mean": 0.5, "sd": 0.2}, {"lower": -5, "upper": math.inf}, (-5, math.inf)),
+        ("uniform", {"low": 0, "high": 1}, {"lower": -math.inf}, (0, 1)),
+    ],
+)
+def test_bounds_at_the_end_of_a_family_and_infinite_ones_change_nothing(
+    family: str, options: dict[str, float], bounds: dict[str, float], support: tuple[float, float]
+) -> None:
+    bounded, free = make_prior(family, **options, **bounds), make_prior(family, **options)
+    assert bounded.support == support
+    x = np.array([-0.1, 0.004, 0.1, 0.4, 0.9, 1.1])
+    # the normal density has 1e-167 of its mass below -5, the others none beyond their bounds
+    np.testing.assert_array_equal(bounded.logpdf(x), free.logpdf(x))
+    np.testing.assert_allclose(bounded.ppf(np.array([0.1, 0.5])), free.ppf(np.array([0.1, 0.5])), rtol=1e-12)
 
 
 def test_a_stretched_beta_is_that_of_scipy_and_a_prior_of_its_own() -> None:

@@ -13,48 +13,17 @@ import numpy as np
 import pytest
 
 from estimhank.identity import UNIDENTIFIED
-from estimhank.model import (
-    AR1,
-    Growth,
-    Level,
-    Model,
-    Parameter,
-    Parameters,
-    SqrtInverseGamma,
-    StandardIncompleteMarkets,
-)
+from estimhank.model import AR1, Growth, Level, Model, StandardIncompleteMarkets
 from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.parameters import ModelError
 from estimhank.model.registry import find_model
 from estimhank.model.source import describe_model
-
-PARAMETERS = Parameters(
-    rho_e=Parameter(0.5, "r", "persistence", touches="shocks"),
-    sigma_e=Parameter(1.0, "s", "s.d.", SqrtInverseGamma(1.0, 4.0), "shocks"),
-)
-
-
-class Small(Model):
-    """One variable that is a shock."""
-
-    name = "small"
-    variables = ("x",)
-    shocks = (AR1("e"),)
-    observables = (Level("x", "y"),)
-    parameters = PARAMETERS
-
-    def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Any:
-        """The variable is the shock."""
-        yield "x", now.x - shock.e
-
-    def steady_state(self, p: Any, household: Any) -> dict[str, float]:
-        """Zero."""
-        return {"x": 0.0}
+from tests.support.small_models import PARAMETERS, make_model
 
 
 def test_what_is_set_on_an_instance_shows() -> None:
-    found = {describe_model(Small())}
-    assert describe_model(Small()) in found
+    found = {describe_model(make_model())}
+    assert describe_model(make_model()) in found
     for change in (
         {"shocks": (AR1("e", scale=1.0),)},
         {"observables": (Growth("x", "y"),)},
@@ -66,7 +35,7 @@ def test_what_is_set_on_an_instance_shows() -> None:
         {"version": "2"},
         {"parameters": PARAMETERS.changed("rho_e", touches="equilibrium")},
     ):
-        model = Small()
+        model = make_model()
         for name, value in change.items():
             setattr(model, name, value)
         assert describe_model(model) not in found
@@ -74,10 +43,10 @@ def test_what_is_set_on_an_instance_shows() -> None:
 
 
 def test_words_for_people_do_not() -> None:
-    model = Small()
+    model = make_model()
     model.shocks, model.title = (AR1("e", description="a word"),), "Another title"
     model.parameters = PARAMETERS.changed("sigma_e", latex=r"\sigma", description="other words")
-    assert describe_model(model) == describe_model(Small())
+    assert describe_model(model) == describe_model(make_model())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +65,7 @@ def test_arrays_of_a_household_show() -> None:
 
 
 def test_what_cannot_be_seen_needs_a_version() -> None:
-    model = Small()
+    model = make_model()
     model.numbers = iter(x for x in "ab")  # type: ignore[attr-defined]
     assert describe_model(model).startswith(UNIDENTIFIED)
     model.version = "1"

@@ -3,61 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from estimhank.model import (
-    AR1,
-    Growth,
-    Level,
-    Model,
-    Parameter,
-    Parameters,
-    SqrtInverseGamma,
-    StandardIncompleteMarkets,
-)
+from estimhank.model import AR1, Growth, Level, Model, Parameter, StandardIncompleteMarkets
 from estimhank.model.declaration import Observable
 from estimhank.model.parameters import ModelError, ModelWarning
 from estimhank.model.priors import Normal
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_state import solve_steady_state
-
-SIGMA = Parameter(1.0, "s", "s.d.", SqrtInverseGamma(1.0, 4.0), "shocks")
-RHO = Parameter(0.5, "r", "persistence", touches="shocks")
-
-
-def make(equations: Callable[..., Any], steady: dict[str, float] | None = None, **options: Any) -> Model:
-    """A model of some equations of (lag, now, lead, shock, p)."""
-    values = steady or {"x": 0.0}
-
-    class Small(Model):
-        name = "small"
-        variables = tuple(values)
-        shocks = options.get("shocks", (AR1("e"),))
-        observables = options.get("observables", (Level("x", "y"),))
-        household = options.get("household")
-        parameters = Parameters(rho_e=RHO, sigma_e=SIGMA, **options.get("parameters", {}))
-
-        def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Any:
-            return equations(lag, now, lead, shock, p)
-
-        def steady_state(self, p: Any, household: Any) -> dict[str, float]:
-            return values
-
-    return Small()
+from tests.support.small_models import RHO, SIGMA, make_model, plain
 
 
 def check(model: Model) -> None:
     """What a posterior does before its first evaluation."""
     model_structure(model, solve_steady_state(model), model.parameters.priors())
-
-
-def plain(lag: Any, now: Any, lead: Any, shock: Any, p: Any) -> Any:
-    yield "x", now.x - shock.e
 
 
 @pytest.mark.parametrize("options", [{"rho": 0.0}, {"rho": 0.9}, {"sigma": 1}, {"rho": None}, {"rho": RHO}])
@@ -84,7 +47,7 @@ def test_measurement_error_as_a_number_is_refused() -> None:
 
 def test_a_shock_declared_twice_is_refused() -> None:
     with pytest.raises(ModelError, match="two shocks have the name 'e'"):
-        make(plain, shocks=(AR1("e"), AR1("e", sigma="sigma_e")))
+        make_model(plain, shocks=(AR1("e"), AR1("e", sigma="sigma_e")))
 
 
 MORE = {
@@ -111,7 +74,7 @@ def test_a_shock_without_a_first_order_effect_is_refused(part: Any) -> None:
         yield "x", now.x - shock.e - part(now, shock.b, p) + part(now, 0.0, p)
 
     with pytest.raises(ModelError, match="the shock 'b' has no first-order effect"):
-        check(make(equations, shocks=(AR1("e"), AR1("b")), parameters=MORE))
+        check(make_model(equations, shocks=(AR1("e"), AR1("b")), parameters=MORE))
 
 
 @pytest.mark.parametrize("part", [lambda b, p: 1e-6 * b, lambda b, p: p.g * b, lambda b, p: jnp.sin(b) * p.g])
@@ -119,11 +82,11 @@ def test_a_small_effect_or_one_that_is_zero_at_the_reference_alone_is_one(part: 
     def equations(lag: Any, now: Any, lead: Any, shock: Any, p: Any) -> Any:
         yield "x", now.x - shock.e - part(shock.b, p)
 
-    check(make(equations, shocks=(AR1("e"), AR1("b")), parameters=MORE))
+    check(make_model(equations, shocks=(AR1("e"), AR1("b")), parameters=MORE))
 
 
 def test_a_shock_that_is_switched_off_may_stay() -> None:
-    check(make(plain, shocks=(AR1("e"), AR1("b", rho="rho_e", sigma="zero")), parameters={"zero": MORE["zero"]}))
+    check(make_model(plain, shocks=(AR1("e"), AR1("b", rho="rho_e", sigma="zero")), parameters={"zero": MORE["zero"]}))
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1 + 0.2 - 0.3, -3e-16, 1e-10])
@@ -133,7 +96,7 @@ def test_growth_of_nothing_is_refused(level: float) -> None:
         yield "Y", now.Y - 1.0
 
     with pytest.raises(ModelError, match=r"'growth' is the growth rate of 'x', whose steady state is .*its Level"):
-        check(make(equations, {"x": level, "Y": 1.0}, observables=(Growth("x", "growth"),)))
+        check(make_model(equations, {"x": level, "Y": 1.0}, observables=(Growth("x", "growth"),)))
 
 
 @pytest.mark.parametrize("level", [1e-3, -2.0])
@@ -141,7 +104,7 @@ def test_growth_of_little_or_of_debt_is_growth(level: float) -> None:
     def equations(lag: Any, now: Any, lead: Any, shock: Any, p: Any) -> Any:
         yield "x", now.x - level - shock.e
 
-    check(make(equations, {"x": level}, observables=(Growth("x", "growth"),)))
+    check(make_model(equations, {"x": level}, observables=(Growth("x", "growth"),)))
 
 
 KINKS: dict[str, Any] = {
@@ -163,7 +126,7 @@ def test_a_kink_at_the_steady_state_is_refused(kink: str, which: str) -> None:
         yield "kinked", now.x - 0.1 * KINKS[kink]({"now": now, "lag": lag, "lead": lead}[which].s)
 
     with pytest.raises(ModelError, match="the equation 'kinked' has a kink at the steady state"):
-        check(make(equations, {"x": 0.0, "s": 0.0}))
+        check(make_model(equations, {"x": 0.0, "s": 0.0}))
 
 
 @pytest.mark.parametrize("kink", KINKS)
@@ -173,7 +136,7 @@ def test_a_bound_away_from_its_kink_is_said(kink: str) -> None:
         yield "bounded", now.x - KINKS[kink](now.s) + KINKS[kink](0.5)
 
     with pytest.warns(ModelWarning, match="in the equation 'bounded' is linearised at the steady state, away from"):
-        check(make(equations, {"x": 0.0, "s": 0.5}))
+        check(make_model(equations, {"x": 0.0, "s": 0.5}))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +162,7 @@ def test_what_is_smooth_passes_without_a_word(smooth: Any) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check(make(equations, values, parameters=MORE))
+        check(make_model(equations, values, parameters=MORE))
 
 
 def test_comparisons_in_python_are_refused() -> None:
@@ -209,7 +172,7 @@ def test_comparisons_in_python_are_refused() -> None:
             yield "x", now.x - part(shock.e)
 
         with pytest.raises(ModelError, match="Python's if, max or min"):
-            check(make(equations))
+            check(make_model(equations))
 
 
 def test_mistakes_of_form_are_one_sentence() -> None:
@@ -224,7 +187,7 @@ def test_mistakes_of_form_are_one_sentence() -> None:
 
     for equations, words in ((returned, "must yield pairs"), (bare, "must yield pairs"), (second_lag, "a second lag")):
         with pytest.raises(ModelError, match=words):
-            check(make(equations))
+            check(make_model(equations))
     for options, words in (
         ({"household": (StandardIncompleteMarkets(), StandardIncompleteMarkets())}, "one household block or None"),
         ({"shocks": AR1("e")}, "shocks are a tuple"),
@@ -233,4 +196,4 @@ def test_mistakes_of_form_are_one_sentence() -> None:
         ({"observables": "x"}, "observables are a tuple"),
     ):
         with pytest.raises(ModelError, match=words):
-            make(plain, **options)
+            make_model(plain, **options)
