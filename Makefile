@@ -13,7 +13,9 @@ SCALING ?= --budget 16000
 FIRST_RUN ?= --cold --config configs/us_hank.toml configs/us_hank_household.toml
 
 # One thread a process: parallelism is over tests here and over parameter draws in a run. XLA does not read OMP_NUM_THREADS.
-TEST_ENV := JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg \
+# Bytecode is kept, whatever the environment says (that of containers often says it is not): the tests start some fifty
+# processes, each of which would compile for four seconds what it imports.
+TEST_ENV := PYTHONDONTWRITEBYTECODE= JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg \
             XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" PJRT_NPROC=1
 
 # a finished run to work from, where there is none

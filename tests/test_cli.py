@@ -70,7 +70,7 @@ def test_bad_input_is_one_sentence_and_code_2_and_leaves_nothing(run, tmp_path, 
         ("[parameters.rho_w]\nfixed = 1.5", "fixed = 1.5 is outside the support"),
         ('[parameters.phi_y]\nprior = { family = "gamma", mean = -1, sd = 1 }', "mean must be positive"),
         ('[model]\nname = "one_asset"', "did you mean 'one_asset_hank'?"),
-        ("[model.calibration]\nB_bar = 5000.0", "no beta in"),
+        ("[model.calibration]\nB_bar = 5000.0\n[model.grid]\nn_e = 3\nn_a = 50", "no beta in"),
         ('[data.observables.y]\nseries = "GDPC1"\ntransform = "log_difference"', "the data have the columns y"),
     ],
 )

@@ -96,20 +96,26 @@ def test_a_value_does_not_depend_on_where_the_search_began(small: Posterior, poi
             assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
-def test_a_value_does_not_depend_on_what_was_evaluated_before(small: Posterior, points: np.ndarray) -> None:
+@pytest.fixture(scope="module")
+def other(small: Posterior) -> Posterior:
+    """Another copy of the same posterior, which keeps solutions of its own."""
+    return Posterior(small.model, small.data, small.horizon, small.tail_start)
+
+
+def test_a_value_does_not_depend_on_what_was_evaluated_before(
+    small: Posterior, other: Posterior, points: np.ndarray
+) -> None:
     first = np.array([small.log_likelihood(theta) for theta in points])
     order = np.random.default_rng(0).permutation(np.tile(np.arange(len(points)), 3))
     again = np.array([small.log_likelihood(points[i]) for i in order])
     np.testing.assert_array_equal(again, first[order])
-    fresh = Posterior(small.model, small.data, small.horizon, small.tail_start)
-    np.testing.assert_array_equal([fresh.log_likelihood(theta) for theta in points[::-1]], first[::-1])
+    np.testing.assert_array_equal([other.log_likelihood(theta) for theta in points[::-1]], first[::-1])
 
 
 @pytest.fixture(scope="module")
-def evaluate_all(small: Posterior, points: np.ndarray) -> Callable[[np.ndarray], float]:
+def evaluate_all(other: Posterior, points: np.ndarray) -> Callable[[np.ndarray], float]:
     """The log likelihood with everything computed anew: by another copy, which comes from more points, different in
     everything, than it keeps anything of."""
-    other = Posterior(small.model, small.data, small.horizon, small.tail_start)
 
     def value(theta: np.ndarray) -> float:
         assert len(points) - 1 > _KEPT
@@ -174,10 +180,27 @@ def test_a_partial_gradient_is_the_whole_one_without_what_moves_the_steady_state
     np.testing.assert_allclose(partial.gradient[~costly], whole.gradient[~costly], rtol=1e-6, atol=1e-6)
 
 
-def test_a_model_that_computes_with_numbers_is_solved_without_gradients(small: Posterior, points: np.ndarray) -> None:
-    plain = Posterior(with_priors(Untraceable), small.data, small.horizon, small.tail_start)
-    assert not plain.has_gradient
-    assert plain.log_likelihood(points[1]) == pytest.approx(small.log_likelihood(points[1]), abs=1e-9)
+@pytest.fixture(scope="module")
+def untraceable(small: Posterior) -> Posterior:
+    return Posterior(with_priors(Untraceable), small.data, small.horizon, small.tail_start)
+
+
+def test_a_model_that_computes_with_numbers_is_solved_without_gradients(
+    small: Posterior, untraceable: Posterior, points: np.ndarray
+) -> None:
+    assert not untraceable.has_gradient
+    mine, theirs = untraceable._parts_at(points[1]), small._parts_at(points[1])
+    for part in ("values", "parameters"):
+        for name, value in getattr(theirs, part).items():
+            assert float(getattr(mine, part)[name]) == pytest.approx(float(value), abs=1e-10), name
+    np.testing.assert_allclose(mine.household.jacobians, theirs.household.jacobians, atol=1e-9)
+
+
+@pytest.mark.long  # from the same parts: the test above; compiles a likelihood of its own
+def test_its_likelihood_is_that_of_the_model_that_can_be_traced(
+    small: Posterior, untraceable: Posterior, points: np.ndarray
+) -> None:
+    assert untraceable.log_likelihood(points[1]) == pytest.approx(small.log_likelihood(points[1]), abs=1e-9)
 
 
 def test_debt_that_everybody_would_exceed_is_a_reason(small: Posterior) -> None:
