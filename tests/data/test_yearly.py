@@ -86,7 +86,7 @@ def test_the_likelihood_is_that_of_the_linear_combination(posterior, reference):
     about = {"observables": [{"name": d.names[o], "transform": t, "yearly": y} for o, (t, y) in kinds.items()]}
     units = ("percent per year", *d.units[1:])
     data = dataclasses.replace(d, dates=d.dates[: 4 * YEARS], values=values, provenance=about, units=units)
-    theta = {**reference, "rho_w": 0.8, "rho_g": 0.7}
+    theta = {**reference, "rho_w": 0.8, "rho_g": 0.7, "phi_b": 0.3}  # dies out within the horizon
     m = posterior.responses(theta)
     n = BEFORE + 4 * YEARS
     gamma = np.stack([np.einsum("toz,tpz->op", m[k:], m[: len(m) - k]) for k in range(n)])

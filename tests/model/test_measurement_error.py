@@ -38,7 +38,8 @@ def expected(responses: np.ndarray, y: np.ndarray, sizes: list[float]) -> float:
 
 @pytest.fixture(scope="module")
 def theta(reference: dict[str, float]) -> dict[str, float]:
-    return {**reference, "rho_w": 0.8, "rho_g": 0.7}
+    # dies out within the horizon: one route to the likelihood is compiled and not two
+    return {**reference, "rho_w": 0.8, "rho_g": 0.7, "phi_b": 0.3}
 
 
 ERRORS = {"growth": 0.3, "rate": Gamma(0.1, 0.05)}

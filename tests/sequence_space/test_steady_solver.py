@@ -39,11 +39,21 @@ def with_priors(cls: type[OneAssetHANK] = OneAssetHANK, **household: Any) -> One
 @pytest.fixture(scope="module")
 def small(posterior: Posterior) -> Posterior:
     """The fourteen-parameter posterior on a small grid and a short horizon."""
-    return Posterior(with_priors(), posterior.data, 80, 50)
+    return Posterior(with_priors(), posterior.data, 160, 100)
+
+
+#: Shocks and debt die out within the horizon, so that the first route to a likelihood is good enough: each further one
+#: is compiled anew, at two horizons.
+FAST = {"rho_w": 0.8, "rho_g": 0.7, "phi_b": 0.3}
 
 
 @pytest.fixture(scope="module")
 def points(small: Posterior, reference: dict[str, float]) -> np.ndarray:
+    return draw_points(small, {**reference, **FAST})
+
+
+def draw_points(small: Posterior, reference: dict[str, float]) -> np.ndarray:
+    """Reference values, and five points around them with households from the prior; shape (6, 14)."""
     rng = np.random.default_rng(1)
     theta = np.tile([reference.get(name, small.model.parameters[name].value) for name in small.names], (6, 1))
     theta[1:, :5] *= 1 + 0.05 * rng.normal(size=(5, 5))
@@ -142,16 +152,31 @@ def test_what_is_recomputed_gives_the_value_of_a_full_evaluation(
 
 
 def test_gradients_cover_parameters_that_move_the_steady_state(small: Posterior, points: np.ndarray) -> None:
+    assert small._way(points[1], False)[:2] == (small, CHEAPEST)
+    check_gradient(small, points[1])
+
+
+@pytest.mark.long  # compiles a gradient of another route and horizon
+def test_gradients_at_points_that_need_a_longer_horizon(
+    posterior: Posterior, small: Posterior, reference: dict[str, float]
+) -> None:
+    short = Posterior(small.model, posterior.data, 80, 50)
+    theta = draw_points(short, reference)[1]
+    assert short._way(theta, False)[0] is not short
+    check_gradient(short, theta)
+
+
+def check_gradient(small: Posterior, theta: np.ndarray) -> None:
+    """Against central differences, in all parameters."""
     assert small.has_gradient
-    for theta in points[1:2]:
-        value, gradient = small.log_density_and_gradient(theta)
-        assert value == pytest.approx(small.log_density(theta), abs=1e-8)
-        for i, x in enumerate(theta):
-            step = 1e-5 * x
-            up, down = theta.copy(), theta.copy()
-            up[i], down[i] = x + step, x - step
-            numeric = (small.log_density(up) - small.log_density(down)) / (2 * step)
-            assert gradient[i] == pytest.approx(numeric, rel=1e-5, abs=1e-4), small.names[i]
+    value, gradient = small.log_density_and_gradient(theta)
+    assert value == pytest.approx(small.log_density(theta), abs=1e-8)
+    for i, x in enumerate(theta):
+        step = 1e-5 * x
+        up, down = theta.copy(), theta.copy()
+        up[i], down[i] = x + step, x - step
+        numeric = (small.log_density(up) - small.log_density(down)) / (2 * step)
+        assert gradient[i] == pytest.approx(numeric, rel=1e-5, abs=1e-4), small.names[i]
 
 
 class Untraceable(OneAssetHANK):
