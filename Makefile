@@ -31,7 +31,7 @@ estimate: install ## the default run: configs/us_hank.toml to results/us_hank (C
 	@$(BIN)/estimhank estimate $(CONFIG) --out $(OUT) $(ARGS)
 
 test: install-test ## the test suite: no network, no accelerator, a few minutes on two cores
-	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: install-test ## the tests that take long: kills, recovery, whole runs
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -m long $(ARGS)

@@ -18,6 +18,20 @@ REFERENCE = {
 }  # fmt: skip
 
 
+#: Files that take longest, which begin first: the other way round one worker is left with the last of them.
+LONGEST = (
+    "test_steady_solver.py", "test_feasibility.py", "test_toeplitz.py", "test_surrogate_stage.py",
+    "test_equilibrium.py", "test_known_targets.py", "test_measurement_error.py", "test_posterior.py", "test_cases.py", "test_fast_mh.py",
+    "test_incomplete.py", "test_household.py", "test_algorithms.py", "test_density.py", "test_infinite_horizon.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(scope="session")
 def reference() -> dict[str, float]:
     """Parameters of the default model at which reference numbers are known."""

@@ -25,16 +25,11 @@ from estimhank.sampling.tempered import NotTempered
 from estimhank.sampling.textbook import NormalTarget, SkewedTarget
 from estimhank.sampling.worker import EvaluationError
 from estimhank.target import Evaluation, Target
-from tests.support.ranks import KURTOSIS, far_apart, levels_of
+from tests.support.ranks import ERRORS, KURTOSIS, far_apart, levels_of
 
 SKEWED_CENTER = Center(np.array([1.1, -0.9, 0.7]), np.diag([0.33, 0.7, 0.25]))
 NORMAL = NormalTarget((1.0, -2.0, 0.5, 0.0), (1.0, 0.3, 2.0, 1.0), 0.6)
 CUT = NormalTarget((1.0, -2.0), (1.0, 0.3), 0.5, cut=0.8)
-
-#: Monte Carlo errors that a moment may be off. The effective number of draws is an estimate, and of an ensemble, whose
-#: members are not independent of each other's past, up to a third too high: six claimed errors are five or more, which
-#: a right sampler exceeds once in a million runs.
-ERRORS = 6.0
 
 #: Sizes that give several hundred effective draws.
 SIZES = {

@@ -9,6 +9,11 @@ from scipy import stats
 
 from estimhank.sampling.diagnostics import ess
 
+#: Monte Carlo errors that a moment may be off. The effective number of draws is an estimate, and of an ensemble, whose
+#: members are not independent of each other's past, up to a third too high: six claimed errors are five or more, which
+#: a right sampler exceeds once in a million runs.
+ERRORS = 6.0
+
 #: Of a, b and 4 - c of the skewed textbook target.
 DISTRIBUTIONS = (stats.gamma(3), stats.beta(2, 5), stats.gamma(4, scale=0.5))
 #: Fourth moments about the mean in units of the squared variance.
