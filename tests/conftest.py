@@ -21,8 +21,9 @@ REFERENCE = {
 #: Files that take longest, which begin first: the other way round one worker is left with the last of them.
 LONGEST = (
     "test_steady_solver.py", "test_feasibility.py", "test_toeplitz.py", "test_surrogate_stage.py",
-    "test_equilibrium.py", "test_known_targets.py", "test_measurement_error.py", "test_posterior.py", "test_cases.py", "test_fast_mh.py",
-    "test_incomplete.py", "test_household.py", "test_algorithms.py", "test_density.py", "test_infinite_horizon.py",
+    "test_equilibrium.py", "test_known_targets.py", "test_measurement_error.py", "test_posterior.py", "test_cases.py",
+    "test_fast_mh.py", "test_incomplete.py", "test_household.py", "test_algorithms.py", "test_density.py",
+    "test_infinite_horizon.py",
 )  # fmt: skip
 
 
