@@ -178,16 +178,37 @@ class Computation:
         """Find out how equations are eliminated, for :meth:`compile_outlined`."""
         self._prepare()
 
-    def compile_outlined(self) -> None:
-        """Compile gradient and value from shapes alone, all but the solution, which :meth:`prepare` compiles
-        meanwhile."""
+    def compile_outlined(self, further: bool) -> None:
+        """Compile evaluations from shapes alone, all but the solution, which :meth:`prepare` compiles meanwhile.
+
+        Parameters
+        ----------
+        further : bool
+            What points need whose first route is not good enough, in place of what all of them need.
+        """
         theta = jax.ShapeDtypeStruct((len(self._names),), float)
-        parts = self._steady.outline
+        parts, far = self._steady.outline, bool(self._moving)
         solved = jax.eval_shape(self._solution, theta, parts)
-        self._at_once_with_gradient.lower(theta, parts, solved, bool(self._moving)).compile()
-        if self.costly_parameters:
-            self._at_once_with_gradient.lower(theta, parts, solved, False).compile()
-        self._at_once.lower(theta, parts, solved).compile()
+        if not further:
+            self._at_once_with_gradient.lower(theta, parts, solved, far).compile()
+            if far:
+                self._steady.compile_pullback()
+            if self.costly_parameters:
+                self._at_once_with_gradient.lower(theta, parts, solved, False).compile()
+            self._at_once.lower(theta, parts, solved).compile()
+        elif not self._recursive:
+            route = Route(fitted=True)
+            seen, aside = self._look.eval_shape(theta, parts, solved)
+            found = self._covariances.eval_shape(seen, route)
+            self._covariances.lower(seen, route).compile()
+            self._gauss.lower(theta, found.gamma, False).compile()
+            self._gauss_with_slopes.lower(theta, found.gamma, False).compile()
+            _, slopes = self._gauss_with_slopes.eval_shape(theta, found.gamma, False)
+            self._pull.lower(theta, parts, solved, aside, slopes, route, far).compile()
+            self._compile_longer()
+
+    def _compile_longer(self) -> None:
+        """Compile what is evaluated at a longer horizon."""
 
     def prepare(self) -> None:
         """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of

@@ -209,8 +209,8 @@ class Posterior(Computation):
             if further is None:
                 break
             route = further
-        if needs_longer(outcome) and self._longer is not None:
-            return self._longer._outcome(point, gradient)
+        if needs_longer(outcome) and self.longer is not None:
+            return self.longer._outcome(point, gradient)
         slope = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
         return outcome, log_prior, slope
 
@@ -228,7 +228,7 @@ class Posterior(Computation):
         return bool(outcome.winding == 0 and outcome.regular and not usable)
 
     @cached_property
-    def _longer(self) -> Posterior | None:
+    def longer(self) -> Posterior | None:
         """The same posterior at a horizon several times as long, None for one that has been lengthened already.
 
         One step and not several: each horizon is compiled anew, which takes as long as hundreds of evaluations.
@@ -242,6 +242,12 @@ class Posterior(Computation):
         for name in _OF_ALL_HORIZONS:
             longer.__dict__[name] = getattr(self, name)
         return longer
+
+    def _compile_longer(self) -> None:
+        if self.longer is not None and not self._moving:  # households are rarely solved again at that horizon
+            at = AtPoint(self.longer, self.reference(), True)
+            at.outcome(Route(fitted=True))
+            at.gradient(Route(fitted=True))
 
     @property
     def has_gradient(self) -> bool:

@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 
 _SEED_CODE = 6
 _PRIOR_DRAWS = 4_000
-_HORIZON_DRAWS, _LONGER = 100, 200
+_HORIZON_DRAWS, _HORIZON_PIECES, _LONGER = 100, 8, 200
 _MICRO_DRAWS = 200  # of the prior, and of the posterior: a steady state each
 _AT_A_TIME = 10  # of them in a call of a worker
 
@@ -100,7 +100,9 @@ def fresh_draws_of(transform: Transform, result: PosteriorStageResult) -> FreshD
     return FreshDraws(fresh.theta, fresh.exact - log_jacobian, fresh.surrogate - log_jacobian)
 
 
-def check_horizon(posterior: Posterior, theta: Array, log_likelihood: Array) -> dict[str, float]:
+def check_horizon(
+    posterior: Posterior, theta: Array, log_likelihood: Array, workers: Workers | None = None
+) -> dict[str, float]:
     """Log likelihood at the run's horizon against a longer one, over draws spread evenly over theta (chain, draw, d).
 
     Parameters
@@ -109,6 +111,8 @@ def check_horizon(posterior: Posterior, theta: Array, log_likelihood: Array) -> 
     theta : ndarray of shape (chain, draw, d)
     log_likelihood : ndarray of shape (chain, draw)
         At the run's horizon.
+    workers : Workers, optional
+        Evaluate side by side; by default this process does.
 
     Returns
     -------
@@ -117,11 +121,12 @@ def check_horizon(posterior: Posterior, theta: Array, log_likelihood: Array) -> 
     """
     draws = _spread_evenly(theta.swapaxes(0, 1).reshape(-1, theta.shape[-1]), _HORIZON_DRAWS)
     known = _spread_evenly(log_likelihood.T.ravel(), _HORIZON_DRAWS)
-    longer = _at_longer_horizon(posterior)
-    error = known - np.array([longer.log_likelihood(draw) for draw in draws])
+    pieces = [(piece,) for piece in np.array_split(draws, min(_HORIZON_PIECES, len(draws)))]
+    found = (workers or InTurn(posterior)).map_target(log_likelihoods_at_longer_horizon, pieces)
+    error = known - np.concatenate(found)
     return {
         "horizon": posterior.horizon,
-        "longer_horizon": longer.horizon,
+        "longer_horizon": _at_longer_horizon(posterior).horizon,
         "draws": len(draws),
         "sd": float(error.std(ddof=1)),
         "largest": float(np.abs(error).max()),
@@ -129,6 +134,10 @@ def check_horizon(posterior: Posterior, theta: Array, log_likelihood: Array) -> 
 
 
 def _at_longer_horizon(posterior: Posterior) -> Posterior:
+    """The horizon that points fall back upon for which the run's is too short; where it costs households anew at every
+    point, or there is none, a somewhat longer one."""
+    if posterior.longer is not None and not posterior.costly_parameters:
+        return posterior.longer
     return Posterior(
         posterior.model,
         posterior.data,
@@ -138,9 +147,10 @@ def _at_longer_horizon(posterior: Posterior) -> Posterior:
     )
 
 
-def compile_longer_horizon(posterior: Posterior) -> None:
-    """Compile what :func:`check_horizon` evaluates, in a worker, for the cache on disk."""
-    _at_longer_horizon(posterior).log_likelihood(posterior.reference())
+def log_likelihoods_at_longer_horizon(posterior: Posterior, draws: Array) -> Array:
+    """Log likelihoods (n,) of draws (n, d) at a longer horizon, in a worker."""
+    longer = _at_longer_horizon(posterior)
+    return np.array([longer.log_likelihood(draw) for draw in draws])
 
 
 def _spread_evenly(draws: Array, at_most: int) -> Array:

@@ -22,7 +22,6 @@ from estimhank.model.parameters import ModelError
 from estimhank.model.registry import configure_model, find_model
 from estimhank.pipeline import Stage
 from estimhank.posterior import Posterior
-from estimhank.runtime import compiled_anew
 from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.mode import find_mode
 from estimhank.sampling.mode_result import read_mode, write_mode
@@ -168,16 +167,13 @@ def _posterior(context: RunContext) -> Posterior:
 def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
-    from estimhank.reporting import check_horizon, collect_arrays, compile_longer_horizon, parameter_infos
+    from estimhank.reporting import check_horizon, collect_arrays, parameter_infos
     from estimhank.surrogate.first_calls import FirstCalls
     from estimhank.surrogate.posterior_stage import run_posterior
     from estimhank.surrogate.surrogate import load_surrogate
 
     posterior = _posterior(context)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
-    if compiled_anew():
-        # for the check at the end: beside the evaluations, it is one worker's time and nobody waits for it
-        context.engine.begin(compile_longer_horizon)
     calls = FirstCalls(context.recorder.evaluate)
     result = run_posterior(
         calls,
@@ -193,7 +189,7 @@ def posterior_stage(context: RunContext) -> StageResult:
     arrays = collect_arrays(posterior, result, context.seed)
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
-    horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood)
+    horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood, context.engine)
     facts = {**_describe_posterior(result), **calls.seconds(), "horizon": horizon}
     return StageResult(("certificate.json", "posterior.nc"), facts)
 

@@ -123,8 +123,9 @@ class CompiledTarget(Target, Protocol):
         """Find out as much as :meth:`compile_outlined` needs."""
         ...
 
-    def compile_outlined(self) -> None:
-        """Compile what takes longest, as far as it can be before the target is prepared."""
+    def compile_outlined(self, further: bool) -> None:
+        """Compile what evaluations need, as far as it can be before the target is prepared; ``further``: what only some
+        of them need."""
         ...
 
     def prepare(self) -> None:

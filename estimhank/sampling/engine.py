@@ -170,25 +170,20 @@ class Engine:
         if self._pool is not None:
             self._pool.executor.submit(os.getpid)
 
-    def begin(self, function: Callable[..., Any]) -> Future | None:
-        """Have a worker call a function of the target as it is now, and do not wait: what it leaves is in the cache of
-        compiled code. Nothing happens where there are no workers."""
-        self._begin(with_target=False)
-        if self.backend in IN_PROCESS:
-            return None
-        payload = cloudpickle.dumps(self.target)
-        key = hashlib.sha256(payload).hexdigest()
-        return self._start_pool().executor.submit(call_target, key, payload, function, ())
-
     def _prepare(self, target: CompiledTarget) -> None:
-        """Solve the target. On a machine that has not compiled it yet, a worker begins with what takes longest."""
-        early = None
+        """Solve the target. On a machine that has not compiled it yet, workers begin with what takes longest: what they
+        leave is in the cache of compiled code."""
+        early = []
         if compiled_anew():
             target.outline()
-            early = self.begin(compile_outlined)
+            self._begin(with_target=False)
+            if self.backend not in IN_PROCESS:
+                payload = cloudpickle.dumps(target)
+                key = hashlib.sha256(payload).hexdigest()
+                submit = self._start_pool().executor.submit
+                early = [submit(call_target, key, payload, compile_outlined, (further,)) for further in (False, True)]
         target.prepare()
-        if early is not None:
-            wait([early])
+        wait(early)
 
     def _compile(self) -> None:
         """Have every kind of evaluation compiled by one worker, while others compile another: all read the results from

@@ -154,10 +154,10 @@ def compile_evaluation(target: CompiledTarget, gradient: Slope) -> None:
         target.compile(gradient)
 
 
-def compile_outlined(target: CompiledTarget) -> None:
-    """Compile what takes longest, in a worker, while another process solves the target."""
+def compile_outlined(target: CompiledTarget, further: bool) -> None:
+    """Compile what evaluations need, in a worker, while another process solves the target."""
     with contextlib.suppress(Exception):
-        target.compile_outlined()
+        target.compile_outlined(further)
 
 
 class TargetMissing:

@@ -296,6 +296,13 @@ class SteadySolver:
 
         return jax.jit(forward)
 
+    def compile_pullback(self) -> None:
+        """Compile what :meth:`at_with_pullback` computes, from shapes alone."""
+        moved, start = {name: 0.0 for name in self.spread}, self._point_of(self.reference)
+        (parts, _), pullback = self._computed_with_pullback.eval_shape(moved, start)
+        self._computed_with_pullback.lower(moved, start).compile()
+        self._pull_back.lower(pullback, parts.moved).compile()
+
     @cached_property
     def _pull_back(self) -> Any:
         return jax.jit(lambda pullback, slopes: pullback(slopes)[0])
