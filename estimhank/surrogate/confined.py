@@ -26,8 +26,9 @@ Array = NDArray[np.float64]
 Ask = Callable[[int, Array], EvaluationBatch]
 
 OUTERMOST = 0.02  # share of the draws that chains start from
+_MOST_LOG_POINTS = 5.0  # that one place counts for: what is lacking is lacking
 _TAILS = 2  # of single coordinates that are looked at
-_RADIAL_SHARE, _RADIAL_WIDTH = 0.4, 0.4  # of the steps; s.d. of the logarithm of a radial step's factor
+_RADIAL_SHARE, _RADIAL_WIDTH = 0.25, 0.4  # of the steps; s.d. of the logarithm of a radial step's factor
 _STRETCHES = (0.3, 1.0, 3.0)
 _FREEDOM = 5  # degrees of freedom of the random-walk steps
 _STEP = 0.1  # of second differences, whitened units
@@ -159,3 +160,13 @@ def local_roots(surrogate: Surrogate, z: Array) -> Array:
     hessian[:, i, j] = hessian[:, j, i] = 0.5 * (both - along[:, i] - along[:, j])
     values, vectors = np.linalg.eigh(-np.nan_to_num(hessian, nan=-1.0, posinf=-1.0, neginf=-1.0))
     return vectors / np.sqrt(np.clip(values, _FLATTEST, _STEEPEST))[:, None, :]
+
+
+def lacking(underrated: Array) -> float:
+    """Root mean square over all draws of by how much places far out are underrated, shape (chain, state).
+
+    Places without a density say nothing, and one chain alone too little: the one that says most is left out.
+    """
+    excess = np.clip(np.where(np.isfinite(underrated), underrated, 0.0), 0.0, _MOST_LOG_POINTS)
+    each = np.sort((excess**2).mean(axis=1))
+    return math.sqrt(OUTERMOST * float(each[:-1].mean())) if len(each) > 1 else 0.0

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.surrogate.confined import OUTERMOST, Ask, Chains, Kernel, Places, far_out, local_roots
+from estimhank.surrogate.confined import OUTERMOST, Ask, Chains, Kernel, Places, far_out, lacking, local_roots
 from estimhank.surrogate.points import Points, points_from
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.transform import Transform
@@ -26,11 +26,10 @@ from estimhank.transform import Transform
 Array = NDArray[np.float64]
 
 #: Error that chains at the front may find: of what the surrogate lacks far out, over all draws.
-LARGEST_ERROR = 0.04
+LARGEST_ERROR = 0.03
 
-_CHAINS, _STEPS = 12, 8  # for each quantity
+_CHAINS, _STEPS = 16, 12  # for each quantity
 _FURTHER = 3  # times as many chains where a look before has found something
-_MOST_LOG_POINTS = 5.0  # that one place counts for: what is lacking is lacking
 _FEWEST = 4  # draws, and chains, below which nothing is looked at
 
 
@@ -101,13 +100,3 @@ class FrontSearch:
             points = points.extend(points_from(batch, self.transform))
         self.evaluations += sum(map(len, batches))
         return Front(max(lacking(np.array(some).T - level) for some in seen), points)
-
-
-def lacking(underrated: Array) -> float:
-    """Root mean square over all draws of by how much places far out are underrated, shape (chain, state).
-
-    Places without a density say nothing, and one chain alone too little: the one that says most is left out.
-    """
-    excess = np.clip(np.where(np.isfinite(underrated), underrated, 0.0), 0.0, _MOST_LOG_POINTS)
-    each = np.sort((excess**2).mean(axis=1))
-    return math.sqrt(OUTERMOST * float(each[:-1].mean())) if len(each) > 1 else 0.0

@@ -16,8 +16,7 @@ they go on until they have, or for very long.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -26,7 +25,7 @@ from scipy.stats import hypergeom, mannwhitneyu, rankdata, wilcoxon
 
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.proposals import generator
-from estimhank.surrogate.confined import OUTERMOST, Chains, Kernel, Places, Quantity, far_out, local_roots
+from estimhank.surrogate.confined import OUTERMOST, Chains, Kernel, Places, Quantity, far_out, lacking, local_roots
 from estimhank.surrogate.exact import Evaluate, ExactDraws
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target import Target
@@ -41,6 +40,7 @@ _FORGOTTEN = 0.75  # rank correlation between starts and ends below which ends s
 _FEWEST = 8  # different draws there, below which nothing can be said
 _IMPROBABLE = 5e-4
 _RANKS = (1, 3, 6)  # of the outermost draws that ends are counted beyond
+_LACKING, _MORE_THAN_DRAWS = 0.06, 1.25  # error of the surrogate far out, over all draws, that matters
 _SLIGHT = 0.1  # log points of underrating that matter to nobody
 
 
@@ -54,17 +54,31 @@ class Reach(NamedTuple):
     probability: float
 
 
+class Lack(NamedTuple):
+    """Root mean square, over all draws, of by how much the surrogate underrates places far out: those where chains
+    ended, and the draws that they began at."""
+
+    ends: float
+    starts: float
+
+    @property
+    def serious(self) -> bool:
+        """Whether the chains came to places that the surrogate lacks, more so than the draws do."""
+        return self.ends > _LACKING and self.ends > _MORE_THAN_DRAWS * self.starts
+
+
 @dataclass(frozen=True)
 class TailEvidence:
     """What the chains found, by quantity, and the exact evaluations that it took."""
 
     reach: dict[str, Reach]
     evaluations: int
+    lack: dict[str, Lack] = field(default_factory=dict)
 
     @property
     def covered(self) -> bool:
         """Whether the draws may reach as far as the posterior does."""
-        return all(reach.probability >= _IMPROBABLE for reach in self.reach.values())
+        return not self.words
 
     @property
     def words(self) -> str:
@@ -75,6 +89,13 @@ class TailEvidence:
                 return (
                     f"the draws do not cover the tails: of {reach.chains} exact chains that start at the outermost "
                     f"draws by {name} and stay as far out, {reach.beyond} end farther out than {draws}"
+                )
+        for name, lack in self.lack.items():
+            if lack.serious:
+                return (
+                    "the draws may not cover the tails: exact chains that start at the outermost draws by "
+                    f"{name} and stay as far out come to places that the surrogate hardly knows (an error of "
+                    f"{lack.ends:.2f} over all draws, where the draws themselves show {lack.starts:.2f})"
                 )
         return ""
 
@@ -91,7 +112,9 @@ def look_beyond(
     rows = rng.choice(total, max(1, int(effective)), replace=False)
     z, density = exact.z.reshape(-1, d)[rows].astype(float), exact.log_density.ravel()[rows]
     draws = Places(z, density, density - exact.surrogate_log_density.ravel()[rows])
-    quantities = _quantities(draws, surrogate, target.names)
+    level = float(np.median(draws.underrated))
+    far = far_out(draws.z, surrogate, target.names)
+    quantities = far | _underrating(draws, level)
     count = max(_FEWEST, math.ceil(OUTERMOST * len(z)))
     if not quantities or len(z) < 2 * count:
         return TailEvidence({}, 0)
@@ -104,7 +127,7 @@ def look_beyond(
     for name, of in quantities.items():
         chosen = np.argsort(-of(draws), kind="stable")[:count]
         outermost, starts = draws.rows(chosen), draws.rows(rng.permutation(chosen)[:chains])
-        searches.append(_Search.begin(name, of, of(outermost), starts, surrogate))
+        searches.append(_Search.begin(name, of, of(outermost), starts, surrogate, level))
     kernel, evaluations, done = Kernel(ask, target.transform, surrogate), 0, 0
     for steps in _STEPS:
         unsettled = [search for search in searches if not search.settled]
@@ -113,17 +136,18 @@ def look_beyond(
         while done < steps:
             evaluations += kernel.step(rng, [search.chains for search in unsettled], done)
             done += 1
-    return TailEvidence({search.name: search.reach for search in searches}, evaluations)
+    return TailEvidence(
+        {search.name: search.reach for search in searches},
+        evaluations,
+        {search.name: search.lack for search in searches if search.name in far},
+    )
 
 
-def _quantities(draws: Places, surrogate: Surrogate, names: Sequence[str]) -> dict[str, Quantity]:
-    """By name, what says how far out a place is."""
-    quantities = far_out(draws.z, surrogate, names)
-    if np.isfinite(draws.underrated).all():
-        level = float(np.median(draws.underrated))
-        # what is underrated slightly is not far out: equal there, so that it is told from nothing
-        quantities["the surrogate's underrating"] = lambda a: np.maximum(a.underrated - level, _SLIGHT)
-    return quantities
+def _underrating(draws: Places, level: float) -> dict[str, Quantity]:
+    if not np.isfinite(draws.underrated).all():
+        return {}
+    # what is underrated slightly is not far out: equal there, so that it is told from nothing
+    return {"the surrogate's underrating": lambda a: np.maximum(a.underrated - level, _SLIGHT)}
 
 
 @dataclass
@@ -135,19 +159,27 @@ class _Search:
     outermost: Array
     starts: Places
     chains: Chains
+    level: float
 
     @classmethod
-    def begin(cls, name: str, of: Quantity, outermost: Array, starts: Places, surrogate: Surrogate) -> Self:
+    def begin(
+        cls, name: str, of: Quantity, outermost: Array, starts: Places, surrogate: Surrogate, level: float
+    ) -> Self:
         """Chains that have not made a step."""
         least = outermost.min()
-        return cls(
-            name, of, outermost, starts, Chains(lambda a: of(a) >= least, starts, local_roots(surrogate, starts.z))
-        )
+        chains = Chains(lambda a: of(a) >= least, starts, local_roots(surrogate, starts.z))
+        return cls(name, of, outermost, starts, chains, level)
 
     @property
     def reach(self) -> Reach:
         """How far the chains went."""
         return compare_reach(self.outermost, self.of(self.starts), self.of(self.chains.state))
+
+    @property
+    def lack(self) -> Lack:
+        """What the surrogate lacks far out."""
+        ends, starts = (lacking((a.underrated - self.level)[:, None]) for a in (self.chains.state, self.starts))
+        return Lack(ends, starts)
 
     @property
     def settled(self) -> bool:
@@ -156,7 +188,7 @@ class _Search:
         if self.chains.state is self.starts:
             return False
         forgotten = rank_correlation(self.of(self.starts), self.of(self.chains.state)) < _FORGOTTEN
-        return forgotten and self.reach.probability > _SUSPICIOUS
+        return forgotten and self.reach.probability > _SUSPICIOUS and self.lack.ends < _LACKING
 
 
 def compare_reach(draws: Array, starts: Array, ends: Array) -> Reach:
