@@ -97,11 +97,14 @@ class SurrogateStageResult:
     rounds : tuple of RoundReport
     dropped : dict of str to int
         Evaluations that could not be learned from, by reason.
+    front_evaluations : int
+        Exact evaluations of chains at the front of the training points.
     """
 
     surrogate: Surrogate
     rounds: tuple[RoundReport, ...]
     dropped: dict[str, int]
+    front_evaluations: int = 0
 
     @property
     def training_seconds(self) -> float:
@@ -228,7 +231,7 @@ def run_surrogate(
             whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], costly) or whitening
     used += edges.evaluations + fronts.evaluations
     surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
-    return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
+    return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped), fronts.evaluations)
 
 
 def _differences(surrogate: Surrogate, x: Array, exact: Array) -> Array:
