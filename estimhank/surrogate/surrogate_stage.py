@@ -23,7 +23,6 @@ from estimhank.surrogate.edge_search import EdgeSearch
 from estimhank.surrogate.exact import Evaluate
 from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
-from estimhank.surrogate.front import LARGEST_ERROR, FrontSearch
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target import Target
@@ -39,7 +38,6 @@ _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
 _FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share of a surrogate's draws beyond it
 _EDGE_BATCHES = 1_000  # numbers of a round's batches that search for the edge of the feasible region begin there
-_FRONT_BATCHES = 500  # so much later those of the chains at the front of the training points
 _MAY_BE_FAR_OF_HEAVY = 0.02
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
 
@@ -47,8 +45,6 @@ _MODES_WITHIN = 12.0  # log points below the best within which another local mod
 #: little somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by
 #: far more has settled in a wrong place, and is done anew.
 _REPEATS, _SHARE_OF_EPOCHS, _WRONG = 4, 0.2, 0.5
-#: Last fits after which the front of the training points is looked at; the last of them is taken as it is.
-_FRONTS = 8
 
 #: Points at which positions that the density jumps at are looked up, before the first fit and before each other.
 _FIRST_LOOKS, _LATER_LOOKS = 600, 300
@@ -97,14 +93,11 @@ class SurrogateStageResult:
     rounds : tuple of RoundReport
     dropped : dict of str to int
         Evaluations that could not be learned from, by reason.
-    front_evaluations : int
-        Exact evaluations of chains at the front of the training points.
     """
 
     surrogate: Surrogate
     rounds: tuple[RoundReport, ...]
     dropped: dict[str, int]
-    front_evaluations: int = 0
 
     @property
     def training_seconds(self) -> float:
@@ -156,10 +149,9 @@ def run_surrogate(
     used, reports, good, repeats = len(training_data), [], False, 0
     begin: Surrogate | None = None  # a last fit to go on from
     breaks = BreakFinder(target, costly, workers)
-    edges, fronts = EdgeSearch(target, config), FrontSearch(target.transform, target.names)
-    most = config.rounds + 1 + (_REPEATS + 3 * _FRONTS if config.rounds else 0)
+    edges = EdgeSearch(target, config)
     work = _Work(config, len(points), progress)
-    for number in range(most):
+    for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
         last = good or number >= config.rounds
         epochs = config.epochs if last else config.round_epochs
         if begin is not None:
@@ -184,11 +176,11 @@ def run_surrogate(
         work.add(epochs * len(points))
         surrogate = edges.attach(surrogate, points, fit_seed)
         surrogate, draws = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number), workers)
-        fitted, seconds = surrogate, time.perf_counter() - clock
+        seconds = time.perf_counter() - clock
         if config.rounds == 0:
             reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), float("nan"), float("nan"), seconds, 0.0))
             break
-        rng, wrong = generator(seed, _SEED_CODE, 2000 + number), 0.0
+        rng = generator(seed, _SEED_CODE, 2000 + number)
         candidates = choose_candidates(draws, points, surrogate, config.round_points, rng, last)
         x = candidates.x
         clock = time.perf_counter()
@@ -203,41 +195,27 @@ def run_surrogate(
         work.report(used, f"error of fresh draws {errors.s_e:.3f}")
         if best is None or errors.total <= best[0] or (last and errors.total < config.final_s_e):
             best = errors.total, surrogate
-
-        def ask(step: int, x: Array, number: int = number) -> EvaluationBatch:
-            return evaluate(STAGE, _EDGE_BATCHES * (1 + number) + step, target.transform.to_natural(x), gradient)
-
-        if last and (errors.total < config.final_s_e or repeats == _REPEATS or number == most - 1):
+        if last and (errors.total < config.final_s_e or repeats == _REPEATS):
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
-            if fronts.looks == _FRONTS or number == most - 1 or best[0] > _WRONG:
-                break
-            level = float(np.median(_differences(surrogate, x[: candidates.cold], exact[: candidates.cold])))
-            front = fronts.look(surrogate, draws.plain, level, rng, lambda step, x: ask(_FRONT_BATCHES + step, x))
-            if front.points is None or front.error <= LARGEST_ERROR:
-                break
-            work.report(used + fronts.evaluations, f"error at the front {front.error:.3f}")
-            points = points.extend(front.points.without_slopes(costly))
-            best, repeats, wrong = None, _REPEATS - 2, front.error
+            break
         good = good or errors.total < config.stop_s_e
         points = points.extend(points_from(batch, target.transform).without_slopes(costly))
         if number >= min(1, config.rounds - 1):  # where the first fit draws there need not be a posterior
+
+            def ask(step: int, x: Array, number: int = number) -> EvaluationBatch:
+                return evaluate(STAGE, _EDGE_BATCHES * (1 + number) + step, target.transform.to_natural(x), gradient)
+
             at_edge = edges.look(x, batch.ok, candidates.cold, points, surrogate, ask)
             if at_edge is not None:
                 points = points.extend(at_edge.without_slopes(costly))
         repeats += last
-        begin = surrogate if last and surrogate is fitted and max(errors.total, wrong) < _WRONG else None
+        begin = surrogate if last and errors.total < _WRONG else None
         if begin is None:
             cold = slice(candidates.cold)
             whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], costly) or whitening
-    used += edges.evaluations + fronts.evaluations
+    used += edges.evaluations
     surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
-    return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped), fronts.evaluations)
-
-
-def _differences(surrogate: Surrogate, x: Array, exact: Array) -> Array:
-    """Log posterior less log surrogate, where there is one; 0 where there is none anywhere."""
-    there = np.isfinite(exact)
-    return exact[there] - surrogate.log_density(x[there]) if there.any() else np.zeros(1)
+    return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
 
 
 def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
