@@ -143,9 +143,7 @@ def judge(evidence: Evidence) -> Verdict:
     findings = [convergence, *judge_certificate(evidence), *judge_mode(evidence), *judge_model(evidence)]
     if convergence.level is Level.BAD:
         stopped = _stopped(evidence)
-        mixed = bool((evidence.exact.r_hat <= evidence.criteria.r_hat).all())
-        why = "it holds too few effective draws" if mixed else "the exact chains have not converged"
-        headline = f"Do not trust this posterior yet: {why}{f' ({stopped})' if stopped else ''}."
+        headline = f"Do not trust this posterior yet: {_shortcoming(evidence)}{f' ({stopped})' if stopped else ''}."
         return Verdict(Level.BAD, headline, tuple(findings))
     careful = [f.topic.lower() for f in findings if f.level is Level.CARE]
     if convergence.level is Level.CARE:
@@ -216,6 +214,17 @@ def _unmixed(reasons: Sequence[str]) -> list[str]:
                 words or "the chains have not mixed between places where the surrogate is right and where it is wrong"
             ]
     return []
+
+
+def _shortcoming(evidence: Evidence) -> str:
+    """Why a posterior is not to be trusted, in a clause."""
+    exact, criteria = evidence.exact, evidence.criteria
+    if not (exact.r_hat <= criteria.r_hat).all():
+        return "the exact chains have not converged"
+    few = (exact.ess_bulk < criteria.ess).any() or (exact.ess_tail < min(criteria.ess_tail, criteria.ess)).any()
+    unmixed = [] if few else _unmixed(evidence.certificate_reasons)
+    # every parameter meets its criteria: what does not is named
+    return unmixed[0].split(": ")[0] if unmixed else "it holds too few effective draws"
 
 
 def _parameters(number: int) -> str:

@@ -8,24 +8,24 @@ reversible with respect to the posterior, *and that rejects whatever leaves B*, 
 at these draws are distributed as the draws are. If the draws stop short, the chains go on outward, for nothing draws
 them back to the bulk; soon many of them are where no draw has been.
 
-The quantities are the Mahalanobis distance, and by how much the surrogate underrates a place. The kernel never asks the
-surrogate. It is a mixture of heavy-tailed random-walk steps, shaped by the surrogate's curvature where the chain began
-(a thin ridge is followed), and of steps along the ray from the centre, which cross a heavy tail in a few steps; both
-are fixed for each chain before it begins.
+The quantities are the Mahalanobis distance, the coordinates that have the longest tails, and by how much the surrogate
+underrates a place. Chains that have not forgotten where they began would say nothing, however far the posterior goes:
+they go on until they have, or for very long.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import hypergeom, mannwhitneyu
+from scipy.stats import hypergeom, mannwhitneyu, rankdata, wilcoxon
 
+from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.proposals import generator
+from estimhank.surrogate.confined import OUTERMOST, Chains, Kernel, Places, Quantity, far_out, lacking, local_roots
 from estimhank.surrogate.exact import Evaluate, ExactDraws
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target import Target
@@ -34,16 +34,13 @@ Array = NDArray[np.float64]
 
 _SEED_CODE = 6
 _CHAINS = 32  # for each quantity, at most
-_STEPS, _MORE, _SUSPICIOUS = 8, 24, 0.05  # so many steps; more of them if what they show has this probability
-_OUTERMOST = 0.02  # share of the draws that chains start from
+_STEPS = (8, 24, 72, 144)  # after so many steps the chains are looked at; those that have settled stop
+_SUSPICIOUS = 0.05  # what has a smaller probability is looked at for longer
+_FORGOTTEN = 0.75  # rank correlation between starts and ends below which ends say something
 _FEWEST = 8  # different draws there, below which nothing can be said
 _IMPROBABLE = 5e-4
 _RANKS = (1, 3, 6)  # of the outermost draws that ends are counted beyond
-_RADIAL_SHARE, _RADIAL_WIDTH = 0.6, 0.4  # of the steps; s.d. of the logarithm of a radial step's factor
-_STRETCHES = (0.3, 1.0, 3.0)
-_FREEDOM = 5  # degrees of freedom of the random-walk steps
-_STEP = 0.1  # of second differences, whitened units
-_FLATTEST, _STEEPEST = 0.1, 1e6  # curvatures that a random walk is shaped by
+_LACKING, _MORE_THAN_DRAWS = 0.06, 1.25  # error of the surrogate far out, over all draws, that matters
 _SLIGHT = 0.1  # log points of underrating that matter to nobody
 
 
@@ -57,17 +54,31 @@ class Reach(NamedTuple):
     probability: float
 
 
+class Lack(NamedTuple):
+    """Root mean square, over all draws, of by how much the surrogate underrates places far out: those where chains
+    ended, and the draws that they began at."""
+
+    ends: float
+    starts: float
+
+    @property
+    def serious(self) -> bool:
+        """Whether the chains came to places that the surrogate lacks, more so than the draws do."""
+        return self.ends > _LACKING and self.ends > _MORE_THAN_DRAWS * self.starts
+
+
 @dataclass(frozen=True)
 class TailEvidence:
     """What the chains found, by quantity, and the exact evaluations that it took."""
 
     reach: dict[str, Reach]
     evaluations: int
+    lack: dict[str, Lack] = field(default_factory=dict)
 
     @property
     def covered(self) -> bool:
         """Whether the draws may reach as far as the posterior does."""
-        return all(reach.probability >= _IMPROBABLE for reach in self.reach.values())
+        return not self.words
 
     @property
     def words(self) -> str:
@@ -78,6 +89,13 @@ class TailEvidence:
                 return (
                     f"the draws do not cover the tails: of {reach.chains} exact chains that start at the outermost "
                     f"draws by {name} and stay as far out, {reach.beyond} end farther out than {draws}"
+                )
+        for name, lack in self.lack.items():
+            if lack.serious:
+                return (
+                    "the draws may not cover the tails: exact chains that start at the outermost draws by "
+                    f"{name} and stay as far out come to places that the surrogate hardly knows (an error of "
+                    f"{lack.ends:.2f} over all draws, where the draws themselves show {lack.starts:.2f})"
                 )
         return ""
 
@@ -93,107 +111,92 @@ def look_beyond(
     effective = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()), float(total))
     rows = rng.choice(total, max(1, int(effective)), replace=False)
     z, density = exact.z.reshape(-1, d)[rows].astype(float), exact.log_density.ravel()[rows]
-    draws = _Draws(z, density, density - exact.surrogate_log_density.ravel()[rows])
-    quantities = _quantities(draws)
-    count = max(_FEWEST, math.ceil(_OUTERMOST * len(z)))
-    chosen = {name: np.argsort(-of(draws), kind="stable")[:count] for name, of in quantities.items()}
+    draws = Places(z, density, density - exact.surrogate_log_density.ravel()[rows])
+    level = float(np.median(draws.underrated))
+    far = far_out(draws.z, surrogate, target.names)
+    quantities = far | _underrating(draws, level)
+    count = max(_FEWEST, math.ceil(OUTERMOST * len(z)))
     if not quantities or len(z) < 2 * count:
         return TailEvidence({}, 0)
     chains = min(_CHAINS, count)  # each from a draw of its own
-    starts = np.concatenate([rng.permutation(some)[:chains] for some in chosen.values()])
-    state, done, reach = draws.rows(starts), 0, {}
-    kernel = _Kernel(evaluate, target, surrogate, _local_roots(surrogate, state.z), batch)
-    inside = _confined(quantities, chosen, draws, chains)
-    for steps in (_STEPS, _MORE):
-        while done < steps:
-            state = kernel.step(rng, state, inside, done)
-            done += 1
-        for k, (name, of) in enumerate(quantities.items()):
-            ends = of(state.rows(np.arange(k * chains, (k + 1) * chains)))
-            reach[name] = compare_reach(of(draws.rows(chosen[name])), ends)
-        if min(found.probability for found in reach.values()) > _SUSPICIOUS:
+
+    def ask(number: int, x: Array) -> EvaluationBatch:
+        return evaluate("certificate", batch + number, target.transform.to_natural(x))
+
+    searches = []
+    for name, of in quantities.items():
+        chosen = np.argsort(-of(draws), kind="stable")[:count]
+        outermost, starts = draws.rows(chosen), draws.rows(rng.permutation(chosen)[:chains])
+        searches.append(_Search.begin(name, of, of(outermost), starts, surrogate, level))
+    kernel, evaluations, done = Kernel(ask, target.transform, surrogate), 0, 0
+    for steps in _STEPS:
+        unsettled = [search for search in searches if not search.settled]
+        if not unsettled or any(search.reach.probability < _IMPROBABLE for search in searches):
             break
-    return TailEvidence(reach, len(starts) * done)
+        while done < steps:
+            evaluations += kernel.step(rng, [search.chains for search in unsettled], done)
+            done += 1
+    return TailEvidence(
+        {search.name: search.reach for search in searches},
+        evaluations,
+        {search.name: search.lack for search in searches if search.name in far},
+    )
 
 
-class _Draws(NamedTuple):
-    """Whitened places (n, d), exact log density (n,), and by how much the surrogate underrates them (n,)."""
-
-    z: Array
-    log_density: Array
-    underrated: Array
-
-    def rows(self, rows: NDArray[np.int64]) -> _Draws:
-        return _Draws(*(column[rows] for column in self))
+def _underrating(draws: Places, level: float) -> dict[str, Quantity]:
+    if not np.isfinite(draws.underrated).all():
+        return {}
+    # what is underrated slightly is not far out: equal there, so that it is told from nothing
+    return {"the surrogate's underrating": lambda a: np.maximum(a.underrated - level, _SLIGHT)}
 
 
-_Quantity = Callable[[_Draws], Array]
+@dataclass
+class _Search:
+    """Chains by one quantity: ``outermost`` (m,) are its values at the draws that ``starts`` were taken from."""
+
+    name: str
+    of: Quantity
+    outermost: Array
+    starts: Places
+    chains: Chains
+    level: float
+
+    @classmethod
+    def begin(
+        cls, name: str, of: Quantity, outermost: Array, starts: Places, surrogate: Surrogate, level: float
+    ) -> Self:
+        """Chains that have not made a step."""
+        least = outermost.min()
+        chains = Chains(lambda a: of(a) >= least, starts, local_roots(surrogate, starts.z))
+        return cls(name, of, outermost, starts, chains, level)
+
+    @property
+    def reach(self) -> Reach:
+        """How far the chains went."""
+        return compare_reach(self.outermost, self.of(self.starts), self.of(self.chains.state))
+
+    @property
+    def lack(self) -> Lack:
+        """What the surrogate lacks far out."""
+        ends, starts = (lacking((a.underrated - self.level)[:, None]) for a in (self.chains.state, self.starts))
+        return Lack(ends, starts)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the chains have forgotten where they began, so that they would have gone farther if they could, and
+        show nothing suspicious."""
+        if self.chains.state is self.starts:
+            return False
+        forgotten = rank_correlation(self.of(self.starts), self.of(self.chains.state)) < _FORGOTTEN
+        return forgotten and self.reach.probability > _SUSPICIOUS and self.lack.ends < _LACKING
 
 
-def _quantities(draws: _Draws) -> dict[str, _Quantity]:
-    """By name, what says how far out a place is."""
-    center = draws.z.mean(axis=0)
-    covariance = np.atleast_2d(np.cov(draws.z.T)) if len(draws.z) > 1 else np.zeros((1, 1))
-    quantities: dict[str, _Quantity] = {}
-    if np.linalg.eigvalsh(covariance).min() > 0:
-        root = np.linalg.cholesky(covariance)
-        quantities["distance"] = lambda a: np.linalg.norm(np.linalg.solve(root, (a.z - center).T), axis=0)
-    if np.isfinite(draws.underrated).all():
-        level = float(np.median(draws.underrated))
-        # what is underrated slightly is not far out: equal there, so that it is told from nothing
-        quantities["the surrogate's underrating"] = lambda a: np.maximum(a.underrated - level, _SLIGHT)
-    return quantities
+def compare_reach(draws: Array, starts: Array, ends: Array) -> Reach:
+    """Whether ends of chains, shape (n,), go farther than the draws (m,) that ``starts`` (n,) were taken from.
 
-
-def _confined(
-    quantities: dict[str, _Quantity], chosen: dict[str, NDArray[np.int64]], draws: _Draws, chains: int
-) -> Callable[[_Draws], NDArray[np.bool_]]:
-    least = {name: float(of(draws.rows(chosen[name])).min()) for name, of in quantities.items()}
-
-    def inside(states: _Draws) -> NDArray[np.bool_]:
-        parts = []
-        for k, (name, of) in enumerate(quantities.items()):
-            parts.append(of(states.rows(np.arange(k * chains, (k + 1) * chains))) >= least[name])
-        return np.concatenate(parts)
-
-    return inside
-
-
-@dataclass(frozen=True)
-class _Kernel:
-    """Steps of the exact chains; ``roots`` (n, d, d) shape their random walks."""
-
-    evaluate: Evaluate
-    target: Target
-    surrogate: Surrogate
-    roots: Array
-    first_batch: int
-
-    def step(
-        self, rng: np.random.Generator, state: _Draws, inside: Callable[[_Draws], NDArray[np.bool_]], number: int
-    ) -> _Draws:
-        """One step of all chains; what is not ``inside`` is rejected."""
-        z, log_factor = _propose(rng, state.z, np.zeros(self.surrogate.dimension), self.roots)
-        z = z.astype(np.float32).astype(float)
-        x = self.surrogate.unwhiten(z)
-        evaluated = self.evaluate("certificate", self.first_batch + number, self.target.transform.to_natural(x))
-        density = evaluated.log_density + self.target.transform.log_jacobian(x)
-        there = np.isfinite(density)
-        density = np.where(there, density, -np.inf)
-        rated = np.where(there, self.surrogate.log_density(x), 0.0)
-        proposed = _Draws(z, density, np.where(there, density - rated, -np.inf))
-        accepted = np.log(rng.random(len(z))) < density - state.log_density + log_factor
-        accepted &= there & inside(proposed)
-        pairs = zip(state, proposed, strict=True)
-        taken = [np.where(accepted[:, None] if a.ndim == 2 else accepted, b, a) for a, b in pairs]
-        return _Draws(*taken)
-
-
-def compare_reach(draws: Array, ends: Array) -> Reach:
-    """Whether ends of chains, shape (n,), go farther than the draws (m,) that chains began at.
-
-    If both are draws of one distribution, the number of ends beyond the r-th largest draw is negative hypergeometric
-    (Rosenbaum 1954), and the ends' ranks are those of Mann and Whitney (1947). Chains that have not moved are ties,
+    If all are draws of one distribution, the number of ends beyond the r-th largest draw is negative hypergeometric
+    (Rosenbaum 1954), the ends' ranks are those of Mann and Whitney (1947), and, the chains being reversible, the way
+    from start to end is as likely as the way back: Wilcoxon's (1945) signed ranks. Chains that have not moved are ties,
     which count as not beyond. The probability is the smallest of the tests', times their number.
     """
     m, n = len(draws), len(ends)
@@ -209,36 +212,17 @@ def compare_reach(draws: Array, ends: Array) -> Reach:
     if np.ptp(np.concatenate([draws, ends])) > 0:
         ranks = float(mannwhitneyu(ends, draws, alternative="greater").pvalue)
         found.append(found[0]._replace(probability=ranks))
+    moved = ends != starts
+    if moved.sum() >= _FEWEST:
+        signed = float(wilcoxon(ends[moved] - starts[moved], alternative="greater").pvalue)
+        found.append(found[0]._replace(probability=signed))
     least = min(found, key=lambda reach: reach.probability)
     return least._replace(probability=min(1.0, len(found) * least.probability))
 
 
-def _propose(rng: np.random.Generator, z: Array, center: Array, roots: Array) -> tuple[Array, Array]:
-    """Proposals, shape (n, d), and the logarithm of the factor that acceptance needs beside the densities' ratio."""
-    n, d = z.shape
-    heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
-    length = 2.38 / math.sqrt(d) * rng.choice(_STRETCHES, n) * heavy
-    walked = z + length[:, None] * np.einsum("nij,nj->ni", roots, rng.standard_normal((n, d)))
-    factor = _RADIAL_WIDTH * rng.standard_normal(n)
-    stretched = center + np.exp(factor)[:, None] * (z - center)
-    radial = np.asarray(rng.random(n) < _RADIAL_SHARE)
-    return np.where(radial[:, None], stretched, walked), np.where(radial, d * factor, 0.0)
-
-
-def _local_roots(surrogate: Surrogate, z: Array) -> Array:
-    """Roots (n, d, d) of the covariances that the surrogate's curvature at each z of shape (n, d) implies."""
-    n, d = z.shape
-    i, j = np.triu_indices(d, 1)
-    unit = np.eye(d)
-    steps = np.concatenate([unit, -unit, unit[i] + unit[j], -unit[i] - unit[j], np.zeros((1, d))])
-    places = z[:, None, :] + _STEP * steps
-    value = surrogate.log_density(surrogate.unwhiten(places.reshape(-1, d))).reshape(n, -1)
-    here = value[:, -1:]
-    along = (value[:, :d] + value[:, d : 2 * d] - 2 * here) / _STEP**2
-    pairs = len(i)
-    both = (value[:, 2 * d : 2 * d + pairs] + value[:, 2 * d + pairs : -1] - 2 * here) / _STEP**2
-    hessian = np.zeros((n, d, d))
-    hessian[:, np.arange(d), np.arange(d)] = along
-    hessian[:, i, j] = hessian[:, j, i] = 0.5 * (both - along[:, i] - along[:, j])
-    values, vectors = np.linalg.eigh(-np.nan_to_num(hessian, nan=-1.0, posinf=-1.0, neginf=-1.0))
-    return vectors / np.sqrt(np.clip(values, _FLATTEST, _STEEPEST))[:, None, :]
+def rank_correlation(a: Array, b: Array) -> float:
+    """Spearman's correlation; 0 where one of them does not vary."""
+    a, b = rankdata(a), rankdata(b)
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])

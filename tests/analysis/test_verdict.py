@@ -104,6 +104,7 @@ def test_what_has_not_converged_is_said_in_the_words_of_the_exact_stage(good: Re
     verdict = judge(evidence(good, certificate_passed=False, certificate_reasons=(reason,)))
     assert verdict.level is Level.BAD
     assert finding(verdict, "Convergence").text.startswith("Not there yet: the draws do not cover the tails.")
+    assert verdict.headline == "Do not trust this posterior yet: the draws do not cover the tails."
 
 
 def test_few_starts_at_the_best_mode_ask_for_care(good: ReportInputs) -> None:

@@ -12,7 +12,7 @@ from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import mahalanobis
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.surrogate.tail_chains import _FEWEST, compare_reach
+from estimhank.surrogate.tail_chains import _FEWEST, compare_reach, rank_correlation
 from tests.support.hand_made import normal_surrogate, student_surrogate
 from tests.support.known_targets import KnownTarget, Memory, correlated_normal, student_t
 from tests.support.stages import SIZES, Z_LIMIT, worst_z_scores
@@ -72,18 +72,29 @@ def test_right_draws_are_not_called_short() -> None:
 
 def test_ends_that_are_draws_of_the_same_distribution_are_seldom_improbable() -> None:
     rng = np.random.default_rng(0)
-    found = np.array([compare_reach(rng.standard_t(3, 40), rng.standard_t(3, 32)).probability for _ in range(500)])
+
+    def probability(stretch: float) -> float:
+        draws = np.abs(rng.standard_t(3, 40))
+        return compare_reach(draws, draws[:32], stretch * np.abs(rng.standard_t(3, 32))).probability
+
+    found = np.array([probability(1.0) for _ in range(300)])
     for level in (0.2, 0.05, 0.01):
         assert (found < level).mean() < level + 3 * np.sqrt(level / len(found)), "no more often than they may be"
-    farther = compare_reach(rng.standard_t(3, 40), 2.5 * np.abs(rng.standard_t(3, 32)))
-    assert farther.probability < 1e-4 and farther.beyond > 0
+    assert np.median([probability(4.0) for _ in range(20)]) < 1e-3
+
+
+def test_small_steps_that_all_lead_outward_are_told_by_their_signs() -> None:
+    draws = np.random.default_rng(0).standard_normal(40)
+    assert compare_reach(draws, draws[:32], draws[:32] + 0.01).probability < 1e-4
+    assert compare_reach(draws, draws[:32], draws[:32] - 0.01).probability > 0.5
 
 
 def test_chains_that_have_not_moved_and_few_draws_say_nothing() -> None:
     draws = np.random.default_rng(0).standard_normal(50)
-    assert compare_reach(draws, draws[:32]).probability > 0.5
-    assert compare_reach(np.full(20, 3.0), np.full(32, 3.0)).probability == 1.0
-    assert compare_reach(draws[: _FEWEST - 1], draws + 100.0).probability == 1.0
+    assert compare_reach(draws, draws[:32], draws[:32]).probability > 0.5
+    assert compare_reach(np.full(20, 3.0), np.full(32, 3.0), np.full(32, 3.0)).probability == 1.0
+    assert compare_reach(draws[: _FEWEST - 1], draws, draws + 100.0).probability == 1.0
+    assert rank_correlation(draws, draws**3) == pytest.approx(1.0) and rank_correlation(draws, np.zeros(50)) == 0.0
 
 
 def test_mahalanobis_distances_are_those_of_the_definition() -> None:

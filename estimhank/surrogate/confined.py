@@ -1,0 +1,172 @@
+"""Exact chains that stay far out: reversible with respect to the posterior, they reject whatever is less far out than
+the draws that they begin at, and never ask the surrogate.
+
+The kernel is a mixture of heavy-tailed random-walk steps, shaped by the surrogate's curvature where the chain began (a
+thin ridge is followed), and of steps along the ray from the centre, which cross a heavy tail in a few steps; both are
+fixed for each chain before it begins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.surrogate.surrogate import Surrogate
+from estimhank.transform import Transform
+
+Array = NDArray[np.float64]
+
+#: ``ask(step, x)``: exact evaluations at coordinates x, shape (n, d), the step-th batch of a search.
+Ask = Callable[[int, Array], EvaluationBatch]
+
+OUTERMOST = 0.02  # share of the draws that chains start from
+_MOST_LOG_POINTS = 5.0  # that one place counts for: what is lacking is lacking
+_TAILS = 2  # of single coordinates that are looked at
+_RADIAL_SHARE, _RADIAL_WIDTH = 0.25, 0.4  # of the steps; s.d. of the logarithm of a radial step's factor
+_STRETCHES = (0.3, 1.0, 3.0)
+_FREEDOM = 5  # degrees of freedom of the random-walk steps
+_STEP = 0.1  # of second differences, whitened units
+_FLATTEST, _STEEPEST = 0.1, 1e6  # curvatures that a random walk is shaped by
+
+
+class Places(NamedTuple):
+    """Whitened places (n, d), exact log density (n,), and by how much the surrogate underrates them (n,)."""
+
+    z: Array
+    log_density: Array
+    underrated: Array
+
+    def rows(self, rows: NDArray[np.int64]) -> Places:
+        return Places(*(column[rows] for column in self))
+
+
+Quantity = Callable[[Places], Array]
+
+
+def far_out(z: Array, surrogate: Surrogate, names: Sequence[str]) -> dict[str, Quantity]:
+    """By name, what says how far out a place is by its coordinates alone: the Mahalanobis distance and, as among many
+    other parameters the end of a long tail of one is not what is farthest out, the coordinates with the longest tails.
+
+    ``z`` are draws, whitened, (n, d); nothing is far out where they do not span the space.
+    """
+    center = z.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(z.T)) if len(z) > 1 else np.zeros((1, 1))
+    if not np.linalg.eigvalsh(covariance).min() > 0:
+        return {}
+    root = np.linalg.cholesky(covariance)
+    quantities: dict[str, Quantity] = {
+        "distance": lambda a: np.linalg.norm(np.linalg.solve(root, (a.z - center).T), axis=0)
+    }
+    for sign, j in longest_tails(surrogate.unwhiten(z)):
+        name = f"{'high' if sign > 0 else 'low'} values of {names[j]}"
+        quantities[name] = _coordinate(surrogate, sign, j)
+    return quantities
+
+
+def _coordinate(surrogate: Surrogate, sign: int, j: int) -> Quantity:
+    return lambda a: sign * surrogate.unwhiten(a.z)[:, j]
+
+
+def longest_tails(x: Array, most: int = _TAILS) -> list[tuple[int, int]]:
+    """Sign (1: upper, -1: lower) and coordinate of the longest tails of draws, shape (n, d), longest first.
+
+    The length is the distance of the outermost draws from the median, in standard deviations.
+    """
+    few = max(1, math.ceil(OUTERMOST * len(x)))
+    standard = np.sort((x - np.median(x, axis=0)) / x.std(axis=0), axis=0)
+    length = np.concatenate([standard[-few:].mean(axis=0), -standard[:few].mean(axis=0)])
+    d = x.shape[1]
+    return [(1 if k < d else -1, int(k) % d) for k in np.argsort(-length, kind="stable")[:most]]
+
+
+@dataclass
+class Chains:
+    """Chains side by side; ``inside`` says which places are as far out as they must stay, ``roots`` (n, d, d) shape the
+    random walks of those that are now in ``state``."""
+
+    inside: Callable[[Places], NDArray[np.bool_]]
+    state: Places
+    roots: Array
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Steps of the exact chains."""
+
+    ask: Ask
+    transform: Transform
+    surrogate: Surrogate
+
+    def look(self, number: int, z: Array) -> Places:
+        """Evaluate whitened places, (n, d), as batch ``number``; they are rounded to single precision."""
+        z = z.astype(np.float32).astype(float)
+        x = self.surrogate.unwhiten(z)
+        density = self.ask(number, x).log_density + self.transform.log_jacobian(x)
+        there = np.isfinite(density)
+        density = np.where(there, density, -np.inf)
+        rated = np.where(there, self.surrogate.log_density(x), 0.0)
+        return Places(z, density, np.where(there, density - rated, -np.inf))
+
+    def step(self, rng: np.random.Generator, several: Sequence[Chains], number: int) -> int:
+        """One step of all chains; what is not inside is rejected. Returns the number of evaluations."""
+        z, log_factor = _propose(
+            rng, np.concatenate([c.state.z for c in several]), np.concatenate([c.roots for c in several])
+        )
+        proposed = self.look(number, z)
+        uniform, first = np.log(rng.random(len(z))), 0
+        for chains in several:
+            rows = np.arange(first, first + len(chains.roots))
+            new, first = proposed.rows(rows), first + len(rows)
+            with np.errstate(invalid="ignore"):  # from a place without a density to another one
+                taken = uniform[rows] < new.log_density - chains.state.log_density + log_factor[rows]
+            taken &= np.isfinite(new.log_density) & chains.inside(new)
+            pairs = zip(chains.state, new, strict=True)
+            chains.state = Places(*(np.where(taken[:, None] if a.ndim == 2 else taken, b, a) for a, b in pairs))
+        return len(z)
+
+
+def _propose(rng: np.random.Generator, z: Array, roots: Array) -> tuple[Array, Array]:
+    """Proposals, shape (n, d), and the logarithm of the factor that acceptance needs beside the densities' ratio."""
+    n, d = z.shape
+    heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
+    length = 2.38 / math.sqrt(d) * rng.choice(_STRETCHES, n) * heavy
+    walked = z + length[:, None] * np.einsum("nij,nj->ni", roots, rng.standard_normal((n, d)))
+    factor = _RADIAL_WIDTH * rng.standard_normal(n)
+    stretched = np.exp(factor)[:, None] * z
+    radial = np.asarray(rng.random(n) < _RADIAL_SHARE)
+    return np.where(radial[:, None], stretched, walked), np.where(radial, d * factor, 0.0)
+
+
+def local_roots(surrogate: Surrogate, z: Array) -> Array:
+    """Roots (n, d, d) of the covariances that the surrogate's curvature at each z of shape (n, d) implies."""
+    n, d = z.shape
+    i, j = np.triu_indices(d, 1)
+    unit = np.eye(d)
+    steps = np.concatenate([unit, -unit, unit[i] + unit[j], -unit[i] - unit[j], np.zeros((1, d))])
+    places = z[:, None, :] + _STEP * steps
+    value = surrogate.log_density(surrogate.unwhiten(places.reshape(-1, d))).reshape(n, -1)
+    here = value[:, -1:]
+    along = (value[:, :d] + value[:, d : 2 * d] - 2 * here) / _STEP**2
+    pairs = len(i)
+    both = (value[:, 2 * d : 2 * d + pairs] + value[:, 2 * d + pairs : -1] - 2 * here) / _STEP**2
+    hessian = np.zeros((n, d, d))
+    hessian[:, np.arange(d), np.arange(d)] = along
+    hessian[:, i, j] = hessian[:, j, i] = 0.5 * (both - along[:, i] - along[:, j])
+    values, vectors = np.linalg.eigh(-np.nan_to_num(hessian, nan=-1.0, posinf=-1.0, neginf=-1.0))
+    return vectors / np.sqrt(np.clip(values, _FLATTEST, _STEEPEST))[:, None, :]
+
+
+def lacking(underrated: Array) -> float:
+    """Root mean square over all draws of by how much places far out are underrated, shape (chain, state).
+
+    Places without a density say nothing, and one chain alone too little: the one that says most is left out.
+    """
+    excess = np.clip(np.where(np.isfinite(underrated), underrated, 0.0), 0.0, _MOST_LOG_POINTS)
+    each = np.sort((excess**2).mean(axis=1))
+    return math.sqrt(OUTERMOST * float(each[:-1].mean())) if len(each) > 1 else 0.0
