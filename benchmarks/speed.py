@@ -162,7 +162,7 @@ def steps(rows: list[Row], horizon: int, free: Posterior, toolkit: ToolkitHANK, 
         return jax.block_until_ready(free._solve(theta, parts).factors)
 
     def likelihood() -> Any:
-        return jax.block_until_ready(free._value(theta, parts, solved)[0])
+        return jax.block_until_ready(free._at_once(theta, parts, solved)[0])
 
     coefficients = toolkit.coefficients(THETA)
     floor = floors(free, measure_rates())
@@ -245,7 +245,7 @@ def accelerator() -> list[Row]:
     batch[:, 0] *= np.linspace(0.9, 1.1, 64)
     post.evaluate(theta)
     parts = jax.device_put(post._steady.reference_parts.plain(), devices[0])
-    run = jax.jit(jax.vmap(lambda t: post._log_likelihood(t, parts)[0]))
+    run = jax.jit(jax.vmap(lambda t: post._log_likelihood(t, parts).log_likelihood))
     points = jax.device_put(batch, devices[0])
     found = np.asarray(run(points))
     gap = max(abs(found[i] - post.log_likelihood(batch[i])) for i in (0, 31, 63))

@@ -48,8 +48,8 @@ class MultiProposalConfig:
         Which gradients proposals are evaluated with.
     """
 
-    iterations: int = 60
-    warmup: int = 25
+    iterations: int = 40
+    warmup: int = 20
     proposals: int = 32
     draws: int = 32
     chains: int = 2

@@ -143,8 +143,8 @@ class PosteriorConfig:
     surrogate_chains: int = 256
     surrogate_draws: int = 100_000
     thin: int = 10
-    certificate_draws: int = 2_000
-    certificate_pairs: int = 1_000
+    certificate_draws: int = 1_200
+    certificate_pairs: int = 700
     chains: int = 24
     dispersed: int = 6
     burn_in: int = 8

@@ -119,31 +119,6 @@ def run_steps(
     return last, moved / jnp.maximum(steps.sum(), 1)
 
 
-@partial(jax.jit, static_argnames=("shape", "draws"))
-def _collect(
-    parameters: Parameters,
-    chains: Chains,
-    key: jax.Array,
-    proposal: Proposal,
-    thin: jax.Array,
-    shape: Shape,
-    draws: int,
-) -> tuple[Chains, jax.Array, jax.Array]:
-    power = jnp.ones(len(chains.value), jnp.float32)
-
-    def draw(now: Chains, key: jax.Array) -> tuple[Chains, tuple[jax.Array, jax.Array]]:
-        def body(i: jax.Array, carry: tuple[Chains, jax.Array]) -> tuple[Chains, jax.Array]:
-            inner, moved = carry
-            inner, accept = _step(parameters, inner, jax.random.fold_in(key, i), proposal, power, shape)
-            return inner, moved + accept.mean(dtype=jnp.float32)
-
-        after, moved = jax.lax.fori_loop(0, thin, body, (now, jnp.zeros((), jnp.float32)))
-        return after, (after.z, moved / thin)
-
-    last, (z, moved) = jax.lax.scan(draw, chains, jax.random.split(key, draws))
-    return last, z, moved.mean()
-
-
 class FastDraws(NamedTuple):
     """Draws of the surrogate.
 
@@ -263,9 +238,20 @@ def draw_part(
     worker."""
     parameters, chains, proposal = jax.tree.map(jnp.asarray, (parameters, part.chains, proposal))
     key = jax.random.split(jax.random.key(part.seed), part.parts)[part.part]
-    every = jnp.asarray(thin)
-    compiled = _collect.lower(parameters, chains, key, proposal, every, shape, draws).compile()
+    powers, steps = jnp.ones(len(chains.value), jnp.float32), jnp.full(len(chains.value), thin)
+
+    def advance(now: Chains, key: jax.Array) -> tuple[Chains, jax.Array]:
+        after: tuple[Chains, jax.Array] = run_steps(parameters, now, key, proposal, powers, steps, shape)
+        return after
+
+    jax.block_until_ready(advance(chains, key))  # compiled, before the clock begins
     begun = time.time()
-    _, z, moved = jax.block_until_ready(compiled(parameters, chains, key, proposal, every))
+    kept, moved = [], []
+    # a call for each draw, so that their number is no part of what is compiled
+    for one in jax.random.split(key, draws):
+        chains, rate = advance(chains, one)
+        kept.append(chains.z)
+        moved.append(rate)
+    z = np.stack([np.asarray(states) for states in kept])
     ended = time.time()
-    return np.asarray(z).swapaxes(0, 1), float(moved), (begun, ended)
+    return z.swapaxes(0, 1), float(np.mean([float(rate) for rate in moved])), (begun, ended)

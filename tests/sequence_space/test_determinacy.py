@@ -56,7 +56,7 @@ def reason_at(posterior: Posterior) -> Callable[[dict[str, float]], str]:
     """Outcome at parameters that may lie outside the prior's support."""
     posterior._prepare()
     parts = posterior._steady.reference_parts
-    compiled = jax.jit(lambda theta: posterior._coefficients(theta, parts)[2])
+    compiled = jax.jit(lambda theta: posterior._solution(theta, parts).winding)
 
     def reason(values: dict[str, float]) -> str:
         number = int(compiled(jnp.array([values[name] for name in posterior.names])))

@@ -11,13 +11,15 @@ import jax
 import numpy as np
 import pytest
 
-from estimhank.computation import _KEPT, CHEAPEST
+from estimhank.at_point import AtPoint
+from estimhank.computation import _KEPT
 from estimhank.model.household import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.model.krusell_smith import KrusellSmith
 from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.parameters import Values
 from estimhank.model.priors import Gamma
 from estimhank.posterior import Posterior
+from estimhank.routes import CHEAPEST, Route, needs_longer
 from estimhank.sequence_space.fake_news import truncated_product
 from estimhank.sequence_space.household_newton import StationaryPoint
 from estimhank.sequence_space.household_steady_state import SteadyStateError
@@ -97,12 +99,12 @@ def test_a_value_does_not_depend_on_where_the_search_began(small: Posterior, poi
     for theta in points[1:3]:
         moved = dict(zip(small.names[-3:], theta[-3:].tolist(), strict=True))
         parts = small._parts_at(theta)
-        expected = float(small._value(theta, parts, small._solve(theta, parts), CHEAPEST)[0].log_likelihood)
+        expected = float(small._at_once(theta, parts, small._solve(theta, parts))[0].log_likelihood)
         reference = solver._point_of(solver.reference)
         elsewhere = solver._point_of(solve_steady_state(small.model, {k: 1.1 * v for k, v in moved.items()}))
         for start in (reference, elsewhere, StationaryPoint(*(np.asarray(x) * 1.01 for x in reference))):
             parts = solver._solve(moved, start)
-            value = small._value(theta, parts, small._solve(theta, parts), CHEAPEST)[0].log_likelihood
+            value = small._at_once(theta, parts, small._solve(theta, parts))[0].log_likelihood
             assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
@@ -152,7 +154,7 @@ def test_what_is_recomputed_gives_the_value_of_a_full_evaluation(
 
 
 def test_gradients_cover_parameters_that_move_the_steady_state(small: Posterior, points: np.ndarray) -> None:
-    assert small._way(points[1], False)[:2] == (small, CHEAPEST)
+    assert small._further(CHEAPEST, AtPoint(small, points[1], False).outcome(CHEAPEST)[0]) is None
     check_gradient(small, points[1])
 
 
@@ -162,7 +164,8 @@ def test_gradients_at_points_that_need_a_longer_horizon(
 ) -> None:
     short = Posterior(small.model, posterior.data, 80, 50)
     theta = draw_points(short, reference)[1]
-    assert short._way(theta, False)[0] is not short
+    at = AtPoint(short, theta, False)
+    assert all(needs_longer(at.outcome(route)[0]) for route in (CHEAPEST, Route(fitted=True)))
     check_gradient(short, theta)
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from scipy.linalg import toeplitz
 
-from estimhank.computation import CHEAPEST
+from estimhank.at_point import AtPoint
 from estimhank.model.household import StandardIncompleteMarkets
 from estimhank.model.krusell_smith import KrusellSmith
 from estimhank.model.one_asset_hank import OneAssetHANK
 from estimhank.model.priors import Gamma
 from estimhank.posterior import Posterior
+from estimhank.routes import CHEAPEST
 from estimhank.sequence_space import household_operator as operators
 from estimhank.sequence_space import toeplitz_system
 from estimhank.sequence_space.banded import factorize_banded
@@ -274,7 +275,7 @@ def test_a_density_whose_form_fails_is_computed_without_it(
     assert np.isfinite(expected)
     # and where it fails elsewhere than at the reference values
     post.__dict__["_form_works"] = True
-    assert np.isnan(post._computed(theta, False, CHEAPEST)[0][0].log_likelihood)
+    assert np.isnan(AtPoint(post, theta, False).outcome(CHEAPEST)[0].log_likelihood)
     assert post.evaluate(theta).log_likelihood == expected
 
 
