@@ -120,14 +120,27 @@ def run_command(
     try:
         with ProgressDisplay(quiet=quiet) as display, RunContext(config, out, build_target, display) as context:
             return run_pipeline(context, STAGE_FUNCTIONS, only, resume, overwrite, display.say)
-    except KeyboardInterrupt as stop:
+    except (EvaluationError, WorkersLost):
+        print(f"estimhank: `estimhank replay {out}` evaluates these parameters again:", file=sys.stderr)
+        raise
+    except BaseException as raised:
+        stop = find_interruption(raised)
+        if stop is None:
+            raise
         word = "terminated" if isinstance(stop, Terminated) else "interrupted"
         error = Interrupted(f"{word}; what was evaluated is in {out}, --resume goes on from there")
         error.exit_code = 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
         raise error from None
-    except (EvaluationError, WorkersLost):
-        print(f"estimhank: `estimhank replay {out}` evaluates these parameters again:", file=sys.stderr)
-        raise
+
+
+def find_interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interruption that an exception is, or that it followed upon.
+
+    A signal that arrives while a lock is being released leaves an error of the lock in the interruption's place.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def conclude(outcome: Outcome, require_certificate: bool = False) -> None:

@@ -229,13 +229,15 @@ class Posterior(Computation):
 
     @cached_property
     def longer(self) -> Posterior | None:
-        """The same posterior at a horizon several times as long, None for one that has been lengthened already.
+        """The same posterior at a horizon several times as long, None where there is no further one.
 
-        One step and not several: each horizon is compiled anew, which takes as long as hundreds of evaluations.
+        One step and not several where the steady state stays: each horizon is compiled anew, which takes as long as
+        hundreds of evaluations. Where households are solved again at every point a horizon four times as long costs
+        ten times as much, and the first step is twice.
         """
-        if self._recursive or self._lengthened:
+        times = 2 if self._moving else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
+        if self._recursive or (self._lengthened and (not self._moving or times * self.horizon > LONGEST)):
             return None
-        times = max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
         longer = Posterior(self.model, self.data, times * self.horizon, times * self.tail_start, self.measurement_error)
         longer._lengthened = True
         longer._steady = self._steady.with_horizon(longer.horizon)

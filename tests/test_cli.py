@@ -144,3 +144,16 @@ def test_version_and_help(run):
     assert code == 0 and all(
         name in out for name in ("estimate", "data", "mode", "sample", "surrogate", "posterior", "report")
     )
+
+
+def test_an_interruption_is_found_behind_the_error_that_it_left() -> None:
+    def interrupted() -> None:
+        try:
+            raise cli.Terminated
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    with pytest.raises(RuntimeError) as raised:
+        interrupted()
+    assert isinstance(cli.find_interruption(raised.value), cli.Terminated)
+    assert cli.find_interruption(ValueError("no")) is None

@@ -109,10 +109,17 @@ def test_a_jump_that_rounds_notice_is_learned_as_an_edge() -> None:
 
 
 def test_the_banana_is_exact_whether_or_not_it_is_certified() -> None:
+    """After two rounds this training ends before the arms do: exact draws have a standard deviation that is 8 % too
+    small, and must not be called converged. After four they are right."""
     target = banana(D)
-    result, _ = small(target, rounds=2)
+    result, _ = small(target, rounds=4)
     check_exact(target, result)
     assert result.certificate.figures["s_e_exact_states"].value < 0.3
+    short, _ = small(target, rounds=2)
+    if short.exact.converged:
+        check_exact(target, short)
+    else:
+        assert "do not cover the tails" in short.exact.convergence
 
 
 def test_both_stages_repeat_themselves_to_the_bit(of_skewed: tuple[KnownTarget, PosteriorStageResult, Memory]) -> None:
