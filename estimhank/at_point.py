@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.routes import CHEAPEST, Outcome, Route
-from estimhank.sequence_space.steady_solver import SteadyParts
+from estimhank.sequence_space.steady_parts import SteadyParts
 from estimhank.target import Slope
 
 if TYPE_CHECKING:
-    from estimhank.computation import Aside, Computation, Seen, Solved
+    from estimhank.compiled import CompiledComputation
+    from estimhank.computation import Aside, Seen, Solved
 
 Array = NDArray[np.float64]
 
@@ -26,7 +27,7 @@ class AtPoint:
 
     Parameters
     ----------
-    owner : Computation
+    owner : CompiledComputation
     point : array of shape (d,)
         Natural units, inside the support.
     gradient : bool or "partial"
@@ -37,7 +38,7 @@ class AtPoint:
     SteadyStateError
     """
 
-    def __init__(self, owner: Computation, point: Array, gradient: Slope) -> None:
+    def __init__(self, owner: CompiledComputation, point: Array, gradient: Slope) -> None:
         self.owner, self.point, self.wanted = owner, point, bool(gradient)
         self.partial = gradient == "partial" and bool(owner.costly_parameters)
         self.far = self.wanted and bool(owner._moving) and not self.partial  # through the steady state

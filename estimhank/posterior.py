@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from estimhank.at_point import AtPoint
-from estimhank.computation import Computation
+from estimhank.compiled import CompiledComputation
 from estimhank.config import Config, load_config
 from estimhank.data import check_units, load_dataset
 from estimhank.data.dataset import Dataset, declared_errors
@@ -59,7 +59,7 @@ DENSITY_VERSION = "3"
 LONGEST = 1280
 
 
-class Posterior(Computation):
+class Posterior(CompiledComputation):
     """Log likelihood, log prior and log density of a model's estimated parameters.
 
     Parameters

@@ -29,7 +29,7 @@ from estimhank.runtime import find_device
 from estimhank.sequence_space.determinacy import DOUBTFUL, coarse_winding_number
 from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
-from estimhank.sequence_space.steady_solver import SteadyParts
+from estimhank.sequence_space.steady_parts import SteadyParts
 from estimhank.target import DEVICE_PART, Evaluation, Slope, Target
 
 Array = NDArray[np.float64]

@@ -165,19 +165,12 @@ def differentiable_solution(
     return solution
 
 
-def _vjp_forward(
-    structure: Structure,
-    system: LinearSystem,
-    household: HouseholdOperator,
-    paths: jax.Array,
-    factors: EquilibriumFactors,
-    solution: jax.Array,
-) -> Any:
-    return solution, (system, household, paths, solution, factors)
+def _vjp_forward(structure: Structure, *given: Any) -> tuple[jax.Array, Any]:
+    return given[-1], given
 
 
 def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
-    system, household, paths, solution, factors = residuals
+    system, household, paths, factors, solution = residuals
     e = st.elimination
     usable = _usable(st, household)
     horizon, n_z = paths.shape

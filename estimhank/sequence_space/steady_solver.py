@@ -21,7 +21,7 @@ import numpy as np
 
 from estimhank.model.declaration import Model
 from estimhank.model.parameters import ModelError, Values
-from estimhank.sequence_space.determinacy import HouseholdSymbol, household_symbol
+from estimhank.sequence_space.determinacy import household_symbol
 from estimhank.sequence_space.fake_news import jacobians_by_date
 from estimhank.sequence_space.household_newton import (
     Given,
@@ -31,62 +31,18 @@ from estimhank.sequence_space.household_newton import (
     solve_point,
     steady_state_at,
 )
-from estimhank.sequence_space.household_operator import HouseholdOperator, form_pays, household_operator
+from estimhank.sequence_space.household_operator import form_pays, household_operator
 from estimhank.sequence_space.household_steady_state import (
     TOP_MASS_LIMIT,
     HouseholdSteadyState,
     SteadyStateError,
 )
+from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
 
 _KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
 _SOLVED = ("reference", "reference_parts", "_guess", "differentiable")  # what travels to another process
 _REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
-
-
-class Moved(NamedTuple):
-    """What of a steady state has derivatives: values, parameters, and the household Jacobians by date."""
-
-    values: dict[str, Any]
-    parameters: dict[str, Any]
-    by_date: jax.Array
-
-
-class SteadyParts(NamedTuple):
-    """Everything of a steady state that a likelihood reads: values, parameters, household operator and symbol."""
-
-    values: dict[str, Any]
-    parameters: dict[str, Any]
-    household: HouseholdOperator
-    symbol: HouseholdSymbol
-
-    def plain(self) -> SteadyParts:
-        """With the household Jacobians as they are."""
-        return self._replace(household=self.household.plain())
-
-    @property
-    def moved(self) -> Moved:
-        """What has derivatives."""
-        return Moved(self.values, self.parameters, self.household.by_date)
-
-    def with_moved(self, moved: Moved) -> SteadyParts:
-        """With that replaced."""
-        household = self.household._replace(by_date=moved.by_date)
-        return self._replace(values=moved.values, parameters=moved.parameters, household=household)
-
-
-class Checks(NamedTuple):
-    """What has to hold: the search converged, no mass at the top of the grid, every equation holds.
-
-    ``residuals`` (n_eq,): of the aggregate equations; ``top_mass``: on the highest asset grid point, ``top``;
-    ``beyond``: the highest policy that mass follows.
-    """
-
-    search: Search
-    top_mass: jax.Array
-    top: jax.Array
-    beyond: jax.Array
-    residuals: jax.Array
 
 
 class _Guess(NamedTuple):

@@ -26,7 +26,6 @@ from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.store import EvaluationStore
 from estimhank.sampling.textbook import NormalTarget, SkewedTarget
 from estimhank.target import Target
-from tests.support.ranks import ERRORS
 
 CUT = NormalTarget((1.0, -2.0), (1.0, 0.3), 0.5, cut=0.5)
 CUT_CENTER = Center(np.array(CUT.mean), CUT.covariance)
@@ -80,7 +79,7 @@ def test_moments_of_a_skewed_bounded_target(tmp_path: Path) -> None:
     effective = ess(result.theta, "mean")
     assert r_hat(result.theta).max() < 1.02
     error = np.sqrt(np.array(target.variance) / effective)
-    assert (np.abs(result.theta.mean(axis=(0, 1)) - target.mean) < ERRORS * error).all()
+    assert (np.abs(result.theta.mean(axis=(0, 1)) - target.mean) < 4 * error).all()
     assert 0.15 < result.acceptance.mean() < 0.35
 
 

@@ -17,7 +17,6 @@ from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, 
 from estimhank.sampling.store import EvaluationStore
 from estimhank.sampling.textbook import NormalTarget, SkewedTarget
 from estimhank.target import Target
-from tests.support.ranks import ERRORS
 
 CUT = NormalTarget((1.0, -2.0, 0.5), (1.0, 0.3, 2.0), 0.5, cut=0.8)
 SMALL = MultiProposalConfig(iterations=40, warmup=15, proposals=8, draws=4, chains=3)
@@ -49,7 +48,7 @@ def test_moments_of_a_skewed_bounded_target(tmp_path: Path) -> None:
     assert r_hat(result.theta).max() < 1.02 and effective.min() > 300
     sd = np.sqrt(target.variance)
     for mean in (result.theta.mean(axis=(0, 1)), result.mean.mean(axis=0)):
-        assert (np.abs(mean - target.mean) < ERRORS * sd / np.sqrt(effective)).all()
+        assert (np.abs(mean - target.mean) < 4 * sd / np.sqrt(effective)).all()
     np.testing.assert_allclose(result.theta.var(axis=(0, 1)), target.variance, rtol=0.25)
     np.testing.assert_allclose(result.variance.mean(axis=0), target.variance, rtol=0.25)
 

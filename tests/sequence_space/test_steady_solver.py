@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from estimhank.at_point import AtPoint
-from estimhank.computation import _KEPT
+from estimhank.compiled import _KEPT
 from estimhank.model.household import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.model.krusell_smith import KrusellSmith
 from estimhank.model.one_asset_hank import OneAssetHANK
