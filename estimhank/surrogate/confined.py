@@ -43,6 +43,7 @@ class Places(NamedTuple):
     underrated: Array
 
     def rows(self, rows: NDArray[np.int64]) -> Places:
+        """Some of the places, by number."""
         return Places(*(column[rows] for column in self))
 
 
