@@ -134,9 +134,9 @@ def check_horizon(
 
 
 def _at_longer_horizon(posterior: Posterior) -> Posterior:
-    """The horizon that points fall back upon for which the run's is too short; where it costs households anew at every
-    point, or there is none, a somewhat longer one."""
-    if posterior.longer is not None and not posterior.costly_parameters:
+    """The horizon that points fall back upon for which the run's is too short, which is compiled; where there is none,
+    a somewhat longer one."""
+    if posterior.longer is not None:
         return posterior.longer
     return Posterior(
         posterior.model,

@@ -10,6 +10,10 @@ grid points are the derivative of the aggregate with respect to the policy throu
 points of linear maps that cost a tenth of a backward step, and all but the first are carried from one step to the
 next, so that a solution near a known one takes four to six steps.
 
+Far from a solution a Newton step may lead to a marginal value that does not fall in assets, from where further steps
+lead nowhere. A step that leaves a far larger residual than there was is taken back: the unknown goes half as far, and
+plain backward steps, which contract, lead the marginal value towards the one that belongs to it.
+
 The same linear maps, transposed, give the derivative of the solution (implicit function theorem).
 """
 
@@ -38,6 +42,9 @@ _INNER_TOLERANCE, _INNER_LIMIT, _CHUNK = 2e-3, 60, 8
 _ADJOINT_TOLERANCE, _ADJOINT_LIMIT = 1e-12, 500
 _SQUARINGS = 60  # of a transition matrix: 10^18 dates
 _FURTHEST = 1.5  # largest change of the log marginal value in one step
+#: A residual larger than the one before by the first factor, and than the second, tells that a step has led astray;
+#: plain backward steps from where it began.
+_ASTRAY, _LARGE, _BACKWARD = 2.0, 0.5, 60
 
 
 @dataclass(frozen=True)
@@ -133,12 +140,15 @@ def _rows_to_one(matrix: jax.Array) -> jax.Array:
 
 
 class _State(NamedTuple):
+    """Where a search is; ``before`` is where the last step began: log marginal value, unknown and distribution."""
+
     log_value: jax.Array
     unknown: jax.Array
     distribution: jax.Array
     future: jax.Array
     slope: jax.Array
     search: Search
+    before: tuple[jax.Array, jax.Array, jax.Array]
 
 
 class _Inner(NamedTuple):
@@ -155,8 +165,7 @@ def _largest(x: jax.Array) -> jax.Array:
 def _newton_step(
     problem: StationaryProblem, given: Given, bounds: tuple[jax.Array, jax.Array], state: _State
 ) -> _State:
-    p = parameters_at(problem, state.unknown, given)
-    grids = problem.block.grids(p)
+    """A Newton step, or the last one taken back."""
     output = problem.output
 
     def behave(log_value: jax.Array, unknown: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -165,10 +174,42 @@ def _newton_step(
         return jnp.log(policies.marginal_value), policies.assets, policies.outputs[output]
 
     (new, assets, yields), tangent = jax.linearize(behave, state.log_value, state.unknown)
-    zero, one = jnp.zeros(()), jnp.ones(())
     residual = new - state.log_value
+    led_astray = ~(_largest(residual) <= jnp.maximum(_ASTRAY * state.search.policy_residual, _LARGE))
+
+    def go_on() -> _State:
+        return _further(problem, given, bounds, state, (tangent, residual, assets, yields))
+
+    return jax.lax.cond(led_astray, lambda: _step_back(problem, given, state), go_on)
+
+
+def _step_back(problem: StationaryProblem, given: Given, state: _State) -> _State:
+    """From where the last step began, half of the way in the unknown, by plain backward steps."""
+    log_value, unknown, distribution = state.before
+    unknown = jnp.where(jnp.isfinite(state.unknown), (unknown + state.unknown) / 2, unknown)
+
+    def backward(log_value: jax.Array) -> jax.Array:
+        return jnp.log(_behaviour(problem, log_value, unknown, given)[1].marginal_value)
+
+    log_value = jax.lax.fori_loop(0, _BACKWARD, lambda _, v: backward(v), log_value)
+    nothing, infinite = jnp.zeros_like(log_value), jnp.asarray(jnp.inf)
+    search = Search(state.search.steps + 1, infinite, infinite, infinite, jnp.asarray(False))
+    return _State(log_value, unknown, distribution, nothing, nothing, search, (log_value, unknown, distribution))
+
+
+def _further(
+    problem: StationaryProblem,
+    given: Given,
+    bounds: tuple[jax.Array, jax.Array],
+    state: _State,
+    here: tuple[Any, jax.Array, jax.Array, jax.Array],
+) -> _State:
+    """A Newton step; ``here``: the linearised behaviour at the state, the residual, asset policy and targeted output."""
+    tangent, residual, assets, yields = here
+    grids = problem.block.grids(parameters_at(problem, state.unknown, given))
+    zero, one = jnp.zeros(()), jnp.ones(())
     lottery = lottery_of(assets, grids.a)
-    by_unknown = tangent(jnp.zeros_like(new), one)[0]
+    by_unknown = tangent(jnp.zeros_like(residual), one)[0]
 
     def once(inner: _Inner) -> _Inner:
         mean = jnp.vdot(inner.distribution, yields)
@@ -223,7 +264,8 @@ def _newton_step(
     errors = _largest(residual), _largest(drift), jnp.abs(gap) / (1 + jnp.abs(given.value))
     small = (jnp.maximum(errors[0], errors[2]) < RESIDUAL_TOLERANCE) & (errors[1] < MASS_TOLERANCE)
     search = Search(state.search.steps + 1, *errors, small & (size < STEP_TOLERANCE))
-    return _State(state.log_value + step, state.unknown + move, distribution, inner.future, inner.slope, search)
+    before = state.log_value, state.unknown, state.distribution
+    return _State(state.log_value + step, state.unknown + move, distribution, inner.future, inner.slope, search, before)
 
 
 def _search(
@@ -235,10 +277,11 @@ def _search(
     start = start._replace(distribution=with_marginal(start.distribution, grids.stationary))
     infinite = jnp.asarray(jnp.inf)
     nothing = Search(jnp.asarray(0), infinite, infinite, infinite, jnp.asarray(False))
-    state = _State(start.log_value, start.unknown, start.distribution, shape, shape, nothing)
+    before = start.log_value, start.unknown, start.distribution
+    state = _State(start.log_value, start.unknown, start.distribution, shape, shape, nothing, before)
 
     def going(s: _State) -> jax.Array:
-        return ~s.search.converged & (s.search.steps < STEP_LIMIT) & jnp.isfinite(s.log_value).all()
+        return ~s.search.converged & (s.search.steps < STEP_LIMIT) & jnp.isfinite(s.before[0]).all()
 
     state = jax.lax.while_loop(going, partial(_newton_step, problem, given, bounds), state)
     return StationaryPoint(state.log_value, state.distribution, state.unknown), state.search

@@ -85,6 +85,21 @@ def test_newton_finds_what_bracketing_finds(small: Posterior, moved: dict[str, f
     np.testing.assert_allclose(household.policies.assets, his.household.policies.assets, rtol=1e-9, atol=1e-10)
 
 
+def test_bracketing_is_not_needed_far_away(small: Posterior, monkeypatch: pytest.MonkeyPatch) -> None:
+    solver, found = small._steady, []
+    monkeypatch.setattr(solver, "robust_point", lambda moved: found.append(SteadySolver.robust_point(solver, moved)))
+    rng = np.random.default_rng(3)
+    solved = 0
+    for eis, sd_e, debt in rng.uniform((0.15, 0.3, 0.2), (1.5, 1.3, 3.5), (40, 3)):
+        try:  # there may be no steady state, which only bracketing can tell
+            solver.stationary_at({"eis": eis, "sd_e": sd_e, "B_bar": debt})
+            solved += 1
+        except SteadyStateError as error:
+            assert error.kind in ("no_bracket", "grid_too_small")
+        assert not found
+    assert solved > 30
+
+
 @pytest.mark.long  # the reference numbers of Krusell and Smith's economy are in test_household.py
 def test_newton_solves_krusell_smith() -> None:
     solver = SteadySolver(KrusellSmith(), {"sd_e": 0.1}, 20)
