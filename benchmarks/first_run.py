@@ -46,11 +46,11 @@ import numpy as np
 from benchmarks.metered import END, START, Compilation, Trace, compiling, read_compilations, watch
 from benchmarks.pages import write_made
 from benchmarks.toolkit import ToolkitHANK
-from estimhank.config import load_config
-from estimhank.files import write_text
-from estimhank.manifest import Manifest, now, read_manifest
-from estimhank.posterior import Posterior
-from estimhank.runtime import cache_folder
+from estimhank.posterior.posterior import Posterior
+from estimhank.run.config import load_config
+from estimhank.run.manifest import Manifest, now, read_manifest
+from estimhank.support.files import write_text
+from estimhank.support.runtime import cache_folder
 
 Result = dict[str, Any]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.posterior import Posterior
-from estimhank.sequence_space.fake_news import NEWS_TOLERANCE, mass_shifts, policy_moves, setting_of
+from estimhank.households.fake_news import NEWS_TOLERANCE, mass_shifts, policy_moves, setting_of
+from estimhank.posterior.posterior import Posterior
 
 NEWTON_STEPS, INNER_STEPS = 7, 48  # of a search for the steady state
 _PER_STATE = 10  # operations of an interpolation and its surroundings, besides the product over productivity

@@ -20,8 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from estimhank import cli, pipeline
-from estimhank.sampling import store
+from estimhank import cli
+from estimhank.evaluation import store
+from estimhank.run import pipeline
 
 KINDS = ("append", "content", "before", "after")
 

@@ -27,9 +27,9 @@ import numpy as np
 import estimhank
 from benchmarks.kill_driver import KINDS
 from benchmarks.pages import write_made
-from estimhank.context import STAGES
-from estimhank.files import read_json
-from estimhank.sampling.store import FILE_NAME, read_evaluations
+from estimhank.evaluation.store import FILE_NAME, read_evaluations
+from estimhank.run.context import STAGES
+from estimhank.support.files import read_json
 
 #: Where a run, resumed or not, may go on.
 PLACES = (("serial", 1), ("loky", 1), ("loky", 2))

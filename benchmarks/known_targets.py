@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.target import REASONS, Evaluation
-from estimhank.transform import Transform
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.target.protocol import REASONS, Evaluation
+from estimhank.target.transform import Transform
 
 OUTSIDE = REASONS.index("outside_support")
 

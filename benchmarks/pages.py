@@ -9,9 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from estimhank.errors import EstimhankError
-from estimhank.files import read_text, write_json, write_text
-from estimhank.manifest import collect_versions, describe_machine, now
+from estimhank.run.manifest import collect_versions, describe_machine, now
+from estimhank.support.errors import EstimhankError
+from estimhank.support.files import read_text, write_json, write_text
 
 #: Ending of the files in which benchmarks say when, how and on what they were made.
 MADE = ".made.json"

@@ -18,10 +18,10 @@ from typing import Any
 
 from benchmarks.pages import MADE, update_page
 from benchmarks.scaling_pages import update_pages
-from estimhank.errors import EstimhankError
-from estimhank.files import make_folder, read_json, read_text, to_plain, write_json
-from estimhank.manifest import Manifest, read_manifest
-from estimhank.progress import format_seconds
+from estimhank.run.manifest import Manifest, read_manifest
+from estimhank.support.errors import EstimhankError
+from estimhank.support.files import make_folder, read_json, read_text, to_plain, write_json
+from estimhank.support.progress import format_seconds
 
 #: Finished runs that are recorded, with their headings and the figures that a page shows.
 RUNS: Mapping[str, tuple[str, tuple[str, ...]]] = {

@@ -27,13 +27,13 @@ from benchmarks.pages import write_made
 from estimhank import load
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.cli import run_command
-from estimhank.config import Config, load_config
-from estimhank.errors import EstimhankError
-from estimhank.files import make_folder, write_text
 from estimhank.report.style import CHAINS, PRIOR, figure_style
 from estimhank.report.tables import Column, Symbol, Table
-from estimhank.reporting import parameter_infos
-from estimhank.results import Run
+from estimhank.run.config import Config, load_config
+from estimhank.run.reporting import parameter_infos
+from estimhank.run.results import Run
+from estimhank.support.errors import EstimhankError
+from estimhank.support.files import make_folder, write_text
 
 Array = NDArray[np.float64]
 

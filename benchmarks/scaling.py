@@ -44,17 +44,17 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from benchmarks.pages import write_made
-from estimhank.posterior import Posterior
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.evaluations import EvaluationBatch, empty_gradient
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import EvaluationStore, read_evaluations
+from estimhank.mode.mode_result import read_mode
+from estimhank.mode.search import find_mode
+from estimhank.posterior.posterior import Posterior
 from estimhank.sampling.algorithms import ALGORITHMS
 from estimhank.sampling.diagnostics import ess
-from estimhank.sampling.engine import Engine
-from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
-from estimhank.sampling.mode import find_mode
-from estimhank.sampling.mode_result import read_mode
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult
-from estimhank.sampling.store import EvaluationStore, read_evaluations
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]

@@ -36,12 +36,12 @@ from benchmarks.floors import floors, measure_rates
 from benchmarks.pages import write_made
 from benchmarks.timing import pair, seconds
 from benchmarks.toolkit import ToolkitHANK, ToolkitHousehold
-from estimhank.files import write_text
-from estimhank.model.krusell_smith import KrusellSmith
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.priors import Gamma
-from estimhank.posterior import Posterior
+from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.priors import Gamma
+from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.steady_solver import SteadySolver
+from estimhank.support.files import write_text
 
 Row = dict[str, Any]
 Array = np.ndarray

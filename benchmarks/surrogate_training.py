@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pages import markdown_table, write_made
-from estimhank.files import make_folder, write_text
-from estimhank.posterior import Posterior
-from estimhank.sampling.store import FILE_NAME, read_evaluations
+from estimhank.evaluation.store import FILE_NAME, read_evaluations
+from estimhank.posterior.posterior import Posterior
+from estimhank.support.files import make_folder, write_text
 from estimhank.surrogate.config import PAPER_SURROGATE, SurrogateConfig
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.pareto import pareto_k

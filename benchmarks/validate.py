@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from benchmarks.pages import write_made
 from estimhank import load
-from estimhank.posterior import Posterior
-from estimhank.runtime import worker_environment
-from estimhank.sampling.mode_result import read_mode
+from estimhank.mode.mode_result import read_mode
+from estimhank.posterior.posterior import Posterior
 from estimhank.sampling.random_walk import init, step
+from estimhank.support.runtime import worker_environment
 
 Array = NDArray[np.float64]
 

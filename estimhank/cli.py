@@ -15,20 +15,20 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 
 from estimhank import __version__
-from estimhank.config import Config, load_config
-from estimhank.config_sections import RunConfig
-from estimhank.context import RunContext
 from estimhank.data import SOURCES, DataWarning
-from estimhank.errors import EstimhankError, Interrupted
-from estimhank.files import expand_user
-from estimhank.model.parameters import ModelWarning
-from estimhank.pipeline import Outcome, run_pipeline
-from estimhank.progress import ProgressDisplay, format_seconds
-from estimhank.replay import replay
-from estimhank.sampling.engine import WorkersLost
-from estimhank.sampling.executors import BackendWarning
-from estimhank.sampling.worker import EvaluationError
-from estimhank.stages import STAGE_FUNCTIONS, build_target
+from estimhank.evaluation.engine import WorkersLost
+from estimhank.evaluation.executors import BackendWarning
+from estimhank.evaluation.worker import EvaluationError
+from estimhank.parameters.table import ModelWarning
+from estimhank.run.config import Config, load_config
+from estimhank.run.config_sections import RunConfig
+from estimhank.run.context import RunContext
+from estimhank.run.pipeline import Outcome, run_pipeline
+from estimhank.run.replay import replay
+from estimhank.run.stages import STAGE_FUNCTIONS, build_target
+from estimhank.support.errors import EstimhankError, Interrupted
+from estimhank.support.files import expand_user
+from estimhank.support.progress import ProgressDisplay, format_seconds
 
 #: What `estimhank data` prepares data for if it is not told.
 DEFAULT_CONFIG = "configs/us_hank.toml"

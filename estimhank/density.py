@@ -15,14 +15,14 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from estimhank.errors import EstimhankError, ResultsError
-from estimhank.files import make_folder, sha256_of, write_json
-from estimhank.identity import changed_places, identify, part_of_fingerprint
-from estimhank.names import TAKEN_OF_PARAMETERS, why_not_a_name
-from estimhank.progress_event import Progress
-from estimhank.sampling.repeatable import check_repeatable, repeat_some
-from estimhank.target import Evaluation, Slope
-from estimhank.transform import Transform
+from estimhank.evaluation.repeatable import check_repeatable, repeat_some
+from estimhank.support.errors import EstimhankError, ResultsError
+from estimhank.support.files import make_folder, sha256_of, write_json
+from estimhank.support.identity import changed_places, identify, part_of_fingerprint
+from estimhank.support.names import TAKEN_OF_PARAMETERS, why_not_a_name
+from estimhank.support.progress_event import Progress
+from estimhank.target.protocol import Evaluation, Slope
+from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class DensityError(EstimhankError):
 
 @dataclass(frozen=True)
 class DensityTarget:
-    """A user's log density as a :class:`estimhank.target.Target`; make it with :func:`from_log_density`.
+    """A user's log density as a :class:`estimhank.target.protocol.Target`; make it with :func:`from_log_density`.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class DensityTarget:
         Changes whenever the density does although neither its code nor what that refers to does: a file that it reads
         at every call, a compiled library of one's own.
     content : mapping of str to str, optional
-        What ``function`` and ``gradient`` are (:mod:`estimhank.identity`), as :func:`from_log_density` found it.
+        What ``function`` and ``gradient`` are (:mod:`estimhank.support.identity`), as :func:`from_log_density` found it.
     """
 
     function: Callable[[Array], Any]
@@ -327,15 +327,15 @@ def estimate_density(
     from estimhank.analysis.arrays import PosteriorArrays
     from estimhank.analysis.inference_data import write_inference_data
     from estimhank.analysis.parameters import ParameterInfo
-    from estimhank.config import make_config
-    from estimhank.reporting import exact_draws_of, fresh_draws_of
+    from estimhank.evaluation.engine import Engine
+    from estimhank.evaluation.recorder import Recorder
+    from estimhank.evaluation.store import FILE_NAME, EvaluationStore
+    from estimhank.mode.mode_result import write_mode
+    from estimhank.mode.search import find_mode
+    from estimhank.run.config import make_config
+    from estimhank.run.reporting import exact_draws_of, fresh_draws_of
     from estimhank.sampling.algorithms import ALGORITHMS, sizes_for
-    from estimhank.sampling.engine import Engine
-    from estimhank.sampling.mode import find_mode
-    from estimhank.sampling.mode_result import write_mode
     from estimhank.sampling.proposals import Center
-    from estimhank.sampling.recorder import Recorder
-    from estimhank.sampling.store import FILE_NAME, EvaluationStore
     from estimhank.surrogate.posterior_stage import run_posterior
     from estimhank.surrogate.searched import Searched
     from estimhank.surrogate.surrogate import save_surrogate

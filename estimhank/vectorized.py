@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.density import DensityTarget
-from estimhank.errors import ConfigError
-from estimhank.files import sha256_of
-from estimhank.posterior import Posterior
-from estimhank.routes import Outcome, Route, judge
-from estimhank.runtime import find_device
+from estimhank.households.stationary import SteadyStateError
+from estimhank.posterior.posterior import Posterior
+from estimhank.posterior.routes import Outcome, Route, judge
 from estimhank.sequence_space.determinacy import DOUBTFUL, coarse_winding_number
-from estimhank.sequence_space.household_steady_state import SteadyStateError
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_parts import SteadyParts
-from estimhank.target import DEVICE_PART, Evaluation, Slope, Target
+from estimhank.support.errors import ConfigError
+from estimhank.support.files import sha256_of
+from estimhank.support.runtime import find_device
+from estimhank.target.protocol import DEVICE_PART, Evaluation, Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ class Calls:
 class VectorizedPosterior(Posterior):
     """A posterior that evaluates many points in one call: :meth:`evaluate_batch`.
 
-    Made by :func:`vectorize`; everything else is that of :class:`estimhank.posterior.Posterior`, on the processor.
+    Made by :func:`vectorize`; everything else is that of :class:`estimhank.posterior.posterior.Posterior`, on the processor.
     """
 
     _calls: Calls

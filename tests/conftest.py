@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis
 import pytest
 
-from estimhank.posterior import Posterior
+from estimhank.posterior.posterior import Posterior
 
 # The same examples in every run, and no time limit: what passes on one machine passes on a busy one.
 hypothesis.settings.register_profile("estimhank", derandomize=True, deadline=None)

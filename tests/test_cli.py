@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from estimhank import cli
-from estimhank.files import bundled, read_json
+from estimhank.support.files import bundled, read_json
 
 
 @pytest.fixture

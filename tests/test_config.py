@@ -7,10 +7,10 @@ import tomllib
 
 import pytest
 
-from estimhank.config import find_config, load_config, make_config, restore_config
 from estimhank.data import US_OBSERVABLES
-from estimhank.errors import ConfigError
-from estimhank.files import bundled, read_json, write_json
+from estimhank.run.config import find_config, load_config, make_config, restore_config
+from estimhank.support.errors import ConfigError
+from estimhank.support.files import bundled, read_json, write_json
 
 
 def write(tmp_path, text):

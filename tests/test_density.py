@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import estimhank
-from estimhank.config import make_config
 from estimhank.density import DensityError
-from estimhank.errors import ResultsError
-from estimhank.target import Target
+from estimhank.run.config import make_config
+from estimhank.support.errors import ResultsError
+from estimhank.target.protocol import Target
 
 NAMES = ["x", "s"]
 SETTINGS = {

@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.pages import marks, update_page
 from benchmarks.scaling_pages import update_pages
-from estimhank.config import make_config
-from estimhank.config_sections import SAMPLERS
-from estimhank.errors import EstimhankError
-from estimhank.sampling.executors import BACKENDS
+from estimhank.evaluation.executors import BACKENDS
+from estimhank.run.config import make_config
+from estimhank.run.config_sections import SAMPLERS
+from estimhank.support.errors import EstimhankError
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimhank.posterior import Posterior
+from estimhank.posterior.posterior import Posterior
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from estimhank.cli import run_command
-from estimhank.config import load_config, make_config
 from estimhank.data import load_series
-from estimhank.errors import ConfigError, DataError
-from estimhank.extras import check_extras
+from estimhank.run.config import load_config, make_config
+from estimhank.run.extras import check_extras
+from estimhank.support.errors import ConfigError, DataError
 
 
 @pytest.fixture

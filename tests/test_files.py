@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimhank import files
-from estimhank.errors import StorageError
+from estimhank.support import files
+from estimhank.support.errors import StorageError
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimhank import posterior as posterior_module
-from estimhank.config import make_config
-from estimhank.errors import ResultsError
-from estimhank.posterior import Posterior
-from estimhank.sampling.store import EvaluationStore
+from estimhank.evaluation.store import EvaluationStore
+from estimhank.posterior.posterior import Posterior
+from estimhank.posterior.posterior import posterior as posterior_module
+from estimhank.run.config import make_config
+from estimhank.support.errors import ResultsError
 
 PARTS = ("model", "calibration", "prior", "data", "horizon", "density version")
 

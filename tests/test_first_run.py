@@ -11,13 +11,13 @@ import pytest
 
 from benchmarks.first_run import cache_state, compile_shares, parts, short_markdown, units
 from benchmarks.metered import END, START, Compilation, Trace, compiling, read_compilations, watch
-from estimhank.manifest import Manifest, read_manifest
+from estimhank.run.manifest import Manifest, read_manifest
 
 #: A run of two stages that take about 0.6 s each, busy; it writes a manifest as the pipeline does.
 RUN = """
 import sys, time
 from pathlib import Path
-from estimhank.manifest import Manifest, StageRecord, write_manifest
+from estimhank.run.manifest import Manifest, StageRecord, write_manifest
 folder = Path(sys.argv[1]); folder.mkdir()
 manifest = Manifest({"run": {"seed": 1}})
 for name in ("mode", "posterior"):

@@ -22,9 +22,9 @@ from scipy import stats
 from scipy.stats import norm
 
 import estimhank
-from estimhank.errors import ResultsError
-from estimhank.identity import UNIDENTIFIED, identify
-from estimhank.sampling.store import EvaluationStore
+from estimhank.evaluation.store import EvaluationStore
+from estimhank.support.errors import ResultsError
+from estimhank.support.identity import UNIDENTIFIED, identify
 
 
 def target_of(function: Callable[[Any], Any], **options: Any) -> Any:

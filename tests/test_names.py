@@ -14,16 +14,16 @@ from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
 from estimhank.analysis.inference_data import arrays_of, read_inference_data, write_inference_data
 from estimhank.analysis.math_text import figure_label
 from estimhank.analysis.parameters import ParameterInfo
-from estimhank.config import make_config
 from estimhank.data import Observable as Column
 from estimhank.data.dataset import Dataset, read_dataset, write_dataset
 from estimhank.density import DensityError
-from estimhank.errors import ConfigError, DataError
 from estimhank.model import AR1, Level, Model, Parameter, Parameters, SqrtInverseGamma
 from estimhank.model.measurement_error import with_measurement_error
-from estimhank.model.parameters import ModelError
-from estimhank.names import TAKEN_OF_PARAMETERS
+from estimhank.parameters.table import ModelError
 from estimhank.report import write_report
+from estimhank.run.config import make_config
+from estimhank.support.errors import ConfigError, DataError
+from estimhank.support.names import TAKEN_OF_PARAMETERS
 from tests.support.synthetic_run import first_parameters, synthetic_inputs
 
 BAD = {

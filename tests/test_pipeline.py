@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimhank.config import make_config
-from estimhank.context import STAGES, RunContext, StageResult, locked_folder
-from estimhank.errors import CertificateError, ConvergenceError, DataError, ResultsError, StorageError
-from estimhank.files import read_json, sha256_of, write_json
-from estimhank.identity import UNIDENTIFIED
-from estimhank.manifest import read_manifest
-from estimhank.pipeline import run_pipeline
-from estimhank.sampling.store import read_evaluations
-from estimhank.stages import data_stage
-from estimhank.target import Evaluation
-from estimhank.transform import Transform
+from estimhank.evaluation.store import read_evaluations
+from estimhank.run.config import make_config
+from estimhank.run.context import STAGES, RunContext, StageResult, locked_folder
+from estimhank.run.manifest import read_manifest
+from estimhank.run.pipeline import run_pipeline
+from estimhank.run.stages import data_stage
+from estimhank.support.errors import CertificateError, ConvergenceError, DataError, ResultsError, StorageError
+from estimhank.support.files import read_json, sha256_of, write_json
+from estimhank.support.identity import UNIDENTIFIED
+from estimhank.target.protocol import Evaluation
+from estimhank.target.transform import Transform
 
 
 class Normal:

@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 
 import estimhank
-from estimhank import files, locking, runtime
-from estimhank.config import load_config, make_config
-from estimhank.context import locked_folder
 from estimhank.density import DensityError
-from estimhank.errors import ConfigError, ResultsError, StorageError
-from estimhank.model.priors import make_prior
-from estimhank.sampling import executors
-from estimhank.sampling.engine import Engine
-from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
-from estimhank.sampling.executors import BackendWarning
-from estimhank.sampling.store import EvaluationStore, read_evaluations
+from estimhank.evaluation import executors
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.evaluations import EvaluationBatch, empty_gradient
+from estimhank.evaluation.executors import BackendWarning
+from estimhank.evaluation.store import EvaluationStore, read_evaluations
+from estimhank.parameters.priors import make_prior
+from estimhank.run.config import load_config, make_config
+from estimhank.run.context import locked_folder
+from estimhank.support import files, locking, runtime
+from estimhank.support.errors import ConfigError, ResultsError, StorageError
 
 
 def batch() -> EvaluationBatch:
@@ -63,8 +63,8 @@ HOMELESS = """
 import os, pwd
 def nobody(*_): raise KeyError("no such user")
 pwd.getpwuid = pwd.getpwnam = nobody
-import estimhank, estimhank.runtime
-print(estimhank.runtime.cache_folder())
+import estimhank, estimhank.support.runtime
+print(estimhank.support.runtime.cache_folder())
 import jax.numpy as jnp
 target = estimhank.from_log_density(lambda t: -0.5 * jnp.sum(t**2), ["x"], [0.1], 1.0, gradient="jax")
 import estimhank.data.fred_cache as cache
@@ -203,7 +203,7 @@ def test_without_fcntl_pread_and_folders_that_open(tmp_path: Path) -> None:
         sys.path.insert(0, {str(Path(__file__).parents[1])!r})
         from pathlib import Path
         from tests.test_portability import write_everything
-        from estimhank import locking
+        from estimhank.support import locking
         assert locking._unix is None
         write_everything(Path({str(tmp_path)!r}))
     """

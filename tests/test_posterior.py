@@ -10,10 +10,10 @@ from scipy.stats import multivariate_normal
 
 from estimhank.data.dataset import Dataset
 from estimhank.likelihood.dense import stacked_covariance
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.parameters import ModelError
-from estimhank.posterior import Posterior
-from estimhank.target import Target
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.table import ModelError
+from estimhank.posterior.posterior import Posterior
+from estimhank.target.protocol import Target
 from tests.support.kalman import kalman, moving_average
 
 

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from estimhank.progress import ProgressDisplay, format_seconds
-from estimhank.progress_event import ProgressEvent
+from estimhank.support.progress import ProgressDisplay, format_seconds
+from estimhank.support.progress_event import ProgressEvent
 
 
 class Clock:

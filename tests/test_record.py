@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.pages import MADE, marks
 from benchmarks.record import PLACES, condense, main, record
-from estimhank.errors import EstimhankError
-from estimhank.manifest import Manifest, StageRecord, write_manifest
+from estimhank.run.manifest import Manifest, StageRecord, write_manifest
+from estimhank.support.errors import EstimhankError
 
 ROOT = Path(__file__).parents[1]
 FACTS = {

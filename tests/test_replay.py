@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from estimhank import cli
-from estimhank.context import StageResult
-from estimhank.files import read_json
-from estimhank.stages import data_stage
-from estimhank.target import Evaluation
-from estimhank.transform import Transform
+from estimhank.run.context import StageResult
+from estimhank.run.stages import data_stage
+from estimhank.support.files import read_json
+from estimhank.target.protocol import Evaluation
+from estimhank.target.transform import Transform
 
 
 class Fragile:

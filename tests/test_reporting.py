@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from estimhank.config import make_config
-from estimhank.reporting import criteria_of, household_moments, parameter_infos
-from estimhank.sequence_space.household_steady_state import SteadyStateError
+from estimhank.households.stationary import SteadyStateError
+from estimhank.run.config import make_config
+from estimhank.run.reporting import criteria_of, household_moments, parameter_infos
 
 
 def test_parameters_carry_the_models_names_and_priors(posterior):

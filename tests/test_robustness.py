@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import robustness
 from benchmarks.robustness import SAMPLES, summarise, write_comparison
-from estimhank.config import load_config
 from estimhank.data import load_dataset
+from estimhank.run.config import load_config
 
 
 def test_the_samples_are_those_that_they_are_called():

@@ -175,7 +175,7 @@ def test_a_wheel_carries_data_and_configurations_and_runs_without_the_checkout(t
     subprocess.run([*pip, "--no-build-isolation", "--target", tmp_path / "site", source], check=True)
     shutil.rmtree(source)
     code = (
-        "import estimhank, numpy; from estimhank.config import load_config\n"
+        "import estimhank, numpy; from estimhank.run.config import load_config\n"
         "from estimhank.data import SNAPSHOT, US_OBSERVABLES, load_series, make_dataset\n"
         "print(estimhank.__file__)\n"
         "print(load_config('configs/us_hank.toml').digest())\n"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from estimhank.transform import Transform
+from estimhank.target.transform import Transform
 
 ALL_KINDS = Transform((-np.inf, 0.005, -np.inf, -1.0), (np.inf, np.inf, 3.0, 2.5))
 

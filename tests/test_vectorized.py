@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 import estimhank
-from estimhank.config import make_config
 from estimhank.data.dataset import Dataset
-from estimhank.errors import ConfigError, ResultsError
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.evaluation.store import EvaluationStore
+from estimhank.evaluation.worker import EvaluationError, evaluate_points
 from estimhank.model import AR1, Level, Model, Parameter, Parameters, Uniform
-from estimhank.posterior import Posterior
-from estimhank.sampling.engine import Engine
-from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.store import EvaluationStore
-from estimhank.sampling.worker import EvaluationError, evaluate_points
-from estimhank.stages import build_target
-from estimhank.target import REASONS, Evaluation, VectorizedTarget
+from estimhank.posterior.posterior import Posterior
+from estimhank.run.config import make_config
+from estimhank.run.stages import build_target
+from estimhank.support.errors import ConfigError, ResultsError
+from estimhank.target.protocol import REASONS, Evaluation, VectorizedTarget
 from estimhank.vectorized import VectorizedPosterior, vectorize
 
 

@@ -28,8 +28,8 @@ from estimhank.analysis.arrays import STEP_KINDS, ExactDraws, FreshDraws, Poster
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.data.dataset import Dataset
 from estimhank.data.quarters import format_quarter, parse_quarter
-from estimhank.errors import ResultsError
-from estimhank.files import reading, write_bytes
+from estimhank.support.errors import ResultsError
+from estimhank.support.files import reading, write_bytes
 
 Array = NDArray[np.float64]
 

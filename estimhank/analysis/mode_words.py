@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimhank.analysis.wording import fixed, joined, plural, significant
-from estimhank.sampling.mode_result import ModeResult, Supremum
+from estimhank.mode.mode_result import ModeResult, Supremum
 from estimhank.surrogate.edge_words import at_the_edge, place
 
 _MOST_NAMED = 3

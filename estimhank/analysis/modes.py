@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.analysis.verdict import PriorShare
-from estimhank.sampling.mode_result import ModeResult
+from estimhank.mode.mode_result import ModeResult
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from estimhank.analysis.mode_words import mode_words
 from estimhank.analysis.posterior_table import SurrogateGap
 from estimhank.analysis.summary import DrawSummary
 from estimhank.analysis.wording import REASON_WORDS, count, fixed, joined, percent, plural, significant, with_error
-from estimhank.sampling.mode_result import ModeResult
+from estimhank.mode.mode_result import ModeResult
 from estimhank.surrogate.certificate import NOT_CONVERGED
 from estimhank.surrogate.stopping import RAN_OUT, STOPPED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-#: Words for the reasons an evaluation has no density (the codes are ``estimhank.target.REASONS``).
+#: Words for the reasons an evaluation has no density (the codes are ``estimhank.target.protocol.REASONS``).
 REASON_WORDS: dict[str, str] = {
     "ok": "finite density",
     "outside_support": "outside the prior's support",

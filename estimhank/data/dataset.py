@@ -20,8 +20,8 @@ from estimhank.data.options import set_additions
 from estimhank.data.outliers import check_outliers
 from estimhank.data.quarters import first_days, format_quarter, parse_quarter, parse_quarters
 from estimhank.data.table import SeriesTable
-from estimhank.errors import DataError
-from estimhank.files import read_text, sha256_of_array, to_json, write_text
+from estimhank.support.errors import DataError
+from estimhank.support.files import read_text, sha256_of_array, to_json, write_text
 
 Array = NDArray[np.float64]
 

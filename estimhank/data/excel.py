@@ -12,9 +12,9 @@ from typing import Any
 
 from estimhank.data.layout import sheet_of
 from estimhank.data.table import Cell, Sheet
-from estimhank.errors import DataError
-from estimhank.extras import OPENPYXL
-from estimhank.files import reading
+from estimhank.run.extras import OPENPYXL
+from estimhank.support.errors import DataError
+from estimhank.support.files import reading
 
 #: Endings of the files that are read as Excel files.
 EXCEL = frozenset({".xlsx", ".xlsm"})

@@ -18,8 +18,8 @@ from estimhank.data.fred_cache import CachedAnswer, find_answer, is_fresh, keep_
 from estimhank.data.fred_client import FredClient, FredUnreachable
 from estimhank.data.quarters import format_quarter, parse_quarter
 from estimhank.data.table import Periods, SeriesTable, Sheet, parse_rows, to_quarters
-from estimhank.errors import DataError
-from estimhank.files import sha256_of
+from estimhank.support.errors import DataError
+from estimhank.support.files import sha256_of
 
 FRED_SOURCES = ("fred", "fred-csv", "fred-cache")
 KEY_VARIABLE = "FRED_API_KEY"

@@ -1,4 +1,4 @@
-"""Answers of FRED kept on this machine, in ``estimhank.runtime.cache_folder()/fred``.
+"""Answers of FRED kept on this machine, in ``estimhank.support.runtime.cache_folder()/fred``.
 
 One JSON file an answer: figures, when they came, their SHA-256. Never a key. A damaged file counts as absent, and a
 folder that cannot be written to only means that FRED is asked again.
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estimhank.data.fred_answers import Row
-from estimhank.errors import StorageError
-from estimhank.files import make_folder, read_json, write_json
-from estimhank.runtime import cache_folder
+from estimhank.support.errors import StorageError
+from estimhank.support.files import make_folder, read_json, write_json
+from estimhank.support.runtime import cache_folder
 
 
 @dataclass(frozen=True)

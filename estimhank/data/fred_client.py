@@ -16,7 +16,7 @@ from urllib.parse import quote_plus, urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from estimhank.data.fred_answers import BadAnswer, Row, error_text, read_csv, read_xml
-from estimhank.errors import DataError
+from estimhank.support.errors import DataError
 
 API = "https://api.stlouisfed.org/fred/series/observations"
 GRAPH = "https://fred.stlouisfed.org/graph/fredgraph.csv"

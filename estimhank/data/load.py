@@ -10,11 +10,11 @@ from estimhank.data.dataset import Dataset, make_dataset
 from estimhank.data.observables import Observable
 from estimhank.data.series import load_series
 from estimhank.data.table import SeriesTable
-from estimhank.files import to_json, write_text
+from estimhank.support.files import to_json, write_text
 
 
 class DataSettings(Protocol):
-    """What a configuration says about data (:class:`estimhank.config_sections.DataConfig`)."""
+    """What a configuration says about data (:class:`estimhank.run.config_sections.DataConfig`)."""
 
     @property
     def source(self) -> str: ...

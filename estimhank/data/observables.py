@@ -17,8 +17,8 @@ from estimhank.data.quarters import format_quarter, parse_quarters
 from estimhank.data.table import SeriesTable
 from estimhank.data.units import DataWarning, check_rate, period_of
 from estimhank.data.yearly import YEARLY, adds_up_quarters, has_one_a_year, year_ends
-from estimhank.errors import DataError
-from estimhank.names import TAKEN_OF_OBSERVABLES, why_not_a_name
+from estimhank.support.errors import DataError
+from estimhank.support.names import TAKEN_OF_OBSERVABLES, why_not_a_name
 
 Array = NDArray[np.float64]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from estimhank.tables import option
+from estimhank.support.settings import option
 
 
 def addition(default: Any, **checks: Any) -> Any:
-    """Like :func:`estimhank.tables.option`, for a key that older runs did not know.
+    """Like :func:`estimhank.support.settings.option`, for a key that older runs did not know.
 
     While it stands at its default it is left out of a run's identity, which is therefore the same as before there was
     such a key.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from estimhank.data.quarters import format_quarter, parse_quarters
 from estimhank.data.table import SeriesTable
-from estimhank.errors import DataError
+from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]
 

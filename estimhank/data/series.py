@@ -11,8 +11,8 @@ from estimhank.data.fred import FRED_SOURCES, load_fred
 from estimhank.data.layout import csv_sheet
 from estimhank.data.observables import Observable, rules_of, series_of
 from estimhank.data.table import SeriesTable, parse_rows, to_quarters
-from estimhank.errors import DataError, StorageError
-from estimhank.files import bundled, expand_user, read_text, reading, sha256_of, sha256_of_file
+from estimhank.support.errors import DataError, StorageError
+from estimhank.support.files import bundled, expand_user, read_text, reading, sha256_of, sha256_of_file
 
 __all__ = ["SNAPSHOT", "SOURCES", "SeriesTable", "load_series", "read_series"]
 

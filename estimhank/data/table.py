@@ -25,7 +25,7 @@ from estimhank.data.quarters import (
     parse_month_of_quarter,
     parse_quarter,
 )
-from estimhank.errors import DataError
+from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from estimhank.data.yearly import Data as Provenance
 from estimhank.data.yearly import declared_weights
-from estimhank.errors import DataError
+from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]
 

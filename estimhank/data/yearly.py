@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.data.table import SeriesTable
-from estimhank.errors import DataError
+from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ consists of the others alone. Where D has died out at t*, the coefficients go on
 fitted to a window of dates (least squares, as Prony did): its roots are the economy's slow ones, real or complex, of
 either sign. A shock's root next to one of them, or the same, is no special case: M[t+1] = rho M[t] + D[t]. The fit is
 judged by another, to a window further on: both have to give the same likelihood
-(:meth:`estimhank.computation.Computation`).
+(:meth:`estimhank.posterior.computation.Computation`).
 """
 
 from __future__ import annotations

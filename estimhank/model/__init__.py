@@ -1,7 +1,6 @@
 """How models are declared: household problem, equilibrium conditions, shocks, observables, parameter table."""
 
-from estimhank.model.declaration import AR1, Growth, Level, Model, Observable
-from estimhank.model.household import (
+from estimhank.households.one_asset import (
     Grids,
     HouseholdBlock,
     HouseholdTarget,
@@ -12,8 +11,9 @@ from estimhank.model.household import (
     logarithmic_grid,
     rouwenhorst,
 )
-from estimhank.model.parameters import ModelError, Parameter, Parameters, Values
-from estimhank.model.priors import Beta, Gamma, InverseGamma, Normal, Prior, SqrtInverseGamma, Uniform, make_prior
+from estimhank.model.declaration import AR1, Growth, Level, Model, Observable
+from estimhank.parameters.priors import Beta, Gamma, InverseGamma, Normal, Prior, SqrtInverseGamma, Uniform, make_prior
+from estimhank.parameters.table import ModelError, Parameter, Parameters, Values
 
 __all__ = [
     "AR1",

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from estimhank.model.household import HouseholdBlock, HouseholdTarget
-from estimhank.model.parameters import ModelError, Parameters, Values
-from estimhank.names import TAKEN_OF_OBSERVABLES, TAKEN_OF_PARAMETERS, why_not_a_name
+from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
+from estimhank.parameters.table import ModelError, Parameters, Values
+from estimhank.support.names import TAKEN_OF_OBSERVABLES, TAKEN_OF_PARAMETERS, why_not_a_name
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from typing import Any
 
 import cloudpickle
 
-from estimhank.errors import EstimhankError
-from estimhank.files import expand_user, sha256_of
-from estimhank.identity_code import is_library_file
 from estimhank.model.declaration import Model
-from estimhank.model.krusell_smith import KrusellSmith
 from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.parameters import ModelError, Parameters, nearest
-from estimhank.model.priors import make_prior
+from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.priors import make_prior
+from estimhank.parameters.table import ModelError, Parameters, nearest
+from estimhank.support.errors import EstimhankError
+from estimhank.support.files import expand_user, sha256_of
+from estimhank.support.identity_code import is_library_file
 
 BUILT_IN: dict[str, type[Model]] = {cls.name: cls for cls in (OneAssetHANK, KrusellSmith)}
 

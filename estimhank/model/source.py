@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from estimhank.identity import identify, part_of_fingerprint
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import error_parameters
+from estimhank.support.identity import identify, part_of_fingerprint
 
 #: Methods through which the package calls a model and its household.
 _CALLED = (

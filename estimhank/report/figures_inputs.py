@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from estimhank.analysis.math_text import plain_label
 from estimhank.analysis.wording import fixed
+from estimhank.mode.mode_result import ModeResult
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.style import (
     EXACT,
@@ -20,7 +21,6 @@ from estimhank.report.style import (
     panel_grid,
     place_legend,
 )
-from estimhank.sampling.mode_result import ModeResult
 
 Array = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from estimhank.analysis.density import smooth_density
-from estimhank.analysis.micro_moments import TRANSFER, MicroMoment, MicroMoments
 from estimhank.analysis.wording import REASON_WORDS, fixed, joined, percent, plural, significant
+from estimhank.households.micro_moments import TRANSFER, MicroMoment, MicroMoments
 from estimhank.report.style import EXACT, MODE, PRIOR, ReportFigure, figure_style, panel_grid, place_legend
 from estimhank.report.tables import Column, Table
 

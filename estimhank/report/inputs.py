@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from estimhank.analysis.arrays import PosteriorArrays
 from estimhank.analysis.certificate_table import CertificateFigure, certificate_figures, other_reasons
-from estimhank.analysis.micro_moments import MicroMoments
 from estimhank.analysis.modes import determinate_share
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.analysis.posterior_table import PosteriorRow, SurrogateGap, compare_surrogate, posterior_table
 from estimhank.analysis.summary import DrawSummary, summarise_draws
 from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Verdict, judge
-from estimhank.sampling.mode_result import ModeResult
+from estimhank.households.micro_moments import MicroMoments
+from estimhank.mode.mode_result import ModeResult
 
 Array = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from estimhank.files import make_folder, write_bytes, write_text
+from estimhank.evaluation.workers import Workers
 from estimhank.report.figures_certificate import certificate_figure, error_samples, training_figure
 from estimhank.report.figures_convergence import convergence_figure, trace_rank_figure
 from estimhank.report.figures_inputs import data_figure, mode_check_figure
@@ -20,7 +20,7 @@ from estimhank.report.html import render_page
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.run_tables import all_tables
 from estimhank.report.style import DrawnFigure, ReportFigure
-from estimhank.sampling.workers import Workers
+from estimhank.support.files import make_folder, write_bytes, write_text
 
 #: Makes one figure of a run.
 Maker = Callable[[ReportInputs], ReportFigure]

@@ -20,16 +20,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.progress_event import Progress
+from estimhank.evaluation.recorder import Recorder
+from estimhank.mode.objective import cheap_gradient
 from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.dime import run_dime
-from estimhank.sampling.objective import cheap_gradient
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
-from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.sample import STAGE, MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.tempered import run_tempered
-from estimhank.target import Target
+from estimhank.support.progress_event import Progress
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 

@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from estimhank.errors import ConfigError
-from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.proposals import Center, draw_starting_states, generator
-from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.sampling.student_t import StudentT
-from estimhank.target import Slope, Target
+from estimhank.support.errors import ConfigError
+from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.target.protocol import Slope, Target
 
 Array = NDArray[np.float64]
 

@@ -20,16 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.errors import ConfigError
-from estimhank.extras import NUTS
-from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.evaluation.executors import IN_PROCESS
+from estimhank.evaluation.recorder import Recorder
+from estimhank.mode.objective import has_gradient
+from estimhank.run.extras import NUTS
 from estimhank.sampling.diagnostics import RunningRHat
-from estimhank.sampling.executors import IN_PROCESS
-from estimhank.sampling.objective import has_gradient
 from estimhank.sampling.proposals import Center, draw_starting_states, generator
-from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
-from estimhank.target import Target
+from estimhank.support.errors import ConfigError
+from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.errors import EstimhankError
-from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.recorder import Recorder
-from estimhank.target import Target
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.evaluation.recorder import Recorder
+from estimhank.support.errors import EstimhankError
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 

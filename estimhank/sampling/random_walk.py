@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.evaluation.evaluations import stage_code
+from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.diagnostics import RunningRHat
-from estimhank.sampling.evaluations import stage_code
 from estimhank.sampling.proposals import (
     Adaptation,
     Center,
@@ -25,8 +25,8 @@ from estimhank.sampling.proposals import (
     generator,
     log_density_in_coordinates,
 )
-from estimhank.sampling.recorder import Recorder
-from estimhank.target import Slope, Target
+from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.target.protocol import Slope, Target
 
 Array = NDArray[np.float64]
 

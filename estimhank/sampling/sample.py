@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.multi_proposal import (
     around_auxiliary_point,
@@ -23,8 +23,8 @@ from estimhank.sampling.proposals import (
     generator,
     log_density_in_coordinates,
 )
-from estimhank.sampling.recorder import Recorder
-from estimhank.target import Slope, Target
+from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.target.protocol import Slope, Target
 
 Array = NDArray[np.float64]
 

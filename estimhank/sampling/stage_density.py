@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.proposals import log_density_in_coordinates
-from estimhank.sampling.recorder import Recorder
-from estimhank.target import Slope, Target
+from estimhank.target.protocol import Slope, Target
 
 Array = NDArray[np.float64]
 

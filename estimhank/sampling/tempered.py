@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from estimhank.errors import ConfigError, EstimhankError
-from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.proposals import Center, NoFeasibleState, generator, log_density_in_coordinates
-from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.sampling.student_t import StudentT
-from estimhank.target import Slope, Target
+from estimhank.support.errors import ConfigError, EstimhankError
+from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.target.protocol import Slope, Target
 
 Array = NDArray[np.float64]
 

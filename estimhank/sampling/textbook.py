@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.target import Evaluation
-from estimhank.transform import Transform
+from estimhank.target.protocol import Evaluation
+from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.model.declaration import NO_LEVEL, Model
-from estimhank.model.parameters import ModelError, ModelWarning, Values
+from estimhank.parameters.table import ModelError, ModelWarning, Values
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.steady_state import SteadyState
 

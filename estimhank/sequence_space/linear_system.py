@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from estimhank.model.declaration import Model
-from estimhank.model.parameters import Values
+from estimhank.parameters.table import Values
 
 
 class LinearSystem(NamedTuple):

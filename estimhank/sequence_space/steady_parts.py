@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from estimhank.households.newton import Search
 from estimhank.sequence_space.determinacy import HouseholdSymbol
-from estimhank.sequence_space.household_newton import Search
 from estimhank.sequence_space.household_operator import HouseholdOperator
 
 

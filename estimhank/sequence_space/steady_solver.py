@@ -19,11 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.model.declaration import Model
-from estimhank.model.parameters import ModelError, Values
-from estimhank.sequence_space.determinacy import household_symbol
-from estimhank.sequence_space.fake_news import jacobians_by_date
-from estimhank.sequence_space.household_newton import (
+from estimhank.households.fake_news import jacobians_by_date
+from estimhank.households.newton import (
     Given,
     Search,
     StationaryPoint,
@@ -31,12 +28,15 @@ from estimhank.sequence_space.household_newton import (
     solve_point,
     steady_state_at,
 )
-from estimhank.sequence_space.household_operator import form_pays, household_operator
-from estimhank.sequence_space.household_steady_state import (
+from estimhank.households.stationary import (
     TOP_MASS_LIMIT,
     HouseholdSteadyState,
     SteadyStateError,
 )
+from estimhank.model.declaration import Model
+from estimhank.parameters.table import ModelError, Values
+from estimhank.sequence_space.determinacy import household_symbol
+from estimhank.sequence_space.household_operator import form_pays, household_operator
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
 

@@ -10,15 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from estimhank.model.declaration import Model
-from estimhank.model.household import HouseholdTarget
-from estimhank.model.parameters import ModelError, Values
-from estimhank.sequence_space.household_steady_state import (
+from estimhank.households.one_asset import HouseholdTarget
+from estimhank.households.stationary import (
     HouseholdSteadyState,
     SteadyStateError,
     solve_household,
     solve_stationary,
 )
+from estimhank.model.declaration import Model
+from estimhank.parameters.table import ModelError, Values
 
 #: Largest residual of an equation at the steady state that counts as zero.
 RESIDUAL_LIMIT = 1e-9

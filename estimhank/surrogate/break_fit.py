@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize_scalar
 
-from estimhank.sequence_space.breaks import Breaks
+from estimhank.households.breaks import Breaks
 from estimhank.surrogate.break_map import NODES, BreakMap, chebyshev_basis, stretched, unbent
 
 Array = NDArray[np.float64]

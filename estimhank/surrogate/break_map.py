@@ -1,6 +1,6 @@
 """Where a density jumps, as functions that a surrogate can evaluate: margins, positions, and inputs of the networks.
 
-Margins and positions (:mod:`estimhank.sequence_space.breaks`) are polynomials of the few parameters that move the
+Margins and positions (:mod:`estimhank.households.breaks`) are polynomials of the few parameters that move the
 steady state, fitted in :mod:`estimhank.surrogate.break_fit`; the networks are given the sign of the one, and of the
 other the fractional part, which falls back from one to zero where the density jumps.
 """

@@ -1,7 +1,7 @@
 """What a surrogate is told about jumps of the density: where they are, not how large.
 
 A density of household parameters jumps where quantities that move smoothly with them change sign or cross an integer
-(:mod:`estimhank.sequence_space.breaks`). They are looked up at some hundreds of points, and polynomials fitted to them
+(:mod:`estimhank.households.breaks`). They are looked up at some hundreds of points, and polynomials fitted to them
 (:mod:`estimhank.surrogate.break_fit`) tell the networks which side of a jump a point is on
 (:mod:`estimhank.surrogate.break_map`). How large the jumps are they learn.
 """
@@ -14,11 +14,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.sampling.workers import InTurn, Workers
-from estimhank.sequence_space.breaks import Breaks
+from estimhank.evaluation.workers import InTurn, Workers
+from estimhank.households.breaks import Breaks
 from estimhank.surrogate.break_fit import closeness, fit_breaks
 from estimhank.surrogate.break_map import BreakMap, stretched
-from estimhank.target import Target
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class BreakFinder:
     Parameters
     ----------
     target : Target
-        Its ``breaks_at`` gives :class:`~estimhank.sequence_space.breaks.Breaks` at natural parameters, None where there
+        Its ``breaks_at`` gives :class:`~estimhank.households.breaks.Breaks` at natural parameters, None where there
         are none. One without it is smooth.
     costly : ndarray of bool, shape (d,)
         The coordinates that move them.

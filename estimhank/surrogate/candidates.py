@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from estimhank.sampling.starts import farthest_first
+from estimhank.mode.starts import farthest_first
 from estimhank.surrogate.certificate import centred_error
 from estimhank.surrogate.points import Points
 from estimhank.surrogate.surrogate import Surrogate, whiten

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.transform import Transform
+from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import HIDDEN, Edge, learn_edge
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth, usable
 from estimhank.surrogate.surrogate import Surrogate, whiten
-from estimhank.target import Target
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 

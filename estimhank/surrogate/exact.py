@@ -24,17 +24,17 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.errors import EstimhankError
-from estimhank.progress_event import Progress, ProgressEvent
-from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.sampling.proposals import generator
+from estimhank.support.errors import EstimhankError
+from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge, mahalanobis
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
 from estimhank.surrogate.plain_steps import plain_proposals
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.target import Slope, Target
+from estimhank.target.protocol import Slope, Target
 
 Array = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ _LONGEST_BURN_IN = 30
 
 
 class Evaluate(Protocol):
-    """What asks for exact evaluations: :meth:`estimhank.sampling.recorder.Recorder.evaluate` or a stand-in."""
+    """What asks for exact evaluations: :meth:`estimhank.evaluation.recorder.Recorder.evaluate` or a stand-in."""
 
     def __call__(self, stage: str, iteration: int, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
         """Evaluations at natural parameters (n, d), as batch ``iteration`` of ``stage``."""

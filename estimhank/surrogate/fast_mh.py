@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.sampling.workers import Workers
+from estimhank.evaluation.workers import Workers
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate, relative_log_density
 
 Array = NDArray[np.float64]

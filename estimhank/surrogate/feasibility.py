@@ -29,7 +29,7 @@ import optax
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from estimhank.surrogate.network import Weights, evaluate_network, initial_weights
+from estimhank.networks.mlp import Weights, evaluate_network, initial_weights
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.surrogate.exact import Evaluate
-from estimhank.target import Slope
+from estimhank.target.protocol import Slope
 
 
 class FirstCalls:

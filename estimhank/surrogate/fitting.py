@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.sampling.workers import InTurn, Workers
+from estimhank.evaluation.workers import InTurn, Workers
+from estimhank.networks.mlp import Weights
 from estimhank.surrogate.break_map import features_of, no_breaks
 from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.fence import Fence, build_fence, outside
-from estimhank.surrogate.network import Weights
 from estimhank.surrogate.points import (
     Points,
     deepest,
@@ -39,7 +39,7 @@ from estimhank.surrogate.training import (
     select,
     train_ensemble,
 )
-from estimhank.target import Target
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.target import REASONS
-from estimhank.transform import Transform
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.target.protocol import REASONS
+from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.progress_event import Progress, ProgressEvent
+from estimhank.evaluation.repeatable import REPEATED_BATCH, check_repeatable
+from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.sampling.diagnostics import ess
 from estimhank.sampling.proposals import generator
-from estimhank.sampling.repeatable import REPEATED_BATCH, check_repeatable
-from estimhank.sampling.workers import InTurn, Workers
+from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.surrogate.certificate import (
     Certificate,
     ExactStates,
@@ -27,7 +27,7 @@ from estimhank.surrogate.fast_mh import Chains, FastDraws, Proposal, draw, warm_
 from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.tail_chains import look_beyond
-from estimhank.target import Target
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from estimhank.sampling.mode_result import ModeResult
-from estimhank.target import Target
+from estimhank.mode.mode_result import ModeResult
+from estimhank.target.protocol import Target
 
 #: Starts below which a search says too little for a surrogate to be certified.
 FEWEST_STARTS = 4

@@ -23,7 +23,7 @@ from scipy.stats import rankdata
 
 from estimhank.surrogate.convergence import Convergence
 from estimhank.surrogate.edge_words import at_the_edge, place
-from estimhank.target import REASONS
+from estimhank.target.protocol import REASONS
 
 Array = NDArray[np.float64]
 

@@ -27,12 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from estimhank.errors import ResultsError, StorageError
-from estimhank.files import read_json, reading, replacing, write_json
+from estimhank.networks.mlp import Weights, evaluate_network, flatten_weights, unflatten_weights
+from estimhank.support.errors import ResultsError, StorageError
+from estimhank.support.files import read_json, reading, replacing, write_json
 from estimhank.surrogate.break_map import BreakArrays, break_features
 from estimhank.surrogate.feasibility import Edge, bold_edge, cut_off
 from estimhank.surrogate.fence import Fence, hold_inside, outside, penalty
-from estimhank.surrogate.network import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.surrogate.quadratic import Quadratic
 
 Array = NDArray[np.float64]

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.progress_event import Progress, ProgressEvent
-from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.mode_result import ModeResult
-from estimhank.sampling.objective import cheap_gradient, costly_parameters
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.evaluation.workers import InTurn, Workers
+from estimhank.mode.mode_result import ModeResult
+from estimhank.mode.objective import cheap_gradient, costly_parameters
 from estimhank.sampling.proposals import generator
-from estimhank.sampling.workers import InTurn, Workers
+from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.candidates import Draws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
@@ -25,7 +25,7 @@ from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.target import Target
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 

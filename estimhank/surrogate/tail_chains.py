@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom, mannwhitneyu, rankdata, wilcoxon
 
-from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.sampling.proposals import generator
 from estimhank.surrogate.confined import OUTERMOST, Chains, Kernel, Places, Quantity, far_out, lacking, local_roots
 from estimhank.surrogate.exact import Evaluate, ExactDraws
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.target import Target
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 

@@ -17,10 +17,10 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from estimhank.errors import EstimhankError
-from estimhank.sampling.workers import Workers
+from estimhank.evaluation.workers import Workers
+from estimhank.networks.mlp import Weights, evaluate_network, initial_weights
+from estimhank.support.errors import EstimhankError
 from estimhank.surrogate.config import SurrogateConfig
-from estimhank.surrogate.network import Weights, evaluate_network, initial_weights
 from estimhank.surrogate.surrogate import Shape
 
 Array = NDArray[np.float64]

@@ -22,8 +22,8 @@ from estimhank.analysis.inference_data import (
     thin_draws,
     write_inference_data,
 )
-from estimhank.errors import ResultsError, StorageError
 from estimhank.report.inputs import ReportInputs
+from estimhank.support.errors import ResultsError, StorageError
 from tests.support.synthetic_run import synthetic_inputs
 
 

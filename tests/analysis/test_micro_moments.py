@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimhank.analysis.micro_moments import (
+from estimhank.households.micro_moments import (
     MOMENTS,
     marginal_propensity,
     median_wealth,
@@ -14,8 +14,8 @@ from estimhank.analysis.micro_moments import (
     wealth_moments,
     yearly_propensity,
 )
-from estimhank.posterior import Posterior
-from estimhank.sequence_space.household_steady_state import HouseholdSteadyState
+from estimhank.households.stationary import HouseholdSteadyState
+from estimhank.posterior.posterior import Posterior
 
 #: First column of the default household's Jacobian of consumption with respect to after-tax income.
 SPENT_OUT_OF_INCOME = [0.18160189, 0.093646, 0.08045582, 0.06989558]

@@ -7,8 +7,8 @@ import pytest
 from scipy.integrate import quad
 
 from estimhank.analysis.parameters import ParameterInfo, describe_parameters, tabulated_log_prior
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.posterior import Posterior
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.posterior.posterior import Posterior
 
 MODEL = OneAssetHANK.parameters
 ESTIMATED = describe_parameters(MODEL)

@@ -18,7 +18,7 @@ from estimhank.analysis.wording import (
     with_error,
 )
 from estimhank.analysis.wording import significant as sig
-from estimhank.target import REASONS
+from estimhank.target.protocol import REASONS
 
 
 @pytest.mark.parametrize(

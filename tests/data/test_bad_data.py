@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from estimhank.data import SNAPSHOT, Observable, load_series, make_dataset, parse_quarter, read_series
-from estimhank.errors import DataError
+from estimhank.support.errors import DataError
 
 GOOD = ["date,y,r", "2000Q1,100,4", "2000Q2,101,4.5", "2000Q3,102,5", "2000Q4,104,5"]
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from estimhank import cli
-from estimhank.config import load_config
-from estimhank.context import RunContext
 from estimhank.data import fred as fred_source
 from estimhank.data import load_series, read_dataset
 from estimhank.data.fred_client import FredClient
-from estimhank.files import read_json, sha256_of
-from estimhank.stages import build_target
+from estimhank.run.config import load_config
+from estimhank.run.context import RunContext
+from estimhank.run.stages import build_target
+from estimhank.support.files import read_json, sha256_of
 from tests.support.fred_server import KEY, serve_fred
 
 VINTAGE = "2024-02-01"

@@ -18,8 +18,8 @@ from estimhank.data import (
     read_series,
     write_dataset,
 )
-from estimhank.errors import DataError
-from estimhank.files import bundled
+from estimhank.support.errors import DataError
+from estimhank.support.files import bundled
 
 
 @pytest.fixture(scope="module")

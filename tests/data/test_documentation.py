@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from estimhank.config import make_config
+from estimhank.run.config import make_config
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "data.md").read_text()

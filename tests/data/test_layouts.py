@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from estimhank.data import load_series, parse_quarter, read_series, table_from_frame
-from estimhank.errors import DataError
+from estimhank.support.errors import DataError
 
 openpyxl = pytest.importorskip("openpyxl")
 

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from estimhank.config import load_config, make_config, restore_config
 from estimhank.data import (
     SNAPSHOT,
     US_OBSERVABLES,
@@ -21,9 +20,10 @@ from estimhank.data import (
     read_series,
     write_dataset,
 )
-from estimhank.errors import ConfigError, DataError
-from estimhank.files import to_json
 from estimhank.model.declaration import Growth, Level
+from estimhank.run.config import load_config, make_config, restore_config
+from estimhank.support.errors import ConfigError, DataError
+from estimhank.support.files import to_json
 
 Y = np.array([100.0, 101.0, 103.5, 103.0, 104.0, 102.0, 99.0, 107.0])
 N = np.array([50.0, 50.5, 51.0, 52.0, 52.0, 53.0, 53.5, 54.0])

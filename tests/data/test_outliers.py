@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimhank.config import load_config
 from estimhank.data import Observable, dataset_from_frame, load_dataset
 from estimhank.data.outliers import find_outliers
-from estimhank.errors import ConfigError, DataError
+from estimhank.run.config import load_config
+from estimhank.support.errors import ConfigError, DataError
 
 SNAPSHOT = pd.read_csv(Path(__file__).parents[2] / "data" / "us_macro.csv")
 RATE, OUTPUT, PRICES = (SNAPSHOT[name].to_numpy(float) for name in ("FEDFUNDS", "GDPC1", "GDPDEF"))

@@ -17,7 +17,7 @@ from estimhank.data import (
     read_series,
     table_from_frame,
 )
-from estimhank.errors import DataError
+from estimhank.support.errors import DataError
 
 openpyxl = pytest.importorskip("openpyxl")
 

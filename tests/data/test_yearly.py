@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from estimhank.config import make_config
 from estimhank.data import US_OBSERVABLES, DataWarning, Observable, check_units, load_series, make_dataset, read_series
 from estimhank.data.yearly import declared_weights
-from estimhank.errors import DataError
 from estimhank.likelihood.dense import stacked_covariance
 from estimhank.model.declaration import Growth
-from estimhank.posterior import Posterior
+from estimhank.posterior.posterior import Posterior
+from estimhank.run.config import make_config
+from estimhank.support.errors import DataError
 
 YEARS, BEFORE = 6, 8  # years of data, quarters that the first figure may reach back to
 

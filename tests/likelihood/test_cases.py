@@ -20,7 +20,7 @@ from estimhank.model import (
     SqrtInverseGamma,
     StandardIncompleteMarkets,
 )
-from estimhank.posterior import Posterior
+from estimhank.posterior.posterior import Posterior
 
 Y = [1.0, 2.0, 2.5, 3.0, 2.0, 1.0, 0.5, 1.5]
 

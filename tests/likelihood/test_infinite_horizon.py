@@ -9,7 +9,7 @@ import pytest
 
 from estimhank.likelihood.continuation import continued_autocovariances, fit_continuation, leftover, windows
 from estimhank.likelihood.recursive import STATIONARY, Tail, recursive_autocovariances
-from estimhank.posterior import Posterior
+from estimhank.posterior.posterior import Posterior
 from tests.support.random_models import (
     is_determinate,
     long_dense_log_likelihood,

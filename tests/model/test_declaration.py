@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from estimhank.model.declaration import AR1, Growth, Model
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.parameters import ModelError, Parameter, Parameters, Values
-from estimhank.model.priors import Gamma, Normal
 from estimhank.model.registry import configure_model, find_model
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.priors import Gamma, Normal
+from estimhank.parameters.table import ModelError, Parameter, Parameters, Values
 
 
 def change(prior: dict[str, object] | None = None, fixed: float | None = None) -> SimpleNamespace:
@@ -98,7 +98,7 @@ def test_impossible_changes_are_refused(calibration: dict, grid: dict, parameter
 
 def test_a_model_of_ones_own_is_found_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from estimhank.model.one_asset_hank import OneAssetHANK\nclass Mine(OneAssetHANK):\n    name = 'mine'\n"
+        "from estimhank.models.one_asset_hank import OneAssetHANK\nclass Mine(OneAssetHANK):\n    name = 'mine'\n"
     )
     assert find_model("mine.py:Mine", tmp_path).name == "mine"
     with pytest.raises(ModelError, match="no model class 'Min'"):

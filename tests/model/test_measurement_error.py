@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from estimhank.config import make_config, restore_config
 from estimhank.data import US_OBSERVABLES, Observable, load_series, make_dataset, read_dataset, write_dataset
-from estimhank.errors import ConfigError, DataError
-from estimhank.files import to_plain
 from estimhank.likelihood.dense import stacked_covariance
 from estimhank.model.declaration import Growth, Level
 from estimhank.model.measurement_error import describe_errors, error_variances
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.parameters import ModelError, Parameter, Parameters
-from estimhank.model.priors import Gamma, Normal
-from estimhank.posterior import Posterior
-from estimhank.stages import build_target
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.priors import Gamma, Normal
+from estimhank.parameters.table import ModelError, Parameter, Parameters
+from estimhank.posterior.posterior import Posterior
+from estimhank.run.config import make_config, restore_config
+from estimhank.run.stages import build_target
+from estimhank.support.errors import ConfigError, DataError
+from estimhank.support.files import to_plain
 
 PRIOR = {"family": "gamma", "mean": 0.1, "sd": 0.05}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from estimhank.model.priors import (
+from estimhank.parameters.priors import (
     Beta,
     Gamma,
     InverseGamma,

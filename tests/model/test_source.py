@@ -12,12 +12,12 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from estimhank.identity import UNIDENTIFIED
 from estimhank.model import AR1, Growth, Level, Model, StandardIncompleteMarkets
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.parameters import ModelError
 from estimhank.model.registry import find_model
 from estimhank.model.source import describe_model
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.table import ModelError
+from estimhank.support.identity import UNIDENTIFIED
 from tests.support.small_models import PARAMETERS, make_model
 
 

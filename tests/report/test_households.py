@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from estimhank.analysis.arrays import ExactDraws, PosteriorArrays
-from estimhank.analysis.micro_moments import MOMENTS, MicroMoment, MicroMoments
 from estimhank.analysis.parameters import ParameterInfo
+from estimhank.households.micro_moments import MOMENTS, MicroMoment, MicroMoments
 from estimhank.report.households import micro_figure, micro_table, micro_words
 from estimhank.report.html import render_page
 from estimhank.report.inputs import ReportInputs
-from estimhank.reporting import _existing
+from estimhank.run.reporting import _existing
 
 LEFT_OUT = {"prior": {"grid_too_small": 2, "no_bracket": 1}, "posterior": {}}
 

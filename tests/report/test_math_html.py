@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from estimhank.model.one_asset_hank import OneAssetHANK
+from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.report.math_html import latex_to_html
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from estimhank.analysis.arrays import ExactDraws, PosteriorArrays
-from estimhank.errors import StorageError
 from estimhank.report import ReportInputs, write_report
+from estimhank.support.errors import StorageError
 from tests.support.synthetic_run import first_parameters, synthetic_inputs
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

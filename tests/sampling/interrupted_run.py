@@ -14,15 +14,15 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 
-from estimhank.sampling.engine import Engine
-from estimhank.sampling.mode import ModeConfig, find_mode
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import FILE_NAME, EvaluationStore
+from estimhank.mode.search import ModeConfig, find_mode
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
-from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.sample import MultiProposalConfig, run_multi_proposal
-from estimhank.sampling.store import FILE_NAME, EvaluationStore
 from estimhank.sampling.textbook import NormalTarget
-from estimhank.target import Evaluation
+from estimhank.target.protocol import Evaluation
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from estimhank.config import make_config
-from estimhank.config_sections import SAMPLERS
-from estimhank.errors import ConfigError
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import EvaluationStore
+from estimhank.evaluation.worker import EvaluationError
+from estimhank.run.config import make_config
+from estimhank.run.config_sections import SAMPLERS
 from estimhank.sampling.algorithms import ALGORITHMS, describe_draws
 from estimhank.sampling.diagnostics import ess, r_hat
-from estimhank.sampling.engine import Engine
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.sample import MultiProposalConfig
-from estimhank.sampling.store import EvaluationStore
 from estimhank.sampling.tempered import NotTempered
 from estimhank.sampling.textbook import NormalTarget, SkewedTarget
-from estimhank.sampling.worker import EvaluationError
-from estimhank.target import Evaluation, Target
+from estimhank.support.errors import ConfigError
+from estimhank.target.protocol import Evaluation, Target
 from tests.support.ranks import ERRORS, KURTOSIS, far_apart, levels_of
 
 SKEWED_CENTER = Center(np.array([1.1, -0.9, 0.7]), np.diag([0.33, 0.7, 0.25]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
-from estimhank.sampling.ascent import Value, ascend, restrict, run_in_lockstep
+from estimhank.mode.ascent import Value, ascend, restrict, run_in_lockstep
 
 
 def rosenbrock(points: np.ndarray) -> list[Value]:

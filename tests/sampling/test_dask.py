@@ -13,15 +13,15 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from estimhank.config import make_config
-from estimhank.errors import ConfigError
-from estimhank.sampling.engine import Engine
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import EvaluationStore, read_evaluations
+from estimhank.run.config import make_config
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
-from estimhank.sampling.store import EvaluationStore, read_evaluations
 from estimhank.sampling.textbook import NormalTarget
-from estimhank.target import Evaluation
+from estimhank.support.errors import ConfigError
+from estimhank.target.protocol import Evaluation
 from tests.support.dask_cluster import dask_cluster
 
 pytest.importorskip("distributed")

@@ -14,13 +14,13 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from estimhank.errors import ConfigError
-from estimhank.sampling.engine import Engine, WorkersDied, WorkersLost
-from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.evaluation.engine import Engine, WorkersDied, WorkersLost
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.evaluation.worker import EvaluationError, evaluate_points
+from estimhank.evaluation.workers import InTurn
 from estimhank.sampling.textbook import NormalTarget
-from estimhank.sampling.worker import EvaluationError, evaluate_points
-from estimhank.sampling.workers import InTurn
-from estimhank.target import REASONS, Evaluation
+from estimhank.support.errors import ConfigError
+from estimhank.target.protocol import REASONS, Evaluation
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

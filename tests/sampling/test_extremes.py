@@ -10,12 +10,12 @@ import pytest
 
 from estimhank.analysis.mode_words import mode_words
 from estimhank.density import from_log_density
-from estimhank.sampling.engine import Engine
-from estimhank.sampling.mode import ModeConfig, find_mode
-from estimhank.sampling.mode_result import ModeResult, read_mode, write_mode
-from estimhank.sampling.recorder import Recorder
-from estimhank.sampling.store import EvaluationStore
-from estimhank.target import Target
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import EvaluationStore
+from estimhank.mode.mode_result import ModeResult, read_mode, write_mode
+from estimhank.mode.search import ModeConfig, find_mode
+from estimhank.target.protocol import Target
 
 SMALL = ModeConfig(starts=6, candidates=64, slice_points=5)
 

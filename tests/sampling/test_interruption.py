@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import estimhank
-from estimhank.sampling.store import FILE_NAME
+from estimhank.evaluation.store import FILE_NAME
 
 RUN = Path(__file__).with_name("interrupted_run.py")
 

@@ -11,17 +11,17 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
 from estimhank.density import from_log_density
-from estimhank.errors import StorageError
-from estimhank.sampling.ascent import Value
-from estimhank.sampling.curvature import differentiate, is_positive_definite
-from estimhank.sampling.engine import Engine
-from estimhank.sampling.mode import ModeConfig, find_mode
-from estimhank.sampling.mode_result import ModeResult, read_mode, write_mode
-from estimhank.sampling.recorder import Recorder
-from estimhank.sampling.starts import NoFeasibleStart
-from estimhank.sampling.store import EvaluationStore
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import EvaluationStore
+from estimhank.mode.ascent import Value
+from estimhank.mode.curvature import differentiate, is_positive_definite
+from estimhank.mode.mode_result import ModeResult, read_mode, write_mode
+from estimhank.mode.search import ModeConfig, find_mode
+from estimhank.mode.starts import NoFeasibleStart
 from estimhank.sampling.textbook import MixtureTarget, NormalTarget, SkewedTarget
-from estimhank.target import Evaluation, Slope, Target
+from estimhank.support.errors import StorageError
+from estimhank.target.protocol import Evaluation, Slope, Target
 
 
 def search(folder: Path, target: Target, config: ModeConfig | None = None, **options: object) -> ModeResult:

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import EvaluationStore
 from estimhank.sampling.diagnostics import ess, r_hat
-from estimhank.sampling.engine import Engine
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import (
     RandomWalkConfig,
@@ -22,10 +24,8 @@ from estimhank.sampling.random_walk import (
     run_random_walk,
     step,
 )
-from estimhank.sampling.recorder import Recorder
-from estimhank.sampling.store import EvaluationStore
 from estimhank.sampling.textbook import NormalTarget, SkewedTarget
-from estimhank.target import Target
+from estimhank.target.protocol import Target
 
 CUT = NormalTarget((1.0, -2.0), (1.0, 0.3), 0.5, cut=0.5)
 CUT_CENTER = Center(np.array(CUT.mean), CUT.covariance)

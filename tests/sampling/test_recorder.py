@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estimhank.errors import ResultsError
-from estimhank.sampling.engine import Engine
-from estimhank.sampling.evaluations import EvaluationBatch
-from estimhank.sampling.recorder import Recorder
-from estimhank.sampling.store import EvaluationStore
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import EvaluationStore
+from estimhank.evaluation.worker import EvaluationError
 from estimhank.sampling.textbook import NormalTarget
-from estimhank.sampling.worker import EvaluationError
-from estimhank.target import Evaluation
+from estimhank.support.errors import ResultsError
+from estimhank.target.protocol import Evaluation
 
 TARGET = NormalTarget((0.0, 0.0), (1.0, 1.0), 0.0, 1.0)
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import estimhank
-from estimhank.errors import ResultsError, StorageError
-from estimhank.sampling.evaluations import EvaluationBatch, empty_gradient
-from estimhank.sampling.store import EvaluationStore, open_for_reading, read_evaluations
-from estimhank.target import REASONS
+from estimhank.evaluation.evaluations import EvaluationBatch, empty_gradient
+from estimhank.evaluation.store import EvaluationStore, open_for_reading, read_evaluations
+from estimhank.support.errors import ResultsError, StorageError
+from estimhank.target.protocol import REASONS
 
 NAMES = ("alpha", "beta", "gamma")
 FINGERPRINT = {"model": "m1", "data": "d1", "prior": "p1", "horizon": "h1"}
@@ -271,7 +271,7 @@ def test_a_full_disk_is_said_and_leaves_the_last_good_state(path: Path) -> None:
 
 def test_many_batches_read_quickly_and_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("estimhank.sampling.store._PIECE", 1 << 14)  # so that batches straddle the pieces read
+    monkeypatch.setattr("estimhank.evaluation.store._PIECE", 1 << 14)  # so that batches straddle the pieces read
     batches = [make_batch(k, 37, gradient=k % 5 == 0) for k in range(500)]
     with open_store(path) as store:
         for k, batch in enumerate(batches):

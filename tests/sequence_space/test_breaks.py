@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.posterior import Posterior
-from estimhank.sequence_space.breaks import asset_targets
+from estimhank.households.breaks import asset_targets
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.steady_state import solve_steady_state
 
 A = np.expm1(np.expm1(np.linspace(0.0, np.log1p(np.log1p(20.0)), 40)))

@@ -11,8 +11,8 @@ import pytest
 
 from estimhank.model import AR1, Growth, Level, Model, Parameter, StandardIncompleteMarkets
 from estimhank.model.declaration import Observable
-from estimhank.model.parameters import ModelError, ModelWarning
-from estimhank.model.priors import Normal
+from estimhank.parameters.priors import Normal
+from estimhank.parameters.table import ModelError, ModelWarning
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_state import solve_steady_state
 from tests.support.small_models import RHO, SIGMA, make_model, plain

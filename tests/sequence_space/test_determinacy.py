@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.linalg import eig
 
-from estimhank.posterior import Posterior
+from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.determinacy import HouseholdSymbol, household_symbol, winding_number
 from estimhank.sequence_space.elimination import Elimination
 from estimhank.sequence_space.linear_system import LinearSystem

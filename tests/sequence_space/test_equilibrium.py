@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.households.one_asset import StandardIncompleteMarkets
 from estimhank.model.declaration import AR1, Level, Model
-from estimhank.model.household import StandardIncompleteMarkets
-from estimhank.model.krusell_smith import KrusellSmith
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.parameters import ModelError, Parameter, Parameters
-from estimhank.model.priors import Beta, Gamma, Normal
-from estimhank.posterior import Posterior
+from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.priors import Beta, Gamma, Normal
+from estimhank.parameters.table import ModelError, Parameter, Parameters
+from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.dense_equations import apply_dense, apply_dense_transposed, dense_rows
 from estimhank.sequence_space.equilibrium import solve_equilibrium
 from estimhank.sequence_space.household_operator import HouseholdOperator, household_operator

@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from estimhank.model.household import HouseholdTarget, StandardIncompleteMarkets, rouwenhorst
-from estimhank.model.krusell_smith import KrusellSmith
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.parameters import Values
-from estimhank.sequence_space.fake_news import household_jacobians
-from estimhank.sequence_space.household_steady_state import (
+from estimhank.households.fake_news import household_jacobians
+from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets, rouwenhorst
+from estimhank.households.stationary import (
     SteadyStateError,
     check_stationary,
     forward,
@@ -25,6 +22,9 @@ from estimhank.sequence_space.household_steady_state import (
     solve_household,
     solve_stationary,
 )
+from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.table import Values
 from estimhank.sequence_space.steady_state import SteadyState, solve_steady_state
 
 HORIZON = 300

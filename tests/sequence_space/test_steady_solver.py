@@ -11,18 +11,18 @@ import jax
 import numpy as np
 import pytest
 
-from estimhank.at_point import AtPoint
-from estimhank.compiled import _KEPT
-from estimhank.model.household import HouseholdTarget, StandardIncompleteMarkets
-from estimhank.model.krusell_smith import KrusellSmith
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.parameters import Values
-from estimhank.model.priors import Gamma
-from estimhank.posterior import Posterior
-from estimhank.routes import CHEAPEST, Route, needs_longer
-from estimhank.sequence_space.fake_news import truncated_product
-from estimhank.sequence_space.household_newton import StationaryPoint
-from estimhank.sequence_space.household_steady_state import SteadyStateError
+from estimhank.households.fake_news import truncated_product
+from estimhank.households.newton import StationaryPoint
+from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets
+from estimhank.households.stationary import SteadyStateError
+from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.priors import Gamma
+from estimhank.parameters.table import Values
+from estimhank.posterior.at_point import AtPoint
+from estimhank.posterior.compiled import _KEPT
+from estimhank.posterior.posterior import Posterior
+from estimhank.posterior.routes import CHEAPEST, Route, needs_longer
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import solve_steady_state
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy.linalg import toeplitz
 
-from estimhank.at_point import AtPoint
-from estimhank.model.household import StandardIncompleteMarkets
-from estimhank.model.krusell_smith import KrusellSmith
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.model.priors import Gamma
-from estimhank.posterior import Posterior
-from estimhank.routes import CHEAPEST
+from estimhank.households.one_asset import StandardIncompleteMarkets
+from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.priors import Gamma
+from estimhank.posterior.at_point import AtPoint
+from estimhank.posterior.posterior import Posterior
+from estimhank.posterior.routes import CHEAPEST
 from estimhank.sequence_space import household_operator as operators
 from estimhank.sequence_space import toeplitz_system
 from estimhank.sequence_space.banded import factorize_banded

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.households.newton import marginal_of
+from estimhank.households.one_asset import Grids, StandardIncompleteMarkets
 from estimhank.model import Parameter, Uniform
-from estimhank.model.household import Grids, StandardIncompleteMarkets
-from estimhank.model.one_asset_hank import OneAssetHANK
-from estimhank.sequence_space.household_newton import marginal_of
+from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.sequence_space.steady_solver import SteadySolver
 
 

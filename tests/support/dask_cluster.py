@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import estimhank
-from estimhank.runtime import worker_environment
+from estimhank.support.runtime import worker_environment
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from estimhank.data.dataset import Dataset
 from estimhank.model import AR1, Gamma, Growth, Level, Model, Normal, Parameter, Parameters, Uniform
-from estimhank.posterior import Posterior
+from estimhank.posterior.posterior import Posterior
 
 N, SHOCKS = 3, ("a", "b", "c")
 NAMES = [f"{m}{i}{j}" for m in ("L", "F", "B") for i in range(N) for j in range(N)]

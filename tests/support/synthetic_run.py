@@ -16,11 +16,11 @@ from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
 from estimhank.analysis.parameters import ParameterInfo, describe_parameters
 from estimhank.analysis.verdict import Criteria, HorizonCheck
 from estimhank.data.dataset import Dataset
-from estimhank.model.parameters import Parameter
-from estimhank.model.priors import Beta, Gamma, Normal, Prior, SqrtInverseGamma
+from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
+from estimhank.parameters.priors import Beta, Gamma, Normal, Prior, SqrtInverseGamma
+from estimhank.parameters.table import Parameter
 from estimhank.report.inputs import ReportInputs, TrainingRound
-from estimhank.sampling.mode_result import LocalMode, ModeResult, StartResult
-from estimhank.transform import Transform
+from estimhank.target.transform import Transform
 
 _BETA, _SD = Beta(0.5, 0.2, upper=0.995), SqrtInverseGamma(0.4, 4.0)
 _TABLE: tuple[tuple[str, str, str, str, Prior, float, float], ...] = (

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.sequence_space.breaks import Breaks
+from estimhank.households.breaks import Breaks
 from estimhank.surrogate import break_fit, break_map
 from estimhank.surrogate.break_fit import fit_breaks, left_out
 from estimhank.surrogate.break_map import features_of, unbent

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.sampling.starts import choose_dispersed, farthest_first
+from estimhank.mode.starts import choose_dispersed, farthest_first
 from estimhank.surrogate.candidates import (
     Candidates,
     Draws,

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from estimhank.config import make_config
+from estimhank.run.config import make_config
 from estimhank.surrogate.certificate import (
     FEWEST_DRAWS,
     Certificate,

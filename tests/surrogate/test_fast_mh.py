@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.stats import f as f_distribution
 
-from estimhank.sampling.engine import Engine
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.workers import InTurn
 from estimhank.sampling.textbook import NormalTarget
-from estimhank.sampling.workers import InTurn
 from estimhank.surrogate.fast_mh import Chains, draw, run_steps, start_chains, warm_up
 from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate, student_surrogate

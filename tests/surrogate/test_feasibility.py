@@ -15,7 +15,7 @@ from estimhank.surrogate.feasibility import HIDDEN, bold_edge, cut_off, is_beyon
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
-from estimhank.transform import Transform
+from estimhank.target.transform import Transform
 from tests.support.hand_made import normal_surrogate
 from tests.support.known_targets import KnownTarget, Memory, candidates, correlated_normal, mode_of
 from tests.support.stages import SIZES, TRAINING, D, worst_z_scores

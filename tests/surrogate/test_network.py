@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.networks.mlp import evaluate_network, flatten_weights, initial_weights, unflatten_weights
 from estimhank.surrogate.config import ACTIVATIONS
-from estimhank.surrogate.network import evaluate_network, flatten_weights, initial_weights, unflatten_weights
 
 evaluate = jax.jit(evaluate_network, static_argnums=(2, 3))
 

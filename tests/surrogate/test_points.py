@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from estimhank.surrogate.points import depth_weights, near_posterior, points_from, typical_depth, usable
-from estimhank.transform import Transform
+from estimhank.target.transform import Transform
 from tests.support.known_targets import correlated_normal, skewed
 
 

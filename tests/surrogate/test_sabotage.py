@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from estimhank.sampling.evaluations import EvaluationBatch
+from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.networks.mlp import initial_weights
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
-from estimhank.surrogate.network import initial_weights
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import Surrogate

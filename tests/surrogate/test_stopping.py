@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimhank.surrogate.stopping import Outlook, Rejected, diagnose
-from estimhank.target import REASONS
+from estimhank.target.protocol import REASONS
 
 UNSTABLE = REASONS.index("no_stable_solution")
 

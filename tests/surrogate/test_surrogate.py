@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from estimhank.errors import ResultsError, StorageError
-from estimhank.surrogate.network import initial_weights
+from estimhank.networks.mlp import initial_weights
+from estimhank.support.errors import ResultsError, StorageError
 from estimhank.surrogate.surrogate import Surrogate, load_surrogate, save_surrogate
 from tests.support.hand_made import SHAPE, normal_surrogate
 

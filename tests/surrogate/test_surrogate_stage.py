@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.progress_event import ProgressEvent
+from estimhank.support.progress_event import ProgressEvent
 from estimhank.surrogate import surrogate_stage
 from estimhank.surrogate.candidates import RoundErrors
 from estimhank.surrogate.config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig

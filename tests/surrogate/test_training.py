@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from estimhank.sampling.engine import Engine
-from estimhank.sampling.workers import InTurn
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.workers import InTurn
+from estimhank.networks.mlp import initial_weights
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
-from estimhank.surrogate.network import initial_weights
 from estimhank.surrogate.points import Points, points_from
 from estimhank.surrogate.surrogate import Shape, Surrogate
 from estimhank.surrogate.training import (

@@ -1,0 +1,119 @@
+"""Evaluations of a log density as arrays: one batch in flight, or everything a store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.target.protocol import REASONS
+
+Array = NDArray[np.float64]
+
+#: Stages that evaluate the log density. The position in this tuple is the code kept in the evaluation store.
+STAGES: tuple[str, ...] = ("mode", "sample", "surrogate", "certificate", "exact", "validate")
+
+
+@dataclass(frozen=True)
+class EvaluationBatch:
+    """Evaluations at n parameter vectors, in the order in which they were asked for.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (n, d)
+        Natural parameters.
+    log_likelihood : ndarray of shape (n,)
+        ``-inf`` where ``reason`` is not 0.
+    log_prior : ndarray of shape (n,)
+        Log prior density of the natural parameters.
+    reason : ndarray of uint8, shape (n,)
+        Position in :data:`estimhank.target.protocol.REASONS`; 0 is ``"ok"``.
+    seconds : ndarray of float32, shape (n,)
+        Time each evaluation took.
+    gradient : ndarray of shape (n, d)
+        Gradient of log likelihood plus log prior in natural units; rows of nan where it was not asked for or there is
+        none. May be read-only.
+    """
+
+    theta: Array
+    log_likelihood: Array
+    log_prior: Array
+    reason: NDArray[np.uint8]
+    seconds: NDArray[np.float32]
+    gradient: Array
+
+    def __len__(self) -> int:
+        """Number of evaluations n."""
+        return len(self.theta)
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """Which evaluations have a finite density, shape (n,)."""
+        return self.reason == 0
+
+    @property
+    def log_density(self) -> Array:
+        """Log likelihood plus log prior in natural units, ``-inf`` where there is none; shape (n,)."""
+        total = np.full(len(self), -np.inf)
+        np.add(self.log_likelihood, self.log_prior, out=total, where=self.ok)
+        return total
+
+    def select(self, rows: Any) -> Self:
+        """Return the evaluations that an index, a slice or a mask picks."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class Evaluations(EvaluationBatch):
+    """Evaluations with where they came from, in the order in which they were stored.
+
+    Attributes
+    ----------
+    stage : ndarray of uint8, shape (n,)
+        Position in :data:`STAGES`.
+    iteration : ndarray of int64, shape (n,)
+        The stage's batch that the evaluation belongs to.
+    """
+
+    stage: NDArray[np.uint8]
+    iteration: NDArray[np.int64]
+
+    def of_stages(self, *stages: str) -> Evaluations:
+        """Return the evaluations of the named stages."""
+        return self.select(np.isin(self.stage, [stage_code(stage) for stage in stages]))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count by stage and reason; stages and reasons that do not occur are left out."""
+        table = np.bincount(self.stage.astype(np.int64) * 256 + self.reason, minlength=256 * len(STAGES))
+        return {
+            stage: {reason: int(row[code]) for code, reason in enumerate(REASONS) if row[code]}
+            for stage, row in zip(STAGES, table.reshape(-1, 256), strict=True)
+            if row.any()
+        }
+
+    def failure_examples(self, names: Sequence[str], each: int = 3) -> dict[str, list[dict[str, Any]]]:
+        """The first evaluations without a density, ``each`` of a reason: stage, iteration and parameters by name."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for code, reason in enumerate(REASONS):
+            if reason == "ok":
+                continue
+            for row in np.flatnonzero(self.reason == code)[:each]:
+                parameters = dict(zip(names, self.theta[row].tolist(), strict=True))
+                entry = {"stage": STAGES[self.stage[row]], "iteration": int(self.iteration[row])}
+                found.setdefault(reason, []).append({**entry, "parameters": parameters})
+        return found
+
+
+def stage_code(stage: str) -> int:
+    """Return the code of a stage's name; ``ValueError`` for a name that is not in :data:`STAGES`."""
+    if stage not in STAGES:
+        raise ValueError(f"unknown stage {stage!r}; the stages are {', '.join(STAGES)}")
+    return STAGES.index(stage)
+
+
+def empty_gradient(n: int, d: int) -> Array:
+    """Return an (n, d) array of nan that takes no memory (read-only)."""
+    return np.broadcast_to(np.float64(np.nan), (n, d))

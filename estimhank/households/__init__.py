@@ -1,0 +1,1 @@
+"""Households: the block that a model declares, its steady state, its Jacobians, what its density jumps at."""

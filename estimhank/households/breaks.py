@@ -1,0 +1,102 @@
+"""Where a density of household parameters jumps: households that gather at one point of the asset grid.
+
+On a grid of assets and productivities households gather: those of low productivity at the borrowing constraint, the
+others at the assets that their policy leads to while productivity stays what it is, the *target* a'(e, a) = a. A policy
+is kinked at every grid point, so the response of those who sit at a target jumps when the target crosses one, and most
+of all when it leaves the constraint: all of them have another marginal propensity to consume at once. With a tenth of
+all households there, the log likelihood jumps by tenths, at the constraint by several log points. A smooth surrogate
+cannot follow; one that is told where the target is can (:mod:`estimhank.surrogate.breaks`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.optimize import brentq
+
+from estimhank.households.stationary import HouseholdSteadyState
+
+Array = NDArray[np.float64]
+
+_NEIGHBOURS = 4  # grid points on either side that an interpolation reads
+
+
+class Breaks(NamedTuple):
+    """Where a density may jump, m places of it, seen from one parameter vector.
+
+    Attributes
+    ----------
+    margin : ndarray of shape (m,)
+        Moves smoothly with the parameters; the density may jump where it changes sign.
+    position : ndarray of shape (m,)
+        The same where the margin is positive, nan elsewhere; the density may jump where it crosses an integer.
+    mass : ndarray of shape (m,)
+        Households that jump: how large a jump is grows with it.
+    """
+
+    margin: Array
+    position: Array
+    mass: Array
+
+
+def asset_targets(steady: HouseholdSteadyState) -> Breaks:
+    """Target of each productivity state as a position on the asset grid, and the mass of households next to it.
+
+    The first grid point is 0. The margin is how far below it, in cells, a state would have to be for nothing to be
+    saved: negative where the constraint binds there. Where the endogenous grid is known it gives both: today's assets
+    from which a grid point is chosen are a smooth function of the parameters on either side of the constraint, and
+    equal the grid point exactly where the policy does. Policies alone say the same with the noise of interpolation.
+    """
+    a = np.asarray(steady.grids.a, float)
+    policy, mass = np.asarray(steady.policies.assets, float), np.asarray(steady.distribution, float)
+    origins = steady.policies.endogenous_grid
+    margin, position, gathered = (np.full(len(policy), np.nan) for _ in range(3))
+    for e, saved in enumerate(policy):
+        origin = None if origins is None else np.asarray(origins[e], float)
+        if origin is None or not _is_grid(origin, a):
+            threshold, saves, excess = _nothing_saved(saved - a[0], a), bool(saved[0] > a[0]), saved - a
+        else:
+            threshold, saves, excess = float(origin[0]), bool(origin[0] < a[0]), a - origin
+        margin[e] = (a[0] - threshold) / (a[1] - a[0])
+        if saves:
+            position[e] = _crossing(excess)
+            low = min(int(position[e]), len(a) - 2)
+            gathered[e] = mass[e, low : low + 2].sum()
+        else:
+            gathered[e] = mass[e, 0]
+    return Breaks(margin, position, gathered)
+
+
+def _is_grid(origin: Array, a: Array) -> bool:
+    """Whether an endogenous grid, which a model's author gives, is one."""
+    return origin.shape == a.shape and bool(np.isfinite(origin).all()) and bool((np.diff(origin) > 0).all())
+
+
+def _crossing(excess: Array) -> float:
+    """Where what is saved beyond today's assets, positive at the first grid point, falls to zero: at grid points it is
+    given by the policy, or as the distance from the assets that a grid point is chosen from.
+
+    Between grid points by a cubic: a line would bend the position once in each cell.
+    """
+    below = np.flatnonzero(excess <= 0)
+    if not below.size:
+        return float(len(excess) - 1)
+    j = int(below[0])
+    low = max(j - _NEIGHBOURS, 0)
+    rows = np.arange(low, min(low + 2 * _NEIGHBOURS, len(excess)))
+    return float(brentq(CubicSpline(rows, excess[rows]), j - 1, j))
+
+
+def _nothing_saved(saved: Array, a: Array) -> float:
+    """Assets at which nothing is saved, extrapolated from the first grid points at which something is.
+
+    To second order: the two sides of the constraint then agree where they meet, although they see other grid points.
+    """
+    j = int(np.argmax(saved > 0)) if (saved > 0).any() else len(a) - 3
+    j = min(j, len(a) - 3)
+    slopes = np.diff(saved[j : j + 3]) / np.diff(a[j : j + 3])
+    slope = slopes[0] if j == 0 else 2 * slopes[0] - slopes[1]
+    return float(a[j] - saved[j] / max(slope, 1e-6))

@@ -1,0 +1,278 @@
+"""Household problems as functions of their aggregate inputs.
+
+A block says what a household does with one period, given the marginal value of assets next period; the steady state,
+the distribution and the sequence-space Jacobians follow from that function (:mod:`estimhank.sequence_space`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Grids(NamedTuple):
+    """Discretised state space of a household.
+
+    Attributes
+    ----------
+    e : array of shape (n_e,)
+        Idiosyncratic productivity, mean one.
+    transition : array of shape (n_e, n_e)
+        Markov matrix of ``e``; rows sum to one.
+    stationary : array of shape (n_e,)
+        Stationary distribution of ``e``.
+    a : array of shape (n_a,)
+        Asset grid, increasing; the first point is the borrowing limit.
+    """
+
+    e: jax.Array
+    transition: jax.Array
+    stationary: jax.Array
+    a: jax.Array
+
+
+class Policies(NamedTuple):
+    """One period of household behaviour on the grid.
+
+    Attributes
+    ----------
+    marginal_value : array of shape (n_e, n_a)
+        Derivative of the value function with respect to beginning-of-period assets, before discounting.
+    assets : array of shape (n_e, n_a)
+        End-of-period assets.
+    outputs : mapping of name to array of shape (n_e, n_a)
+        What the block aggregates, one policy for each of ``HouseholdBlock.outputs``.
+    endogenous_grid : array of shape (n_e, n_a), optional
+        Beginning-of-period assets from which each point of the asset grid is chosen, of a block that is solved by the
+        endogenous grid method. It tells a surrogate more precisely where the density jumps
+        (:mod:`estimhank.households.breaks`); nothing else reads it.
+    """
+
+    marginal_value: jax.Array
+    assets: jax.Array
+    outputs: dict[str, jax.Array]
+    endogenous_grid: jax.Array | None = None
+
+
+@dataclass(frozen=True)
+class HouseholdTarget:
+    """What the household's stationary problem is solved for.
+
+    Parameters
+    ----------
+    inputs : mapping of str to float
+        Constant values of the block's inputs.
+    unknown : str, optional
+        Parameter that is moved to reach the target (for example ``"beta"``); ``None`` solves at given parameters.
+    bracket : pair of float
+        Interval that is searched for the unknown.
+    output, value : str, float
+        The aggregate output and the value that it must have.
+    """
+
+    inputs: Mapping[str, Any]
+    unknown: str | None = None
+    bracket: tuple[float, float] = (0.0, 0.0)
+    output: str = ""
+    value: Any = 0.0
+
+
+def rouwenhorst(rho: jax.Array, sd: jax.Array, n: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Rouwenhorst's discretisation of a Gaussian AR(1) for log productivity (Kopecky and Suen 2010).
+
+    Parameters
+    ----------
+    rho : float
+        Autocorrelation.
+    sd : float
+        Cross-sectional standard deviation of the log.
+    n : int
+        Number of states.
+
+    Returns
+    -------
+    e : array of shape (n,)
+        Productivity levels, normalised to mean one under the stationary distribution.
+    transition : array of shape (n, n)
+    stationary : array of shape (n,)
+        Binomial(n - 1, 1/2).
+    """
+    p = (1 + rho) / 2
+    transition = jnp.array([[p, 1 - p], [1 - p, p]])
+    for m in range(3, n + 1):
+        z = jnp.zeros((m, m))
+        z = z.at[:-1, :-1].add(p * transition).at[:-1, 1:].add((1 - p) * transition)
+        z = z.at[1:, :-1].add((1 - p) * transition).at[1:, 1:].add(p * transition)
+        transition = z.at[1:-1].divide(2.0)
+    stationary = jnp.ones(1)
+    for _ in range(n - 1):
+        stationary = 0.5 * (jnp.append(stationary, 0.0) + jnp.append(0.0, stationary))
+    # the two-point chain on {-1, 1} summed n - 1 times has variance n - 1, rescaled to sd^2
+    levels = jnp.exp(sd * jnp.linspace(-1.0, 1.0, n) * (n - 1) ** 0.5)
+    return levels / (stationary @ levels), transition, stationary
+
+
+def double_exponential_grid(low: jax.Array, high: jax.Array, n: int) -> jax.Array:
+    """Grid a_j = low + exp(exp(u_j) - 1) - 1 with u equally spaced: dense near the borrowing limit, shape (n,)."""
+    u = jnp.linspace(0.0, jnp.log1p(jnp.log1p(high - low)), n)
+    return low + jnp.expm1(jnp.expm1(u))
+
+
+def logarithmic_grid(low: jax.Array, high: jax.Array, n: int, pivot: float = 0.25) -> jax.Array:
+    """Grid whose points are equally spaced in log(a - low + pivot), shape (n,)."""
+    return low + jnp.geomspace(pivot, high - low + pivot, n) - pivot
+
+
+SPACINGS = {"double_exponential": double_exponential_grid, "logarithmic": logarithmic_grid}
+
+
+class HouseholdBlock(ABC):
+    """A household problem with one asset.
+
+    Subclasses say which aggregate variables enter (``inputs``), what is aggregated (``outputs``), the state space, and
+    one backward step. ``derived`` names outputs that the ``identities`` express through the others: their Jacobians
+    need not be computed.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    derived: tuple[str, ...] = ()
+    #: names of the entries of the parameter table that the household reads
+    parameters: tuple[str, ...] = ()
+
+    @abstractmethod
+    def grids(self, p: Any) -> Grids:
+        """State space at parameters ``p``."""
+
+    @abstractmethod
+    def initial_marginal_value(self, grids: Grids, inputs: Mapping[str, jax.Array], p: Any) -> jax.Array:
+        """A first guess of the marginal value of assets, shape (n_e, n_a)."""
+
+    @abstractmethod
+    def backward(
+        self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: Grids, p: Any
+    ) -> Policies:
+        """Behaviour today, given the marginal value of assets tomorrow, shape (n_e, n_a), and today's inputs."""
+
+    def identities(self, lag: Any, now: Any) -> Iterator[tuple[str, Any]]:
+        """Exact relations between outputs and inputs, ``(name, residual)``; one for each of ``derived``."""
+        return iter(())
+
+
+def interpolate_rows(x: jax.Array, xp: jax.Array, fp: jax.Array) -> jax.Array:
+    """Piecewise-linear interpolation row by row, extrapolating the last segments.
+
+    Parameters
+    ----------
+    x : array of shape (n,)
+        Where to evaluate, the same for every row.
+    xp : array of shape (m, k)
+        Increasing abscissae of each row.
+    fp : array of shape (k,)
+        Ordinates.
+
+    Returns
+    -------
+    array of shape (m, n)
+        Its derivative in ``xp`` is the exact tangent of the piecewise-linear map (the bracketing index is locally
+        constant).
+    """
+
+    def one(knots: jax.Array) -> jax.Array:
+        i = jnp.clip(jnp.searchsorted(knots, x, side="right") - 1, 0, knots.shape[0] - 2)
+        weight = (x - knots[i]) / (knots[i + 1] - knots[i])
+        return fp[i] + weight * (fp[i + 1] - fp[i])
+
+    return jax.vmap(one)(xp)
+
+
+@dataclass(frozen=True)
+class StandardIncompleteMarkets(HouseholdBlock):
+    """Consumption and saving with uninsurable income risk and a borrowing limit.
+
+        max E sum_t beta^t c_t^(1 - 1/eis) / (1 - 1/eis),   c_t + a_t = (1 + r_t) a_{t-1} + Z_t e_t,   a_t >= a_min
+
+    solved by the endogenous grid method (Carroll 2006).
+
+    Parameters
+    ----------
+    inputs : pair of str
+        Names of the model variables that are the return r and the income per unit of productivity Z.
+    outputs : pair of str
+        Names of aggregate assets and consumption.
+    n_e, n_a : int
+        Productivity states and asset grid points.
+    a_max, a_min : float
+        Top of the asset grid, and the borrowing limit.
+    spacing : {"double_exponential", "logarithmic"}
+        How grid points are spread.
+
+    Notes
+    -----
+    Reads ``beta``, ``eis``, ``rho_e`` and ``sd_e`` (cross-sectional standard deviation of log productivity) from the
+    parameter table.
+    """
+
+    inputs: tuple[str, ...] = ("r", "Z")
+    outputs: tuple[str, ...] = ("A", "C")
+    n_e: int = 7
+    n_a: int = 200
+    a_max: float = 200.0
+    a_min: float = 0.0
+    spacing: str = "double_exponential"
+    parameters: tuple[str, ...] = ("beta", "eis", "rho_e", "sd_e")
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != 2 or len(self.outputs) != 2:
+            raise ValueError(
+                "StandardIncompleteMarkets has two inputs (return, income) and two outputs (assets, consumption)"
+            )
+        if self.n_e < 2 or self.n_a < 10 or not self.a_max > self.a_min:
+            raise ValueError("StandardIncompleteMarkets needs n_e >= 2, n_a >= 10 and a_max > a_min")
+        if self.spacing not in SPACINGS:
+            raise ValueError(f"unknown grid spacing '{self.spacing}' (known: {', '.join(SPACINGS)})")
+
+    @property
+    def derived(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Consumption follows from assets by the aggregate budget."""
+        return (self.outputs[1],)
+
+    def grids(self, p: Any) -> Grids:
+        """Rouwenhorst productivity and an asset grid that is dense near the borrowing limit."""
+        e, transition, stationary = rouwenhorst(p.rho_e, p.sd_e, self.n_e)
+        a = SPACINGS[self.spacing](jnp.asarray(self.a_min), jnp.asarray(self.a_max), self.n_a)
+        return Grids(e, transition, stationary, a)
+
+    def initial_marginal_value(self, grids: Grids, inputs: Mapping[str, jax.Array], p: Any) -> jax.Array:
+        """Marginal value of consuming a tenth of cash on hand."""
+        r, z = (inputs[name] for name in self.inputs)
+        cash = (1 + r) * grids.a[None, :] + z * grids.e[:, None] - (1 + jnp.minimum(r, 0.0)) * self.a_min
+        return (1 + r) * (0.1 * cash) ** (-1 / p.eis)
+
+    def backward(
+        self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: Grids, p: Any
+    ) -> Policies:
+        """One step of the endogenous grid method."""
+        r, z = (inputs[name] for name in self.inputs)
+        consumption_next_grid = (p.beta * grids.transition @ marginal_value_next) ** (-p.eis)
+        income = z * grids.e[:, None]
+        cash = (1 + r) * grids.a[None, :] + income
+        # assets today from which each end-of-period asset level is chosen, in units of cash on hand
+        endogenous = (consumption_next_grid + grids.a[None, :] - income) / (1 + r)
+        assets = jnp.maximum(interpolate_rows(grids.a, endogenous, grids.a), self.a_min)
+        consumption = cash - assets
+        marginal_value = (1 + r) * consumption ** (-1 / p.eis)
+        return Policies(marginal_value, assets, {self.outputs[0]: assets, self.outputs[1]: consumption}, endogenous)
+
+    def identities(self, lag: Any, now: Any) -> Iterator[tuple[str, Any]]:
+        """The aggregate budget C_t = (1 + r_t) A_{t-1} + Z_t - A_t (mean productivity is one)."""
+        (r, z), (a, c) = self.inputs, self.outputs
+        yield (
+            "household budget",
+            getattr(now, c) - ((1 + getattr(now, r)) * getattr(lag, a) + getattr(now, z) - getattr(now, a)),
+        )

@@ -1,0 +1,107 @@
+"""One point of the parameter space: steady state, solution and what the likelihood reads of it, each computed once.
+
+Routes (:mod:`estimhank.posterior.routes`) share them, and so does the gradient: it is a pull back through the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimhank.posterior.routes import CHEAPEST, Outcome, Route
+from estimhank.sequence_space.steady_parts import SteadyParts
+from estimhank.target.protocol import Slope
+
+if TYPE_CHECKING:
+    from estimhank.posterior.compiled import CompiledComputation
+    from estimhank.posterior.computation import Aside, Seen, Solved
+
+Array = NDArray[np.float64]
+
+
+class AtPoint:
+    """What a posterior computes at one point, step by step.
+
+    Parameters
+    ----------
+    owner : CompiledComputation
+    point : array of shape (d,)
+        Natural units, inside the support.
+    gradient : bool or "partial"
+        What will be asked of :meth:`gradient`.
+
+    Raises
+    ------
+    SteadyStateError
+    """
+
+    def __init__(self, owner: CompiledComputation, point: Array, gradient: Slope) -> None:
+        self.owner, self.point, self.wanted = owner, point, bool(gradient)
+        self.partial = gradient == "partial" and bool(owner.costly_parameters)
+        self.far = self.wanted and bool(owner._moving) and not self.partial  # through the steady state
+        if self.far:
+            parts, self._pull_steady = owner._steady.at_with_pullback(owner.mapping(point))
+            self.parts = owner.with_form_that_works(parts)
+        else:
+            self.parts = owner._parts_at(point)
+        self._solved: dict[bool, tuple[SteadyParts, Solved]] = {}
+        self._seen: dict[bool, tuple[Seen, Aside]] = {}
+        self._gradients: dict[Route, Callable[[], tuple[Any, Any]]] = {}
+
+    def solved(self, plain: bool) -> tuple[SteadyParts, Solved]:
+        """Parts, and the solution; ``plain``: with the household Jacobians as they are."""
+        if plain not in self._solved:
+            parts = self.parts.plain() if plain else self.parts
+            self._solved[plain] = parts, self.owner._solved_at(self.point, parts, self.far)
+        return self._solved[plain]
+
+    def outcome(self, route: Route) -> tuple[Outcome, float]:
+        """Outcome and log prior by a route."""
+        parts, solved = self.solved(route.plain)
+        way = route._replace(plain=False)  # that is settled by the parts: nothing else is compiled for it
+        if way == CHEAPEST and route.plain not in self._seen:
+            outcome, log_prior = self._at_once(route, parts, solved)
+        else:
+            outcome, log_prior = self._in_steps(route, way, parts, solved)
+        return Outcome(*(x.item() for x in outcome)), log_prior.item()
+
+    def _at_once(self, route: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
+        """In one call: most evaluations are this one and no other."""
+        owner, point = self.owner, self.point
+        if self.wanted:
+            outcome, log_prior, *seen, gradient = owner._at_once_with_gradient(point, parts, solved, self.far)
+            self._gradients[route] = lambda: gradient
+        else:
+            outcome, log_prior, *seen = owner._at_once(point, parts, solved)
+        self._seen[route.plain] = seen[0], seen[1]
+        return outcome, log_prior
+
+    def _in_steps(self, route: Route, way: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
+        """In steps that are compiled once for several routes and horizons; the gradient only if it is wanted then."""
+        owner, point = self.owner, self.point
+        if route.plain not in self._seen:
+            self._seen[route.plain] = owner._look(point, parts, solved)
+        seen, aside = self._seen[route.plain]
+        found = owner._covariances(seen, way)
+        gaussian = owner._gauss(point, found.gamma, way.dense)
+        again = None if found.again is None else owner._gauss(point, found.again, way.dense)[0]
+
+        def gradient() -> tuple[Any, Any]:
+            _, slopes = owner._gauss_with_slopes(point, found.gamma, way.dense)
+            return owner._pull(point, parts, solved, aside, slopes, way, self.far)
+
+        self._gradients[route] = gradient
+        return owner._conclude(found, aside, gaussian, again), owner._log_prior(point)
+
+    def gradient(self, route: Route) -> Array:
+        """Gradient of the log density by a route whose outcome has been computed, shape (d,); a partial one has nan in
+        the other places."""
+        by_theta, by_parts = self._gradients[route]()
+        slope = np.array(by_theta)
+        if self.far:
+            for name, value in self._pull_steady(by_parts).items():
+                slope[self.owner._names.index(name)] += value
+        return self.owner._without_costly(slope) if self.partial else slope

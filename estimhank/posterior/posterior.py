@@ -1,0 +1,372 @@
+"""The posterior of a declared model on a data set: a :class:`estimhank.target.protocol.Target`.
+
+What a parameter touches decides what is computed again when it moves: the shocks' paths and the likelihood; the
+equilibrium too; the steady state too. A value is a function of the parameters alone: what is kept from earlier
+evaluations is exactly what would be computed again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from estimhank.data import check_units, load_dataset
+from estimhank.data.dataset import Dataset, declared_errors
+from estimhank.data.yearly import declared_weights
+from estimhank.households.breaks import Breaks, asset_targets
+from estimhank.households.stationary import SteadyStateError
+from estimhank.likelihood.incomplete import has_fast_form
+from estimhank.model.declaration import Model
+from estimhank.model.measurement_error import (
+    ErrorSize,
+    check_errors,
+    error_parameters,
+    with_measurement_error,
+)
+from estimhank.model.registry import configure_model, find_model
+from estimhank.model.shock_priors import check_shock_priors
+from estimhank.model.source import describe_model
+from estimhank.parameters.table import ModelError, nearest
+from estimhank.posterior.at_point import AtPoint
+from estimhank.posterior.compiled import CompiledComputation
+from estimhank.posterior.routes import (
+    CHEAPEST,
+    Outcome,
+    Route,
+    is_imprecise,
+    judge,
+    needs_longer,
+    next_route,
+    reason_of,
+)
+from estimhank.run.config import Config, load_config
+from estimhank.sequence_space.steady_solver import SteadySolver
+from estimhank.sequence_space.steady_state import SteadyState
+from estimhank.support.errors import EstimhankError
+from estimhank.support.files import sha256_of, to_json
+from estimhank.target.protocol import Evaluation, Slope
+from estimhank.target.transform import Transform
+
+Array = NDArray[np.float64]
+
+_SOLVED = ("_steady", "_structure", "_form_works")  # of what a posterior has found out, what goes to workers
+_OF_ALL_HORIZONS = ("_log_prior", "_gauss", "_gauss_with_slopes", "_conclude")  # compiled functions
+
+#: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
+#: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
+DENSITY_VERSION = "3"
+
+
+#: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).
+LONGEST = 1280
+
+
+class Posterior(CompiledComputation):
+    """Log likelihood, log prior and log density of a model's estimated parameters.
+
+    Parameters
+    ----------
+    model : Model
+    data : Dataset
+        Columns in the order, and under the names, of the model's observables; ``nan`` where missing.
+    horizon : int
+        Dates T of the sequence space.
+    tail_start : int
+        Date t* < T from which responses go on at their slow roots, the shocks' own and the economy's.
+    measurement_error : mapping, optional
+        Standard deviation of an observable's measurement error, in its units, by the observable's name: a number
+        (0: none) or a prior, with which ``me_<observable>`` joins the estimated parameters. In place of what the data's
+        and the model's declarations say.
+
+    Raises
+    ------
+    ModelError
+        The data's columns are not the model's observables; fewer shocks than observables without measurement error that
+        are observed on the same dates. Equations that do not determine the variables, once something is evaluated.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        horizon: int = 300,
+        tail_start: int = 200,
+        measurement_error: Mapping[str, ErrorSize] | None = None,
+    ) -> None:
+        if tuple(data.names) != tuple(o.name for o in model.observables):
+            raise ModelError(
+                f"the data have the columns {', '.join(data.names)}, the model {model.name} observes "
+                f"{', '.join(o.name for o in model.observables)}"
+            )
+        if not isinstance(measurement_error, Mapping | None):
+            raise ModelError("measurement_error takes standard deviations by observable, {'growth': 0.1}")
+        self.measurement_error = {**declared_errors(data), **(measurement_error or {})}
+        model = with_measurement_error(model, self.measurement_error)
+        check_errors(model, ~np.isnan(np.asarray(data.values, float)))
+        priors = model.parameters.priors()
+        check_shock_priors(model, priors)
+        check_units(data, model.observables)
+        if not 1 < tail_start < horizon:
+            raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
+        self.model, self.data = model, data
+        self.horizon, self.tail_start = int(horizon), int(tail_start)
+        self.priors = priors
+        self._weights = declared_weights(data)
+        self._names = tuple(self.priors)
+        self._kept = OrderedDict()
+        self._lengthened = False
+
+    @classmethod
+    def from_config(cls, config: Config | Path | str, profile: str = "default") -> Posterior:
+        """The posterior that a configuration file (or a loaded configuration) describes.
+
+        Raises
+        ------
+        ConfigError, DataError, ModelError
+            A configuration, data or a model that do not fit each other.
+        SteadyStateError
+            No steady state at the reference values: the message names the equation that does not hold there.
+        """
+        if not isinstance(config, Config):
+            config = load_config(config, profile)
+        model = configure_model(
+            find_model(config.model.name, config.folder), config.model.calibration, config.model.grid, config.parameters
+        )
+        data = load_dataset(config.data, config.folder)
+        posterior = cls(model, data, config.model.horizon, config.model.tail_start)
+        _ = posterior.steady_state  # raises where there is none
+        return posterior
+
+    # -- what a Target answers ---------------------------------------------------------------------------------
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Estimated parameters, in the order of every parameter vector."""
+        return self._names
+
+    @cached_property
+    def transform(self) -> Transform:
+        """Map between unconstrained coordinates and natural units."""
+        bounds = [self.priors[name].support for name in self.names]
+        return Transform(tuple(b[0] for b in bounds), tuple(b[1] for b in bounds))
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of what the density depends on: model, calibration, prior, data, horizon, release."""
+        model = self.model
+        calibration = {n: e.value for n, e in model.parameters.items() if e.prior is None}
+        parts: dict[str, Any] = {
+            "calibration": calibration,
+            "prior": {name: prior.describe() for name, prior in self.priors.items()},
+            "data": self.data.sha256,
+            "horizon": [self.horizon, self.tail_start],
+            "density version": DENSITY_VERSION,
+        }
+        if errors := error_parameters(model):
+            parts["measurement error"] = errors
+        if self._weights:
+            parts["yearly"] = self._weights
+        digests = {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
+        return {"model": describe_model(model), **digests}
+
+    def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
+        """``n`` independent draws from the prior, shape (n, d), natural units (determinate or not)."""
+        return np.stack([self.priors[name].sample(rng, n) for name in self.names], axis=1)
+
+    def evaluate(self, theta: ArrayLike, gradient: Slope = False) -> Evaluation:
+        """Evaluate at natural parameters, shape (d,); failures come back as a reason, never as an exception."""
+        point = np.asarray(theta, float)
+        if point.shape != (len(self.names),):
+            raise ValueError(f"theta has shape {point.shape}, the posterior has {len(self.names)} parameters")
+        if not bool(self.transform.contains(point)):
+            return Evaluation(-np.inf, -np.inf, "outside_support")
+        try:
+            outcome, log_prior, slope = self._outcome(point, gradient)
+        except SteadyStateError as error:
+            return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
+        return judge(outcome, log_prior, slope)
+
+    def tail_error(self, theta: Mapping[str, float] | ArrayLike) -> float:
+        """Estimated error of the log likelihood, in log points, for what follows the truncated solution.
+
+        The likelihood is that of the infinite horizon. The solution is truncated, and goes on beyond ``tail_start`` at
+        its slow roots; the estimate says what that may have missed (``docs/likelihood.md``). A value whose error would
+        be larger than :data:`TOLERANCE` is not given: its reason is ``horizon``. Without households nothing is
+        truncated. ``nan`` where the log likelihood is not finite.
+
+        Raises
+        ------
+        SteadyStateError
+        """
+        outcome = self._outcome(self.to_array(theta), False)[0]
+        return outcome.tail_error if np.isfinite(outcome.log_likelihood) else float("nan")
+
+    def _outcome(self, point: Array, gradient: Slope) -> tuple[Outcome, float, Array | None]:
+        """Outcome, log prior and gradient, by the first route that is good enough, at a longer horizon if need be."""
+        here = AtPoint(self, point, gradient)
+        # who needs a longer horizon has slow roots
+        route = first = Route(fitted=self._lengthened, dense=self._needs_dense)
+        while True:
+            outcome, log_prior = here.outcome(route)
+            further = self._further(route, outcome, first)
+            if further is None:
+                break
+            route = further
+        if needs_longer(outcome) and self.longer is not None:
+            return self.longer._outcome(point, gradient)
+        slope = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
+        return outcome, log_prior, slope
+
+    def _further(self, route: Route, outcome: Outcome, first: Route = CHEAPEST) -> Route | None:
+        formed = not route.plain and self._form_works
+        return next_route(route, outcome, first, formed, has_fast_form(np.asarray(self.data.values)))
+
+    @cached_property
+    def _needs_dense(self) -> bool:
+        """Whether missing values need the dense factorisation: they do at the reference values."""
+        if not has_fast_form(np.asarray(self.data.values)):
+            return False
+        outcome, _ = AtPoint(self, self.reference(), False).outcome(CHEAPEST)
+        usable = np.isfinite(outcome.log_likelihood) and not is_imprecise(outcome)
+        return bool(outcome.winding == 0 and outcome.regular and not usable)
+
+    @cached_property
+    def longer(self) -> Posterior | None:
+        """The same posterior at a horizon several times as long, None where there is no further one.
+
+        One step and not several where the steady state stays: each horizon is compiled anew, which takes as long as
+        hundreds of evaluations. Where households are solved again at every point a horizon four times as long costs
+        ten times as much, and the first step is twice.
+        """
+        times = 2 if self._moving else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
+        if self._recursive or (self._lengthened and (not self._moving or times * self.horizon > LONGEST)):
+            return None
+        longer = Posterior(self.model, self.data, times * self.horizon, times * self.tail_start, self.measurement_error)
+        longer._lengthened = True
+        longer._steady = self._steady.with_horizon(longer.horizon)
+        for name in _OF_ALL_HORIZONS:
+            longer.__dict__[name] = getattr(self, name)
+        return longer
+
+    def _compile_longer(self) -> None:
+        if self.longer is not None and not self._moving:  # households are rarely solved again at that horizon
+            at = AtPoint(self.longer, self.reference(), True)
+            at.outcome(Route(fitted=True))
+            at.gradient(Route(fitted=True))
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether gradients are available: unless an estimated parameter moves the steady state and the model's
+        functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
+        return not self._moving or self._steady.differentiable
+
+    def breaks_at(self, theta: ArrayLike) -> Breaks | None:
+        """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
+        where it cannot (no household, or no parameter that moves the steady state), or without a steady state there.
+        """
+        if not self._moving or self.model.household is None:
+            return None
+        point = np.asarray(theta, float)
+        try:
+            steady, _ = self._steady.stationary_at(dict(zip(self.names, point.tolist(), strict=True)))
+        except SteadyStateError:
+            return None
+        return asset_targets(steady)
+
+    # -- for people --------------------------------------------------------------------------------------------
+    def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:
+        """Parameters as a vector in the order of :attr:`names`, from a mapping or an array of shape (d,).
+
+        Raises
+        ------
+        ModelError
+            Names that are unknown or missing, or a wrong length.
+        """
+        if isinstance(theta, Mapping):
+            for name in theta:
+                if name not in self.names:
+                    raise ModelError(f"'{name}' is not an estimated parameter{nearest(name, self.names)}")
+            missing = [name for name in self.names if name not in theta]
+            if missing:
+                raise ModelError(f"no value for {', '.join(missing)}")
+            return np.array([theta[name] for name in self.names], float)
+        vector = np.asarray(theta, float)
+        if vector.shape != (len(self.names),):
+            raise ModelError(
+                f"expected {len(self.names)} parameters ({', '.join(self.names)}), got shape {vector.shape}"
+            )
+        return vector
+
+    def log_likelihood(self, theta: Mapping[str, float] | ArrayLike) -> float:
+        """Log likelihood, constant included; ``-inf`` where :meth:`evaluate` gives a reason."""
+        return self.evaluate(self.to_array(theta)).log_likelihood
+
+    def log_prior(self, theta: Mapping[str, float] | ArrayLike) -> float:
+        """Normalised log prior density of the natural parameters, ``-inf`` outside the support."""
+        return float(self._log_prior(self.to_array(theta)))
+
+    def log_density(self, theta: Mapping[str, float] | ArrayLike) -> float:
+        """Log likelihood plus log prior."""
+        return self.evaluate(self.to_array(theta)).log_density
+
+    def log_density_and_gradient(self, theta: Mapping[str, float] | ArrayLike) -> tuple[float, Array]:
+        """Log density and its gradient in natural units, shape (d,); the gradient is ``nan`` where the density is 0."""
+        out = self.evaluate(self.to_array(theta), gradient=True)
+        return out.log_density, out.gradient if out.gradient is not None else np.full(len(self.names), np.nan)
+
+    def reference(self) -> Array:
+        """The parameter table's own values of the estimated parameters, shape (d,)."""
+        return np.array([self.model.parameters[name].value for name in self.names], float)
+
+    def responses(self, theta: Mapping[str, float] | ArrayLike) -> Array:
+        """Responses of the observables to one-standard-deviation shocks, shape (T, n_o, n_z).
+
+        Raises
+        ------
+        EstimhankError
+            If the model has no determinate solution there.
+        """
+        point = self.to_array(theta)
+        out = self.evaluate(point)
+        if out.reason not in ("ok", "not_positive_definite"):
+            raise EstimhankError(f"no impulse responses at these parameters: {out.reason}")
+        parts = self._parts_at(point)
+        found = np.asarray(self._responses(point, parts))
+        return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.plain()))
+
+    def compile(self, gradient: Slope) -> None:
+        """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""
+        self.evaluate(self.reference(), gradient)
+
+    @cached_property
+    def steady_state(self) -> SteadyState:
+        """Steady state at the reference values."""
+        return self._steady.reference
+
+    def check_declaration(self) -> None:
+        """Solve for the steady state at the reference values and refuse equations that cannot be what was meant.
+
+        Raises
+        ------
+        ModelError
+            As :mod:`estimhank.sequence_space.declaration_checks`, and where the equations do not determine the
+            variables.
+        SteadyStateError
+        """
+        _ = self._structure
+
+    @property
+    def steady_solver(self) -> SteadySolver:
+        """Solves for the steady state at other values of the parameters that move it, ``steady_solver.spread``."""
+        return self._steady
+
+    def __reduce__(self) -> Any:
+        # compiled functions stay behind, a worker compiles its own (from the cache on disk); what is solved goes along
+        solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
+        return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error), solved

@@ -1,0 +1,186 @@
+"""The tables of a configuration file as frozen dataclasses: keys, types, defaults, limits.
+
+``[surrogate]`` and ``[posterior]`` are the classes of :mod:`estimhank.surrogate.config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from estimhank.data.fred import check_vintage
+from estimhank.data.observables import US_OBSERVABLES, Observable
+from estimhank.data.options import addition
+from estimhank.data.quarters import parse_quarters
+from estimhank.evaluation.executors import BACKENDS
+from estimhank.mode.search import ModeConfig as ModeSettings
+from estimhank.sampling.sample import MultiProposalConfig
+from estimhank.support.errors import ConfigError, DataError
+from estimhank.support.settings import option
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """``[model]``: which model, and the numbers that are not estimated.
+
+    Attributes
+    ----------
+    name : str
+        A built-in model, or ``"path/to/file.py:ClassName"`` relative to the configuration file.
+    horizon : int
+        Length T of the sequence space.
+    tail_start : int
+        Date from which responses continue geometrically at the shock's own root.
+    calibration : mapping of str to float
+        Values of entries of the model's parameter table that are not estimated.
+    grid : mapping of str to float
+        Options of the household block: ``n_e``, ``n_a``, ``a_max``.
+    """
+
+    name: str = option("one_asset_hank")
+    horizon: int = option(300, least=20)
+    tail_start: int = option(200, least=10)
+    calibration: Mapping[str, float] = option({})
+    grid: Mapping[str, float] = option({})
+
+    def __post_init__(self) -> None:
+        if self.tail_start >= self.horizon:
+            raise ConfigError(f"[model] tail_start ({self.tail_start}) must be below horizon ({self.horizon})")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """``[data]``: the source of the raw series, the sample, and how observables are made.
+
+    Attributes
+    ----------
+    source : str
+        ``"snapshot"``, ``"fred"``, ``"fred-csv"``, ``"fred-cache"``, or the path of a CSV or Excel file relative to the
+        configuration file; see :func:`estimhank.data.load_series`.
+    start, end : str
+        First and last quarter of the sample, ``"1966Q1"``.
+    observables : tuple of Observable
+        From ``[data.observables.NAME]`` tables; those of the default model where there are none.
+    vintage : str
+        Day as of which FRED's figures are wanted, ``"2024-02-01"``; the latest where empty.
+    sheet : str
+        Sheet of an Excel file; the first where empty.
+    presample : int
+        Quarters at the sample's start that serve differences and are not in the likelihood.
+    exclude : tuple of str
+        Quarters and spans, ``"2020Q2"``, ``"2009Q1 to 2015Q4"``, that count as missing.
+    """
+
+    source: str = option("snapshot")
+    start: str = option("1966Q1")
+    end: str = option("2019Q4")
+    observables: tuple[Observable, ...] = US_OBSERVABLES
+    vintage: str = addition("")
+    sheet: str = addition("")
+    presample: int = addition(0, least=0)
+    exclude: tuple[str, ...] = addition(())
+
+    def __post_init__(self) -> None:
+        try:
+            check_vintage(self.vintage)
+        except DataError as error:
+            raise ConfigError(f"[data] {error}") from None
+        for entry in self.exclude:
+            try:
+                parse_quarters(entry)
+            except ValueError as error:
+                raise ConfigError(f"[data] exclude: {error}") from None
+
+
+@dataclass(frozen=True)
+class ParameterConfig:
+    """``[parameters.NAME]``: what is done with one entry of the model's parameter table.
+
+    Attributes
+    ----------
+    prior : mapping, optional
+        ``family`` and its numbers; replaces the model's prior and estimates the parameter.
+    fixed : float, optional
+        Holds the parameter at this value.
+    """
+
+    prior: Mapping[str, Any] | None = None
+    fixed: float | None = None
+
+
+@dataclass(frozen=True)
+class ModeConfig(ModeSettings):
+    """``[mode]``: the search for the posterior mode; the keys are the attributes of the class it extends."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("starts", 1), ("max_rounds", 10), ("candidates", 2), ("slice_points", 3)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"[mode] {name} must be at least {least}, got {getattr(self, name)}")
+        if self.slice_points % 2 == 0:
+            raise ConfigError(f"[mode] slice_points must be odd: the mode is one of them, got {self.slice_points}")
+        if not (self.slice_width > 0 and self.agreement > 0):
+            raise ConfigError("[mode] slice_width and agreement must be positive")
+
+
+#: Names of the algorithms; the keys of :data:`estimhank.sampling.algorithms.ALGORITHMS`.
+SAMPLERS = ("multi_proposal", "random_walk", "dime", "smc", "nuts")
+
+
+@dataclass(frozen=True)
+class SampleConfig(MultiProposalConfig):
+    """``[sample]``: exact evaluations for the surrogate to learn from; keys as in the class it extends, and
+
+    Attributes
+    ----------
+    algorithm : str
+        ``"multi_proposal"`` (Tjelmeland 2004; Calderhead 2014), ``"random_walk"``, ``"dime"`` (Boehl 2022), ``"smc"``
+        (tempered) or ``"nuts"``; :mod:`estimhank.sampling.algorithms` says what the sizes mean for each.
+    gradient : bool
+        Whether proposals are evaluated with their gradients, where the model has them.
+    """
+
+    algorithm: str = option("multi_proposal", choices=SAMPLERS)
+    gradient: bool = True
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """``[report]``: the files beside ``report.html``.
+
+    Attributes
+    ----------
+    svg : bool
+        Every figure as SVG too, for print; PNG is always written.
+    """
+
+    svg: bool = option(False)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """``[run]``: the seed, and where evaluations run.
+
+    Attributes
+    ----------
+    seed : int
+        Every random number of the run follows from it.
+    workers : int
+        Worker processes; 0 takes one for each core. With a scheduler's address: how many workers to wait for.
+    backend : str
+        ``"loky"`` (this machine), ``"dask"`` (a cluster), ``"serial"``, or ``"vectorized"`` (one call a batch, on the
+        accelerator that JAX sees).
+    scheduler : str
+        Address of a running dask scheduler, ``"tcp://host:8786"``; empty starts a local one.
+    wait : float
+        Seconds to wait for the scheduler's workers; a run goes on with those that are there then.
+    batch : int
+        Points of a vectorised call; fewer are padded to as many.
+    """
+
+    seed: int = option(20240101, least=0)
+    workers: int = option(0, least=0)
+    backend: str = option("loky", choices=BACKENDS)
+    scheduler: str = option("")
+    wait: float = option(60.0, least=0.0)
+    batch: int = option(64, least=1)

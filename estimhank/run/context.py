@@ -1,0 +1,202 @@
+"""What a running stage has at hand: configuration, folder, data, the target, and a recorder of evaluations."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from estimhank.data import Dataset, SeriesTable, check_units, load_dataset, load_table, read_dataset
+from estimhank.evaluation.engine import Engine
+from estimhank.evaluation.executors import IN_PROCESS, may_start_processes
+from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.store import FILE_NAME as STORE
+from estimhank.evaluation.store import EvaluationStore
+from estimhank.evaluation.workers import Workers
+from estimhank.model.registry import find_model
+from estimhank.parameters.table import ModelError
+from estimhank.run.config import Config
+from estimhank.run.manifest import Manifest
+from estimhank.support.errors import DataError, ResultsError
+from estimhank.support.files import make_folder
+from estimhank.support.locking import locked
+from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.target.protocol import Target
+
+#: The stages in their order.
+STAGES: tuple[str, ...] = ("data", "mode", "sample", "surrogate", "posterior", "report")
+
+#: The tables of the configuration that the files of a stage, and of those before it, depend on.
+SECTIONS_OF: dict[str, tuple[str, ...]] = {
+    "data": ("data",),
+    "mode": ("data", "model", "parameters", "mode"),
+    "sample": ("data", "model", "parameters", "mode", "sample"),
+    "surrogate": ("data", "model", "parameters", "mode", "sample", "surrogate"),
+    "posterior": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
+    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior", "report"),
+}
+
+#: Stages under which the store keeps what a stage of the pipeline evaluates.
+STORED_AS: dict[str, tuple[str, ...]] = {
+    "mode": ("mode",),
+    "sample": ("sample",),
+    "surrogate": ("surrogate",),
+    "posterior": ("certificate", "exact"),
+}
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage leaves behind.
+
+    Attributes
+    ----------
+    files : tuple of str
+        Files it wrote, relative to the results folder, without the evaluation store.
+    facts : mapping
+        Plain values for the manifest. The posterior stage gives ``converged``, ``convergence`` (words),
+        ``certificate_passed`` and ``certificate`` (words); see :mod:`estimhank.run.pipeline`.
+    """
+
+    files: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _silent(event: ProgressEvent) -> None:
+    """Show nothing."""
+
+
+@dataclass
+class RunContext:
+    """One run, open: build it in a ``with`` block, which ends workers and closes the store.
+
+    Attributes
+    ----------
+    config : Config
+        The resolved configuration.
+    folder : Path
+        The results folder.
+    build_target : callable
+        Makes the target from configuration and data.
+    progress : callable
+        Receives :class:`~estimhank.support.progress_event.ProgressEvent` reports.
+    manifest : Manifest, optional
+        The manifest as it stands when a stage begins; the pipeline keeps it up to date.
+    """
+
+    config: Config
+    folder: Path
+    build_target: Callable[[Config, Dataset], Target]
+    progress: Progress = _silent
+    manifest: Manifest | None = None
+    _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
+
+    def __enter__(self) -> RunContext:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    @cached_property
+    def source_dataset(self) -> Dataset:
+        """The observables made from the configured source."""
+        dataset = load_dataset(self.config.data, self.config.folder, self.source_table)
+        # a model that cannot be found is what the target has to say
+        with contextlib.suppress(ModelError):
+            check_units(dataset, find_model(self.config.model.name, self.config.folder).observables)
+        return dataset
+
+    @cached_property
+    def source_table(self) -> SeriesTable:
+        """The raw series of the configured source, fetched once."""
+        return load_table(self.config.data, self.config.folder)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The observables in the folder's ``data.csv``."""
+        path = self.folder / "data.csv"
+        if not path.is_file():
+            raise DataError(f"{path} does not exist; run the data stage first")
+        return read_dataset(path)
+
+    @cached_property
+    def target(self) -> Target:
+        """The posterior of the configured model, given the folder's data, or the source's before there are any."""
+        return self.build_target(self.config, self.dataset if self.has("data") else self.source_dataset)
+
+    @property
+    def workers(self) -> int:
+        """Number of workers: one for each core that this process may use, if the configuration says 0."""
+        alone = not (may_start_processes() or self.config.run.scheduler)
+        if self.config.run.backend in IN_PROCESS or alone:
+            return 1
+        return self.config.run.workers or int(joblib.cpu_count())
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """Evaluations through workers into the store, opened on first use."""
+        store = EvaluationStore.open(self.folder / STORE, self.target.names, self.target.fingerprint)
+        self._open.enter_context(store)
+        return Recorder(self.engine, store)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Workers for the target; none are started yet."""
+        run = self.config.run
+        workers = run.workers if run.scheduler else self.workers
+        engine = self._open.enter_context(Engine(self.target, run.backend, workers, run.scheduler, run.wait))
+        engine.notice = getattr(self.progress, "note", engine.notice)
+        return engine
+
+    @property
+    def open_workers(self) -> Workers | None:
+        """Workers that are there already; none are started for work that this process does as fast."""
+        return self.recorder.engine if "recorder" in self.__dict__ else None
+
+    def take_rates(self) -> dict[str, dict[str, float]]:
+        """Evaluations that this call made or was served since it was last asked, the seconds waited, and the rate."""
+        if "recorder" not in self.__dict__:
+            return {}
+        taken = self.recorder.take_rates()
+        return {"rates": taken} if taken else {}
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage is finished, by the manifest."""
+        record = None if self.manifest is None else self.manifest.stages.get(stage)
+        return record is not None and record.status == "finished"
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run; each stage adds a code of its own, so that stages can run one by one."""
+        return self.config.run.seed
+
+    def facts(self, stage: str) -> Mapping[str, Any]:
+        """What a finished stage left in the manifest."""
+        return self.manifest.stages[stage].facts if self.manifest is not None and self.has(stage) else {}
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[Path]:
+    """Create the results folder if need be and keep every other process out of it while the block runs.
+
+    Raises
+    ------
+    ResultsError
+        If another process is at work in the folder.
+    StorageError
+        If the folder cannot be created.
+    """
+    make_folder(folder)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except BlockingIOError:
+            raise ResultsError(
+                f"another process is writing to {folder}; wait for it or choose another folder"
+            ) from None
+        yield folder

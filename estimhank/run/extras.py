@@ -1,0 +1,53 @@
+"""Features that need packages beyond those of a plain run, and what to install for them."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from estimhank.support.errors import ConfigError
+
+if TYPE_CHECKING:
+    from estimhank.run.config import Config
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A feature: words for it, the module to look for, and the extra of the package that brings it."""
+
+    feature: str
+    module: str
+    name: str
+
+    @property
+    def missing(self) -> bool:
+        """Whether it is not installed."""
+        return importlib.util.find_spec(self.module) is None
+
+    @property
+    def sentence(self) -> str:
+        """What is needed and how to install it."""
+        return f'{self.feature}: pip install "estimhank[{self.name}]", or `make install-test` in a clone'
+
+
+DASK = Extra("the dask backend needs dask and distributed", "distributed", "cluster")
+NUTS = Extra("[sample] nuts needs blackjax", "blackjax", "nuts")
+OPENPYXL = Extra("Excel files need openpyxl", "openpyxl", "excel")
+
+
+def check_extras(config: Config, only: str | None = None) -> None:
+    """Refuse a run, or one stage of it, whose backend or algorithm is not installed, before anything is computed.
+
+    Raises
+    ------
+    ConfigError
+        With a sentence that says what to install.
+    """
+    asked = {
+        DASK: only != "data" and config.run.backend == "dask",
+        NUTS: only in (None, "sample") and config.sample.algorithm == "nuts",
+    }
+    for extra, wanted in asked.items():
+        if wanted and extra.missing:
+            raise ConfigError(extra.sentence)

@@ -1,0 +1,248 @@
+"""The six stages: each reads the files of those before it and writes its own.
+
+Every stage is a function of the configuration, the seed, those files and the evaluations that it asks for, which come
+from the store where it has them: that is what makes a resumed run equal to one that was not interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estimhank.data import Dataset, write_dataset, write_raw
+from estimhank.evaluation.repeatable import repeat_some
+from estimhank.mode.mode_result import read_mode, write_mode
+from estimhank.mode.search import find_mode
+from estimhank.model.registry import configure_model, find_model
+from estimhank.parameters.table import ModelError
+from estimhank.posterior.posterior import Posterior
+from estimhank.run.config import Config
+from estimhank.run.context import RunContext, StageResult
+from estimhank.run.pipeline import Stage
+from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
+from estimhank.sampling.proposals import Center
+from estimhank.support.errors import ConfigError, ResultsError
+from estimhank.support.files import replacing, write_json
+from estimhank.surrogate.searched import Searched
+
+if TYPE_CHECKING:
+    from estimhank.surrogate.exact import ExactDraws
+    from estimhank.surrogate.posterior_stage import PosteriorStageResult
+    from estimhank.surrogate.surrogate_stage import RoundReport
+
+_LOSSES_KEPT = 100  # of each fit, for the figure of the training
+
+
+def build_target(config: Config, dataset: Dataset) -> Posterior:
+    """The posterior of the configured model given the data.
+
+    Raises
+    ------
+    ConfigError
+        If the model does not take the configuration's parameters, calibration, grid or data.
+    """
+    try:
+        declared = find_model(config.model.name, config.folder)
+        model = configure_model(declared, config.model.calibration, config.model.grid, config.parameters)
+        posterior = Posterior(model, dataset, config.model.horizon, config.model.tail_start)
+        if config.run.backend == "vectorized":
+            from estimhank.vectorized import vectorize
+
+            return vectorize(posterior, config.run.batch)
+        return posterior
+    except ModelError as error:
+        raise ConfigError(f"{config.path}: {error}" if config.path else str(error)) from error
+
+
+def data_stage(context: RunContext) -> StageResult:
+    """Raw series to observables: ``data.csv``, and ``raw.csv`` where they were retrieved from elsewhere."""
+    dataset, table = context.source_dataset, context.source_table
+    write_dataset(context.folder / "data.csv", dataset)
+    files: tuple[str, ...] = ("data.csv",)
+    if table.raw:
+        write_raw(context.folder / "raw.csv", table)
+        files += ("raw.csv",)
+    missing = {name: int(n) for name, n in zip(dataset.names, np.isnan(dataset.values).sum(axis=0), strict=True) if n}
+    facts = {"quarters": len(dataset.dates), "missing": missing}
+    return StageResult(files, facts)
+
+
+def mode_stage(context: RunContext) -> StageResult:
+    """The posterior mode and all local modes: ``mode.json``."""
+    from estimhank.analysis.mode_words import mode_words
+
+    settings = context.config.mode
+    result = find_mode(context.recorder, context.target, settings, context.seed, progress=context.progress)
+    write_mode(context.folder / "mode.json", result)
+    facts = {
+        "log_density": result.log_density,
+        "starts": len(result.starts),
+        "agreeing": result.agreeing,
+        "local_modes": len(result.modes),
+        "positive_definite": result.positive_definite,
+        "kind": result.kind,
+        "words": mode_words(result),
+        "condition": result.condition,
+        "infeasible_prior": result.infeasible_prior,
+    }
+    return StageResult(("mode.json",), facts)
+
+
+def sample_stage(context: RunContext) -> StageResult:
+    """Chains of the configured algorithm, every evaluation kept in the store; their draws in ``sample.npz``."""
+    mode = read_mode(context.folder / "mode.json")
+    settings = context.config.sample
+    sizes = sizes_for(context.target, settings)
+    center = Center(mode.center_x, mode.covariance_x)
+    sample = ALGORITHMS[settings.algorithm]
+    result: Any = sample(context.recorder, context.target, center, sizes, context.seed, context.progress)
+    with replacing(context.folder / "sample.npz") as temporary:
+        np.savez(temporary, **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)})
+    facts = {"algorithm": settings.algorithm, **describe_draws(result)}
+    return StageResult(("sample.npz",), facts)
+
+
+def surrogate_stage(context: RunContext) -> StageResult:
+    """The network, trained on the evaluations of the stages before and on rounds of its own: ``surrogate.*``."""
+    # imported here, as in the stages below: the first evaluations need not wait for networks
+    from estimhank.surrogate.surrogate import save_surrogate
+    from estimhank.surrogate.surrogate_stage import run_surrogate
+
+    mode = read_mode(context.folder / "mode.json")
+    # not what an interrupted call of this stage left: it is served again when it is asked for
+    evaluations = context.recorder.store.read("mode", "sample")
+    if not evaluations.of_stages("sample"):
+        raise ResultsError(f"{context.folder} has no evaluations to learn from: run the mode and sample stages again")
+    repeat_some(context.recorder.evaluate, context.target, evaluations)
+    result = run_surrogate(
+        context.recorder.evaluate,
+        context.target,
+        evaluations,
+        mode,
+        context.config.surrogate,
+        context.seed,
+        context.progress,
+        context.recorder.engine,
+    )
+    written = save_surrogate(result.surrogate, context.folder)
+    facts = {
+        "training_evaluations": result.surrogate.training_evaluations,
+        "training_seconds": round(result.training_seconds, 3),
+        "dropped": result.dropped,
+        "rounds": [_describe_round(report) for report in result.rounds],
+    }
+    return StageResult(tuple(path.name for path in written), facts)
+
+
+def _describe_round(report: RoundReport) -> dict[str, Any]:
+    losses = report.fit.losses.mean(axis=0)
+    kept = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), _LOSSES_KEPT)).astype(int))
+    return {
+        "points": report.fit.points,
+        "with_gradient": report.fit.with_gradient,
+        "dropped_low": report.fit.dropped_low,
+        "quadratic_rmse": report.fit.quadratic_rmse,
+        "value_rmse": report.fit.value_rmse,
+        "gradient_rmse": report.fit.gradient_rmse,
+        "fresh_evaluations": report.evaluations,
+        "fresh_s_e": report.fresh_s_e,
+        "sought_error": report.sought_error,
+        "beyond_edge": report.beyond,
+        "fit_seconds": round(report.fit_seconds, 3),
+        "epoch": (kept + 1) * report.epochs / len(losses),
+        "loss": losses[kept],
+    }
+
+
+def _posterior(context: RunContext) -> Posterior:
+    """The target, solved already, as what it is in a run of the stages here."""
+    assert isinstance(context.target, Posterior)
+    return context.target
+
+
+def posterior_stage(context: RunContext) -> StageResult:
+    """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
+    from estimhank.analysis.inference_data import write_inference_data
+    from estimhank.run.reporting import check_horizon, collect_arrays, parameter_infos
+    from estimhank.surrogate.first_calls import FirstCalls
+    from estimhank.surrogate.posterior_stage import run_posterior
+    from estimhank.surrogate.surrogate import load_surrogate
+
+    posterior = _posterior(context)
+    surrogate = load_surrogate(context.folder, posterior.fingerprint)
+    calls = FirstCalls(context.recorder.evaluate)
+    result = run_posterior(
+        calls,
+        posterior,
+        surrogate,
+        context.config.posterior,
+        context.seed,
+        context.progress,
+        context.recorder.engine,
+        Searched.by(read_mode(context.folder / "mode.json"), posterior),
+    )
+    write_json(context.folder / "certificate.json", result.certificate.to_json())
+    arrays = collect_arrays(posterior, result, context.seed)
+    about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
+    write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
+    horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood, context.engine)
+    facts = {**_describe_posterior(result), **calls.seconds(), "horizon": horizon}
+    return StageResult(("certificate.json", "posterior.nc"), facts)
+
+
+def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
+    exact = result.exact
+    fewest = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()))
+    words = f"largest R-hat {exact.r_hat.max():.4f}, fewest effective draws {fewest:,.0f} after {exact.rounds:,} rounds"
+    words += "".join(f"; {more}" for more in (exact.unmixed, exact.stopped) if more)
+    return {
+        "converged": exact.converged,
+        "convergence": words,
+        "r_hat": float(exact.r_hat.max()),
+        "ess_bulk": float(exact.ess_bulk.min()),
+        "ess_tail": float(exact.ess_tail.min()),
+        "exact_evaluations": exact.evaluations,
+        "rounds": exact.rounds,
+        "burn_in": exact.burn_in,
+        "subchain": exact.policy.subchain,
+        "plain_share": exact.policy.plain_share,
+        "acceptance": {block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
+        "surrogate_trusted": result.trusted,
+        "surrogate_draws_per_second": result.surrogate.draws_per_second,
+        "surrogate_autocorrelation_time": result.surrogate.autocorrelation_time,
+        "certificate_passed": result.certificate.passed,
+        "certificate": result.certificate.words,
+        "searched": result.certificate.searched.words if result.certificate.searched else "",
+    }
+
+
+def _share_accepted(exact: ExactDraws, kind: int) -> list[float]:
+    """Share of a chain's steps of one kind that were accepted, for every chain; nan where it made none."""
+    pairs = zip(exact.accepted, exact.step_kind == kind, strict=True)
+    return [round(float(accepted[chosen].mean()), 6) if chosen.any() else math.nan for accepted, chosen in pairs]
+
+
+def report_stage(context: RunContext) -> StageResult:
+    """Tables, figures and ``report.html``."""
+    from estimhank.report.write import write_report
+    from estimhank.run.reporting import gather_report
+
+    assert context.manifest is not None  # the pipeline sets it before a stage runs
+    inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest, context.open_workers)
+    written = write_report(inputs, context.folder, context.config.report.svg, context.open_workers)
+    files = tuple(str(path.relative_to(context.folder)) for path in written)
+    return StageResult(files, {"verdict": inputs.verdict.headline})
+
+
+STAGE_FUNCTIONS: Mapping[str, Stage] = {
+    "data": data_stage,
+    "mode": mode_stage,
+    "sample": sample_stage,
+    "surrogate": surrogate_stage,
+    "posterior": posterior_stage,
+    "report": report_stage,
+}

@@ -1,0 +1,1 @@
+"""What every other package may use: errors, files, settings, progress, identity, the numerical runtime."""
