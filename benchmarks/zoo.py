@@ -32,11 +32,12 @@ from numpy.typing import NDArray
 from benchmarks import known_targets as known
 from benchmarks.known_targets import KnownTarget
 from estimhank import estimate_density, from_log_density
-from estimhank.density import DensityRun, DensityTarget
 from estimhank.run.config import make_config
+from estimhank.run.density_run import DensityRun
 from estimhank.sampling.diagnostics import ess
 from estimhank.support.errors import EstimhankError
 from estimhank.support.files import make_folder, read_json, write_text
+from estimhank.target.any_density import DensityTarget
 
 Array = NDArray[np.float64]
 

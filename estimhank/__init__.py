@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from estimhank.support.runtime import configure as _configure
 
 if TYPE_CHECKING:
-    from estimhank.density import estimate_density, from_log_density
     from estimhank.posterior.posterior import Posterior
+    from estimhank.run.density_run import estimate_density
     from estimhank.run.results import load
+    from estimhank.target.any_density import from_log_density
 
 __version__ = "0.1.0"
 __all__ = ["Posterior", "estimate_density", "from_log_density", "load"]
@@ -23,8 +24,8 @@ def __getattr__(name: str) -> Any:
     places = {
         "Posterior": "estimhank.posterior.posterior",
         "load": "estimhank.run.results",
-        "from_log_density": "estimhank.density",
-        "estimate_density": "estimhank.density",
+        "from_log_density": "estimhank.target.any_density",
+        "estimate_density": "estimhank.run.density_run",
     }
     if name in places:
         return getattr(importlib.import_module(places[name]), name)

@@ -19,14 +19,14 @@ from estimhank.data import SOURCES, DataWarning
 from estimhank.evaluation.engine import WorkersLost
 from estimhank.evaluation.executors import BackendWarning
 from estimhank.evaluation.worker import EvaluationError
-from estimhank.parameters.table import ModelWarning
 from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
+from estimhank.run.open_posterior import build_target
 from estimhank.run.pipeline import Outcome, run_pipeline
 from estimhank.run.replay import replay
-from estimhank.run.stages import STAGE_FUNCTIONS, build_target
-from estimhank.support.errors import EstimhankError, Interrupted
+from estimhank.run.stages import STAGE_FUNCTIONS
+from estimhank.support.errors import EstimhankError, Interrupted, ModelWarning
 from estimhank.support.files import expand_user
 from estimhank.support.progress import ProgressDisplay, format_seconds
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import estimhank
-from estimhank.density import DensityError
 from estimhank.run.config import make_config
 from estimhank.support.errors import ResultsError
+from estimhank.target.any_density import DensityError
 from estimhank.target.protocol import Target
 
 NAMES = ["x", "s"]

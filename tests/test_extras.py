@@ -10,7 +10,7 @@ import pytest
 from estimhank.cli import run_command
 from estimhank.data import load_series
 from estimhank.run.config import load_config, make_config
-from estimhank.run.extras import check_extras
+from estimhank.run.pipeline import check_extras
 from estimhank.support.errors import ConfigError, DataError
 
 

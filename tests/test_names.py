@@ -16,7 +16,6 @@ from estimhank.analysis.math_text import figure_label
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.data import Observable as Column
 from estimhank.data.dataset import Dataset, read_dataset, write_dataset
-from estimhank.density import DensityError
 from estimhank.model import AR1, Level, Model, Parameter, Parameters, SqrtInverseGamma
 from estimhank.model.measurement_error import with_measurement_error
 from estimhank.parameters.table import ModelError
@@ -24,6 +23,7 @@ from estimhank.report import write_report
 from estimhank.run.config import make_config
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.names import TAKEN_OF_PARAMETERS
+from estimhank.target.any_density import DensityError
 from tests.support.synthetic_run import first_parameters, synthetic_inputs
 
 BAD = {

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 import estimhank
-from estimhank.density import DensityError
 from estimhank.evaluation import executors
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.evaluations import EvaluationBatch, empty_gradient
@@ -28,6 +27,7 @@ from estimhank.run.config import load_config, make_config
 from estimhank.run.context import locked_folder
 from estimhank.support import files, locking, runtime
 from estimhank.support.errors import ConfigError, ResultsError, StorageError
+from estimhank.target.any_density import DensityError
 
 
 def batch() -> EvaluationBatch:

@@ -19,11 +19,12 @@ from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.worker import EvaluationError, evaluate_points
 from estimhank.model import AR1, Level, Model, Parameter, Parameters, Uniform
 from estimhank.posterior.posterior import Posterior
+from estimhank.posterior.vectorized import VectorizedPosterior
 from estimhank.run.config import make_config
-from estimhank.run.stages import build_target
+from estimhank.run.open_posterior import build_target
 from estimhank.support.errors import ConfigError, ResultsError
+from estimhank.target.batching import vectorize
 from estimhank.target.protocol import REASONS, Evaluation, VectorizedTarget
-from estimhank.vectorized import VectorizedPosterior, vectorize
 
 
 class Forward(Model):

@@ -12,8 +12,8 @@ from typing import Any
 
 from estimhank.data.layout import sheet_of
 from estimhank.data.table import Cell, Sheet
-from estimhank.run.extras import OPENPYXL
 from estimhank.support.errors import DataError
+from estimhank.support.extras import OPENPYXL
 from estimhank.support.files import reading
 
 #: Endings of the files that are read as Excel files.

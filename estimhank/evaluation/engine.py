@@ -100,7 +100,7 @@ class Engine:
     target : Target
     backend : {"loky", "dask", "serial", "vectorized"}
         ``"serial"`` evaluates in this process, point by point; ``"vectorized"`` too, but a batch in one call, which the
-        target must offer (:func:`estimhank.vectorized.vectorize`) and whose values agree to 1e-8, not to the bit.
+        target must offer (:func:`estimhank.target.batching.vectorize`) and whose values agree to 1e-8, not to the bit.
     workers : int
         Worker processes; 0 takes one for each core. With a running dask scheduler: how many workers to wait for.
     scheduler : str
@@ -117,7 +117,7 @@ class Engine:
         if workers < 0:
             raise ConfigError(f"the number of workers must not be negative, it is {workers}")
         if backend == "vectorized" and not isinstance(target, VectorizedTarget):
-            raise ConfigError("the backend 'vectorized' needs a target that estimhank.vectorized.vectorize has made")
+            raise ConfigError("the backend 'vectorized' needs what estimhank.target.batching.vectorize makes")
         self.target = target
         self.backend = backend
         self._scheduler, self._wait = (scheduler if backend == "dask" else ""), wait

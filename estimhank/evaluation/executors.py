@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from joblib.externals.loky import ProcessPoolExecutor
 
 from estimhank.evaluation.worker import prepare_worker
-from estimhank.run.extras import DASK
 from estimhank.support.errors import ConfigError
+from estimhank.support.extras import DASK
 from estimhank.support.runtime import worker_environment
 
 BACKENDS = ("loky", "dask", "serial", "vectorized")

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.evaluations import EvaluationBatch, empty_gradient
-from estimhank.parameters.table import ModelWarning
-from estimhank.support.errors import EstimhankError
+from estimhank.support.errors import EstimhankError, ModelWarning
 from estimhank.target.protocol import REASONS, CompiledTarget, Evaluation, Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]

@@ -10,36 +10,17 @@ cannot follow; one that is told where the target is can (:mod:`estimhank.surroga
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
 from estimhank.households.stationary import HouseholdSteadyState
+from estimhank.target.breaks import Breaks
 
 Array = NDArray[np.float64]
 
 _NEIGHBOURS = 4  # grid points on either side that an interpolation reads
-
-
-class Breaks(NamedTuple):
-    """Where a density may jump, m places of it, seen from one parameter vector.
-
-    Attributes
-    ----------
-    margin : ndarray of shape (m,)
-        Moves smoothly with the parameters; the density may jump where it changes sign.
-    position : ndarray of shape (m,)
-        The same where the margin is positive, nan elsewhere; the density may jump where it crosses an integer.
-    mass : ndarray of shape (m,)
-        Households that jump: how large a jump is grows with it.
-    """
-
-    margin: Array
-    position: Array
-    mass: Array
 
 
 def asset_targets(steady: HouseholdSteadyState) -> Breaks:

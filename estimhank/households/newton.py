@@ -204,7 +204,7 @@ def _further(
     state: _State,
     here: tuple[Any, jax.Array, jax.Array, jax.Array],
 ) -> _State:
-    """A Newton step; ``here``: the linearised behaviour at the state, the residual, asset policy and targeted output."""
+    """A Newton step; ``here``: linearised behaviour at the state, residual, asset policy and targeted output."""
     tangent, residual, assets, yields = here
     grids = problem.block.grids(parameters_at(problem, state.unknown, given))
     zero, one = jnp.zeros(()), jnp.ones(())

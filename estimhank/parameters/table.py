@@ -21,10 +21,6 @@ class ModelError(EstimhankError):
     """A model declaration, or a change to it, that cannot work."""
 
 
-class ModelWarning(UserWarning):
-    """A declaration that is solved as it stands, but may not be what was meant."""
-
-
 def nearest(name: str, known: Any) -> str:
     """A hint such as ``"; did you mean 'phi_pi'?"``, empty if nothing is close."""
     close = difflib.get_close_matches(name, list(known), n=1)

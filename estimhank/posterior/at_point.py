@@ -1,6 +1,6 @@
 """One point of the parameter space: steady state, solution and what the likelihood reads of it, each computed once.
 
-Routes (:mod:`estimhank.posterior.routes`) share them, and so does the gradient: it is a pull back through the same steps.
+Routes (:mod:`estimhank.posterior.routes`) share them, and so does the gradient: a pull back through the same steps.
 """
 
 from __future__ import annotations

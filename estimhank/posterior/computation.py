@@ -1,6 +1,7 @@
 """What a posterior computes, as pure functions of parameters and steady states.
 
-:mod:`estimhank.posterior.compiled` compiles them; :class:`estimhank.posterior.posterior.Posterior` is what people and samplers see.
+:mod:`estimhank.posterior.compiled` compiles them; :class:`estimhank.posterior.posterior.Posterior` is what people and
+samplers see.
 """
 
 from __future__ import annotations

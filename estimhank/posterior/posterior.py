@@ -11,16 +11,15 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from estimhank.data import check_units, load_dataset
+from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.data.yearly import declared_weights
-from estimhank.households.breaks import Breaks, asset_targets
+from estimhank.households.breaks import asset_targets
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.declaration import Model
@@ -30,7 +29,6 @@ from estimhank.model.measurement_error import (
     error_parameters,
     with_measurement_error,
 )
-from estimhank.model.registry import configure_model, find_model
 from estimhank.model.shock_priors import check_shock_priors
 from estimhank.model.source import describe_model
 from estimhank.parameters.table import ModelError, nearest
@@ -46,13 +44,17 @@ from estimhank.posterior.routes import (
     next_route,
     reason_of,
 )
-from estimhank.run.config import Config, load_config
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
-from estimhank.support.errors import EstimhankError
+from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
+from estimhank.target.breaks import Breaks
 from estimhank.target.protocol import Evaluation, Slope
 from estimhank.target.transform import Transform
+
+if TYPE_CHECKING:
+    from estimhank.posterior.vectorized import VectorizedPosterior
+    from estimhank.target.batching import Calls
 
 Array = NDArray[np.float64]
 
@@ -124,8 +126,9 @@ class Posterior(CompiledComputation):
         self._lengthened = False
 
     @classmethod
-    def from_config(cls, config: Config | Path | str, profile: str = "default") -> Posterior:
-        """The posterior that a configuration file (or a loaded configuration) describes.
+    def from_config(cls, config: Any, profile: str = "default") -> Posterior:
+        """The posterior that a configuration file, or a loaded configuration, describes
+        (:func:`estimhank.run.open_posterior.open_posterior`).
 
         Raises
         ------
@@ -134,15 +137,9 @@ class Posterior(CompiledComputation):
         SteadyStateError
             No steady state at the reference values: the message names the equation that does not hold there.
         """
-        if not isinstance(config, Config):
-            config = load_config(config, profile)
-        model = configure_model(
-            find_model(config.model.name, config.folder), config.model.calibration, config.model.grid, config.parameters
-        )
-        data = load_dataset(config.data, config.folder)
-        posterior = cls(model, data, config.model.horizon, config.model.tail_start)
-        _ = posterior.steady_state  # raises where there is none
-        return posterior
+        from estimhank.run.open_posterior import open_posterior  # the one door up
+
+        return open_posterior(config, profile)
 
     # -- what a Target answers ---------------------------------------------------------------------------------
     @property
@@ -365,6 +362,25 @@ class Posterior(CompiledComputation):
     def steady_solver(self) -> SteadySolver:
         """Solves for the steady state at other values of the parameters that move it, ``steady_solver.spread``."""
         return self._steady
+
+    def vectorized(self, calls: Calls) -> VectorizedPosterior:
+        """The same posterior, of which many points are evaluated in one call.
+
+        Raises
+        ------
+        ConfigError
+            If JAX cannot trace what moves the steady state.
+        """
+        from estimhank.posterior.vectorized import VectorizedPosterior  # which is made from this class
+
+        if not self.has_gradient:
+            raise ConfigError(
+                f"the backend 'vectorized' needs functions that JAX can trace: {', '.join(self._moving)} move the "
+                "steady state, and the model's steady_state or household_target uses numbers where JAX needs arrays"
+            )
+        posterior = VectorizedPosterior(*Posterior.__reduce__(self)[1])
+        posterior._calls = calls
+        return posterior
 
     def __reduce__(self) -> Any:
         # compiled functions stay behind, a worker compiles its own (from the cache on disk); what is solved goes along

@@ -1,1 +1,1 @@
-"""A run: configuration, stages, results folder. The only package, with ``cli``, that knows both inference and economics."""
+"""A run: configuration, stages, results folder. With ``cli`` the only package that knows inference and economics."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from estimhank.evaluation.evaluations import STAGES as STORED
 from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore, open_for_reading
+from estimhank.run.config import Config
 from estimhank.run.context import SECTIONS_OF, STAGES, STORED_AS, RunContext, StageResult, locked_folder
-from estimhank.run.extras import check_extras
 from estimhank.run.manifest import (
     Manifest,
     StageRecord,
@@ -24,7 +24,8 @@ from estimhank.run.manifest import (
     read_manifest,
     write_manifest,
 )
-from estimhank.support.errors import CertificateError, ConvergenceError, EstimhankError, ResultsError
+from estimhank.support.errors import CertificateError, ConfigError, ConvergenceError, EstimhankError, ResultsError
+from estimhank.support.extras import DASK, NUTS
 from estimhank.support.files import remove_leftovers, replacing, sha256_of_file, writing
 from estimhank.support.identity import differing_parts, why_unidentified
 from estimhank.support.runtime import compiled_code
@@ -166,6 +167,23 @@ def check_sources(context: RunContext, only: str | None) -> None:
         _ = context.source_dataset
     if only is None:
         _ = context.target
+
+
+def check_extras(config: Config, only: str | None = None) -> None:
+    """Refuse a run, or one stage of it, whose backend or algorithm is not installed, before anything is computed.
+
+    Raises
+    ------
+    ConfigError
+        With a sentence that says what to install.
+    """
+    asked = {
+        DASK: only != "data" and config.run.backend == "dask",
+        NUTS: only in (None, "sample") and config.sample.algorithm == "nuts",
+    }
+    for extra, wanted in asked.items():
+        if wanted and extra.missing:
+            raise ConfigError(extra.sentence)
 
 
 def make_plan(context: RunContext, only: str | None, resume: bool, overwrite: bool) -> Plan:

@@ -106,7 +106,7 @@ def replay(folder: Path | str, build_target: Callable[[Config, Dataset], Target]
     folder : path
         Results folder of a run that was stopped by an exception.
     build_target : callable
-        Makes the target from configuration and data (:func:`estimhank.run.stages.build_target`).
+        Makes the target from configuration and data (:func:`estimhank.run.open_posterior.build_target`).
 
     Raises
     ------

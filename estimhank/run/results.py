@@ -15,7 +15,7 @@ from estimhank.evaluation.store import read_evaluations
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config, restore_config
 from estimhank.run.manifest import Manifest, read_manifest
-from estimhank.run.stages import build_target
+from estimhank.run.open_posterior import build_posterior
 from estimhank.support.errors import ResultsError
 from estimhank.support.files import expand_user, read_json
 from estimhank.support.identity import why_unidentified
@@ -59,7 +59,7 @@ class Run:
         ResultsError
             If this version of the package, or of the model's file, gives another log density than the run had.
         """
-        target = build_target(self.config, self.data)
+        target = build_posterior(self.config, self.data)
         stored = self.manifest.fingerprint
         mine = target.fingerprint
         # evaluated here, on the processor: what an accelerator evaluated agrees with it to 1e-8

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from estimhank.data import Dataset, write_dataset, write_raw
+from estimhank.data import write_dataset, write_raw
 from estimhank.evaluation.repeatable import repeat_some
 from estimhank.mode.mode_result import read_mode, write_mode
 from estimhank.mode.search import find_mode
-from estimhank.model.registry import configure_model, find_model
-from estimhank.parameters.table import ModelError
 from estimhank.posterior.posterior import Posterior
-from estimhank.run.config import Config
 from estimhank.run.context import RunContext, StageResult
 from estimhank.run.pipeline import Stage
 from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.proposals import Center
-from estimhank.support.errors import ConfigError, ResultsError
+from estimhank.support.errors import ResultsError
 from estimhank.support.files import replacing, write_json
 from estimhank.surrogate.searched import Searched
 
@@ -35,27 +32,6 @@ if TYPE_CHECKING:
     from estimhank.surrogate.surrogate_stage import RoundReport
 
 _LOSSES_KEPT = 100  # of each fit, for the figure of the training
-
-
-def build_target(config: Config, dataset: Dataset) -> Posterior:
-    """The posterior of the configured model given the data.
-
-    Raises
-    ------
-    ConfigError
-        If the model does not take the configuration's parameters, calibration, grid or data.
-    """
-    try:
-        declared = find_model(config.model.name, config.folder)
-        model = configure_model(declared, config.model.calibration, config.model.grid, config.parameters)
-        posterior = Posterior(model, dataset, config.model.horizon, config.model.tail_start)
-        if config.run.backend == "vectorized":
-            from estimhank.vectorized import vectorize
-
-            return vectorize(posterior, config.run.batch)
-        return posterior
-    except ModelError as error:
-        raise ConfigError(f"{config.path}: {error}" if config.path else str(error)) from error
 
 
 def data_stage(context: RunContext) -> StageResult:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from estimhank.evaluation.executors import IN_PROCESS
 from estimhank.evaluation.recorder import Recorder
 from estimhank.mode.objective import has_gradient
-from estimhank.run.extras import NUTS
 from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.proposals import Center, draw_starting_states, generator
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.support.errors import ConfigError
+from estimhank.support.extras import NUTS
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.target.protocol import Target
 

@@ -45,3 +45,7 @@ class Interrupted(EstimhankError):
     """The user stopped the run."""
 
     exit_code = 130
+
+
+class ModelWarning(UserWarning):
+    """A declaration that is solved as it stands, but may not be what was meant."""

@@ -1,4 +1,4 @@
-"""The walk behind :mod:`estimhank.support.identity`: over code, data and objects, to a digest without addresses or hashes."""
+"""The walk of :mod:`estimhank.support.identity` over code, data and objects, to a digest free of addresses."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def format_seconds(seconds: float) -> str:
 
 
 class ProgressDisplay:
-    """Shows :class:`~estimhank.support.progress_event.ProgressEvent` reports; call it with one, use it in a ``with`` block.
+    """Shows :class:`~estimhank.support.progress_event.ProgressEvent` reports; call it, in a ``with`` block.
 
     Parameters
     ----------

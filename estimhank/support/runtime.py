@@ -83,7 +83,7 @@ def configure() -> None:
     threadpool_limits(1, user_api="blas")
     jax.config.update("jax_enable_x64", True)
     # single evaluations run on the processor, in the workers and here, so that one value is the same bits everywhere;
-    # an accelerator is used by name (estimhank.vectorized)
+    # an accelerator is used by name (estimhank.target.batching)
     if jax.config.jax_default_device is None:
         jax.config.update("jax_default_device", "cpu")
     if jax.config.jax_compilation_cache_dir is None:

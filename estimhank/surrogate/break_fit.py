@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize_scalar
 
-from estimhank.households.breaks import Breaks
 from estimhank.surrogate.break_map import NODES, BreakMap, chebyshev_basis, stretched, unbent
+from estimhank.target.breaks import Breaks
 
 Array = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
-from estimhank.households.breaks import Breaks
 from estimhank.surrogate.break_fit import closeness, fit_breaks
 from estimhank.surrogate.break_map import BreakMap, stretched
+from estimhank.target.breaks import Breaks
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.evaluation.repeatable import REPEATED_BATCH, check_repeatable
+from estimhank.evaluation.repeatable import REPEATED_BATCH
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.sampling.diagnostics import ess
 from estimhank.sampling.proposals import generator
@@ -28,6 +28,7 @@ from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.tail_chains import look_beyond
 from estimhank.target.protocol import Target
+from estimhank.target.repeatable import check_repeatable
 
 Array = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """What a sampler needs to know of a posterior, and nothing else.
 
 The sampling, surrogate and posterior stages work on any object that answers to :class:`Target`: the posterior of a
-declared model (:class:`estimhank.posterior.posterior.Posterior`), a user's own log density, or a textbook target in a test.
+declared model, a user's own log density (:mod:`estimhank.target.any_density`), or a textbook target in a test.
 Parameters are in *natural units* (theta) wherever a person or a file sees them and in *unconstrained coordinates* (x)
 wherever a kernel moves them; :class:`estimhank.target.transform.Transform` maps one to the other.
 """
@@ -9,7 +9,7 @@ wherever a kernel moves them; :class:`estimhank.target.transform.Transform` maps
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,21 @@ class VectorizedTarget(Target, Protocol):
 
     def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
         """Evaluate at each row of ``thetas``, shape (n, d), natural units; in their order."""
+        ...
+
+
+@runtime_checkable
+class Vectorizable(Target, Protocol):
+    """A target of which many points can be evaluated in one call."""
+
+    def vectorized(self, calls: Any) -> VectorizedTarget:
+        """The same target with ``evaluate_batch``, in calls as given (:class:`estimhank.target.batching.Calls`).
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be vectorised after all.
+        """
         ...
 
 

@@ -15,7 +15,7 @@ from estimhank.data import load_series, read_dataset
 from estimhank.data.fred_client import FredClient
 from estimhank.run.config import load_config
 from estimhank.run.context import RunContext
-from estimhank.run.stages import build_target
+from estimhank.run.open_posterior import build_target
 from estimhank.support.files import read_json, sha256_of
 from tests.support.fred_server import KEY, serve_fred
 

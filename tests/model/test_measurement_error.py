@@ -20,7 +20,7 @@ from estimhank.parameters.priors import Gamma, Normal
 from estimhank.parameters.table import ModelError, Parameter, Parameters
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import make_config, restore_config
-from estimhank.run.stages import build_target
+from estimhank.run.open_posterior import build_target
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.files import to_plain
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from estimhank.analysis.mode_words import mode_words
-from estimhank.density import from_log_density
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.mode.mode_result import ModeResult, read_mode, write_mode
 from estimhank.mode.search import ModeConfig, find_mode
+from estimhank.target.any_density import from_log_density
 from estimhank.target.protocol import Target
 
 SMALL = ModeConfig(starts=6, candidates=64, slice_points=5)

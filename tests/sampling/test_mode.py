@@ -10,7 +10,6 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from estimhank.density import from_log_density
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
@@ -21,6 +20,7 @@ from estimhank.mode.search import ModeConfig, find_mode
 from estimhank.mode.starts import NoFeasibleStart
 from estimhank.sampling.textbook import MixtureTarget, NormalTarget, SkewedTarget
 from estimhank.support.errors import StorageError
+from estimhank.target.any_density import from_log_density
 from estimhank.target.protocol import Evaluation, Slope, Target
 
 

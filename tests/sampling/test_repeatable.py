@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from estimhank import from_log_density
-from estimhank.evaluation.repeatable import NotRepeatable, check_repeatable, choose_repeated, repeat_some
+from estimhank.evaluation.repeatable import choose_repeated, repeat_some
 from estimhank.surrogate.posterior_stage import run_posterior
+from estimhank.target.repeatable import NotRepeatable, check_repeatable
 from tests.support.hand_made import normal_surrogate
 from tests.support.known_targets import Memory, candidates, correlated_normal
 from tests.support.stages import SIZES, D

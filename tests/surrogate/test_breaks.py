@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.households.breaks import Breaks
 from estimhank.surrogate import break_fit, break_map
 from estimhank.surrogate.break_fit import fit_breaks, left_out
 from estimhank.surrogate.break_map import features_of, unbent
@@ -20,6 +19,7 @@ from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
+from estimhank.target.breaks import Breaks
 from tests.support.known_targets import KnownTarget, correlated_normal
 from tests.support.stages import TRAINING, D
 

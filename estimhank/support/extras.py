@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from estimhank.support.errors import ConfigError
-
-if TYPE_CHECKING:
-    from estimhank.run.config import Config
 
 
 @dataclass(frozen=True)
@@ -34,20 +28,3 @@ class Extra:
 DASK = Extra("the dask backend needs dask and distributed", "distributed", "cluster")
 NUTS = Extra("[sample] nuts needs blackjax", "blackjax", "nuts")
 OPENPYXL = Extra("Excel files need openpyxl", "openpyxl", "excel")
-
-
-def check_extras(config: Config, only: str | None = None) -> None:
-    """Refuse a run, or one stage of it, whose backend or algorithm is not installed, before anything is computed.
-
-    Raises
-    ------
-    ConfigError
-        With a sentence that says what to install.
-    """
-    asked = {
-        DASK: only != "data" and config.run.backend == "dask",
-        NUTS: only in (None, "sample") and config.sample.algorithm == "nuts",
-    }
-    for extra, wanted in asked.items():
-        if wanted and extra.missing:
-            raise ConfigError(extra.sentence)

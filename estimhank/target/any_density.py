@@ -1,4 +1,4 @@
-"""Any log density: the sample, surrogate and posterior stages without a declared model (``docs/any_density.md``)."""
+"""A target made of any log density, without a declared model (``docs/any_density.md``)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from estimhank.evaluation.repeatable import check_repeatable, repeat_some
-from estimhank.support.errors import EstimhankError, ResultsError
-from estimhank.support.files import make_folder, sha256_of, write_json
+from estimhank.support.errors import ConfigError, EstimhankError
+from estimhank.support.files import sha256_of
 from estimhank.support.identity import changed_places, identify, part_of_fingerprint
 from estimhank.support.names import TAKEN_OF_PARAMETERS, why_not_a_name
-from estimhank.support.progress_event import Progress
+from estimhank.target.batching import Calls, vectorize
 from estimhank.target.protocol import Evaluation, Slope
+from estimhank.target.repeatable import check_repeatable
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
@@ -50,7 +49,7 @@ class DensityTarget:
         Changes whenever the density does although neither its code nor what that refers to does: a file that it reads
         at every call, a compiled library of one's own.
     content : mapping of str to str, optional
-        What ``function`` and ``gradient`` are (:mod:`estimhank.support.identity`), as :func:`from_log_density` found it.
+        What ``function`` and ``gradient`` are (:mod:`estimhank.support.identity`), found by :func:`from_log_density`.
     """
 
     function: Callable[[Array], Any]
@@ -128,9 +127,58 @@ class DensityTarget:
         slope = (self.transform.to_natural(center + step) - self.transform.to_natural(center - step)) / (2 * step)
         return self.transform.to_natural(center + rng.standard_normal((n, len(self.names))) * self.spread / slope)
 
+    def vectorized(self, calls: Calls) -> VectorizedDensity:
+        """The same density, of which many points are evaluated in one call.
+
+        Raises
+        ------
+        ConfigError
+            If it is not made of JAX operations.
+        """
+        if self.gradient != "jax":
+            raise ConfigError("the backend 'vectorized' needs a log density made of JAX operations (gradient='jax')")
+        return VectorizedDensity(**self._declared, _compiled={"calls": calls})
+
+    @property
+    def _declared(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "_compiled"}
+
     def __getstate__(self) -> dict[str, Any]:
         # compiled functions stay behind; a worker compiles its own
-        return {f.name: {} if f.name == "_compiled" else getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**self._declared, "_compiled": {}}
+
+
+class VectorizedDensity(DensityTarget):
+    """A log density made of JAX operations that evaluates many points in one call: :meth:`evaluate_batch`."""
+
+    @property
+    def _calls(self) -> Calls:
+        calls: Calls = self._compiled["calls"]
+        return calls
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """That of the density, and the device."""
+        return {**super().fingerprint, **self._calls.fingerprint}
+
+    def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
+        """Evaluate at each row of ``thetas``, shape (n, d), natural units."""
+        name = "gradients" if gradient else "values"
+        if name not in self._compiled:
+            function = jax.value_and_grad(self.function) if gradient else self.function
+            self._compiled[name] = jax.jit(jax.vmap(function))
+        thetas = np.asarray(thetas, float)
+        found = [Evaluation(-np.inf, 0.0, "outside_support")] * len(thetas)
+        rows = np.flatnonzero([bool(self.transform.contains(theta)) for theta in thetas])
+        if rows.size:
+            out = self._calls.run(self._compiled[name], thetas[rows])
+            values, slopes = out if gradient else (out, [None] * len(rows))
+            for row, value, slope in zip(rows, values, slopes, strict=True):
+                found[row] = self._judge(float(value), slope)
+        return found
+
+    def __reduce__(self) -> Any:
+        return vectorize, (DensityTarget(**self._declared), self._calls.size)
 
 
 def from_log_density(
@@ -266,128 +314,3 @@ def _why_not(target: DensityTarget, center: Array, reason: str) -> str:
         name = target.names[int(np.argmin(inside))]
         return f"the log density is not finite at the starting point: '{name}' is not inside its bounds"
     return f"the log density is not finite at the starting point, or its gradient is not ({reason})"
-
-
-@dataclass(frozen=True)
-class DensityRun:
-    """What :func:`estimate_density` returns.
-
-    Attributes
-    ----------
-    target : DensityTarget
-    draws : ndarray of shape (chain, draw, d)
-        Exact posterior, natural units.
-    surrogate_draws : ndarray of shape (chain, draw, d)
-        The surrogate's own.
-    certificate : Certificate
-    converged : bool
-        Whether the exact chains met R-hat and effective draws.
-    folder : Path
-        Holds ``evaluations.bin``, ``mode.json``, ``surrogate.*``, ``certificate.json`` and ``posterior.nc``.
-    words : str
-        Whether the exact chains have converged, with the figures, and what was searched.
-    """
-
-    target: DensityTarget
-    draws: Array
-    surrogate_draws: Array
-    certificate: Any
-    converged: bool
-    folder: Path
-    words: str = ""
-
-
-def estimate_density(
-    target: DensityTarget,
-    folder: Path | str,
-    settings: Any = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> DensityRun:
-    """Mode, sample, surrogate and posterior stages on a user's log density.
-
-    Parameters
-    ----------
-    target : DensityTarget
-    folder : path
-        Results folder.
-    settings : Config, optional
-        Sizes, seed, workers and backend, as from ``load_config`` or ``make_config({...}, profile)``; model and data
-        tables are not read.
-    resume : bool
-        Go on from evaluations that the folder holds; without it a folder that holds some is refused.
-    progress : callable, optional
-
-    Raises
-    ------
-    ResultsError
-        The folder holds evaluations and ``resume`` is false, or they are those of another density.
-    """
-    # imported here: a worker that evaluates the density needs neither networks nor files
-    from estimhank.analysis.arrays import PosteriorArrays
-    from estimhank.analysis.inference_data import write_inference_data
-    from estimhank.analysis.parameters import ParameterInfo
-    from estimhank.evaluation.engine import Engine
-    from estimhank.evaluation.recorder import Recorder
-    from estimhank.evaluation.store import FILE_NAME, EvaluationStore
-    from estimhank.mode.mode_result import write_mode
-    from estimhank.mode.search import find_mode
-    from estimhank.run.config import make_config
-    from estimhank.run.reporting import exact_draws_of, fresh_draws_of
-    from estimhank.sampling.algorithms import ALGORITHMS, sizes_for
-    from estimhank.sampling.proposals import Center
-    from estimhank.surrogate.posterior_stage import run_posterior
-    from estimhank.surrogate.searched import Searched
-    from estimhank.surrogate.surrogate import save_surrogate
-    from estimhank.surrogate.surrogate_stage import run_surrogate
-    from estimhank.vectorized import vectorize
-
-    config = settings or make_config({})
-    if config.run.backend == "vectorized":
-        target = vectorize(target, config.run.batch)
-    folder = make_folder(folder)  # with ~ as the home folder
-    if (folder / FILE_NAME).exists() and not resume:
-        raise ResultsError(f"{folder} holds evaluations already: pass resume=True to go on, or choose another folder")
-    seed = config.run.seed
-    with (
-        EvaluationStore.open(folder / FILE_NAME, target.names, target.fingerprint) as store,
-        Engine(target, config.run.backend, config.run.workers, config.run.scheduler, config.run.wait) as engine,
-    ):
-        recorder = Recorder(engine, store)
-        mode = find_mode(recorder, target, config.mode, seed, progress=progress)
-        write_mode(folder / "mode.json", mode)
-        center = Center(mode.center_x, mode.covariance_x)
-        ALGORITHMS[config.sample.algorithm](recorder, target, center, sizes_for(target, config.sample), seed, progress)
-        evaluations = store.read("mode", "sample")
-        repeat_some(recorder.evaluate, target, evaluations)
-        trained = run_surrogate(recorder.evaluate, target, evaluations, mode, config.surrogate, seed, progress, engine)
-        save_surrogate(trained.surrogate, folder)
-        result = run_posterior(
-            recorder.evaluate,
-            target,
-            trained.surrogate,
-            config.posterior,
-            seed,
-            progress,
-            engine,
-            Searched.by(mode, target),
-        )
-    write_json(folder / "certificate.json", result.certificate.to_json())
-    infos = tuple(
-        ParameterInfo(name, lower=low, upper=high)
-        for name, low, high in zip(target.names, target.transform.lower, target.transform.upper, strict=True)
-    )
-    exact = exact_draws_of(target.transform, result)
-    arrays = PosteriorArrays(
-        target.names, exact, result.surrogate.theta, fresh=fresh_draws_of(target.transform, result)
-    )
-    write_inference_data(folder / "posterior.nc", arrays, infos, {"seed": seed})
-    return DensityRun(
-        target,
-        exact.theta,
-        result.surrogate.theta,
-        result.certificate,
-        result.exact.converged,
-        folder,
-        result.convergence,
-    )
