@@ -28,8 +28,10 @@ import estimhank
 from benchmarks.kill_driver import KINDS
 from benchmarks.pages import write_made
 from estimhank.evaluation.store import FILE_NAME, read_evaluations
-from estimhank.run.context import STAGES
+from estimhank.run.stages import PIPELINE
 from estimhank.support.files import read_json
+
+STAGES = PIPELINE.names
 
 #: Where a run, resumed or not, may go on.
 PLACES = (("serial", 1), ("loky", 1), ("loky", 2))

@@ -25,7 +25,7 @@ from estimhank.run.context import RunContext
 from estimhank.run.open_posterior import build_target
 from estimhank.run.pipeline import Outcome, run_pipeline
 from estimhank.run.replay import replay
-from estimhank.run.stages import STAGE_FUNCTIONS
+from estimhank.run.stages import PIPELINE
 from estimhank.support.errors import EstimhankError, Interrupted, ModelWarning
 from estimhank.support.files import expand_user
 from estimhank.support.progress import ProgressDisplay, format_seconds
@@ -119,7 +119,7 @@ def run_command(
     out = expand_user(out)
     try:
         with ProgressDisplay(quiet=quiet) as display, RunContext(config, out, build_target, display) as context:
-            return run_pipeline(context, STAGE_FUNCTIONS, only, resume, overwrite, display.say)
+            return run_pipeline(context, PIPELINE, only, resume, overwrite, display.say)
     except (EvaluationError, WorkersLost):
         print(f"estimhank: `estimhank replay {out}` evaluates these parameters again:", file=sys.stderr)
         raise
@@ -227,11 +227,9 @@ def data(
     conclude(run_command(settings, folder, "data", resume, overwrite, quiet))
 
 
-_add_stage("mode", "Stage 2: the posterior mode, from data.csv.")
-_add_stage("sample", "Stage 3: exact evaluations by multi-proposal Metropolis-Hastings, from mode.json.")
-_add_stage("surrogate", "Stage 4: train the network on the evaluations.")
-_add_stage("posterior", "Stage 5: draws from the surrogate, its certificate, and the exact correction.")
-_add_stage("report", "Tables, figures and report.html, from posterior.nc.")
+for _number, _stage in enumerate(PIPELINE, 1):
+    if _stage.name != "data":
+        _add_stage(_stage.name, f"Stage {_number}: {_stage.help}")
 
 
 @app.command("replay")

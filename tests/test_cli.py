@@ -11,6 +11,7 @@ import pytest
 
 from estimhank import cli
 from estimhank.support.files import bundled, read_json
+from tests.support.pipelines import standing_in
 
 
 @pytest.fixture
@@ -108,14 +109,14 @@ def test_an_interruption_is_one_sentence(run, monkeypatch):
     def interrupted(context):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "STAGE_FUNCTIONS", {"data": interrupted})
+    monkeypatch.setattr(cli, "PIPELINE", standing_in(data=interrupted))
     code, _, err = run("data", "configs/us_hank.toml", "--out", "out")
     assert code == 130 and "--resume goes on from there" in err and "Traceback" not in err
     monkeypatch.undo()
 
 
 def test_a_batch_system_that_terminates_a_run_is_told_how_to_go_on(run, monkeypatch):
-    monkeypatch.setattr(cli, "STAGE_FUNCTIONS", {"data": lambda context: signal.raise_signal(signal.SIGTERM)})
+    monkeypatch.setattr(cli, "PIPELINE", standing_in(data=lambda context: signal.raise_signal(signal.SIGTERM)))
     before = signal.getsignal(signal.SIGTERM)
     try:
         code, _, err = run("data", "configs/us_hank.toml", "--out", "out")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from estimhank.evaluation.store import read_evaluations
 from estimhank.run.config import make_config
-from estimhank.run.context import STAGES, RunContext, StageResult, locked_folder
-from estimhank.run.manifest import read_manifest
+from estimhank.run.context import RunContext, locked_folder
+from estimhank.run.manifest import read_manifest, write_manifest
 from estimhank.run.pipeline import run_pipeline
-from estimhank.run.stages import data_stage
+from estimhank.run.stage_spec import Pipeline, StageResult
+from estimhank.run.stages import PIPELINE, data_stage
 from estimhank.support.errors import CertificateError, ConvergenceError, DataError, ResultsError, StorageError
 from estimhank.support.files import read_json, sha256_of, write_json
 from estimhank.support.identity import UNIDENTIFIED
 from estimhank.target.protocol import Evaluation
 from estimhank.target.transform import Transform
+from tests.support.pipelines import standing_in
+
+STAGES = PIPELINE.names
 
 
 class Normal:
@@ -44,9 +50,9 @@ class Runs:
         self.ran: list[str] = []
 
     def stages(self):
-        return {"data": self._counted("data", data_stage)} | {
-            name: self._counted(name, self._write) for name in STAGES[1:]
-        }
+        return standing_in(
+            **{name: self._counted(name, data_stage if name == "data" else self._write) for name in STAGES}
+        )
 
     def _counted(self, name, function):
         def stage(context):
@@ -308,3 +314,20 @@ def test_the_verdict_of_a_run_has_its_exit_code(tmp_path):
     facts = {"converged": False, "convergence": "R-hat of kappa_w is 1.04", "certificate_passed": True}
     wrong = Runs(tmp_path / "b", facts=facts).go().verdict()
     assert isinstance(wrong, ConvergenceError) and wrong.exit_code == 4 and "kappa_w" in str(wrong)
+
+
+def test_a_release_that_computes_something_else_is_not_up_to_date(runs):
+    runs.go()
+    older = Pipeline(replace(stage, version=stage.version - (stage.name == "sample")) for stage in PIPELINE)
+    config = settings()
+    for stage in PIPELINE:
+        same = stage.name in ("data", "mode")
+        assert (older.digest(stage.name, config) == PIPELINE.digest(stage.name, config)) == same
+    manifest = read_manifest(runs.folder)
+    for name in STAGES:
+        record = replace(manifest.stages[name], digest=older.digest(name, config))
+        manifest = manifest.with_stage(name, record)
+    write_manifest(runs.folder, manifest)
+    with pytest.raises(ResultsError, match="whose sample stage was another release's"):
+        runs.go()
+    assert runs.go(overwrite=True).ran == STAGES

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from estimhank import cli
-from estimhank.run.context import StageResult
-from estimhank.run.stages import data_stage
+from estimhank.run.stage_spec import StageResult
 from estimhank.support.files import read_json
 from estimhank.target.protocol import Evaluation
 from estimhank.target.transform import Transform
+from tests.support.pipelines import standing_in
 
 
 class Fragile:
@@ -44,7 +44,7 @@ def run(monkeypatch, capsys, tmp_path):
 
     def call(*arguments, limit=0.3, model="m"):
         monkeypatch.setattr(cli, "build_target", lambda config, data: Fragile(limit, model))
-        monkeypatch.setattr(cli, "STAGE_FUNCTIONS", {"data": data_stage, "mode": evaluate})
+        monkeypatch.setattr(cli, "PIPELINE", standing_in(mode=evaluate))
         monkeypatch.setattr(sys, "argv", ["estimhank", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
             cli.main()

@@ -28,44 +28,6 @@ from estimhank.support.locking import locked
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.target.protocol import Target
 
-#: The stages in their order.
-STAGES: tuple[str, ...] = ("data", "mode", "sample", "surrogate", "posterior", "report")
-
-#: The tables of the configuration that the files of a stage, and of those before it, depend on.
-SECTIONS_OF: dict[str, tuple[str, ...]] = {
-    "data": ("data",),
-    "mode": ("data", "model", "parameters", "mode"),
-    "sample": ("data", "model", "parameters", "mode", "sample"),
-    "surrogate": ("data", "model", "parameters", "mode", "sample", "surrogate"),
-    "posterior": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior"),
-    "report": ("data", "model", "parameters", "mode", "sample", "surrogate", "posterior", "report"),
-}
-
-#: Stages under which the store keeps what a stage of the pipeline evaluates.
-STORED_AS: dict[str, tuple[str, ...]] = {
-    "mode": ("mode",),
-    "sample": ("sample",),
-    "surrogate": ("surrogate",),
-    "posterior": ("certificate", "exact"),
-}
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a stage leaves behind.
-
-    Attributes
-    ----------
-    files : tuple of str
-        Files it wrote, relative to the results folder, without the evaluation store.
-    facts : mapping
-        Plain values for the manifest. The posterior stage gives ``converged``, ``convergence`` (words),
-        ``certificate_passed`` and ``certificate`` (words); see :mod:`estimhank.run.pipeline`.
-    """
-
-    files: tuple[str, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
 
 def _silent(event: ProgressEvent) -> None:
     """Show nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from estimhank.evaluation.evaluations import STAGES as STORED
 from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore, open_for_reading
 from estimhank.run.config import Config
-from estimhank.run.context import SECTIONS_OF, STAGES, STORED_AS, RunContext, StageResult, locked_folder
+from estimhank.run.context import RunContext, locked_folder
 from estimhank.run.manifest import (
     Manifest,
     StageRecord,
@@ -24,6 +24,7 @@ from estimhank.run.manifest import (
     read_manifest,
     write_manifest,
 )
+from estimhank.run.stage_spec import Pipeline
 from estimhank.support.errors import CertificateError, ConfigError, ConvergenceError, EstimhankError, ResultsError
 from estimhank.support.extras import DASK, NUTS
 from estimhank.support.files import remove_leftovers, replacing, sha256_of_file, writing
@@ -31,25 +32,8 @@ from estimhank.support.identity import differing_parts, why_unidentified
 from estimhank.support.runtime import compiled_code
 from estimhank.target.protocol import CompiledTarget
 
-Stage = Callable[[RunContext], StageResult]
-
-#: What a run may leave in its folder.
-OUTPUTS = (
-    "manifest.json",
-    "data.csv",
-    "raw.csv",
-    "mode.json",
-    STORE,
-    "failed_evaluation.json",
-    "sample.npz",
-    "surrogate.npz",
-    "surrogate.json",
-    "certificate.json",
-    "posterior.nc",
-    "report.html",
-    "tables",
-    "figures",
-)
+#: What a run may leave in its folder beside the outputs of its stages.
+_OF_NO_STAGE = ("manifest.json", STORE, "failed_evaluation.json")
 
 
 @dataclass(frozen=True)
@@ -101,7 +85,7 @@ class Outcome:
 
 def run_pipeline(
     context: RunContext,
-    stages: Mapping[str, Stage],
+    stages: Pipeline,
     only: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -113,8 +97,8 @@ def run_pipeline(
     ----------
     context : RunContext
         Configuration, folder and what stages need.
-    stages : mapping of str to callable
-        The stages' functions (:data:`estimhank.run.stages.STAGE_FUNCTIONS`; others in tests).
+    stages : Pipeline
+        :data:`estimhank.run.stages.PIPELINE`.
     only : str, optional
         Run this stage alone, from the files of those before it.
     resume : bool
@@ -136,7 +120,7 @@ def run_pipeline(
         raise ResultsError("--resume goes on with a run and --overwrite begins it again: choose one")
     check_sources(context, only)
     # decide before anything is created, so that a refusal leaves no trace
-    plan = make_plan(context, only, resume, overwrite)
+    plan = make_plan(context, stages, only, resume, overwrite)
     if not plan.todo:
         return Outcome((), plan.manifest, context.folder)
     if only != "data":
@@ -149,13 +133,13 @@ def run_pipeline(
     with locked_folder(context.folder):
         remove_leftovers(context.folder)
         if plan.wipe:
-            remove_outputs(context.folder)
+            remove_outputs(context.folder, stages)
         elif plan.drop:
-            drop_evaluations(context.folder / STORE, plan.drop)
+            drop_evaluations(context.folder / STORE, stages.stored_as(plan.drop))
         manifest = plan.manifest
         for number, name in enumerate(plan.todo, 1):
             say(f"[{number}/{len(plan.todo)}] {name}")
-            manifest = run_one(context, stages[name], name, manifest)
+            manifest = run_one(context, stages, name, manifest)
             say(f"[{number}/{len(plan.todo)}] {name}: done in {manifest.stages[name].seconds:.1f} s")
     return Outcome(plan.todo, manifest, context.folder)
 
@@ -186,13 +170,13 @@ def check_extras(config: Config, only: str | None = None) -> None:
             raise ConfigError(extra.sentence)
 
 
-def make_plan(context: RunContext, only: str | None, resume: bool, overwrite: bool) -> Plan:
+def make_plan(context: RunContext, stages: Pipeline, only: str | None, resume: bool, overwrite: bool) -> Plan:
     """Compare the folder with the configuration and decide; see :func:`run_pipeline` for what is refused."""
     folder, manifest = context.folder, read_manifest(context.folder)
     fresh = _fresh_manifest(context)
-    wanted = STAGES if only is None else (only,)
+    wanted = stages.names if only is None else (only,)
     if manifest is None:
-        _refuse_foreign(folder)
+        _refuse_foreign(folder, stages)
         if only not in (None, "data"):
             raise ResultsError(
                 f"{folder} holds no run: begin with `estimhank data`, or run all with `estimhank estimate`"
@@ -200,10 +184,10 @@ def make_plan(context: RunContext, only: str | None, resume: bool, overwrite: bo
         return Plan(fresh, wanted)
     context.manifest = manifest
     if only is None and overwrite:
-        return Plan(fresh, STAGES, wipe=True)
+        return Plan(fresh, stages.names, wipe=True)
 
-    _check_before(context, manifest, STAGES[: STAGES.index(wanted[0])], wanted[0])
-    changed = [name for name in wanted if _differs(context, manifest, name)]
+    _check_before(context, stages, manifest, wanted[0])
+    changed = [name for name in wanted if _differs(context, stages, manifest, name)]
     other = _other_parts(context, manifest, only, overwrite)
     if (changed or other) and not overwrite:
         raise ResultsError(_refusal(context, manifest, changed, other))
@@ -215,9 +199,9 @@ def make_plan(context: RunContext, only: str | None, resume: bool, overwrite: bo
     if not resume and not overwrite and any(name in manifest.stages for name in wanted):
         raise ResultsError(_unfinished(context.folder, manifest, first or wanted[0], only))
     start = wanted[0] if overwrite or first is None else first
-    later = STAGES[STAGES.index(start) :]
+    later = stages.since(start).names
     # a resumed stage is served its own evaluations; beginning again means without them, and so do other settings
-    drop = later if overwrite or other else tuple(name for name in later if _differs(context, manifest, name))
+    drop = later if overwrite or other else tuple(name for name in later if _differs(context, stages, manifest, name))
     stays = dataclasses.replace(fresh, stages=manifest.stages, created=manifest.created, data=manifest.data)
     stays = stays.with_evaluations(manifest.evaluations, manifest.examples).without_stages(later)
     if not other:
@@ -225,14 +209,14 @@ def make_plan(context: RunContext, only: str | None, resume: bool, overwrite: bo
     return Plan(stays, tuple(name for name in wanted if name in later), drop=drop)
 
 
-def run_one(context: RunContext, stage: Stage, name: str, manifest: Manifest) -> Manifest:
+def run_one(context: RunContext, stages: Pipeline, name: str, manifest: Manifest) -> Manifest:
     """Run one stage and record it, before and after."""
-    digest = context.config.digest(*SECTIONS_OF[name])
+    digest = stages.digest(name, context.config)
     begun = now()
     context.manifest = manifest.with_stage(name, StageRecord("running", digest, begun))
     write_manifest(context.folder, context.manifest)
     clock = time.perf_counter()
-    result = stage(context)
+    result = stages(name).run(context)
     files = {file: sha256_of_file(context.folder / file) for file in result.files}
     facts = {**result.facts, **context.take_rates()}
     record = StageRecord("finished", digest, begun, round(time.perf_counter() - clock, 3), files, facts)
@@ -244,7 +228,7 @@ def run_one(context: RunContext, stage: Stage, name: str, manifest: Manifest) ->
     manifest = manifest.with_evaluations(*count_evaluations(context.folder / STORE))
     seconds = round(sum(record.seconds for record in manifest.stages.values()), 3)
     manifest = dataclasses.replace(manifest, wall_seconds=seconds)
-    if all(manifest.stages.get(stage) and manifest.stages[stage].status == "finished" for stage in STAGES):
+    if all(manifest.stages.get(stage) and manifest.stages[stage].status == "finished" for stage in stages.names):
         manifest = dataclasses.replace(manifest, status="finished", finished=now())
     context.manifest = manifest
     write_manifest(context.folder, manifest)
@@ -260,11 +244,10 @@ def count_evaluations(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, 
         return stored.counts(), stored.failure_examples(store.names)
 
 
-def drop_evaluations(path: Path, stages: Sequence[str]) -> None:
-    """Rewrite a store without the evaluations of some stages of the pipeline, whole or not at all."""
+def drop_evaluations(path: Path, gone: Collection[str]) -> None:
+    """Rewrite a store without the evaluations of some of its stages, whole or not at all."""
     if not path.exists():
         return
-    gone = {stored for stage in stages for stored in STORED_AS.get(stage, ())}
     if "mode" in gone:
         with writing(path):
             path.unlink()  # the first stage that evaluates: nothing would be left
@@ -281,9 +264,14 @@ def drop_evaluations(path: Path, stages: Sequence[str]) -> None:
                 new.append(STORED[code], iteration, batch)
 
 
-def remove_outputs(folder: Path) -> None:
+def outputs_of(stages: Pipeline) -> tuple[str, ...]:
+    """What a run may leave in its folder."""
+    return (*_OF_NO_STAGE, *(name for stage in stages for name in stage.outputs))
+
+
+def remove_outputs(folder: Path, stages: Pipeline) -> None:
     """Remove what a run leaves in its folder and nothing else."""
-    for name in OUTPUTS:
+    for name in outputs_of(stages):
         path = folder / name
         with writing(path):
             if path.is_dir() and not path.is_symlink():
@@ -311,9 +299,9 @@ def _describe_data(context: RunContext) -> dict[str, object]:
     return {**raw, **sample, "sha256": dataset.sha256}
 
 
-def _differs(context: RunContext, manifest: Manifest, name: str) -> bool:
+def _differs(context: RunContext, stages: Pipeline, manifest: Manifest, name: str) -> bool:
     record = manifest.stages.get(name)
-    return record is not None and record.digest != context.config.digest(*SECTIONS_OF[name])
+    return record is not None and record.digest != stages.digest(name, context.config)
 
 
 def _is_whole(context: RunContext, manifest: Manifest, name: str) -> bool:
@@ -321,15 +309,15 @@ def _is_whole(context: RunContext, manifest: Manifest, name: str) -> bool:
     return record is not None and record.status == "finished" and not broken_files(context.folder, record)
 
 
-def _check_before(context: RunContext, manifest: Manifest, before: Sequence[str], wanted: str) -> None:
-    for name in before:
+def _check_before(context: RunContext, stages: Pipeline, manifest: Manifest, wanted: str) -> None:
+    for name in stages.before(wanted).names:
         record = manifest.stages.get(name)
         if record is None or record.status != "finished":
             raise ResultsError(
                 f"the {wanted} stage needs the {name} stage, which is not finished in {context.folder}: "
                 f"run `estimhank {name}` first"
             )
-        if _differs(context, manifest, name):
+        if _differs(context, stages, manifest, name):
             raise ResultsError(_refusal(context, manifest, [name], []))
         broken = broken_files(context.folder, record)
         if broken:
@@ -367,7 +355,7 @@ def _refusal(context: RunContext, manifest: Manifest, changed: Sequence[str], ot
         shown = "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
         what = f"of another configuration ({shown})"
     else:
-        what = f"of another {' and '.join(other)}" if other else f"whose {changed[0]} stage had other settings"
+        what = f"of another {' and '.join(other)}" if other else f"whose {changed[0]} stage was another release's"
     return f"{context.folder} holds a run {what}: choose another folder with --out, or add --overwrite"
 
 
@@ -382,10 +370,10 @@ def _unfinished(folder: Path, manifest: Manifest, first: str, only: str | None) 
     return f"{folder} holds {what} ({why}): add --resume to go on, or --overwrite to begin again"
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path, stages: Pipeline) -> None:
     if not folder.is_dir():
         return
-    found = [name for name in OUTPUTS if (folder / name).exists()]
+    found = [name for name in outputs_of(stages) if (folder / name).exists()]
     if found:
         raise ResultsError(
             f"{folder} holds {found[0]} but no manifest.json, so it is not known what made it: "

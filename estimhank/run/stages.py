@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from estimhank.evaluation.repeatable import repeat_some
 from estimhank.mode.mode_result import read_mode, write_mode
 from estimhank.mode.search import find_mode
 from estimhank.posterior.posterior import Posterior
-from estimhank.run.context import RunContext, StageResult
-from estimhank.run.pipeline import Stage
+from estimhank.run.context import RunContext
+from estimhank.run.stage_spec import Pipeline, StageResult, StageSpec
 from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.proposals import Center
 from estimhank.support.errors import ResultsError
@@ -214,11 +213,54 @@ def report_stage(context: RunContext) -> StageResult:
     return StageResult(files, {"verdict": inputs.verdict.headline})
 
 
-STAGE_FUNCTIONS: Mapping[str, Stage] = {
-    "data": data_stage,
-    "mode": mode_stage,
-    "sample": sample_stage,
-    "surrogate": surrogate_stage,
-    "posterior": posterior_stage,
-    "report": report_stage,
-}
+#: A whole run.
+PIPELINE = Pipeline(
+    (
+        StageSpec(
+            "data",
+            data_stage,
+            "raw series to the observables in data.csv.",
+            sections=("data",),
+            outputs=("data.csv", "raw.csv"),
+        ),
+        StageSpec(
+            "mode",
+            mode_stage,
+            "the posterior mode, from data.csv.",
+            sections=("model", "parameters", "mode"),
+            outputs=("mode.json",),
+            stored_as=("mode",),
+        ),
+        StageSpec(
+            "sample",
+            sample_stage,
+            "exact evaluations by multi-proposal Metropolis-Hastings, from mode.json.",
+            sections=("sample",),
+            outputs=("sample.npz",),
+            stored_as=("sample",),
+        ),
+        StageSpec(
+            "surrogate",
+            surrogate_stage,
+            "train the network on the evaluations.",
+            sections=("surrogate",),
+            outputs=("surrogate.npz", "surrogate.json"),
+            stored_as=("surrogate",),
+        ),
+        StageSpec(
+            "posterior",
+            posterior_stage,
+            "draws from the surrogate, its certificate, and the exact correction.",
+            sections=("posterior",),
+            outputs=("certificate.json", "posterior.nc"),
+            stored_as=("certificate", "exact"),
+        ),
+        StageSpec(
+            "report",
+            report_stage,
+            "tables, figures and report.html, from posterior.nc.",
+            sections=("report",),
+            outputs=("report.html", "tables", "figures"),
+        ),
+    )
+)
