@@ -51,7 +51,7 @@ class Backend(StrEnum):
 
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="TOML file, or the name of a shipped one.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Results folder.", file_okay=True)]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder; by default one under results/.")]
 ProfileOption = Annotated[str, typer.Option(help="Sizes by name: smoke, default, paper, or one of the file's own.")]
 WorkersOption = Annotated[int | None, typer.Option(min=0, help="Worker processes; 0: one for each core.")]
 BackendOption = Annotated[Backend | None, typer.Option(help="Where evaluations run.")]
@@ -158,33 +158,12 @@ def conclude(outcome: Outcome, require_certificate: bool = False) -> None:
         raise wrong
 
 
-@app.command()
-def estimate(
-    config: ConfigArgument,
-    out: OutOption,
-    profile: ProfileOption = "default",
-    workers: WorkersOption = None,
-    backend: BackendOption = None,
-    scheduler: SchedulerOption = None,
-    seed: SeedOption = None,
-    until: UntilOption = None,
-    source: SourceOption = None,
-    vintage: VintageOption = None,
-    resume: ResumeOption = False,
-    overwrite: OverwriteOption = False,
-    require_certificate: CertificateOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Estimate: data, mode, sample, surrogate, posterior, report."""
-    overrides = Overrides(workers, backend, scheduler, seed, until, source, vintage)
-    settings = overrides.apply(load_config(config, profile))
-    conclude(run_command(settings, out, None, resume, overwrite, quiet), require_certificate)
+def _add(name: str, words: str, only: str | None, config_default: Any = ...) -> None:
+    """A command that runs the pipeline, or one stage of it; all have the same options."""
 
-
-def _add_stage(name: str, words: str) -> None:
     def command(
-        config: ConfigArgument,
-        out: OutOption,
+        config: ConfigArgument = config_default,
+        out: OutOption = None,
         profile: ProfileOption = "default",
         workers: WorkersOption = None,
         backend: BackendOption = None,
@@ -195,41 +174,23 @@ def _add_stage(name: str, words: str) -> None:
         vintage: VintageOption = None,
         resume: ResumeOption = False,
         overwrite: OverwriteOption = False,
+        require_certificate: CertificateOption = False,
         quiet: QuietOption = False,
     ) -> None:
         overrides = Overrides(workers, backend, scheduler, seed, until, source, vintage)
-        conclude(run_command(overrides.apply(load_config(config, profile)), out, name, resume, overwrite, quiet))
+        settings = overrides.apply(load_config(config, profile))
+        outcome = run_command(settings, out or overrides.folder(config), only, resume, overwrite, quiet)
+        conclude(outcome, require_certificate)
 
     command.__doc__ = words
     app.command(name)(command)
 
 
-@app.command()
-def data(
-    config: ConfigArgument = DEFAULT_CONFIG,
-    out: Annotated[Path | None, typer.Option("--out", help="Results folder; by default one under results/.")] = None,
-    profile: ProfileOption = "default",
-    workers: WorkersOption = None,
-    backend: BackendOption = None,
-    scheduler: SchedulerOption = None,
-    seed: SeedOption = None,
-    until: UntilOption = None,
-    source: SourceOption = None,
-    vintage: VintageOption = None,
-    resume: ResumeOption = False,
-    overwrite: OverwriteOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Stage 1: raw series to the observables in data.csv."""
-    overrides = Overrides(workers, backend, scheduler, seed, until, source, vintage)
-    settings = overrides.apply(load_config(config, profile))
-    folder = out or overrides.folder(config)
-    conclude(run_command(settings, folder, "data", resume, overwrite, quiet))
-
-
+_add("estimate", f"Estimate: {', '.join(PIPELINE.names)}.", None)
 for _number, _stage in enumerate(PIPELINE, 1):
-    if _stage.name != "data":
-        _add_stage(_stage.name, f"Stage {_number}: {_stage.help}")
+    # data may be looked at before there is a configuration
+    _default = DEFAULT_CONFIG if _stage.name == "data" else ...
+    _add(_stage.name, f"Stage {_number}: {_stage.help}", _stage.name, _default)
 
 
 @app.command("replay")
