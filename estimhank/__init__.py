@@ -5,24 +5,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from estimhank.support.runtime import configure as _configure
-
 if TYPE_CHECKING:
     from estimhank.posterior.posterior import Posterior
     from estimhank.run.density_run import estimate_density
     from estimhank.run.results import load
+    from estimhank.support.runtime import configure
     from estimhank.target.any_density import from_log_density
 
 __version__ = "0.1.0"
-__all__ = ["Posterior", "estimate_density", "from_log_density", "load"]
-
-_configure()
+__all__ = ["Posterior", "configure", "estimate_density", "from_log_density", "load"]
 
 
 def __getattr__(name: str) -> Any:
     # loaded on first use: a worker needs neither results nor figures
     places = {
         "Posterior": "estimhank.posterior.posterior",
+        "configure": "estimhank.support.runtime",
         "load": "estimhank.run.results",
         "from_log_density": "estimhank.target.any_density",
         "estimate_density": "estimhank.run.density_run",

@@ -29,6 +29,7 @@ from estimhank.run.stages import PIPELINE
 from estimhank.support.errors import EstimhankError, Interrupted, ModelWarning
 from estimhank.support.files import expand_user
 from estimhank.support.progress import ProgressDisplay, format_seconds
+from estimhank.support.runtime import configure
 
 #: What `estimhank data` prepares data for if it is not told.
 DEFAULT_CONFIG = "configs/us_hank.toml"
@@ -235,6 +236,7 @@ def main() -> NoReturn:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)
     try:
+        configure()
         app()
     except EstimhankError as error:
         print(f"estimhank: {error}", file=sys.stderr)

@@ -6,6 +6,9 @@ import hypothesis
 import pytest
 
 from estimhank.posterior.posterior import Posterior
+from estimhank.support.runtime import configure
+
+configure()
 
 # The same examples in every run, and no time limit: what passes on one machine passes on a busy one.
 hypothesis.settings.register_profile("estimhank", derandomize=True, deadline=None)

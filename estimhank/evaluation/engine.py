@@ -130,6 +130,8 @@ class Engine:
         self._payload = b""
         self._key = ""
         self._compiled = backend in IN_PROCESS or not isinstance(target, CompiledTarget)
+        #: Modules that workers of this machine import as they start: seconds in which they would wait otherwise.
+        self.ahead: tuple[str, ...] = (type(target).__module__,)
         #: Told what workers are busy with, where it can take long.
         self.notice: Callable[[str], None] = lambda words: None
 
@@ -314,7 +316,7 @@ class Engine:
 
     def _start_pool(self) -> WorkerPool:
         if self._pool is None:
-            self._pool = open_pool(self.backend, self.workers, self._scheduler, self._wait)
+            self._pool = open_pool(self.backend, self.workers, self._scheduler, self._wait, self.ahead)
             self.workers = self._pool.workers
         return self._pool
 

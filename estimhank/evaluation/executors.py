@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -60,10 +60,11 @@ class WorkerPool:
     close: Callable[[bool], None]
 
 
-def open_loky(workers: int) -> WorkerPool:
-    """Start worker processes on this machine, one thread each, none shared with other users of joblib."""
+def open_loky(workers: int, ahead: Sequence[str] = ()) -> WorkerPool:
+    """Start worker processes on this machine, one thread each, none shared with other users of joblib; they import the
+    modules ``ahead`` as they start."""
     executor = ProcessPoolExecutor(
-        max_workers=workers, initializer=prepare_worker, initargs=(os.getpid(),), env=worker_environment()
+        max_workers=workers, initializer=prepare_worker, initargs=(os.getpid(), ahead), env=worker_environment()
     )
     return WorkerPool(
         executor=executor,
@@ -122,6 +123,8 @@ def open_dask(workers: int, scheduler: str = "", wait: float = WAIT) -> WorkerPo
     return WorkerPool(client.get_executor(pure=False), threads, 0.1, (KilledWorker, CancelledError), close)
 
 
-def open_pool(backend: str, workers: int, scheduler: str = "", wait: float = WAIT) -> WorkerPool:
+def open_pool(
+    backend: str, workers: int, scheduler: str = "", wait: float = WAIT, ahead: Sequence[str] = ()
+) -> WorkerPool:
     """Start or join the workers of a backend named in a configuration (``"loky"`` or ``"dask"``)."""
-    return open_dask(workers, scheduler, wait) if backend == "dask" else open_loky(workers)
+    return open_dask(workers, scheduler, wait) if backend == "dask" else open_loky(workers, ahead)

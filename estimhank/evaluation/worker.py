@@ -12,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.evaluations import EvaluationBatch, empty_gradient
 from estimhank.support.errors import EstimhankError, ModelWarning
+from estimhank.support.runtime import configure
 from estimhank.target.protocol import REASONS, CompiledTarget, Evaluation, Slope, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
@@ -189,6 +190,7 @@ def call_target(
     elif payload is None:
         return TargetMissing()
     else:
+        configure()
         # bytes from the parent process over its own pipe, never a file
         _targets[key] = pickle.loads(payload)
         while len(_targets) > _MOST_TARGETS:
@@ -217,8 +219,8 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         raise
 
 
-def prepare_worker(parent: int) -> None:
-    """Set up a loky worker of the process ``parent``.
+def prepare_worker(parent: int, ahead: Sequence[str] = ()) -> None:
+    """Set up a loky worker of the process ``parent``, with modules that it imports ahead of its first call.
 
     It ends when its parent is gone, for a killed run must not leave workers behind. And loky must not take what JAX
     compiles in the first evaluations for a memory leak: it would replace the worker, which would compile again.
@@ -234,6 +236,6 @@ def prepare_worker(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="follow-parent").start()
-    # a second or two that pass while the parent process solves for the steady state
-    for module in ("estimhank.posterior.posterior", "estimhank.surrogate.training", "estimhank.surrogate.fast_mh"):
-        importlib.import_module(module)
+    for module in ahead:
+        with contextlib.suppress(ImportError):  # a script's or a test's own
+            importlib.import_module(module)

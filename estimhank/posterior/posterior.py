@@ -48,6 +48,7 @@ from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
+from estimhank.support.runtime import configure
 from estimhank.target.breaks import Breaks
 from estimhank.target.protocol import Evaluation, Slope
 from estimhank.target.transform import Transform
@@ -102,6 +103,7 @@ class Posterior(CompiledComputation):
         tail_start: int = 200,
         measurement_error: Mapping[str, ErrorSize] | None = None,
     ) -> None:
+        configure()
         if tuple(data.names) != tuple(o.name for o in model.observables):
             raise ModelError(
                 f"the data have the columns {', '.join(data.names)}, the model {model.name} observes "

@@ -10,6 +10,7 @@ from estimhank.parameters.table import ModelError
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config, load_config
 from estimhank.support.errors import ConfigError
+from estimhank.support.runtime import configure
 from estimhank.target.batching import vectorize
 from estimhank.target.protocol import Target
 
@@ -30,6 +31,7 @@ def open_posterior(config: Config | Path | str, profile: str = "default") -> Pos
     SteadyStateError
         No steady state at the reference values: the message names the equation that does not hold there.
     """
+    configure()  # before the model's file is imported
     if not isinstance(config, Config):
         config = load_config(config, profile)
     posterior = _posterior(config, load_dataset(config.data, config.folder))

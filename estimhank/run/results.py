@@ -19,6 +19,7 @@ from estimhank.run.open_posterior import build_posterior
 from estimhank.support.errors import ResultsError
 from estimhank.support.files import expand_user, read_json
 from estimhank.support.identity import why_unidentified
+from estimhank.support.runtime import configure
 from estimhank.target.protocol import DEVICE_PART
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def load(folder: Path | str) -> Run:
     ResultsError
         If there is no run in the folder, or it is not finished.
     """
+    configure()
     folder = expand_user(folder)
     manifest = read_manifest(folder)
     if manifest is None:

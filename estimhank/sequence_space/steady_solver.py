@@ -39,6 +39,7 @@ from estimhank.sequence_space.determinacy import household_symbol
 from estimhank.sequence_space.household_operator import form_pays, household_operator
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
+from estimhank.support.runtime import configure
 
 _KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
 _SOLVED = ("reference", "reference_parts", "_guess", "differentiable")  # what travels to another process
@@ -66,6 +67,7 @@ class SteadySolver:
     """
 
     def __init__(self, model: Model, spread: Mapping[str, float], horizon: int) -> None:
+        configure()
         self.model, self.spread, self.horizon = model, dict(spread), horizon
         self._kept: OrderedDict[tuple[float, ...], SteadyParts] = OrderedDict()
 

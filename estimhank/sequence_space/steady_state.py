@@ -19,6 +19,7 @@ from estimhank.households.stationary import (
 )
 from estimhank.model.declaration import Model
 from estimhank.parameters.table import ModelError, Values
+from estimhank.support.runtime import configure
 
 #: Largest residual of an equation at the steady state that counts as zero.
 RESIDUAL_LIMIT = 1e-9
@@ -64,6 +65,7 @@ def solve_steady_state(model: Model, changes: Mapping[str, float] | None = None)
     SteadyStateError
         With ``kind`` ``no_convergence``, ``no_bracket``, ``grid_too_small`` or ``not_a_solution``.
     """
+    configure()
     try:
         return _solve(model, changes)
     except ArithmeticError as error:

@@ -1,7 +1,8 @@
 """Process-wide numerical settings: double precision, one BLAS thread a process, a persistent compilation cache.
 
 XLA reads its flags and OpenBLAS its thread count once, when they are loaded. So the environment of a worker must be set
-before it starts (:func:`worker_environment`), and :func:`configure` runs when ``estimhank`` is imported.
+before it starts (:func:`worker_environment`). Importing ``estimhank`` changes nothing in a process; whatever computes
+with it (a posterior, a density, a run, a worker) calls :func:`configure` first.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import ctypes
 import os
 import tempfile
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
 import jax
 import jax.monitoring
 import scipy.linalg  # noqa: F401  loads the BLAS that is limited below
-from threadpoolctl import threadpool_limits
+
+from estimhank.support.errors import ConfigError
 
 #: XLA on the CPU spreads a single matrix operation over all cores unless told not to; parallelism here is over
 #: proposals.
@@ -68,13 +71,54 @@ def worker_environment() -> dict[str, str]:
     }
 
 
-def configure() -> None:
+class PrecisionWarning(UserWarning):
+    """JAX has computed in single precision in this process before it was switched to double."""
+
+
+def configure() -> tuple[str, ...]:
     """Switch JAX to double precision, one thread, and a persistent compilation cache (where its folder is writable).
 
+    Called by what needs it; call it yourself at the head of a notebook or script that computes with JAX before.
     One thread here as in the workers, so that an evaluation has the same bits wherever it runs (a factorisation
     split over two threads rounds differently, and at these sizes is slower too). Whoever sets ``XLA_FLAGS`` or
     ``PJRT_NPROC`` has the last word on XLA.
+
+    Returns
+    -------
+    tuple of str
+        What it has set, in words; empty where all was set before.
+
+    Raises
+    ------
+    ConfigError
+        If JAX is told to compute in single precision, by ``JAX_ENABLE_X64`` or since the first call.
+
+    Warns
+    -----
+    PrecisionWarning
+        If JAX has computed in single precision already: arrays made then stay what they are.
     """
+    if _set:
+        if not jax.config.jax_enable_x64:
+            raise ConfigError(
+                "JAX was switched back to single precision (jax_enable_x64 is off), in which likelihoods are wrong: "
+                "leave it on in this process"
+            )
+        return ()
+    asked = os.environ.get("JAX_ENABLE_X64", "").lower()
+    if asked in ("0", "false", "no", "off", "n", "f"):
+        raise ConfigError(
+            f"JAX_ENABLE_X64={asked} tells JAX to compute in single precision, in which likelihoods are wrong: unset it"
+        )
+    if not jax.config.jax_enable_x64 and _has_computed():
+        warnings.warn(
+            "JAX has computed in single precision in this process and is switched to double now; arrays made before "
+            "stay single: call estimhank.configure() at the head of a script or notebook",
+            PrecisionWarning,
+            stacklevel=3,
+        )
+    from threadpoolctl import threadpool_limits  # which changes the environment when it is imported
+
     _find_a_home()
     os.environ.setdefault("XLA_FLAGS", SINGLE_THREAD_XLA)
     os.environ.setdefault("PJRT_NPROC", POOL_SIZE)  # read when JAX first computes something
@@ -82,19 +126,37 @@ def configure() -> None:
     # JAX calls the LAPACK that scipy has loaded
     threadpool_limits(1, user_api="blas")
     jax.config.update("jax_enable_x64", True)
+    _set.extend(["double precision", "one thread for linear algebra"])
     # single evaluations run on the processor, in the workers and here, so that one value is the same bits everywhere;
     # an accelerator is used by name (estimhank.target.batching)
     if jax.config.jax_default_device is None:
         jax.config.update("jax_default_device", "cpu")
+        _set.append("the processor as JAX's default device")
     if jax.config.jax_compilation_cache_dir is None:
         folder = cache_folder() / "xla"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
-            return
+            return tuple(_set)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.monitoring.register_event_listener(_note_miss)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        _set.append(f"compiled code kept in {folder}")
+    return tuple(_set)
+
+
+#: What :func:`configure` has set in this process.
+_set: list[str] = []
+
+
+def _has_computed() -> bool:
+    """Whether JAX has made an array in this process; a guess where a release of JAX does not tell."""
+    try:
+        from jax._src import xla_bridge
+
+        return bool(xla_bridge.backends_are_initialized())
+    except (ImportError, AttributeError):
+        return False
 
 
 #: Compilations of this process that the cache on disk did not have.

@@ -18,6 +18,7 @@ from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of
 from estimhank.support.identity import changed_places, identify, part_of_fingerprint
 from estimhank.support.names import TAKEN_OF_PARAMETERS, why_not_a_name
+from estimhank.support.runtime import configure
 from estimhank.target.batching import Calls, vectorize
 from estimhank.target.protocol import Evaluation, Slope
 from estimhank.target.repeatable import check_repeatable
@@ -219,6 +220,7 @@ def from_log_density(
     NotRepeatable
         If it does not return the same value twice.
     """
+    configure()
     if not callable(function):
         raise DensityError("the log density must be a function of a vector of parameters")
     if isinstance(names, str):
