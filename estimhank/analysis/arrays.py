@@ -6,6 +6,7 @@ Shapes use: chain (number of chains), draw (draws a chain), d (parameters).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ Array = NDArray[np.float64]
 STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
 
 
-def _check_shape(what: str, array: NDArray | None, shape: tuple[int, ...]) -> None:
+def _check_shape(what: str, array: NDArray[Any] | None, shape: tuple[int, ...]) -> None:
     if array is not None and np.shape(array) != shape:
         raise ValueError(f"{what} has shape {np.shape(array)}, expected {shape}")
 

@@ -38,17 +38,20 @@ class DrawSummary:
     @property
     def q05(self) -> Array:
         """5 % quantile."""
-        return self.quantiles[0]
+        found: Array = self.quantiles[0]
+        return found
 
     @property
     def median(self) -> Array:
         """Median."""
-        return self.quantiles[2]
+        found: Array = self.quantiles[2]
+        return found
 
     @property
     def q95(self) -> Array:
         """95 % quantile."""
-        return self.quantiles[4]
+        found: Array = self.quantiles[4]
+        return found
 
 
 def summarise_draws(draws: ArrayLike) -> DrawSummary:

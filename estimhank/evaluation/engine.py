@@ -266,7 +266,7 @@ class Engine:
         """Make the calls whose results ``done`` lacks; return whether all workers lived."""
         pool = self._open_pool()
         lived = True
-        calls: dict[Future, int] = {}
+        calls: dict[Future[Any], int] = {}
         errors: dict[int, EvaluationError] = {}
 
         def submit(i: int, payload: bytes | None = None) -> None:

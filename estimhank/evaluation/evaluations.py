@@ -52,7 +52,8 @@ class EvaluationBatch:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """Which evaluations have a finite density, shape (n,)."""
-        return self.reason == 0
+        found: NDArray[np.bool_] = self.reason == 0
+        return found
 
     @property
     def log_density(self) -> Array:

@@ -63,7 +63,8 @@ def truncated_product(left: jax.Array, right: jax.Array, needed: jax.Array) -> j
     def short(length: int) -> Any:
         return lambda: jnp.pad(left @ right[:length].T, ((0, 0), (0, rows - length)))
 
-    return _at_length(rows, needed, short)
+    found: jax.Array = _at_length(rows, needed, short)
+    return found
 
 
 def _at_length(rows: int, needed: jax.Array, short: Any) -> Any:

@@ -162,7 +162,8 @@ def yearly_propensity(household: HouseholdSteadyState, consumption: Array) -> Ar
         low, high = ends()
         total = consumption + weight * low + (1 - weight) * high
     low, high = ends()
-    return quarter + (1 - quarter) * (high - low) / (a[lower + 1] - a[lower])
+    found: Array = quarter + (1 - quarter) * (high - low) / (a[lower + 1] - a[lower])
+    return found
 
 
 def wealth_moments(a: Array, mass: Array) -> dict[str, float]:

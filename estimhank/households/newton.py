@@ -132,7 +132,8 @@ def marginal_of(grids: Grids) -> jax.Array:
     later = jnp.linalg.solve(eye - chain + limit, eye - limit)
     known = jax.lax.stop_gradient(grids.stationary)
     moved = known @ (grids.transition - chain) @ later
-    return known + moved + (grids.stationary - known) @ limit
+    found: jax.Array = known + moved + (grids.stationary - known) @ limit
+    return found
 
 
 def _rows_to_one(matrix: jax.Array) -> jax.Array:
@@ -180,7 +181,8 @@ def _newton_step(
     def go_on() -> _State:
         return _further(problem, given, bounds, state, (tangent, residual, assets, yields))
 
-    return jax.lax.cond(led_astray, lambda: _step_back(problem, given, state), go_on)
+    found: _State = jax.lax.cond(led_astray, lambda: _step_back(problem, given, state), go_on)
+    return found
 
 
 def _step_back(problem: StationaryProblem, given: Given, state: _State) -> _State:
@@ -308,7 +310,8 @@ def solve_point(
     search : Search
     """
 
-    return _solve_point(problem, given, bounds, start)
+    found: tuple[StationaryPoint, Search] = _solve_point(problem, given, bounds, start)
+    return found
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -375,7 +378,8 @@ def _implicit_derivative(
     by_value = fixed_point(lambda x: jax.vmap(lambda v: pullback((v, none, zero))[0])(x) + loads, loads)
     _, along, _, moved = jax.vmap(lambda v, m, w: pullback((v, m, w)))(by_value, by_mass, weights)
     if problem.unknown is None:
-        return jax.tree.map(lambda m: m[0], moved)
+        found: Given = jax.tree.map(lambda m: m[0], moved)
+        return found
     ratio = -(bar.unknown + along[0]) / along[1]
     result = jax.tree.map(lambda m: m[0] + ratio * m[1], moved)
     return Given(result.inputs, result.parameters, result.value - ratio)

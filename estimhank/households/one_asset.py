@@ -252,7 +252,8 @@ class StandardIncompleteMarkets(HouseholdBlock):
         """Marginal value of consuming a tenth of cash on hand."""
         r, z = (inputs[name] for name in self.inputs)
         cash = (1 + r) * grids.a[None, :] + z * grids.e[:, None] - (1 + jnp.minimum(r, 0.0)) * self.a_min
-        return (1 + r) * (0.1 * cash) ** (-1 / p.eis)
+        found: jax.Array = (1 + r) * (0.1 * cash) ** (-1 / p.eis)
+        return found
 
     def backward(
         self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: Grids, p: Any

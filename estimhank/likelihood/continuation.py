@@ -149,7 +149,8 @@ def _onto_stable(transition: jax.Array) -> jax.Array:
     # inside the unit circle to the left of the imaginary axis
     start = jnp.linalg.solve(scaled - eye, scaled + eye)
     sign = jax.lax.scan(lambda x, _: ((x + jnp.linalg.inv(x)) / 2, None), start, None, length=_NEWTON)[0]
-    return (eye - sign) / 2
+    found: jax.Array = (eye - sign) / 2
+    return found
 
 
 def _least_squares(past: jax.Array, next_one: jax.Array) -> jax.Array:

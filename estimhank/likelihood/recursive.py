@@ -61,7 +61,8 @@ def _double(output: jax.Array, s: _Sum, going: jax.Array) -> _Sum:
     more = _variances(output @ s.power, s.total)
     share = (more / jnp.maximum(s.seen, 1e-300)).max()
     new = _Sum(s.power @ s.power, s.total + s.power @ s.total @ s.power.T, s.seen + more, share)
-    return jax.tree.map(lambda a, b: jnp.where(going, a, b), new, s)
+    found: _Sum = jax.tree.map(lambda a, b: jnp.where(going, a, b), new, s)
+    return found
 
 
 def _begin(output: jax.Array, transition: jax.Array, state: jax.Array) -> _Sum:

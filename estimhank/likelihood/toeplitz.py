@@ -137,7 +137,8 @@ def rounding_error(gamma: jax.Array, state: Predictors) -> jax.Array:
     """
     inverse, _ = _cholesky_inverse(state.ahead_var)
     left = (inverse**2).sum(axis=0)  # one over the variance of each series, given the past and the other series
-    return jnp.finfo(float).eps * (jnp.diagonal(gamma[0]) * left).max() * jnp.abs(state.log_likelihood)
+    found: jax.Array = jnp.finfo(float).eps * (jnp.diagonal(gamma[0]) * left).max() * jnp.abs(state.log_likelihood)
+    return found
 
 
 def diagonal_sums(first: jax.Array, second: jax.Array) -> jax.Array:

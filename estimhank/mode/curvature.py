@@ -53,7 +53,8 @@ def hessian_from_gradients(here: Value, around: list[Value], scale: Array) -> Ar
             rows[i] = -(plus.gradient - here.gradient) / scale[i]
         elif minus.feasible:
             rows[i] = -(here.gradient - minus.gradient) / scale[i]
-    return (rows + rows.T) / 2
+    found: Array = (rows + rows.T) / 2
+    return found
 
 
 def hessian_in_natural(transform: Transform, x: Array, hessian: Array, gradient: Array) -> Array:

@@ -24,7 +24,7 @@ _ACTIVATIONS = {
 }
 
 
-class MLP(nnx.Module):
+class MLP(nnx.Module):  # type: ignore[misc]
     """Multilayer perceptron R^d -> R.
 
     Parameters
@@ -51,7 +51,8 @@ class MLP(nnx.Module):
         h = z
         for layer in self.layers:
             h = _ACTIVATIONS[self.activation](layer(h))
-        return self.head(h)[..., 0]
+        found: jax.Array = self.head(h)[..., 0]
+        return found
 
 
 @lru_cache(maxsize=16)
@@ -68,7 +69,8 @@ def evaluate_network(weights: Weights, z: jax.Array, hidden: tuple[int, ...], ac
     """Network output as a pure function of weights and inputs; shape (n, d) to (n,)."""
     graph, state = nnx.split(_skeleton(z.shape[-1], hidden, activation))
     nnx.replace_by_pure_dict(state, weights)
-    return nnx.merge(graph, state)(z)
+    found: jax.Array = nnx.merge(graph, state)(z)
+    return found
 
 
 def flatten_weights(weights: Weights) -> dict[str, np.ndarray]:

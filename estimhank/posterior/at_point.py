@@ -91,7 +91,8 @@ class AtPoint:
 
         def gradient() -> tuple[Any, Any]:
             _, slopes = owner._gauss_with_slopes(point, found.gamma, way.dense)
-            return owner._pull(point, parts, solved, aside, slopes, way, self.far)
+            pulled: tuple[Any, Any] = owner._pull(point, parts, solved, aside, slopes, way, self.far)
+            return pulled
 
         self._gradients[route] = gradient
         return owner._conclude(found, aside, gaussian, again), owner._log_prior(point)

@@ -80,7 +80,8 @@ class VectorizedPosterior(Posterior):
 
     @cached_property
     def _parts_there(self) -> SteadyParts:
-        return self._calls.keep(self._steady.reference_parts)
+        found: SteadyParts = self._calls.keep(self._steady.reference_parts)
+        return found
 
     @cached_property
     def _coarse(self) -> _CoarsePosterior:

@@ -154,7 +154,8 @@ def log_likelihoods_at_longer_horizon(posterior: Posterior, draws: Array) -> Arr
 
 
 def _spread_evenly(draws: Array, at_most: int) -> Array:
-    return draws[np.unique(np.linspace(0, len(draws) - 1, at_most).astype(int))]
+    found: Array = draws[np.unique(np.linspace(0, len(draws) - 1, at_most).astype(int))]
+    return found
 
 
 def household_moments(

@@ -96,7 +96,8 @@ def around_auxiliary_point(cholesky: Array) -> Propose:
 
     def propose(rng: np.random.Generator, x: Array, n: int) -> Array:
         noise = rng.standard_normal((n + 1, len(x))) @ half.T
-        return x + noise[0] + noise[1:]
+        found: Array = x + noise[0] + noise[1:]
+        return found
 
     return propose
 

@@ -59,7 +59,8 @@ class Adaptation:
     @property
     def cholesky(self) -> Array:
         """Lower Cholesky factor of the proposal covariance, shape (d, d)."""
-        return np.exp(self.log_scale) * np.linalg.cholesky(self.covariance)
+        found: Array = np.exp(self.log_scale) * np.linalg.cholesky(self.covariance)
+        return found
 
 
 def adapt(

@@ -170,7 +170,10 @@ def contract_rows(
         return (out[:n_l], out[n_l + kept :]), jnp.stack(here) if here else jnp.zeros((0, rows))
 
     start = jnp.zeros((n_l, rows)), jnp.zeros((len(following), rows))
-    return jax.lax.scan(up, start, (sources, passed, weights.transpose(0, 2, 1)), reverse=True, unroll=_UNROLL)[1]
+    found: jax.Array = jax.lax.scan(
+        up, start, (sources, passed, weights.transpose(0, 2, 1)), reverse=True, unroll=_UNROLL
+    )[1]
+    return found
 
 
 def _combine(weights: jax.Array, rows: jax.Array) -> jax.Array:

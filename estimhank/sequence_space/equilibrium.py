@@ -90,7 +90,8 @@ def _solve_dense(factors: LUFactors | ToeplitzFactors | None, right: jax.Array, 
     assert factors is not None  # there are dense variables
     if isinstance(factors, ToeplitzFactors):
         return (solve_toeplitz_transposed if transposed else solve_toeplitz)(factors, right)
-    return lu_solve((factors.transposed_lu.T, factors.pivots), right, trans=int(transposed))
+    found: jax.Array = lu_solve((factors.transposed_lu.T, factors.pivots), right, trans=int(transposed))
+    return found
 
 
 def respond(

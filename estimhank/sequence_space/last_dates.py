@@ -114,4 +114,5 @@ def _undetermined(st: Structure, system: LinearSystem) -> int | None:
     _, values, directions = np.linalg.svd(whole)
     if values[-1] > _SINGULAR * values[0]:
         return None
-    return int(np.argmax(np.abs(directions[-1]))) % n_v
+    found: int = int(np.argmax(np.abs(directions[-1]))) % n_v
+    return found

@@ -79,7 +79,8 @@ def solve_state_space(system: LinearSystem, e: Elimination, rho: jax.Array, sigm
     def respond(root: jax.Array, force: jax.Array) -> jax.Array:
         """u_0 and w_0 after a unit of one shock, nothing before it."""
         to_lead = jnp.concatenate([half.ahead, root * jnp.eye(n_p)], axis=1)
-        return jnp.linalg.solve(jnp.eye(n_l + n_p) + from_lead[both] @ to_lead, -force[both])
+        found: jax.Array = jnp.linalg.solve(jnp.eye(n_l + n_p) + from_lead[both] @ to_lead, -force[both])
+        return found
 
     first = jax.vmap(respond)(rho, direct.T).T
     expected = half.ahead @ first[:n_l] + first[n_l:] * rho
@@ -108,4 +109,5 @@ def _after_long(matrix: jax.Array) -> jax.Array:
 def follow_states(space: StateSpace, dates: int) -> jax.Array:
     """Responses of all unknowns at dates 0, 1, ..., shape (dates, n_v, n_z)."""
     step = lambda state, _: (space.transition @ state, space.output @ state)  # noqa: E731
-    return jax.lax.scan(step, space.impulse, None, length=dates)[1]
+    found: jax.Array = jax.lax.scan(step, space.impulse, None, length=dates)[1]
+    return found

@@ -160,7 +160,10 @@ class SteadySolver:
         centre = [self.centre[name] for name in self.spread]
         x = (np.array([moved[name] for name in self.spread]) - centre) / np.array(list(self.spread.values()))
         x = np.clip(x, -_REACH, _REACH)
-        return jax.tree.map(lambda p, s, c: p + np.tensordot(x, s, 1) + np.tensordot(x**2, c, 1), *self._guess)
+        found: StationaryPoint = jax.tree.map(
+            lambda p, s, c: p + np.tensordot(x, s, 1) + np.tensordot(x**2, c, 1), *self._guess
+        )
+        return found
 
     def robust_point(self, moved: Mapping[str, float]) -> StationaryPoint:
         """The solution by bracketing, where Newton's method did not find it.

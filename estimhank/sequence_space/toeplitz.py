@@ -23,7 +23,8 @@ def long_length(horizon: int) -> int:
 
 def short_length(horizon: int) -> int:
     """Length of transforms of paths on [0, T): at least 2 T."""
-    return next_fast_len(2 * horizon, real=True)
+    found: int = next_fast_len(2 * horizon, real=True)
+    return found
 
 
 def around_zero(sequence: jax.Array, length: int) -> jax.Array:

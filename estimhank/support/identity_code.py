@@ -242,5 +242,5 @@ def text_of_class(cls: type) -> str:
 
 def plain_array(value: Any) -> np.ndarray:
     """A NumPy or JAX array, keys of random numbers included, as a NumPy array."""
-    is_key = isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+    is_key = isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)  # type: ignore[attr-defined]
     return np.asarray(jax.random.key_data(value) if is_key else value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -102,6 +103,15 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+#: Bounds that an option may have: when a value is beyond them, and how that is said.
+_BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "least": (operator.lt, "at least"),
+    "most": (operator.gt, "at most"),
+    "above": (operator.le, "above"),
+    "below": (operator.ge, "below"),
+}
+
+
 def _check(value: Any, checks: Mapping[str, Any], where: str) -> None:
     for item in value if isinstance(value, tuple) else (value,):
         if isinstance(item, float) and math.isnan(item):
@@ -110,12 +120,7 @@ def _check(value: Any, checks: Mapping[str, Any], where: str) -> None:
             near = get_close_matches(str(item), checks["choices"], n=1, cutoff=0.55)
             hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(checks['choices'])}"
             raise ConfigError(f"{where}: '{item}' is not known; {hint}")
-        for check, fails, words in (
-            ("least", lambda a, b: a < b, "at least"),
-            ("most", lambda a, b: a > b, "at most"),
-            ("above", lambda a, b: a <= b, "above"),
-            ("below", lambda a, b: a >= b, "below"),
-        ):
+        for check, (fails, words) in _BOUNDS.items():
             if check in checks and fails(item, checks[check]):
                 raise ConfigError(f"{where}: must be {words} {checks[check]}, got {item}")
 

@@ -106,7 +106,8 @@ def seek(pool: Array, seen: Array, surrogate: Surrogate, n: int, rng: np.random.
     seen = np.concatenate([seen, pool[doubtful]])
     z, seen_z = (whiten(x, surrogate.center, surrogate.root) for x in (pool, seen))
     remote = farthest_first(z, seen_z, n - 2 * n // 3)
-    return pool[np.concatenate([doubtful, remote[~np.isin(remote, doubtful)]])]
+    found: Array = pool[np.concatenate([doubtful, remote[~np.isin(remote, doubtful)]])]
+    return found
 
 
 def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, fewest: float) -> RoundErrors:

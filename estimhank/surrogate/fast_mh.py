@@ -176,7 +176,8 @@ def _spread(z: Array) -> Array:
     n, d = z.shape
     covariance = np.atleast_2d(np.cov(z.T))
     share = d / (n + d)
-    return (1 - share) * covariance + share * np.diag(np.maximum(np.diag(covariance), 1e-6))
+    found: Array = (1 - share) * covariance + share * np.diag(np.maximum(np.diag(covariance), 1e-6))
+    return found
 
 
 def _proposal(states: Array, scale: float, covariance: Array) -> Proposal:

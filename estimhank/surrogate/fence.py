@@ -11,6 +11,7 @@ would cut them off.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ def build_fence(z: Array, landmarks: int = 64, seed: int = 0, heavy: bool = Fals
     return Fence(centres, float(np.quantile(distance, _COVERED)) + _MARGIN, strength)
 
 
-def squared_distance(xp, z, landmarks):  # type: ignore[no-untyped-def]
+def squared_distance(xp: Any, z: Any, landmarks: Any) -> Any:
     """Squared distances from the landmarks, shape (n, m), with NumPy or JAX as ``xp``."""
     cross = z @ landmarks.T
     return xp.maximum((z * z).sum(axis=-1)[:, None] - 2 * cross + (landmarks * landmarks).sum(axis=-1), 0.0)

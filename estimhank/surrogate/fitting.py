@@ -225,7 +225,8 @@ def _beside(x: Array, breaks: BreakFinder | None) -> Array:
 
 
 def _thin(x: Array) -> Array:
-    return x[np.linspace(0, len(x) - 1, min(len(x), _KNOWN)).astype(int)]
+    found: Array = x[np.linspace(0, len(x) - 1, min(len(x), _KNOWN)).astype(int)]
+    return found
 
 
 class _Ceilings(NamedTuple):

@@ -221,7 +221,8 @@ def _autocorrelation_time(
     pilot = draw(surrogate, some, proposal, _PILOT_DRAWS, 2, _integer(seed, 2), workers)
     effective = ess(pilot.z.astype(float), "bulk")
     slowest = float(np.nanmin(effective)) if np.isfinite(effective).any() else 1.0
-    return 2 * pilot.z.shape[0] * _PILOT_DRAWS / max(slowest, 1.0)
+    found: float = 2 * pilot.z.shape[0] * _PILOT_DRAWS / max(slowest, 1.0)
+    return found
 
 
 def _draw(

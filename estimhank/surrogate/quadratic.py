@@ -166,7 +166,12 @@ def _squared_error(base: Quadratic, z: Array, value: Array, gradient: Array, wei
 
 
 def _regression(
-    z: Array, value: Array, gradient: Array, root: Array, known: NDArray[np.bool_], pairs: tuple[NDArray, NDArray]
+    z: Array,
+    value: Array,
+    gradient: Array,
+    root: Array,
+    known: NDArray[np.bool_],
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> tuple[Array, Array]:
     n, d = z.shape
     i, j = pairs

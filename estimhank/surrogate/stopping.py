@@ -74,7 +74,8 @@ class Outlook:
         growth = 1.0
         if before:
             growth = math.log(effective / before[-1][1]) / math.log(rounds / before[-1][0])
-        return rounds * max(self.wanted / effective, 1.0) ** (1 / min(max(growth, 1.0), _STEEPEST))
+        found: float = rounds * max(self.wanted / effective, 1.0) ** (1 / min(max(growth, 1.0), _STEEPEST))
+        return found
 
 
 @dataclass
