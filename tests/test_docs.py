@@ -144,3 +144,12 @@ def test_every_room_and_every_dependency_is_explained() -> None:
     assert {re.split(r"[<>=]", requirement)[0] for requirement in project["build-system"]["requires"]} <= set(
         re.findall(r"`([\w-]+)`", text)
     )
+
+
+def test_what_the_glossary_finds_in_the_code_is_still_there() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "estimhank").rglob("*.py"))
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    columns = re.findall(r"^\| .*? \| .*? \| .*?\| (.*`.*) \|$", text, re.MULTILINE)
+    called = {name for column in columns for name in re.findall(r"`([\w.]+?)(?:\(\)|\.py)?`", column)}
+    words = set(re.findall(r"\w+", code)) | {path.stem for path in (ROOT / "estimhank").rglob("*")}
+    assert not {name for name in called if not set(name.split(".")) <= words}, "renamed: strike it in the glossary"
