@@ -36,4 +36,4 @@ def determinate_share(mode: ModeResult) -> PriorShare | None:
         return None
     outside = {r: mode.infeasible_prior.get(r, 0.0) for r in ("no_stable_solution", "indeterminate")}
     share = 1.0 - sum(outside.values())
-    return PriorShare(share, math.sqrt(max(share * (1 - share), 0.0) / n), n, outside)
+    return PriorShare(share, math.sqrt(max(share * (1 - share), 0.0) / n), n)

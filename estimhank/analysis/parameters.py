@@ -101,29 +101,3 @@ def _describe(name: str, parameter: Parameter, prior: Prior) -> ParameterInfo:
         upper=upper,
         log_prior=log_prior,
     )
-
-
-def tabulated_log_prior(grid: ArrayLike, density: ArrayLike) -> Callable[[Array], Array]:
-    """Log prior from a density on a grid (linear between the points, zero beyond them).
-
-    Parameters
-    ----------
-    grid : array of shape (k,)
-        Increasing values of the parameter.
-    density : array of shape (k,)
-        Density there.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the grid does not increase.
-    """
-    points, values = np.asarray(grid, float), np.asarray(density, float)
-    if points.ndim != 1 or points.shape != values.shape or np.any(np.diff(points) <= 0):
-        raise ValueError("a tabulated prior needs an increasing grid and one density for each of its points")
-
-    def log_prior(theta: Array) -> Array:
-        with np.errstate(divide="ignore"):
-            return np.log(np.interp(theta, points, values, left=0.0, right=0.0))
-
-    return log_prior

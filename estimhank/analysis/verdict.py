@@ -89,7 +89,6 @@ class PriorShare:
     share: float
     mcse: float
     draws: int
-    by_reason: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

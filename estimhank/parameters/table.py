@@ -129,10 +129,6 @@ class Parameters(Mapping[str, Parameter]):
         """A table in which some fields of one entry are replaced."""
         return Parameters({**self._entries, name: replace(self[name], **fields)})
 
-    def reordered(self, names: tuple[str, ...]) -> Parameters:
-        """A table whose estimated parameters come in the given order, the others behind."""
-        return Parameters({**{n: self[n] for n in names}, **{n: e for n, e in self._entries.items() if n not in names}})
-
     def values_with(self, changes: Mapping[str, Any]) -> Values:
         """All values as attributes, some replaced; entries left to the steady state are absent unless replaced."""
         known = {name: entry.value for name, entry in self._entries.items() if entry.value is not None}

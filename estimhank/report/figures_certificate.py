@@ -181,10 +181,6 @@ def training_figure(inputs: ReportInputs) -> ReportFigure:
         for k, one in enumerate(rounds):
             epoch = np.asarray(one.epoch, float) + start
             losses.semilogy(epoch, one.loss, color=EXACT, lw=1.1, label="training" if k == 0 else None)
-            if one.holdout_loss is not None:
-                losses.semilogy(
-                    epoch, one.holdout_loss, color=SURROGATE, lw=1.1, ls="--", label="held out" if k == 0 else None
-                )
             if k:
                 losses.axvline(start, color=PRIOR, lw=0.8, ls=":")
             start = float(epoch[-1]) if epoch.size else start

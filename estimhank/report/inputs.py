@@ -36,8 +36,6 @@ class TrainingRound:
         Epochs at which the losses were taken.
     loss : ndarray (n,)
         Training loss.
-    holdout_loss : ndarray (n,), optional
-        The same loss on evaluations held out.
     s_e : float
         Standard deviation of the error on evaluations held out, log points, at the end of the round.
     """
@@ -45,7 +43,6 @@ class TrainingRound:
     evaluations: int
     epoch: Array
     loss: Array
-    holdout_loss: Array | None = None
     s_e: float = math.nan
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from estimhank.analysis.parameters import ParameterInfo, describe_parameters, tabulated_log_prior
+from estimhank.analysis.parameters import ParameterInfo, describe_parameters
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.posterior.posterior import Posterior
 
@@ -41,11 +41,3 @@ def test_label_falls_back_to_the_name_and_carries_the_unit() -> None:
     assert ParameterInfo("x").axis_label == "x"
     assert ParameterInfo("s", latex=r"\sigma", unit="percent").axis_label == r"$\sigma$ (percent)"
     assert ParameterInfo("x").prior_density([1.0]) is None
-
-
-def test_tabulated_prior_interpolates_and_refuses_a_bad_grid() -> None:
-    info = ParameterInfo("x", log_prior=tabulated_log_prior([0.0, 1.0, 2.0], [0.0, 1.0, 0.0]))
-    assert info.prior_density([-1.0, 0.5, 1.0, 3.0]) == pytest.approx([0.0, 0.5, 1.0, 0.0])
-    for grid, density in (([0.0, 0.0], [1.0, 1.0]), ([0.0, 1.0], [1.0])):
-        with pytest.raises(ValueError, match="increasing grid"):
-            tabulated_log_prior(grid, density)

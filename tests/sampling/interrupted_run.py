@@ -21,8 +21,8 @@ from estimhank.mode.search import ModeConfig, find_mode
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
 from estimhank.sampling.sample import MultiProposalConfig, run_multi_proposal
-from estimhank.sampling.textbook import NormalTarget
 from estimhank.target.protocol import Evaluation
+from tests.support.textbook import NormalTarget
 
 
 @dataclass(frozen=True)

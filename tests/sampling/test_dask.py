@@ -19,10 +19,10 @@ from estimhank.evaluation.store import EvaluationStore, read_evaluations
 from estimhank.run.config import make_config
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
-from estimhank.sampling.textbook import NormalTarget
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import Evaluation
 from tests.support.dask_cluster import dask_cluster
+from tests.support.textbook import NormalTarget
 
 pytest.importorskip("distributed")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -18,9 +18,9 @@ from estimhank.evaluation.engine import Engine, WorkersDied, WorkersLost
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.worker import EvaluationError, evaluate_points
 from estimhank.evaluation.workers import InTurn
-from estimhank.sampling.textbook import NormalTarget
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import REASONS, Evaluation
+from tests.support.textbook import NormalTarget
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -18,10 +18,10 @@ from estimhank.mode.curvature import differentiate, is_positive_definite
 from estimhank.mode.mode_result import ModeResult, read_mode, write_mode
 from estimhank.mode.search import ModeConfig, find_mode
 from estimhank.mode.starts import NoFeasibleStart
-from estimhank.sampling.textbook import MixtureTarget, NormalTarget, SkewedTarget
 from estimhank.support.errors import StorageError
 from estimhank.target.any_density import from_log_density
 from estimhank.target.protocol import Evaluation, Slope, Target
+from tests.support.textbook import MixtureTarget, NormalTarget, SkewedTarget
 
 
 def search(folder: Path, target: Target, config: ModeConfig | None = None, **options: object) -> ModeResult:

@@ -24,8 +24,8 @@ from estimhank.sampling.random_walk import (
     run_random_walk,
     step,
 )
-from estimhank.sampling.textbook import NormalTarget, SkewedTarget
 from estimhank.target.protocol import Target
+from tests.support.textbook import NormalTarget, SkewedTarget
 
 CUT = NormalTarget((1.0, -2.0), (1.0, 0.3), 0.5, cut=0.5)
 CUT_CENTER = Center(np.array(CUT.mean), CUT.covariance)

@@ -13,9 +13,9 @@ from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.worker import EvaluationError
-from estimhank.sampling.textbook import NormalTarget
 from estimhank.support.errors import ResultsError
 from estimhank.target.protocol import Evaluation
+from tests.support.textbook import NormalTarget
 
 TARGET = NormalTarget((0.0, 0.0), (1.0, 1.0), 0.0, 1.0)
 

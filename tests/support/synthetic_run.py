@@ -292,7 +292,7 @@ def _training(error: float, rng: np.random.Generator) -> tuple[TrainingRound, ..
         epoch = np.arange(1, 301)
         decay = 0.8 * 0.4**k * np.exp(-epoch / 60) + 1e-3 * 0.5**k
         noise = np.exp(0.05 * rng.normal(size=epoch.size))
-        rounds.append(TrainingRound(size, epoch, decay * noise, 1.3 * decay * noise, s_e))
+        rounds.append(TrainingRound(size, epoch, decay * noise, s_e))
     return tuple(rounds)
 
 

@@ -12,10 +12,10 @@ from scipy.stats import f as f_distribution
 
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.workers import InTurn
-from estimhank.sampling.textbook import NormalTarget
 from estimhank.surrogate.fast_mh import Chains, draw, run_steps, start_chains, warm_up
 from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate, student_surrogate
+from tests.support.textbook import NormalTarget
 
 D, CHAINS = 3, 64
 TARGET = NormalTarget((0.0,), (1.0,))  # that no chain asks
