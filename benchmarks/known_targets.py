@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.evaluation.evaluations import EvaluationBatch
-from estimhank.target.protocol import REASONS, Evaluation
+from estimhank.target.protocol import REASONS, Capabilities, Evaluation
 from estimhank.target.transform import Transform
 
 OUTSIDE = REASONS.index("outside_support")
 
 
 @dataclass(frozen=True)
-class KnownTarget:
+class KnownTarget(Capabilities):
     """A log density of natural parameters with independent draws; ``-inf`` is reported as outside the support.
 
     Attributes

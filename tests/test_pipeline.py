@@ -17,14 +17,14 @@ from estimhank.run.stages import PIPELINE, data_stage
 from estimhank.support.errors import CertificateError, ConvergenceError, DataError, ResultsError, StorageError
 from estimhank.support.files import read_json, sha256_of, write_json
 from estimhank.support.identity import UNIDENTIFIED
-from estimhank.target.protocol import Evaluation
+from estimhank.target.protocol import Capabilities, Evaluation
 from estimhank.target.transform import Transform
 from tests.support.pipelines import standing_in
 
 STAGES = PIPELINE.names
 
 
-class Normal:
+class Normal(Capabilities):
     """A standard normal density of two parameters, with failures where the first is above 3."""
 
     names = ("a", "b")

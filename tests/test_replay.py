@@ -10,12 +10,12 @@ import pytest
 from estimhank import cli
 from estimhank.run.stage_spec import StageResult
 from estimhank.support.files import read_json
-from estimhank.target.protocol import Evaluation
+from estimhank.target.protocol import Capabilities, Evaluation
 from estimhank.target.transform import Transform
 from tests.support.pipelines import standing_in
 
 
-class Fragile:
+class Fragile(Capabilities):
     """A normal density that raises where its first parameter is above a limit."""
 
     names = ("a", "b")

@@ -38,7 +38,7 @@ from estimhank.evaluation.worker import (
 from estimhank.evaluation.workers import InTurn
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.runtime import compiled_anew
-from estimhank.target.protocol import CompiledTarget, Slope, Target, VectorizedTarget
+from estimhank.target.protocol import CompiledTarget, Gradient, GradientLike, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -191,14 +191,14 @@ class Engine:
         """Have every kind of evaluation compiled by one worker, while others compile another: all read the results from
         the cache on disk. Left to itself each of them would compile the same at the same time."""
         self._compiled = True
-        kinds: list[Slope] = [True, False]
-        if getattr(self.target, "costly_parameters", ()):
-            kinds.insert(1, "partial")
+        kinds: list[GradientLike] = [True, False]
+        if self.target.costly_parameters:
+            kinds.insert(1, Gradient.PARTIAL)
         self.notice("compiling the log density and its gradient")
         self._map(_Job(compile_evaluation, True), [(kind,) for kind in kinds])
         self.notice("")
 
-    def evaluate(self, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
+    def evaluate(self, thetas: Array, gradient: GradientLike = False) -> EvaluationBatch:
         """Evaluate n points, shape (n, d), natural units; results are in the same order.
 
         Raises

@@ -20,7 +20,7 @@ from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.worker import EvaluationError
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import write_json, writing
-from estimhank.target.protocol import REASONS, Slope
+from estimhank.target.protocol import REASONS, GradientLike
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Recorder:
         self.seconds: dict[str, float] = defaultdict(float)
         self._taken = np.zeros(3)
 
-    def evaluate(self, stage: str, iteration: int, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
+    def evaluate(self, stage: str, iteration: int, thetas: Array, gradient: GradientLike = False) -> EvaluationBatch:
         """Return the evaluations at ``thetas``: from the store where it holds this batch, else made now and kept.
 
         Parameters
@@ -61,7 +61,7 @@ class Recorder:
             Number of the batch in its stage; each is used once.
         thetas : ndarray of shape (n, d)
             Natural parameters.
-        gradient : bool or "partial"
+        gradient : Gradient or bool
             Which gradients are wanted.
 
         Returns
@@ -123,7 +123,9 @@ class Recorder:
         """Where the parameters of an evaluation that raised are kept."""
         return self.store.path.with_name(FAILURE_FILE)
 
-    def _refuse_other(self, batch: EvaluationBatch, stage: str, iteration: int, thetas: Array, gradient: Slope) -> None:
+    def _refuse_other(
+        self, batch: EvaluationBatch, stage: str, iteration: int, thetas: Array, gradient: GradientLike
+    ) -> None:
         if batch.theta.tobytes() != thetas.tobytes():
             what = "at other parameters"
         elif gradient and np.isnan(batch.gradient).all() and batch.ok.any():
@@ -136,7 +138,9 @@ class Recorder:
         )
 
 
-def _describe(error: EvaluationError | WorkersLost, stage: str, iteration: int, gradient: Slope) -> dict[str, object]:
+def _describe(
+    error: EvaluationError | WorkersLost, stage: str, iteration: int, gradient: GradientLike
+) -> dict[str, object]:
     return {
         "stage": stage,
         "iteration": iteration,

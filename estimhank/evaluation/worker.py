@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from estimhank.evaluation.evaluations import EvaluationBatch, empty_gradient
 from estimhank.support.errors import EstimhankError, ModelWarning
 from estimhank.support.runtime import configure
-from estimhank.target.protocol import REASONS, CompiledTarget, Evaluation, Slope, Target, VectorizedTarget
+from estimhank.target.protocol import REASONS, CompiledTarget, Evaluation, GradientLike, Target, VectorizedTarget
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class EvaluationError(EstimhankError):
         return EvaluationError, (self.theta, self.names, self.cause, self.details)
 
 
-def evaluate_points(target: Target, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
+def evaluate_points(target: Target, thetas: Array, gradient: GradientLike = False) -> EvaluationBatch:
     """Evaluate a target at each of n points on its own, in order, in this process.
 
     Parameters
@@ -66,7 +66,7 @@ def evaluate_points(target: Target, thetas: Array, gradient: Slope = False) -> E
     target : Target
     thetas : ndarray of shape (n, d)
         Natural parameters.
-    gradient : bool or "partial"
+    gradient : Gradient or bool
         Which gradients are wanted too.
 
     Raises
@@ -84,7 +84,7 @@ def evaluate_points(target: Target, thetas: Array, gradient: Slope = False) -> E
     return _collect(thetas, made, seconds, bool(gradient))
 
 
-def evaluate_together(target: VectorizedTarget, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
+def evaluate_together(target: VectorizedTarget, thetas: Array, gradient: GradientLike = False) -> EvaluationBatch:
     """Evaluate a target at n points in one vectorised call, in this process; ``seconds`` are equal shares of its time.
 
     Raises
@@ -148,7 +148,7 @@ def _collect(
     return EvaluationBatch(thetas, values[0], values[1], reason, seconds, gradients)
 
 
-def compile_evaluation(target: CompiledTarget, gradient: Slope) -> None:
+def compile_evaluation(target: CompiledTarget, gradient: GradientLike) -> None:
     """Compile one kind of evaluation, in a worker. What goes wrong is told when a point is evaluated for its value."""
     with contextlib.suppress(Exception):
         target.compile(gradient)

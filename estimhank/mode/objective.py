@@ -14,26 +14,11 @@ from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.recorder import Recorder
 from estimhank.mode.ascent import Value
 from estimhank.mode.curvature import slope
-from estimhank.target.protocol import Slope, Target
+from estimhank.target.protocol import Gradient, GradientLike, Target
 
 Array = NDArray[np.float64]
 
 _STEP = 1e-4  # of differences, in prior standard deviations, where a target has no gradients of its own
-
-
-def has_gradient(target: Target) -> bool:
-    """Whether a target returns gradients (a target that does not say so does)."""
-    return bool(getattr(target, "has_gradient", True))
-
-
-def costly_parameters(target: Target) -> tuple[str, ...]:
-    """Names of the parameters that a target's partial gradients leave out; none where it has no such gradients."""
-    return tuple(getattr(target, "costly_parameters", ()))
-
-
-def cheap_gradient(target: Target) -> Slope:
-    """The gradient to ask for beside a value where any is welcome: a partial one where a whole one costs much more."""
-    return "partial" if costly_parameters(target) else has_gradient(target)
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,7 @@ class Objective:
         """Return an objective whose batches are numbered from zero."""
         return cls(recorder, target, stage, scale, count())
 
-    def batch(self, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
+    def batch(self, thetas: Array, gradient: GradientLike = False) -> EvaluationBatch:
         """Evaluate natural parameters, shape (n, d), as the stage's next batch."""
         return self.recorder.evaluate(self.stage, next(self.numbers), thetas, gradient)
 
@@ -72,7 +57,7 @@ class Objective:
 
     def partial(self, points: Array) -> list[Value]:
         """As :meth:`natural`, with nan in those places of the gradients that a partial one leaves out."""
-        batch = self.batch(self.target.transform.to_natural(points), gradient="partial")
+        batch = self.batch(self.target.transform.to_natural(points), gradient=Gradient.PARTIAL)
         gradients = batch.gradient * slope(self.target.transform, points)
         return _as_values(batch.log_density, gradients)
 
@@ -81,7 +66,7 @@ class Objective:
         return self._values(points, with_jacobian=True)
 
     def _values(self, points: Array, with_jacobian: bool) -> list[Value]:
-        values, gradients = self._analytic(points) if has_gradient(self.target) else self._by_differences(points)
+        values, gradients = self._analytic(points) if self.target.has_gradient else self._by_differences(points)
         if with_jacobian:
             transform = self.target.transform
             values = values + transform.log_jacobian(points)

@@ -25,7 +25,7 @@ from estimhank.mode.curvature import (
 )
 from estimhank.mode.extremes import at_bounds, find_suprema, is_flat, merge_suprema
 from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
-from estimhank.mode.objective import Objective, costly_parameters
+from estimhank.mode.objective import Objective
 from estimhank.mode.starts import find_starts, prior_scale
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
@@ -178,7 +178,7 @@ def _climb(
     objective: Objective, starts: Array, prior_sd: Array, most: int, interior: Array, report: _Report
 ) -> list[Ascent]:
     """Climb from each start; where some parameters are costly to differentiate, in these, the others following."""
-    costly = np.isin(objective.target.names, costly_parameters(objective.target))
+    costly = np.isin(objective.target.names, objective.target.costly_parameters)
     if not costly.any() or costly.all():
         climbs = [ascend(x, np.diag(prior_sd**2), most, interior=interior) for x in starts]
         return run_in_lockstep(climbs, report.watch(objective.natural))

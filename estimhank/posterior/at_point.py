@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from estimhank.posterior.routes import CHEAPEST, Outcome, Route
 from estimhank.sequence_space.steady_parts import SteadyParts
-from estimhank.target.protocol import Slope
+from estimhank.target.protocol import Gradient, GradientLike
 
 if TYPE_CHECKING:
     from estimhank.posterior.compiled import CompiledComputation
@@ -30,7 +30,7 @@ class AtPoint:
     owner : CompiledComputation
     point : array of shape (d,)
         Natural units, inside the support.
-    gradient : bool or "partial"
+    gradient : Gradient or bool
         What will be asked of :meth:`gradient`.
 
     Raises
@@ -38,9 +38,9 @@ class AtPoint:
     SteadyStateError
     """
 
-    def __init__(self, owner: CompiledComputation, point: Array, gradient: Slope) -> None:
+    def __init__(self, owner: CompiledComputation, point: Array, gradient: GradientLike) -> None:
         self.owner, self.point, self.wanted = owner, point, bool(gradient)
-        self.partial = gradient == "partial" and bool(owner.costly_parameters)
+        self.partial = gradient == Gradient.PARTIAL and bool(owner.costly_parameters)
         self.far = self.wanted and bool(owner._moving) and not self.partial  # through the steady state
         if self.far:
             parts, self._pull_steady = owner._steady.at_with_pullback(owner.mapping(point))

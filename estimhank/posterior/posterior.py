@@ -50,7 +50,7 @@ from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
 from estimhank.support.runtime import configure
 from estimhank.target.breaks import Breaks
-from estimhank.target.protocol import Evaluation, Slope
+from estimhank.target.protocol import Capabilities, Evaluation, GradientLike
 from estimhank.target.transform import Transform
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ DENSITY_VERSION = "3"
 LONGEST = 1280
 
 
-class Posterior(CompiledComputation):
+class Posterior(CompiledComputation, Capabilities):
     """Log likelihood, log prior and log density of a model's estimated parameters.
 
     Parameters
@@ -178,7 +178,7 @@ class Posterior(CompiledComputation):
         """``n`` independent draws from the prior, shape (n, d), natural units (determinate or not)."""
         return np.stack([self.priors[name].sample(rng, n) for name in self.names], axis=1)
 
-    def evaluate(self, theta: ArrayLike, gradient: Slope = False) -> Evaluation:
+    def evaluate(self, theta: ArrayLike, gradient: GradientLike = False) -> Evaluation:
         """Evaluate at natural parameters, shape (d,); failures come back as a reason, never as an exception."""
         point = np.asarray(theta, float)
         if point.shape != (len(self.names),):
@@ -206,7 +206,7 @@ class Posterior(CompiledComputation):
         outcome = self._outcome(self.to_array(theta), False)[0]
         return outcome.tail_error if np.isfinite(outcome.log_likelihood) else float("nan")
 
-    def _outcome(self, point: Array, gradient: Slope) -> tuple[Outcome, float, Array | None]:
+    def _outcome(self, point: Array, gradient: GradientLike) -> tuple[Outcome, float, Array | None]:
         """Outcome, log prior and gradient, by the first route that is good enough, at a longer horizon if need be."""
         here = AtPoint(self, point, gradient)
         # who needs a longer horizon has slow roots
@@ -339,7 +339,7 @@ class Posterior(CompiledComputation):
         found = np.asarray(self._responses(point, parts))
         return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.plain()))
 
-    def compile(self, gradient: Slope) -> None:
+    def compile(self, gradient: GradientLike) -> None:
         """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""
         self.evaluate(self.reference(), gradient)
 

@@ -17,7 +17,7 @@ from estimhank.sequence_space.determinacy import DOUBTFUL, coarse_winding_number
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_parts import SteadyParts
 from estimhank.target.batching import Calls, vectorize
-from estimhank.target.protocol import Evaluation, Slope
+from estimhank.target.protocol import Evaluation, Gradient, GradientLike
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ class VectorizedPosterior(Posterior):
         """That of the posterior, and the device."""
         return {**super().fingerprint, **self._calls.fingerprint}
 
-    def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
+    def evaluate_batch(self, thetas: Array, gradient: GradientLike = False) -> list[Evaluation]:
         """Evaluate at each row of ``thetas``, shape (n, d), natural units; a partial gradient is no cheaper.
 
         Returns
@@ -69,7 +69,7 @@ class VectorizedPosterior(Posterior):
             except SteadyStateError as error:
                 found[row] = Evaluation(-np.inf, float(self._log_prior(thetas[row])), "steady_state", kind=error.kind)
                 continue
-            if gradient == "partial":
+            if gradient == Gradient.PARTIAL:
                 slope = self._without_costly(slope)
             found[row] = judge(outcome, log_prior, slope if gradient else None)
         return found

@@ -129,7 +129,7 @@ def run_pipeline(
             context.engine.start()  # workers load what they need meanwhile
         # once here, so that a calibration without a steady state, and a declaration that cannot be what was meant, are
         # said before anything is written
-        getattr(context.target, "check_declaration", lambda: None)()
+        context.target.check_declaration()
     with locked_folder(context.folder):
         remove_leftovers(context.folder)
         if plan.wipe:

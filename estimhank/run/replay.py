@@ -18,7 +18,7 @@ from estimhank.run.config import Config, restore_config
 from estimhank.run.manifest import read_manifest
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import read_json
-from estimhank.target.protocol import Evaluation, Slope, Target
+from estimhank.target.protocol import Evaluation, Gradient, GradientLike, Target
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Failure:
         The batch that stopped the run.
     theta : mapping of str to float
         Natural parameters, to the last digit.
-    gradient : bool or "partial"
+    gradient : Gradient or bool
         Which gradient was asked for too.
     cause : str
         The exception in one line.
@@ -42,7 +42,7 @@ class Failure:
     stage: str
     iteration: int
     theta: Mapping[str, float]
-    gradient: Slope
+    gradient: GradientLike
     cause: str
 
 
@@ -92,7 +92,7 @@ def read_failure(folder: Path) -> Failure:
     content = read_json(path)
     try:
         theta = {str(name): float(value) for name, value in content["parameters"].items()}
-        wanted: Slope = "partial" if content.get("gradient") == "partial" else bool(content.get("gradient", False))
+        wanted = Gradient(content.get("gradient", 0))
         return Failure(str(content["stage"]), int(content["iteration"]), theta, wanted, str(content["cause"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(f"{path} is damaged: {error!r}") from None

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.recorder import Recorder
-from estimhank.mode.objective import cheap_gradient
 from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.dime import run_dime
 from estimhank.sampling.proposals import Center
@@ -29,7 +28,7 @@ from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
 from estimhank.sampling.sample import STAGE, MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.tempered import run_tempered
 from estimhank.support.progress_event import Progress
-from estimhank.target.protocol import Target
+from estimhank.target.protocol import Target, cheap_gradient
 
 Array = NDArray[np.float64]
 

@@ -30,7 +30,7 @@ from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.sampling.student_t import StudentT
 from estimhank.support.errors import ConfigError
 from estimhank.support.progress_event import Progress, ProgressEvent
-from estimhank.target.protocol import Slope, Target
+from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
@@ -169,7 +169,7 @@ def run_dime(
     iterations: int,
     warmup: int,
     members: int,
-    gradient: Slope = False,
+    gradient: GradientLike = False,
     seed: int = 0,
     stage: str = "sample",
     progress: Progress | None = None,
@@ -187,7 +187,7 @@ def run_dime(
         Iterations, and how many of them, at the beginning, teach the global proposal and are not kept.
     members : int
         Even number of chains, more than twice the number of parameters.
-    gradient : bool or "partial"
+    gradient : Gradient or bool
         Which gradients proposals are evaluated with (for the surrogate; the chains need none).
     seed : int
         The result is a function of it, the target, the centre and the sizes.

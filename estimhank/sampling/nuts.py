@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.executors import IN_PROCESS
 from estimhank.evaluation.recorder import Recorder
-from estimhank.mode.objective import has_gradient
 from estimhank.sampling.diagnostics import RunningRHat
 from estimhank.sampling.proposals import Center, draw_starting_states, generator
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
@@ -169,7 +168,7 @@ def run_nuts(
     """
     if NUTS.missing:
         raise ConfigError(NUTS.sentence)
-    if not has_gradient(target):
+    if not target.has_gradient:
         raise ConfigError("[sample] nuts needs gradients, and this log density has none: choose another algorithm")
     if warmup < _FEWEST_WARMUP:
         raise ConfigError(f"[sample] nuts needs a warmup of at least {_FEWEST_WARMUP} to adapt, it is {warmup}")

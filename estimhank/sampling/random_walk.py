@@ -26,7 +26,7 @@ from estimhank.sampling.proposals import (
     log_density_in_coordinates,
 )
 from estimhank.support.progress_event import Progress, ProgressEvent
-from estimhank.target.protocol import Slope, Target
+from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
@@ -92,14 +92,14 @@ class RandomWalkConfig:
         Steps of each chain, and how many of them, at the beginning, adapt the proposals.
     chains : int
         Independent chains; they share the adaptation of the warm-up.
-    gradient : bool or "partial"
+    gradient : Gradient or bool
         Which gradients proposals are evaluated with (for the surrogate; the chains need none).
     """
 
     steps: int = 5_000
     warmup: int = 500
     chains: int = 8
-    gradient: Slope = False
+    gradient: GradientLike = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "chains"):

@@ -24,7 +24,7 @@ from estimhank.sampling.proposals import (
     log_density_in_coordinates,
 )
 from estimhank.support.progress_event import Progress, ProgressEvent
-from estimhank.target.protocol import Slope, Target
+from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class MultiProposalConfig:
         N and m of :mod:`estimhank.sampling.multi_proposal`.
     chains : int
         Independent chains; they share the adaptation of the warm-up.
-    gradient : bool or "partial"
+    gradient : Gradient or bool
         Which gradients proposals are evaluated with.
     """
 
@@ -53,7 +53,7 @@ class MultiProposalConfig:
     proposals: int = 32
     draws: int = 32
     chains: int = 2
-    gradient: Slope = False
+    gradient: GradientLike = False
 
     def __post_init__(self) -> None:
         for name in ("iterations", "proposals", "draws", "chains"):

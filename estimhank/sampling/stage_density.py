@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.proposals import log_density_in_coordinates
-from estimhank.target.protocol import Slope, Target
+from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ class StageDensity:
     recorder : Recorder
     target : Target
     stage : str
-    gradient : bool or "partial"
+    gradient : Gradient or bool
         Which gradients points are evaluated with.
     next_batch : int
         Number of the next batch; batch 0 is that of the starting states.
@@ -35,7 +35,7 @@ class StageDensity:
     recorder: Recorder
     target: Target
     stage: str
-    gradient: Slope = False
+    gradient: GradientLike = False
     next_batch: int = 1
     last: EvaluationBatch = field(init=False, repr=False)
 

@@ -23,7 +23,7 @@ from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.sampling.student_t import StudentT
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
-from estimhank.target.protocol import Slope, Target
+from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
@@ -185,7 +185,7 @@ def run_tempered(
     center: Center,
     iterations: int,
     particles: int,
-    gradient: Slope = False,
+    gradient: GradientLike = False,
     seed: int = 0,
     stage: str = "sample",
     progress: Progress | None = None,
@@ -206,7 +206,7 @@ def run_tempered(
         Mutation steps in all.
     particles : int
         More than twice the number of parameters.
-    gradient : bool or "partial"
+    gradient : Gradient or bool
         Which gradients particles are evaluated with (for the surrogate; the steps need none).
     seed : int
         The result is a function of it, the target, the centre and the sizes.

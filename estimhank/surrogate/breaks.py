@@ -9,7 +9,6 @@ A density of household parameters jumps where quantities that move smoothly with
 from __future__ import annotations
 
 from itertools import chain
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +27,7 @@ _BEYOND, _BEYOND_SHARE = 1.4, 3  # how much further out one in so many points is
 _AT_A_TIME = 8  # points that a worker looks at in a call
 
 
-class _Jumping(Protocol):
-    """A target that says where it jumps."""
-
-    def breaks_at(self, theta: Array) -> Breaks | None: ...
-
-
-def look_at(target: _Jumping, thetas: Array) -> list[Breaks | None]:
+def look_at(target: Target, thetas: Array) -> list[Breaks | None]:
     """Where a target jumps, at natural parameters of shape (n, d); in a worker."""
     return [target.breaks_at(theta) for theta in thetas]
 
@@ -45,8 +38,8 @@ class BreakFinder:
     Parameters
     ----------
     target : Target
-        Its ``breaks_at`` gives :class:`~estimhank.households.breaks.Breaks` at natural parameters, None where there
-        are none. One without it is smooth.
+        Its ``breaks_at`` gives :class:`~estimhank.target.breaks.Breaks` at natural parameters, None where there
+        are none.
     costly : ndarray of bool, shape (d,)
         The coordinates that move them.
     workers : Workers, optional
@@ -59,7 +52,7 @@ class BreakFinder:
         self._known: dict[bytes, Breaks | None] = {}
         self._fitted: dict[bytes, None] = {}  # which of them the map is fitted to, in order
         self._chosen: set[bytes] = set()  # points that these were, or were moved from
-        self._smooth = not costly.any() or not hasattr(target, "breaks_at")
+        self._smooth = not costly.any()
 
     def learn(self, x: Array, n: int, rng: np.random.Generator) -> None:
         """Look at ``n`` more of the points x, shape (m, d), where posterior draws can be, and fit the map again.

@@ -34,7 +34,7 @@ from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chain
 from estimhank.surrogate.plain_steps import plain_proposals
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.target.protocol import Slope, Target
+from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ _LONGEST_BURN_IN = 30
 class Evaluate(Protocol):
     """What asks for exact evaluations: :meth:`estimhank.evaluation.recorder.Recorder.evaluate` or a stand-in."""
 
-    def __call__(self, stage: str, iteration: int, thetas: Array, gradient: Slope = False) -> EvaluationBatch:
+    def __call__(self, stage: str, iteration: int, thetas: Array, gradient: GradientLike = False) -> EvaluationBatch:
         """Evaluations at natural parameters (n, d), as batch ``iteration`` of ``stage``."""
         ...
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.surrogate.exact import Evaluate
-from estimhank.target.protocol import Slope
+from estimhank.target.protocol import GradientLike
 
 
 class FirstCalls:
@@ -30,7 +30,7 @@ class FirstCalls:
         self._first: dict[tuple[str, int], float] = {}
 
     def __call__(
-        self, stage: str, iteration: int, thetas: NDArray[np.float64], gradient: Slope = False
+        self, stage: str, iteration: int, thetas: NDArray[np.float64], gradient: GradientLike = False
     ) -> EvaluationBatch:
         """The evaluations."""
         self._first.setdefault((stage, 0 if stage == "exact" else iteration), time.perf_counter())

@@ -33,7 +33,7 @@ class Searched:
     @classmethod
     def by(cls, mode: ModeResult, target: Target) -> Self:
         """What a mode search of this target has searched; a target may say in ``search_area`` where starts are from."""
-        return cls(len(mode.starts), len(mode.modes), str(getattr(target, "search_area", "the prior")))
+        return cls(len(mode.starts), len(mode.modes), target.search_area)
 
     @property
     def words(self) -> str:

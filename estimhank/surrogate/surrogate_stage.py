@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.mode.mode_result import ModeResult
-from estimhank.mode.objective import cheap_gradient, costly_parameters
 from estimhank.sampling.proposals import generator
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.surrogate.breaks import BreakFinder
@@ -25,7 +24,7 @@ from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.target.protocol import Target
+from estimhank.target.protocol import Gradient, Target, cheap_gradient
 
 Array = NDArray[np.float64]
 
@@ -141,11 +140,11 @@ def run_surrogate(
     """
     config, workers = config or SurrogateConfig(), workers or InTurn(target)
     points = points_from(training_data, target.transform)
-    costly = np.isin(target.names, costly_parameters(target))
+    costly = np.isin(target.names, target.costly_parameters)
     points = points.without_slopes(costly)
     whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, costly)
     best: tuple[float, Surrogate] | None = None
-    gradient = config.gradient_weight > 0 and cheap_gradient(target)
+    gradient = cheap_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
     used, reports, good, repeats = len(training_data), [], False, 0
     begin: Surrogate | None = None  # a last fit to go on from
     breaks = BreakFinder(target, costly, workers)

@@ -1,6 +1,6 @@
 """What samplers need to know of a density: the protocol, coordinates, and a target made of any log density."""
 
-from estimhank.target.protocol import REASONS, Evaluation, Slope, Target
+from estimhank.target.protocol import REASONS, Evaluation, GradientLike, Target
 from estimhank.target.transform import Transform
 
-__all__ = ["REASONS", "Evaluation", "Slope", "Target", "Transform"]
+__all__ = ["REASONS", "Evaluation", "GradientLike", "Target", "Transform"]

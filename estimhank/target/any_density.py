@@ -20,7 +20,7 @@ from estimhank.support.identity import changed_places, identify, part_of_fingerp
 from estimhank.support.names import TAKEN_OF_PARAMETERS, why_not_a_name
 from estimhank.support.runtime import configure
 from estimhank.target.batching import Calls, vectorize
-from estimhank.target.protocol import Evaluation, Slope
+from estimhank.target.protocol import Capabilities, Evaluation, GradientLike
 from estimhank.target.repeatable import check_repeatable
 from estimhank.target.transform import Transform
 
@@ -32,7 +32,7 @@ class DensityError(EstimhankError):
 
 
 @dataclass(frozen=True)
-class DensityTarget:
+class DensityTarget(Capabilities):
     """A user's log density as a :class:`estimhank.target.protocol.Target`; make it with :func:`from_log_density`.
 
     Attributes
@@ -84,7 +84,7 @@ class DensityTarget:
         content = self.content or _content_of(self.function, self.gradient, self.version, frozenset())
         return {**content, **{name: sha256_of(part)[:16] for name, part in parts.items()}}
 
-    def evaluate(self, theta: ArrayLike, gradient: Slope = False) -> Evaluation:
+    def evaluate(self, theta: ArrayLike, gradient: GradientLike = False) -> Evaluation:
         """Evaluate at natural parameters, shape (d,). Exceptions of the function are not caught: they are bugs."""
         point = np.asarray(theta, float)
         if not bool(self.transform.contains(point)):
@@ -162,7 +162,7 @@ class VectorizedDensity(DensityTarget):
         """That of the density, and the device."""
         return {**super().fingerprint, **self._calls.fingerprint}
 
-    def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
+    def evaluate_batch(self, thetas: Array, gradient: GradientLike = False) -> list[Evaluation]:
         """Evaluate at each row of ``thetas``, shape (n, d), natural units."""
         name = "gradients" if gradient else "values"
         if name not in self._compiled:

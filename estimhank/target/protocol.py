@@ -9,19 +9,32 @@ wherever a kernel moves them; :class:`estimhank.target.transform.Transform` maps
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from enum import IntEnum
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.target.breaks import Breaks
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
 
-#: Which gradient is wanted: none, the whole, or ``"partial"``: its components with respect to the parameters that cost
-#: little more than the value, nan for the others (of a model: those that move the steady state). Only a target that
-#: names such parameters in ``costly_parameters`` offers the last.
-Slope = bool | Literal["partial"]
+
+class Gradient(IntEnum):
+    """Which gradient is wanted of an evaluation, or is to be had of a target; ``True`` and ``False`` are the first two.
+
+    ``PARTIAL`` are the components with respect to the parameters that cost little more than the value, nan for the
+    others (of a model: those that move the steady state).
+    """
+
+    NONE = 0
+    WHOLE = 1
+    PARTIAL = 2
+
+
+#: What may be passed where a gradient is asked for.
+GradientLike = Gradient | bool
 
 #: Why an evaluation has no finite density; behind a colon, of which kind. The position in this tuple is the code that
 #: the evaluation store keeps.
@@ -73,9 +86,37 @@ class Evaluation:
         return self.log_likelihood + self.log_prior if self.reason == "ok" else -np.inf
 
 
+class Capabilities:
+    """What a target can do beyond being evaluated, with defaults; a target that can do more says so."""
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether it returns gradients."""
+        return True
+
+    @property
+    def costly_parameters(self) -> tuple[str, ...]:
+        """Parameters that its partial gradients leave out, as they cost several times the value."""
+        return ()
+
+    @property
+    def search_area(self) -> str:
+        """Where the mode search starts, in words."""
+        return "the prior"
+
+    def breaks_at(self, theta: Array) -> Breaks | None:
+        """Where the density may jump, seen from theta of shape (d,), natural units; None where it does not."""
+        return None
+
+    def check_declaration(self) -> None:
+        """Refuse, before anything is written, what cannot be what its author meant."""
+
+
 @runtime_checkable
 class Target(Protocol):
     """A log density over named parameters.
+
+    It says what else it can do by the attributes and methods of :class:`Capabilities`, from which it inherits.
 
     A target must be picklable (workers receive a copy), evaluate each point on its own (so that results do not depend
     on how points are spread over workers), and return failures as an :class:`Evaluation` with a reason. It raises only
@@ -97,7 +138,7 @@ class Target(Protocol):
         """What the density depends on, part by part (``model``, ``data``, ``prior``, ...), each as a short digest."""
         ...
 
-    def evaluate(self, theta: Array, gradient: Slope = False) -> Evaluation:
+    def evaluate(self, theta: Array, gradient: GradientLike = False) -> Evaluation:
         """Evaluate at natural parameters ``theta`` of shape (d,)."""
         ...
 
@@ -105,12 +146,34 @@ class Target(Protocol):
         """Draw ``n`` parameter vectors, shape (n, d), natural units, from the prior (for starts and fences)."""
         ...
 
+    # of Capabilities
+
+    @property
+    def has_gradient(self) -> bool: ...
+
+    @property
+    def costly_parameters(self) -> tuple[str, ...]: ...
+
+    @property
+    def search_area(self) -> str: ...
+
+    def breaks_at(self, theta: Array) -> Breaks | None: ...
+
+    def check_declaration(self) -> None: ...
+
+
+def cheap_gradient(target: Target) -> Gradient:
+    """The gradient to ask for beside a value where any is welcome: a partial one where a whole one costs much more."""
+    if target.costly_parameters:
+        return Gradient.PARTIAL
+    return Gradient.WHOLE if target.has_gradient else Gradient.NONE
+
 
 @runtime_checkable
 class VectorizedTarget(Target, Protocol):
     """A target that evaluates many points in one call; its fingerprint names the device (:data:`DEVICE_PART`)."""
 
-    def evaluate_batch(self, thetas: Array, gradient: Slope = False) -> list[Evaluation]:
+    def evaluate_batch(self, thetas: Array, gradient: GradientLike = False) -> list[Evaluation]:
         """Evaluate at each row of ``thetas``, shape (n, d), natural units; in their order."""
         ...
 
@@ -147,7 +210,7 @@ class CompiledTarget(Target, Protocol):
         """Solve what every evaluation needs; a pickled copy has it too, so that workers need not solve it again."""
         ...
 
-    def compile(self, gradient: Slope) -> None:
+    def compile(self, gradient: GradientLike) -> None:
         """Compile an evaluation with this kind of gradient, into this process and the cache on disk."""
         ...
 

@@ -20,7 +20,7 @@ from estimhank.mode.search import ModeConfig, find_mode
 from estimhank.mode.starts import NoFeasibleStart
 from estimhank.support.errors import StorageError
 from estimhank.target.any_density import from_log_density
-from estimhank.target.protocol import Evaluation, Slope, Target
+from estimhank.target.protocol import Evaluation, Gradient, GradientLike, Target
 from tests.support.textbook import MixtureTarget, NormalTarget, SkewedTarget
 
 
@@ -120,10 +120,10 @@ def test_costly_parameters_are_climbed_alone_the_others_following(tmp_path: Path
     class Costly(NormalTarget):
         costly_parameters = ("x1",)
 
-        def evaluate(self, theta: np.ndarray, gradient: Slope = False) -> Evaluation:
+        def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
             asked.append(gradient)
             found = super().evaluate(theta, bool(gradient))
-            if gradient != "partial" or found.gradient is None:
+            if gradient != Gradient.PARTIAL or found.gradient is None:
                 return found
             return replace(found, gradient=np.where([False, True, False], np.nan, found.gradient))
 
@@ -131,7 +131,7 @@ def test_costly_parameters_are_climbed_alone_the_others_following(tmp_path: Path
     result = search(tmp_path, target)
     np.testing.assert_allclose(result.theta, target.mean, rtol=1e-5)
     assert result.agreeing == len(result.starts) == 8
-    assert asked.count("partial") > 50
+    assert asked.count(Gradient.PARTIAL) > 50
     assert asked.count(True) < 150, "the costly parameter alone is climbed with whole gradients"
 
 

@@ -25,6 +25,7 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.posterior.routes import CHEAPEST, Route, needs_longer
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import solve_steady_state
+from estimhank.target.protocol import Gradient
 
 SPREAD = {"eis": 0.1, "sd_e": 0.1, "B_bar": 0.25}
 PRIORS = {"eis": Gamma(0.5, 0.1), "sd_e": Gamma(0.92, 0.1), "B_bar": Gamma(1.0, 0.25)}
@@ -215,7 +216,7 @@ class Untraceable(OneAssetHANK):
 def test_a_partial_gradient_is_the_whole_one_without_what_moves_the_steady_state(
     small: Posterior, points: np.ndarray
 ) -> None:
-    whole, partial = (small.evaluate(points[1], gradient=kind) for kind in (True, "partial"))
+    whole, partial = (small.evaluate(points[1], gradient=kind) for kind in (True, Gradient.PARTIAL))
     assert whole.log_density == pytest.approx(partial.log_density, abs=1e-7)
     costly = np.isin(small.names, small.costly_parameters)
     assert set(small.costly_parameters) == {"eis", "sd_e", "B_bar"}

@@ -9,14 +9,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.target.protocol import Evaluation
+from estimhank.target.protocol import Capabilities, Evaluation
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class NormalTarget:
+class NormalTarget(Capabilities):
     """Multivariate normal density, as the likelihood under a flat (improper) prior.
 
     Attributes
@@ -81,7 +81,7 @@ class NormalTarget:
 
 
 @dataclass(frozen=True)
-class SkewedTarget:
+class SkewedTarget(Capabilities):
     """Independent parameters on three kinds of support: Gamma(3, 1), Beta(2, 5), and 4 minus a Gamma(4, 1/2).
 
     In natural parameters the mode is (2, 0.2, 2.5), the mean (3, 2/7, 2) and the variance (3, 5/196, 1).
@@ -122,7 +122,7 @@ class SkewedTarget:
 
 
 @dataclass(frozen=True)
-class MixtureTarget:
+class MixtureTarget(Capabilities):
     """Two normals with identity covariance at ±``distance``/2 along every axis; the second has log weight ``-drop``."""
 
     dimension: int = 3
