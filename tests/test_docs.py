@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +16,11 @@ from estimhank.evaluation.executors import BACKENDS
 from estimhank.run.config import make_config
 from estimhank.run.config_sections import SAMPLERS
 from estimhank.support.errors import EstimhankError
+from tests.test_architecture import DOORS, OUTSIDE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = (ROOT / "README.md", ROOT / "results" / "README.md", *DOCS.rglob("*.md"))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *DOCS.rglob("*.md"))
 CSV = {
     "overhead": "workers,overhead_share,points_per_second\n2,0.0123456,12345.6\n",
     "model": "workers,efficiency\n1024,0.87654\n",
@@ -85,3 +88,68 @@ def test_tables_are_put_between_their_marks_and_stay_until_measured_again(tmp_pa
     assert first == {page: (tmp_path / page).read_text(encoding="utf-8") for page in first}
     with pytest.raises(EstimhankError, match="no place for weather"):
         update_page(tmp_path / "cluster.md", "weather", "rain")
+
+
+MAPS = ("docs/architecture.md", "docs/glossary.md", "CONTRIBUTING.md")
+#: Files of the package that a page may name without their folder.
+FILE_NAMES = {path.name for path in (ROOT / "estimhank").rglob("*.py")}
+FILES = r"\.(?:py|csv|json|npz|nc|html|bin|toml|md)$"
+
+
+def is_there(name: str) -> bool:
+    """Whether ``estimhank.room.module.attribute`` is a module, or something in one."""
+    parts = name.split(".")
+    for last in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:last])
+        if path.is_dir() or path.with_suffix(".py").is_file():
+            found: Any = importlib.import_module(".".join(parts[:last]))
+            for part in parts[last:]:
+                found = getattr(found, part, None)
+            return found is not None
+    return False
+
+
+@pytest.mark.parametrize("page", sorted(str(p.relative_to(ROOT)) for p in PAGES))
+def test_modules_that_a_page_names_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    wrong = {name for name in re.findall(r"(?<![\w/.])estimhank(?:\.\w+)+", text) if not is_there(name)}
+    names = re.findall(r"`([\w./]+)`", text)
+    if page in MAPS:  # which name a module from its room on
+        rooms = {p.name for p in (ROOT / "estimhank").iterdir() if p.is_dir()} | {"cli"}
+        named = {name for name in names if name.split(".")[0] in rooms and "." in name and not re.search(FILES, name)}
+        wrong |= {name for name in named if not is_there(f"estimhank.{name}")}
+    places = (ROOT, ROOT / "estimhank", (ROOT / page).parent)
+    paths = {name for name in names if name.endswith(".py")}
+    wrong |= {
+        name for name in paths if not any((place / name).is_file() for place in places) and name not in FILE_NAMES
+    }
+    assert not wrong - {"path/to/file.py"}
+
+
+def test_every_room_and_every_dependency_is_explained() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    explained = {
+        name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)
+    }
+    assert set(OUTSIDE) <= explained
+    for one, other in DOORS:
+        assert f"| `{one}` | `{other}` |" in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = [
+        *project["project"]["dependencies"],
+        *(text for group in project["project"]["optional-dependencies"].values() for text in group),
+    ]
+    packages = {re.split(r"[<>=\[]", requirement)[0] for requirement in needed} - {"estimhank"}
+    assert packages <= explained
+    assert {re.split(r"[<>=]", requirement)[0] for requirement in project["build-system"]["requires"]} <= set(
+        re.findall(r"`([\w-]+)`", text)
+    )
+
+
+def test_what_the_glossary_finds_in_the_code_is_still_there() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "estimhank").rglob("*.py"))
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    columns = re.findall(r"^\| .*? \| .*? \| .*?\| (.*`.*) \|$", text, re.MULTILINE)
+    called = {name for column in columns for name in re.findall(r"`([\w.]+?)(?:\(\)|\.py)?`", column)}
+    words = set(re.findall(r"\w+", code)) | {path.stem for path in (ROOT / "estimhank").rglob("*")}
+    assert not {name for name in called if not set(name.split(".")) <= words}, "renamed: strike it in the glossary"
