@@ -24,12 +24,12 @@ _NEIGHBOURS = 4  # grid points on either side that an interpolation reads
 
 
 def asset_targets(steady: HouseholdSteadyState) -> Breaks:
-    """Target of each productivity state as a position on the asset grid, and the mass of households next to it.
+    """Grid index of each productivity state's fixed point, its distance to the constraint, and the mass next to it.
 
-    The first grid point is 0. The margin is how far below it, in cells, a state would have to be for nothing to be
-    saved: negative where the constraint binds there. Where the endogenous grid is known it gives both: today's assets
-    from which a grid point is chosen are a smooth function of the parameters on either side of the constraint, and
-    equal the grid point exactly where the policy does. Policies alone say the same with the noise of interpolation.
+    The first grid point has index 0. The distance is how far below it, in cells, a state would have to be for nothing
+    to be saved: negative where the constraint binds there. Where the endogenous grid is known it gives both: today's
+    assets from which a grid point is chosen are a smooth function of the parameters on either side of the constraint,
+    and equal the grid point exactly where the policy does. Policies alone say the same with the noise of interpolation.
     """
     a = np.asarray(steady.grids.a, float)
     policy, mass = np.asarray(steady.policies.assets, float), np.asarray(steady.distribution, float)
@@ -57,10 +57,10 @@ def _is_grid(origin: Array, a: Array) -> bool:
 
 
 def _crossing(excess: Array) -> float:
-    """Where what is saved beyond today's assets, positive at the first grid point, falls to zero: at grid points it is
-    given by the policy, or as the distance from the assets that a grid point is chosen from.
+    """Grid index at which saving beyond today's assets falls to zero, by a cubic through neighbouring grid points.
 
-    Between grid points by a cubic: a line would bend the position once in each cell.
+    ``excess`` (n_a,), positive at the first grid point: of the policy, or the distance from the assets that a grid
+    point is chosen from. A line in place of the cubic would kink the index once in each cell.
     """
     below = np.flatnonzero(excess <= 0)
     if not below.size:

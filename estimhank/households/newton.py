@@ -1,8 +1,8 @@
 """The household's stationary problem and the parameter that hits its target, solved together by Newton's method.
 
-Unknowns are the log marginal value v of assets, the distribution D and one parameter u:
+Unknowns are the log marginal value v of assets, the distribution D and one parameter u::
 
-    v = V(v, u, q),      D = P(v, u, q)' D,      A(v, u, D, q) = target,
+    v = V(v, u, q),      D = P(v, u, q)' D,      A(v, u, D, q) = target
 
 with q the inputs and the other parameters. One Newton step needs (I - V_v)^{-1} for two right-hand sides, the
 distribution that belongs to the policy, and the expected sum of future outputs x = A + P x, whose differences between
@@ -51,7 +51,7 @@ _ASTRAY, _LARGE, _BACKWARD = 2.0, 0.5, 60
 class StationaryProblem:
     """What is solved: a household block, the output that is targeted, and the parameter that is moved to hit it.
 
-    ``unknown`` None solves at given parameters. ``bracket`` are the bounds of the unknown.
+    ``unknown`` None solves at given parameters.
     """
 
     block: HouseholdBlock
@@ -119,7 +119,7 @@ def marginal_of(grids: Grids) -> jax.Array:
     """The stationary distribution of productivity, (n_e,), with its derivative in the transition matrix.
 
     A chain that falls into several closed classes (types of households) has many: the masses of the classes are those
-    of ``grids.stationary``. With P the limit of the transition matrix T over many dates,
+    of ``grids.stationary``. With P the limit of the transition matrix T over many dates::
 
         d pi = pi dT (I - T + P)^{-1} (I - P) + d stationary P
 

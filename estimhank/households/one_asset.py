@@ -1,7 +1,8 @@
 """Household problems as functions of their aggregate inputs.
 
 A block says what a household does with one period, given the marginal value of assets next period; the steady state,
-the distribution and the sequence-space Jacobians follow from that function (:mod:`estimhank.sequence_space`).
+the distribution and the sequence-space Jacobians follow from that function (:mod:`estimhank.households.stationary`,
+:mod:`estimhank.households.fake_news`).
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ def interpolate_rows(x: jax.Array, xp: jax.Array, fp: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class StandardIncompleteMarkets(HouseholdBlock):
-    """Consumption and saving with uninsurable income risk and a borrowing limit.
+    """Consumption and saving with uninsurable income risk and a borrowing limit::
 
         max E sum_t beta^t c_t^(1 - 1/eis) / (1 - 1/eis),   c_t + a_t = (1 + r_t) a_{t-1} + Z_t e_t,   a_t >= a_min
 

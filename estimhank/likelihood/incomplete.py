@@ -2,7 +2,7 @@
 
 Put any numbers f, here zeros, in the place of the k missing entries. By p(observed) = p(observed, f) / p(f | observed),
 with P the precision (inverse covariance) of the complete sample, a = P y that of the filled sample, and m the missing
-entries,
+entries::
 
     log p(observed) = log p(filled) + (k/2) log 2 pi - (1/2) log det P_mm + (1/2) a_m' P_mm^{-1} a_m
 
@@ -94,7 +94,7 @@ def gaussian_log_likelihood(
 
 
 def has_fast_form(sample: NDArray[np.float64]) -> bool:
-    """Whether :func:`gaussian_log_likelihood` has two routes for a sample, of which the dense one is not the first."""
+    """Whether a sample has few enough missing values for the fast formula, so that the dense one is a second route."""
     sample = np.asarray(sample, float)
     there = np.flatnonzero(~np.isnan(sample).all(axis=1))
     return bool(there.size and 0 < np.isnan(sample[there[0] : there[-1] + 1]).mean() <= MOST_MISSING)

@@ -24,8 +24,8 @@ class Predictors(NamedTuple):
 
     Rows of ``ahead`` (n_o, n n_o) hold the coefficients on dates 0..m of the error in predicting date m from the dates
     before it; rows of ``back`` those of the error in predicting date 0 from dates 1..m. ``ahead_var`` and ``back_var``:
-    error variances; ``error``: the realised ahead error; ``back_error``: the realised back error; ``alpha``: the
-    inverse covariance times the sample.
+    error variances; ``back_error``: the realised back error; ``alpha``: the inverse covariance times the sample;
+    ``log_likelihood``: of dates 0..m.
     """
 
     ahead: jax.Array

@@ -234,6 +234,11 @@ class _Profile:
 
     Attributes
     ----------
+    objective : Objective
+    costly : ndarray of bool, shape (d,)
+        Which parameters are the profile's own.
+    most : int
+        Steps of a climb of the others, at most.
     tops : dict
         By the bytes of the costly coordinates: all coordinates, and the metric of those that climb.
     """

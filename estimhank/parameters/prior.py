@@ -77,7 +77,7 @@ class Prior:
     # -- what everybody uses -----------------------------------------------------------------------------------
     @cached_property
     def law(self) -> Any:
-        """The untruncated, unshifted law as a frozen ``scipy.stats`` distribution."""
+        """The untruncated, unshifted distribution (``scipy.stats``, frozen)."""
         return self._law
 
     @property

@@ -52,7 +52,7 @@ class AtPoint:
         self._gradients: dict[Route, Callable[[], tuple[Any, Any]]] = {}
 
     def solved(self, plain: bool) -> tuple[SteadyParts, Solved]:
-        """Parts, and the solution; ``plain``: with the household Jacobians as they are."""
+        """Parts, and the solution; ``plain``: with the household Jacobians in dense form."""
         if plain not in self._solved:
             parts = self.parts.plain() if plain else self.parts
             self._solved[plain] = parts, self.owner._solved_at(self.point, parts, self.far)

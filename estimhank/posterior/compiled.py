@@ -24,7 +24,7 @@ _KEPT = 4  # factorised equilibria, for proposals that move the shocks' own para
 
 
 class CompiledComputation(Computation):
-    """The same as compiled functions."""
+    """The steps of :class:`Computation`, each compiled once and shared by routes, horizons and gradients."""
 
     _kept: OrderedDict[bytes, Solved]
 

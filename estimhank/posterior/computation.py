@@ -92,8 +92,8 @@ class Covariances(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """What else there is to know of a solution: winding number, whether it solves the equations, and the responses of
-    all unknowns (T, n_v, n_z), none of a state space."""
+    """What only checks and gradients read of a solution: winding number, whether it solves the equations, and the
+    responses of all unknowns (T, n_v, n_z), none of a state space."""
 
     winding: jax.Array
     sound: jax.Array
@@ -262,7 +262,7 @@ class Computation:
     def _seen_again(
         self, theta: jax.Array, parts: SteadyParts, solved: Solved, responses: jax.Array | None
     ) -> tuple[Seen, Aside]:
-        """As :meth:`_see`, of a solution that has been found: with the derivatives of the equations that it solves."""
+        """As :meth:`_see`, differentiable through the equations that the solution solves: for gradients."""
         system = linearize(self.model, parts.values, self._parameters(theta, parts))
         if responses is not None:
             assert solved.factors is not None

@@ -239,9 +239,9 @@ class Posterior(CompiledComputation, Capabilities):
     def longer(self) -> Posterior | None:
         """The same posterior at a horizon several times as long, None where there is no further one.
 
-        One step and not several where the steady state stays: each horizon is compiled anew, which takes as long as
-        hundreds of evaluations. Where households are solved again at every point a horizon four times as long costs
-        ten times as much, and the first step is twice.
+        A first step to four times the horizon, or up to the longest, where the steady state stays: each horizon is
+        compiled anew, which takes as long as hundreds of evaluations. To twice where it is solved at every point: four
+        times costs ten times as much.
         """
         times = 2 if self._moving else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
         if self._recursive or (self._lengthened and (not self._moving or times * self.horizon > LONGEST)):

@@ -18,11 +18,11 @@ PRECISION = 2e-7
 
 
 class Route(NamedTuple):
-    """How a value is computed. The first route is the cheapest, and each says whether it was enough.
+    """One way to compute a value. The first route is the cheapest, and each says whether it was enough.
 
-    ``plain``: with the household Jacobians as they are; ``fitted``: responses beyond t* go on at all of their slow
-    roots (:mod:`estimhank.likelihood.continuation`), not at the shocks' alone; ``dense``: missing values by a dense
-    factorisation.
+    ``plain``: household Jacobians in dense form; ``fitted``: responses beyond t* by a fitted tail, at all slow roots
+    (:mod:`estimhank.likelihood.continuation`), not at the shocks' alone; ``dense``: dense factorisation of the
+    covariance, for a sample with missing values.
     """
 
     plain: bool = False

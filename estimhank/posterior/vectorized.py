@@ -102,7 +102,8 @@ class VectorizedPosterior(Posterior):
         return jax.jit(self._vectorized(gradient=True))
 
     def _vectorized(self, gradient: bool) -> Any:
-        """Function of points (n, d), and of the searches' beginnings or the fixed parts: values, checks, slopes."""
+        """Function of points (n, d) and of search starts (n, ...) or fixed steady parts, returning values, checks and
+        gradients."""
         coarse, places = self._coarse, {name: self.names.index(name) for name in self._moving}
 
         def density(theta: jax.Array, given: Any) -> tuple[jax.Array, Any]:

@@ -118,7 +118,7 @@ class RunContext:
 
     @property
     def open_workers(self) -> Workers | None:
-        """Workers that are there already; none are started for work that this process does as fast."""
+        """The engine, if it has been opened; else None. Work that this process does as fast starts no workers."""
         return self.recorder.engine if "recorder" in self.__dict__ else None
 
     def take_rates(self) -> dict[str, dict[str, float]]:

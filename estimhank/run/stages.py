@@ -134,7 +134,7 @@ def _describe_round(report: RoundReport) -> dict[str, Any]:
 
 
 def _posterior(context: RunContext) -> Posterior:
-    """The target, solved already, as what it is in a run of the stages here."""
+    """The target as a posterior."""
     assert isinstance(context.target, Posterior)
     return context.target
 

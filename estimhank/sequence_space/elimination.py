@@ -1,7 +1,7 @@
 """Which variables are solved for densely, and which by recursions in time.
 
 The linear system of a model couples all dates densely only through the household Jacobians. With ``m`` well-chosen
-dense variables (one for each household output that has a Jacobian, usually), the remaining *banded* block
+dense variables (one for each household output that has a Jacobian, usually), the remaining *banded* block::
 
     F_lag[rows, rest] v_{t-1} + F_now[rows, rest] v_t + F_lead[rows, rest] v_{t+1}
 

@@ -1,6 +1,6 @@
 """General equilibrium in the sequence space: linear responses to shocks, with an exact and cheap derivative.
 
-The unknowns of all dates solve
+The unknowns of all dates solve::
 
     [ B  D ] [ rest  ]      [ E_B ]            B: banded block          D: dense variables in the banded equations
     [ G  H ] [ dense ]  = - [ E_D ] z          G, H: household Jacobians and the equations moved beside them

@@ -70,7 +70,7 @@ class HouseholdOperator(NamedTuple):
         return -self.by_date.reshape(horizon, n_i, width // horizon, horizon).transpose(2, 1, 3, 0)
 
     def plain(self) -> HouseholdOperator:
-        """Without the second form."""
+        """In dense form only."""
         return HouseholdOperator(self.by_date)
 
 

@@ -1,10 +1,9 @@
 """The last dates of the sequence space, where a variable may matter only beyond the horizon.
 
-A return that is fixed a period ahead, r_t = q_{t-1}, and that nothing else carries: q at the last date does nothing
-within the horizon, so that the truncated system has a column of zeros. The market that q would clear, that of the last
-date, cannot be cleared within the horizon either. So this one equation waits: it is given a slack of its own, which
-takes the place of q at the last date, and everything before is what the infinite system says of it, the inputs beyond
-the horizon at rest as everywhere.
+In r_t = q_{t-1}, a return that is fixed a period ahead, with q in no other equation, the last q has no effect within
+the horizon: its column of the truncated system is zero. The market that q would clear, that of the last date, cannot be
+cleared within the horizon either. So this one equation is given a slack, which takes the place of q at the last date.
+Everything before is what the infinite system says of it, the inputs beyond the horizon at rest as everywhere.
 """
 
 from __future__ import annotations

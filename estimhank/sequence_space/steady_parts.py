@@ -28,7 +28,7 @@ class SteadyParts(NamedTuple):
     symbol: HouseholdSymbol
 
     def plain(self) -> SteadyParts:
-        """With the household Jacobians as they are."""
+        """With the household Jacobians in dense form only."""
         return self._replace(household=self.household.plain())
 
     @property
@@ -37,7 +37,7 @@ class SteadyParts(NamedTuple):
         return Moved(self.values, self.parameters, self.household.by_date)
 
     def with_moved(self, moved: Moved) -> SteadyParts:
-        """With that replaced."""
+        """With these values, parameters and Jacobians in place of its own."""
         household = self.household._replace(by_date=moved.by_date)
         return self._replace(values=moved.values, parameters=moved.parameters, household=household)
 

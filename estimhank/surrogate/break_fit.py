@@ -1,8 +1,9 @@
 """Polynomials fitted to where a density jumps, as precisely as can be: a draw on the wrong side of a jump errs by all
 of it.
 
-Positions are kinked where they cross an integer, and margins where they cross zero, which no polynomial follows: the
-one is fitted with a bend, a function of the position alone, the other stretched below zero.
+The grid index of a fixed point is kinked at integers, and the distance to the constraint at zero, which no polynomial
+follows: to the one a kink correction, a function of the index alone, is fitted in turns with the polynomial; the other
+is stretched below zero.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMa
     Parameters
     ----------
     moved : ndarray of shape (n, k)
-        The ``costly`` ones, shape (d,), of the coordinates.
+        Coordinates of the steady-state parameters.
     seen : Breaks
         At these points: arrays of shape (n, m).
+    costly : ndarray of bool, shape (d,)
+        Which coordinates these are.
     """
     n, k = moved.shape
     degrees = [g for g in range(1, _HIGHEST + 1) if _POINTS_EACH * comb(k + g, g) <= n]

@@ -1,8 +1,8 @@
-"""Where a density jumps, as functions that a surrogate can evaluate: margins, positions, and inputs of the networks.
+"""Where a density jumps, as functions that a surrogate can evaluate, and inputs of the networks made of them.
 
-Margins and positions (:mod:`estimhank.households.breaks`) are polynomials of the few parameters that move the
-steady state, fitted in :mod:`estimhank.surrogate.break_fit`; the networks are given the sign of the one, and of the
-other the fractional part, which falls back from one to zero where the density jumps.
+Distances to the constraint and grid indices of fixed points (:mod:`estimhank.households.breaks`) are polynomials of the
+steady-state parameters, fitted in :mod:`estimhank.surrogate.break_fit`; the networks are given the sign of the one, and
+of the other the fractional part, which falls back from one to zero where the density jumps.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _UNBEND_STEPS = 4
 
 
 class BreakArrays(NamedTuple):
-    """Margins and positions as functions of whitened coordinates z, single precision: polynomials of
-    u = matrix z + offset, held in [-1, 1]; of positions, these with their ``bend``, which is undone. Shapes (k, d),
-    (k,), (2, m, q), (m, J)."""
+    """Distances to the constraint and grid indices as functions of whitened coordinates z, single precision:
+    polynomials of u = matrix z + offset, held in [-1, 1]; of indices, these with their kink correction ``bend``, which
+    is undone. Shapes (k, d), (k,), (2, m, q), (m, J)."""
 
     matrix: jax.Array
     offset: jax.Array
@@ -49,9 +49,9 @@ class BreakMap:
         Of products of Chebyshev polynomials: of margins, of positions (zeros where too few are known). Negative
         margins are stretched; their sign is all that is used.
     bend : ndarray of shape (m, J)
-        How far above a position the polynomial is that stands for it, at positions 0, 1/4, 1/2 and so on. Positions are
-        kinked where they cross an integer, which no polynomial of the parameters follows; a function of the position
-        that takes the kinks away is nearly the same wherever it is crossed.
+        Kink correction at grid indices 0, 1/4, 1/2 and so on: how far above an index the polynomial is that stands for
+        it. An index is kinked at integers, which no polynomial of the parameters follows; a function of the index that
+        takes the kinks away is nearly the same wherever one is crossed.
     stretch : ndarray of shape (m,)
         Of negative margins.
     chosen : ndarray of int, shape (m,)

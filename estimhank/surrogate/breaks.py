@@ -82,10 +82,10 @@ class BreakFinder:
         self.map = fit_breaks(moved, seen, self.costly)
 
     def places(self, x: Array) -> Array:
-        """Margins and positions at points x of shape (n, d) that a network learns from, (2, n, m): exact where it
-        matters, near a jump, on the wrong side of which a point would teach the network one that is not there.
+        """Distances to the constraint and grid indices at points x of shape (n, d), (2, n, m): looked up exactly near a
+        jump, by polynomial elsewhere, so that no training point lies on the wrong side of a jump.
 
-        Not where the polynomials are wrong by far, outside of what they are fitted to: there the network has to learn
+        By polynomial too where that is wrong by far, outside of what it is fitted to: there the network has to learn
         what goes with what it will be told.
         """
         if self.map is None:

@@ -3,9 +3,9 @@
 An error that matters need not be seen by a few hundred draws. One draw in thousands at which the surrogate is wrong by
 hundreds of log points spoils its importance weights, and one state in thousands that it underrates by one holds an
 exact chain up. Thousands of draws cost no exact evaluation, and two things tell which of them to look at: where the
-networks disagree, and how far it is to the nearest point that they have seen. Half of these draws are of the networks
-without the caution that keeps the surrogate out of places where it has seen nothing: there it may be too low, and with
-no draws it would never know.
+networks disagree, and how far it is to the nearest point that they have seen. Half of the pool are draws of the
+uncorrected surrogate: where nothing has been seen, the lower confidence bound may be too low, and its own draws would
+never show it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _FEWEST_WITHIN = 0.5  # share of draws that must have a density for their error 
 
 
 class Draws(NamedTuple):
-    """Draws of a surrogate, coordinates x: tempered ones, (temperature, chain, d), temperature 1 first, and as many
-    ``plain`` draws at temperature 1 as ``bold`` ones, of the surrogate without caution, both (n, d)."""
+    """Draws of a surrogate, coordinates x: tempered ones, (temperature, chain, d), temperature 1 first; and the
+    candidate pool: draws of the surrogate and of the uncorrected one at temperature 1, (n, d) each."""
 
     tempered: Array
     plain: Array
@@ -39,9 +39,9 @@ class Draws(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Points to evaluate, coordinates x, (n, d): ``cold`` draws at temperature 1 first, then hotter ones, and at the
-    end ``sought`` members of a pool of ``pool`` draws, plain and bold. ``log_ratio`` is the logarithm of the mass that
-    the bold density has to that of the surrogate."""
+    """Points to evaluate, coordinates x, (n, d): ``cold`` draws at temperature 1, then hotter draws, then ``sought``
+    acquired points, from a pool of ``pool`` draws. ``log_ratio``: log of the uncorrected surrogate's mass over the
+    surrogate's."""
 
     x: Array
     cold: int
@@ -51,10 +51,12 @@ class Candidates(NamedTuple):
 
 
 class RoundErrors(NamedTuple):
-    """What a round's evaluations say about the surrogate: the standard deviation of its error on the draws at
-    temperature 1, the root mean square that what was found at the draws sought out comes to at least, over draws of
-    the surrogate or of the posterior, whichever there are more of there, and the share of the draws at temperature 1
-    that are beyond an edge that the surrogate knows of."""
+    """What a round's evaluations say about the surrogate.
+
+    ``s_e``: standard deviation of the error at temperature 1; ``sought``: lower bound on the RMS error over the pool,
+    weighted by the surrogate's density or the posterior's, whichever is larger; ``beyond``: share of the draws at
+    temperature 1 beyond an edge that the surrogate knows of.
+    """
 
     s_e: float
     sought: float

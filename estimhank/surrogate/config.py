@@ -118,12 +118,12 @@ class PosteriorConfig:
     dispersed : int
         How many of them start overdispersed rather than at a draw of the surrogate.
     burn_in : int
-        Rounds, at least, that are discarded at the beginning; half of their steps are plain exact ones. More, up to
-        thirty times as many, until a subchain has led every chain somewhere.
+        Rounds, at least, that are discarded at the beginning; half of their steps are random-walk steps. More, up
+        to thirty times as many, until every chain has accepted a surrogate proposal.
     burn_in_share : float
         Share of all rounds, at least, that is discarded.
     plain_share : float
-        Probability that a step is a plain exact one where the surrogate is trusted after the fresh draws.
+        Probability that a step is a random-walk step where the surrogate is trusted after the fresh draws.
     distrust_plain_share : float
         The same where it is not; subchains are then of mixed lengths.
     min_ess : float

@@ -51,8 +51,8 @@ Quantity = Callable[[Places], Array]
 
 
 def far_out(z: Array, surrogate: Surrogate, names: Sequence[str]) -> dict[str, Quantity]:
-    """By name, what says how far out a place is by its coordinates alone: the Mahalanobis distance and, as among many
-    other parameters the end of a long tail of one is not what is farthest out, the coordinates with the longest tails.
+    """Measures, by name, of how far out a point is: the Mahalanobis distance and, as among many parameters the end of
+    a long tail of one is not what is farthest out, the coordinates with the longest tails.
 
     ``z`` are draws, whitened, (n, d); nothing is far out where they do not span the space.
     """
@@ -164,9 +164,9 @@ def local_roots(surrogate: Surrogate, z: Array) -> Array:
 
 
 def lacking(underrated: Array) -> float:
-    """Root mean square over all draws of by how much places far out are underrated, shape (chain, state).
+    """RMS, over all draws, of how far the surrogate underrates points far out, ``underrated`` (chain, state).
 
-    Places without a density say nothing, and one chain alone too little: the one that says most is left out.
+    Infeasible points count as zero; the most extreme chain is left out, as one alone says too little.
     """
     excess = np.clip(np.where(np.isfinite(underrated), underrated, 0.0), 0.0, _MOST_LOG_POINTS)
     each = np.sort((excess**2).mean(axis=1))

@@ -3,10 +3,9 @@
 Coordinates can look mixed one by one while chains do not agree on how far out the posterior goes. So the log density
 and the Mahalanobis distance from the centre are judged as parameters are.
 
-Where the surrogate is good its error says nothing. Where it is not, chains are slow exactly where it is wrong: in a
-place that it holds for far less probable than it is, a chain waits for plain steps, hundreds of rounds perhaps.
-Parameters can look mixed before such visits have been seen often enough to be counted; the error, and whether a state
-is inside the fence, show them sooner. So both must have mixed too, the second by half the tolerance.
+A poor surrogate slows exact chains where it is far too low: they leave only by random-walk steps, after hundreds of
+rounds perhaps. Parameters may look mixed before that has been seen often enough, so the error and the share outside the
+trust region must have mixed too, the second by half the tolerance. The error of a good surrogate says nothing.
 """
 
 from __future__ import annotations

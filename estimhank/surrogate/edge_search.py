@@ -40,8 +40,8 @@ class EdgeSearch:
     Attributes
     ----------
     target : Target
-    evaluate : callable
-        ``evaluate(step, x)`` gives exact evaluations at coordinates x, the step-th batch of this round's search.
+    config : SurrogateConfig
+        Its ``max_points`` bounds the points that the edge is learned from.
     known : bool
         Whether the edge has been noticed.
     evaluations : int

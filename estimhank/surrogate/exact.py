@@ -5,9 +5,9 @@ A step of a chain in state x (density pi, surrogate density s):
 * subchain step: k steps of the surrogate's own reversible kernel lead from x to y; accept y with probability
   min(1, pi(y) s(x) / (pi(x) s(y))). The k-step kernel is reversible with respect to s, so the step is reversible with
   respect to pi whatever s is (Christen and Fox 2005; Liu 2001). The s that is divided out is the one the subchain used.
-* plain step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); or one along the ray from the
-  centre, from z to exp(f) z with f normal, accepted with min(1, exp(d f) pi(y) / pi(x)), which crosses heavy tails. It
-  never asks the surrogate.
+* random-walk step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); or a ray step from z to
+  exp(f) z with f normal, accepted with min(1, exp(d f) pi(y) / pi(x)), which crosses heavy tails. It never asks the
+  surrogate.
 
 Which one is taken, and k, are drawn independently of the state. All chains move in lockstep: one batch of exact
 evaluations a round. Nothing adapts.
@@ -111,7 +111,8 @@ class Policy:
 
     @classmethod
     def choose(cls, config: PosteriorConfig, subchain: int, trusted: bool) -> Policy:
-        """Few plain steps where the fresh draws speak for the surrogate, many and a longer burn-in where not."""
+        """Few random-walk steps if the surrogate is trusted; else more of them, subchains of mixed lengths, and a
+        longer burn-in."""
         if trusted:
             return cls(subchain, config.plain_share, False, config.burn_in_share)
         return cls(subchain, config.distrust_plain_share, True, max(config.burn_in_share, _DISTRUST_BURN_IN))

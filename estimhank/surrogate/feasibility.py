@@ -3,9 +3,9 @@
 A posterior may be cut off inside its own mass: an equilibrium stops being determinate, an order of parameters is
 imposed. A smooth network that is told "far too low here" blurs such an edge over the distance between its points; it
 underrates what is inside and overrates what is outside. So the edge is learned apart from the density. With u(z) the
-log odds that a network gives to whitened coordinates z being feasible, the surrogate's log density is
+log odds that a network gives to whitened coordinates z being feasible, the surrogate's density is::
 
-    s(z) = p(u) exp(f(z)) + (1 - p(u)) exp(min(f(z), top) - floor),      p(u) = 1 / (1 + exp(-u)),
+    s(z) = p(u) exp(f(z)) + (1 - p(u)) exp(min(f(z), top) - floor),      p(u) = 1 / (1 + exp(-u))
 
 f being what the other networks learn from feasible points alone, and ``top`` the highest value that one of them has:
 where a density rises to its edge, f goes on rising beyond. Inside nothing is taken off. Beyond the edge s is far below
@@ -50,9 +50,12 @@ _PAD = 1_024
 
 
 class Edge(NamedTuple):
-    """What :func:`cut_off` reads, single precision: the classifier's output is ``z @ linear + z @ curved @ z`` and
-    a network's, ``odds`` = (a, b) make log odds a output + b of it; ``top`` and ``floor`` are those of the formula
-    above, the first less the surrogate's constant."""
+    """Classifier in single precision, as :func:`cut_off` reads it.
+
+    ``linear`` (d,), ``curved`` (d, d) and ``network`` give its output, ``z @ linear + z @ curved @ z`` plus the
+    network's; ``odds`` (a, b) its log odds a output + b; ``top`` and ``floor`` as in the formula at the module's head,
+    the first less the surrogate's constant.
+    """
 
     linear: jax.Array
     curved: jax.Array

@@ -1,11 +1,14 @@
-"""A fence around the training points: outside it the network is not asked, and the surrogate is pushed down.
+"""Trust region around the training points: outside it the networks are not asked, and the surrogate is pushed down.
 
-Landmarks summarise the points (k-means). The distance of a place from the nearest one says how far from data it is.
-Beyond the radius that covers the points the networks are read where the way from the landmark crosses the fence, so
-that what they do where they have seen nothing has no effect, and strength * (distance - radius)^2 is taken off. The
-penalty is finite, so that a chain that starts outside walks in, and grows without bound. Where the base has heavy tails
-strength / 2 * log(1 + (distance - radius)^2) is taken off instead, a power of the distance: a penalty that grew faster
-would cut them off.
+Landmarks, centres of clusters (k-means), summarise the points; the region is all that is within a radius of one of
+them. Outside, networks are read at the boundary point on the way to the nearest landmark, so that what they do where
+they have seen nothing has no effect, and a penalty grows with the distance from the landmark::
+
+    strength (distance - radius)^2                        or, where the base has heavy tails,
+    strength / 2 log(1 + (distance - radius)^2)
+
+The penalty is finite, so that a chain that starts outside walks in, and grows without bound. The second is that of a
+power of the distance: one that grew faster would cut heavy tails off.
 """
 
 from __future__ import annotations

@@ -230,8 +230,8 @@ def _thin(x: Array) -> Array:
 
 
 class _Ceilings(NamedTuple):
-    """Places that the surrogate must not overrate: whitened coordinates (m, d), how far above the quadratic it may be
-    there (m,), their weights (m,); the first ``infeasible`` of them have no density at all."""
+    """Upper-bound targets: whitened points (m, d), bounds above the base (m,), weights (m,); the first ``infeasible``
+    are infeasible points."""
 
     z: Array
     value: Array

@@ -245,10 +245,10 @@ def evaluate_fresh(
 
 
 def choose_starts(surrogate: Surrogate, fresh: FreshDraws) -> NDArray[np.float32]:
-    """Fresh draws that exact chains may start from, whitened, shape (m, d).
+    """Starts of the exact chains: fresh draws with a density, except where the surrogate is far too high; whitened,
+    (m, d).
 
-    Left out are those without a density, and those in places that the surrogate holds for far more probable than they
-    are: a chain can be slow to leave them. With a poor surrogate almost all remain, as dispersed as they are.
+    A chain can be slow to leave such a place. With a poor surrogate almost all remain, as dispersed as they are.
     """
     weights = _log_weights(fresh)
     finite = np.isfinite(weights)

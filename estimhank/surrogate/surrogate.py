@@ -47,8 +47,27 @@ _BOLDER = 1.5  # multiple of the fence's radius up to which a surrogate without 
 
 
 class Parameters(NamedTuple):
-    """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence, what
-    disagreement costs; where the density may jump, where it ends; the power of the base's tails."""
+    """What the pure functions read, single precision.
+
+    Attributes
+    ----------
+    linear, quadratic : array of shape (d,), (d, d)
+        Of the base.
+    networks : tuple of weights
+        One for each of the ensemble's K networks.
+    scale : scalar
+        Log points for a unit of the networks' output.
+    landmarks, radius, strength : array of shape (m, d), scalar, scalar
+        Of the trust region and of the penalty outside it.
+    disagreement : scalar
+        Multiple of the variance between the networks that is taken off.
+    breaks : BreakArrays
+        Where the density may jump.
+    edge : Edge
+        Where it ends.
+    power : scalar
+        Degrees of freedom + d of the base's tails, infinite for a normal.
+    """
 
     linear: jax.Array
     quadratic: jax.Array
@@ -194,10 +213,10 @@ class Surrogate:
         )
 
     def without_caution(self) -> Surrogate:
-        """The same networks, believed where they disagree and some way beyond the fence and the edge.
+        """The uncorrected surrogate: no lower confidence bound, a wider trust region and edge.
 
-        Nothing to sample a posterior from, but its draws go where there may be mass that a cautious surrogate, having
-        no draws there, would never be told of.
+        Only for choosing points to evaluate: its draws go where there may be mass that the surrogate, having no draws
+        there, would never be told of.
         """
         p = self.parameters
         bold = p._replace(

@@ -1,4 +1,5 @@
-"""The surrogate stage: fit, look where the surrogate's own posterior lies, evaluate there, fit again."""
+"""The surrogate stage: fit a surrogate, evaluate the target at draws of it, fit again until fresh draws show a small
+error."""
 
 from __future__ import annotations
 
@@ -63,8 +64,7 @@ class RoundReport:
     fresh_s_e : float
         Standard deviation of the error on the fresh draws at temperature 1, ``nan`` without rounds.
     sought_error : float
-        Root mean square that the draws sought out, as the surrogate may be wrong there, leave in all the draws that
-        they are from, at least; ``nan`` without rounds.
+        Lower bound on the RMS error over the candidate pool, from the acquired points; ``nan`` without rounds.
     beyond : float
         Share of the draws at temperature 1 beyond an edge that the surrogate knows of; ``nan`` without rounds.
     fit_seconds, evaluation_seconds : float

@@ -45,8 +45,8 @@ _SLIGHT = 0.1  # log points of underrating that matter to nobody
 
 
 class Reach(NamedTuple):
-    """How far chains went by one quantity: ``beyond`` of ``chains`` ended beyond all draws but ``rank`` - 1, and the
-    probability of that, or of what else tells ends from draws, if the draws reach as far as the posterior."""
+    """How far chains went by one measure. ``beyond``: chains, of ``chains``, that ended beyond the ``rank``-th
+    outermost draw; ``probability``: p-value of this or another test if the draws cover the tails."""
 
     beyond: int
     chains: int
@@ -55,8 +55,7 @@ class Reach(NamedTuple):
 
 
 class Lack(NamedTuple):
-    """Root mean square, over all draws, of by how much the surrogate underrates places far out: those where chains
-    ended, and the draws that they began at."""
+    """RMS underrating by the surrogate far out, over all draws: at the chains' ends and at their starts."""
 
     ends: float
     starts: float

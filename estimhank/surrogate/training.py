@@ -1,8 +1,12 @@
 """Training of the networks: values and gradients, AdamW with a cosine schedule, many steps in one compiled call.
 
-The loss of a point is w [ (f - r)^2 + lambda |grad f - grad r|^2 ] with r the standardised difference between log
-density and quadratic, and gradients in posterior standard deviations. By the Poincare inequality of a (near) normal
-posterior the second term alone bounds the variance of the error, which is why it earns a large weight.
+The loss of a point is::
+
+    w [ (f - r)^2 + lambda |grad f - grad r|^2 ]
+
+with r the standardised difference between log density and base, and gradients in posterior standard deviations. By the
+Poincare inequality of a (near) normal posterior the second term alone bounds the variance of the error, which is why it
+earns a large weight.
 """
 
 from __future__ import annotations
@@ -182,8 +186,8 @@ def _train_network(
     seed: list[int],
     begin: Weights | None,
 ) -> Generator[tuple[float, tuple[Any, ...]], tuple[Weights, Any, Array], tuple[Weights, Array]]:
-    """One network's training: yields the share that is done and the arguments of :func:`train_piece` for what comes
-    next, is sent its result, and returns weights and losses."""
+    """One network's training, as a generator: yields the share that is done and the arguments of the next
+    :func:`train_piece`, receives its result, returns weights and losses."""
     shape = Shape(config.hidden, config.activation)
     calls = max(1, -(-epochs * len(rows) // (config.batch_size * _STEPS)))
     gradient_weight = config.gradient_weight if bool(data.known.any()) else 0.0

@@ -16,11 +16,12 @@ class Breaks(NamedTuple):
     Attributes
     ----------
     margin : ndarray of shape (m,)
-        Moves smoothly with the parameters; the density may jump where it changes sign.
+        Distance to the borrowing constraint in cells of the asset grid, smooth in the parameters; the density may jump
+        where it changes sign.
     position : ndarray of shape (m,)
-        The same where the margin is positive, nan elsewhere; the density may jump where it crosses an integer.
+        Grid index of the savings policy's fixed point, nan at the constraint; the density may jump at integers.
     mass : ndarray of shape (m,)
-        Households that jump: how large a jump is grows with it.
+        Share of households next to the fixed point; jumps grow with it.
     """
 
     margin: Array

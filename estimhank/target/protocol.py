@@ -1,4 +1,4 @@
-"""What a sampler needs to know of a posterior, and nothing else.
+"""What a sampler needs to know of a posterior.
 
 The sampling, surrogate and posterior stages work on any object that answers to :class:`Target`: the posterior of a
 declared model, a user's own log density (:mod:`estimhank.target.any_density`), or a textbook target in a test.
@@ -116,7 +116,7 @@ class Capabilities:
 class Target(Protocol):
     """A log density over named parameters.
 
-    It says what else it can do by the attributes and methods of :class:`Capabilities`, from which it inherits.
+    Inherit :class:`Capabilities` for the defaults of the optional members.
 
     A target must be picklable (workers receive a copy), evaluate each point on its own (so that results do not depend
     on how points are spread over workers), and return failures as an :class:`Evaluation` with a reason. It raises only
