@@ -12,7 +12,7 @@ next, so that a solution near a known one takes four to six steps.
 
 Far from a solution a Newton step may lead to a marginal value that does not fall in assets, from where further steps
 lead nowhere. A step that leaves a far larger residual than there was is taken back: the unknown goes half as far, and
-plain backward steps, which contract, lead the marginal value towards the one that belongs to it.
+ordinary backward steps, which contract, lead the marginal value towards the one that belongs to it.
 
 The same linear maps, transposed, give the derivative of the solution (implicit function theorem).
 """
@@ -43,7 +43,7 @@ _ADJOINT_TOLERANCE, _ADJOINT_LIMIT = 1e-12, 500
 _SQUARINGS = 60  # of a transition matrix: 10^18 dates
 _FURTHEST = 1.5  # largest change of the log marginal value in one step
 #: A residual larger than the one before by the first factor, and than the second, tells that a step has led astray;
-#: plain backward steps from where it began.
+#: ordinary backward steps from where it began.
 _ASTRAY, _LARGE, _BACKWARD = 2.0, 0.5, 60
 
 
@@ -186,7 +186,7 @@ def _newton_step(
 
 
 def _step_back(problem: StationaryProblem, given: Given, state: _State) -> _State:
-    """From where the last step began, half of the way in the unknown, by plain backward steps."""
+    """From where the last step began, half of the way in the unknown, by ordinary backward steps."""
     log_value, unknown, distribution = state.before
     unknown = jnp.where(jnp.isfinite(state.unknown), (unknown + state.unknown) / 2, unknown)
 

@@ -44,28 +44,28 @@ class AtPoint:
         self.far = self.wanted and bool(owner._moving) and not self.partial  # through the steady state
         if self.far:
             parts, self._pull_steady = owner._steady.at_with_pullback(owner.mapping(point))
-            self.parts = owner.with_form_that_works(parts)
+            self.parts = owner.with_toeplitz_form_if_it_works(parts)
         else:
             self.parts = owner._parts_at(point)
         self._solved: dict[bool, tuple[SteadyParts, Solved]] = {}
         self._seen: dict[bool, tuple[Seen, Aside]] = {}
         self._gradients: dict[Route, Callable[[], tuple[Any, Any]]] = {}
 
-    def solved(self, plain: bool) -> tuple[SteadyParts, Solved]:
-        """Parts, and the solution; ``plain``: with the household Jacobians in dense form."""
-        if plain not in self._solved:
-            parts = self.parts.plain() if plain else self.parts
-            self._solved[plain] = parts, self.owner._solved_at(self.point, parts, self.far)
-        return self._solved[plain]
+    def solved(self, dense_form: bool) -> tuple[SteadyParts, Solved]:
+        """Parts, and the solution; ``dense_form``: with the household Jacobians in dense form."""
+        if dense_form not in self._solved:
+            parts = self.parts.in_dense_form() if dense_form else self.parts
+            self._solved[dense_form] = parts, self.owner._solved_at(self.point, parts, self.far)
+        return self._solved[dense_form]
 
     def outcome(self, route: Route) -> tuple[Outcome, float]:
         """Outcome and log prior by a route."""
-        parts, solved = self.solved(route.plain)
-        way = route._replace(plain=False)  # that is settled by the parts: nothing else is compiled for it
-        if way == CHEAPEST and route.plain not in self._seen:
+        parts, solved = self.solved(route.dense_form)
+        onward = route._replace(dense_form=False)  # that is settled by the parts: nothing else is compiled for it
+        if onward == CHEAPEST and route.dense_form not in self._seen:
             outcome, log_prior = self._at_once(route, parts, solved)
         else:
-            outcome, log_prior = self._in_steps(route, way, parts, solved)
+            outcome, log_prior = self._in_steps(route, onward, parts, solved)
         return Outcome(*(x.item() for x in outcome)), log_prior.item()
 
     def _at_once(self, route: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
@@ -76,22 +76,22 @@ class AtPoint:
             self._gradients[route] = lambda: gradient
         else:
             outcome, log_prior, *seen = owner._at_once(point, parts, solved)
-        self._seen[route.plain] = seen[0], seen[1]
+        self._seen[route.dense_form] = seen[0], seen[1]
         return outcome, log_prior
 
-    def _in_steps(self, route: Route, way: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
+    def _in_steps(self, route: Route, onward: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
         """In steps that are compiled once for several routes and horizons; the gradient only if it is wanted then."""
         owner, point = self.owner, self.point
-        if route.plain not in self._seen:
-            self._seen[route.plain] = owner._look(point, parts, solved)
-        seen, aside = self._seen[route.plain]
-        found = owner._covariances(seen, way)
-        gaussian = owner._gauss(point, found.gamma, way.dense)
-        again = None if found.again is None else owner._gauss(point, found.again, way.dense)[0]
+        if route.dense_form not in self._seen:
+            self._seen[route.dense_form] = owner._look(point, parts, solved)
+        seen, aside = self._seen[route.dense_form]
+        found = owner._covariances(seen, onward)
+        gaussian = owner._gauss(point, found.gamma, onward.dense_covariance)
+        again = None if found.again is None else owner._gauss(point, found.again, onward.dense_covariance)[0]
 
         def gradient() -> tuple[Any, Any]:
-            _, slopes = owner._gauss_with_slopes(point, found.gamma, way.dense)
-            pulled: tuple[Any, Any] = owner._pull(point, parts, solved, aside, slopes, way, self.far)
+            _, slopes = owner._gauss_with_slopes(point, found.gamma, onward.dense_covariance)
+            pulled: tuple[Any, Any] = owner._pull(point, parts, solved, aside, slopes, onward, self.far)
             return pulled
 
         self._gradients[route] = gradient

@@ -29,15 +29,15 @@ class CompiledComputation(Computation):
     _kept: OrderedDict[bytes, Solved]
 
     def _parts_at(self, point: Array) -> SteadyParts:
-        return self.with_form_that_works(self._steady.at(self.mapping(point)))
+        return self.with_toeplitz_form_if_it_works(self._steady.at(self.mapping(point)))
 
-    def with_form_that_works(self, parts: SteadyParts) -> SteadyParts:
-        """Parts without the household Jacobians' second form where that is not worth trying."""
-        return parts if parts.household.toeplitz is None or self._form_works else parts.plain()
+    def with_toeplitz_form_if_it_works(self, parts: SteadyParts) -> SteadyParts:
+        """Parts without the household Jacobians' Toeplitz form where that is not worth trying."""
+        return parts if parts.household.toeplitz is None or self._toeplitz_form_works else parts.in_dense_form()
 
     @cached_property
-    def _form_works(self) -> bool:
-        """Whether the household Jacobians' second form is worth trying: it passes its checks at the reference values.
+    def _toeplitz_form_works(self) -> bool:
+        """Whether the household Jacobians' Toeplitz form is worth trying: it passes its checks at the reference values.
 
         It does not where the equations have a unit root, say; elsewhere a failure is rare, and noticed.
         """
@@ -87,7 +87,7 @@ class CompiledComputation(Computation):
     def prepare(self) -> None:
         """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
         the household Jacobians works. A pickled copy has all of it."""
-        _ = self._form_works, self._structure
+        _ = self._toeplitz_form_works, self._structure
         if self._moving:
             _ = self._steady.differentiable, self._steady.guess(self._steady.centre)
 
@@ -195,8 +195,8 @@ class CompiledComputation(Computation):
 
         Apart for steady states that came with their derivatives: they were compiled apart, and differ by rounding.
         """
-        plain = parts.household.toeplitz is None
-        key = point[self._beyond_shocks].tobytes() + bytes([plain, with_pullback])
+        dense_form = parts.household.toeplitz is None
+        key = point[self._beyond_shocks].tobytes() + bytes([dense_form, with_pullback])
         if key not in self._kept:
             self._kept[key] = self._solve(point, parts)
             while len(self._kept) > _KEPT:

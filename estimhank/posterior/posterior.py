@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_SOLVED = ("_steady", "_structure", "_form_works")  # of what a posterior has found out, what goes to workers
+_SOLVED = ("_steady", "_structure", "_toeplitz_form_works")  # of what a posterior has found out, what goes to workers
 _OF_ALL_HORIZONS = ("_log_prior", "_gauss", "_gauss_with_slopes", "_conclude")  # compiled functions
 
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
@@ -210,7 +210,7 @@ class Posterior(CompiledComputation, Capabilities):
         """Outcome, log prior and gradient, by the first route that is good enough, at a longer horizon if need be."""
         here = AtPoint(self, point, gradient)
         # who needs a longer horizon has slow roots
-        route = first = Route(fitted=self._lengthened, dense=self._needs_dense)
+        route = first = Route(fitted=self._lengthened, dense_covariance=self._needs_dense)
         while True:
             outcome, log_prior = here.outcome(route)
             further = self._further(route, outcome, first)
@@ -223,8 +223,8 @@ class Posterior(CompiledComputation, Capabilities):
         return outcome, log_prior, slope
 
     def _further(self, route: Route, outcome: Outcome, first: Route = CHEAPEST) -> Route | None:
-        formed = not route.plain and self._form_works
-        return next_route(route, outcome, first, formed, has_fast_form(np.asarray(self.data.values)))
+        has_toeplitz = not route.dense_form and self._toeplitz_form_works
+        return next_route(route, outcome, first, has_toeplitz, has_fast_form(np.asarray(self.data.values)))
 
     @cached_property
     def _needs_dense(self) -> bool:
@@ -337,7 +337,7 @@ class Posterior(CompiledComputation, Capabilities):
             raise EstimhankError(f"no impulse responses at these parameters: {out.reason}")
         parts = self._parts_at(point)
         found = np.asarray(self._responses(point, parts))
-        return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.plain()))
+        return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.in_dense_form()))
 
     def compile(self, gradient: GradientLike) -> None:
         """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""

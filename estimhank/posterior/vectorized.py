@@ -76,7 +76,7 @@ class VectorizedPosterior(Posterior):
 
     def _is_for_one(self, outcome: Outcome) -> bool:
         """Whether a point has to be evaluated on its own: frequencies, or the first route, that are not good enough."""
-        return outcome.winding == DOUBTFUL or self._further(Route(plain=True), outcome) is not None
+        return outcome.winding == DOUBTFUL or self._further(Route(dense_form=True), outcome) is not None
 
     @cached_property
     def _parts_there(self) -> SteadyParts:
@@ -112,7 +112,7 @@ class VectorizedPosterior(Posterior):
             else:
                 parts, checks = given, None
             # a form that failed at some of many points would have to be seen to one by one
-            parts = parts.plain()
+            parts = parts.in_dense_form()
             outcome, log_prior = coarse._log_likelihood(theta, parts), self._log_prior(theta)
             return outcome.log_likelihood + log_prior, ((outcome, log_prior), checks)
 

@@ -27,9 +27,9 @@ class SteadyParts(NamedTuple):
     household: HouseholdOperator
     symbol: HouseholdSymbol
 
-    def plain(self) -> SteadyParts:
+    def in_dense_form(self) -> SteadyParts:
         """With the household Jacobians in dense form only."""
-        return self._replace(household=self.household.plain())
+        return self._replace(household=self.household.in_dense_form())
 
     @property
     def moved(self) -> Moved:

@@ -36,7 +36,7 @@ from estimhank.households.stationary import (
 from estimhank.model.declaration import Model
 from estimhank.parameters.table import ModelError, Values
 from estimhank.sequence_space.determinacy import household_symbol
-from estimhank.sequence_space.household_operator import form_pays, household_operator
+from estimhank.sequence_space.household_operator import household_operator, toeplitz_form_pays
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
 from estimhank.support.runtime import configure
@@ -278,7 +278,7 @@ class SteadySolver:
             p = Values({**given.parameters, **({problem.unknown: point.unknown} if problem.unknown else {})})
             by_date = jacobians_by_date(block, steady, given.inputs, p, horizon)
             symbol = jax.lax.stop_gradient(household_symbol(by_date))
-            operator = household_operator(by_date, form_pays(by_date.shape, moving))
+            operator = household_operator(by_date, toeplitz_form_pays(by_date.shape, moving))
             return steady, checks, operator, symbol, point.unknown
 
         return jax.jit(solve, static_argnums=0)
@@ -362,9 +362,9 @@ class SteadySolver:
 
 
 def _precise(parts: SteadyParts) -> SteadyParts:
-    """Without the household Jacobians' second form where that is not precise."""
+    """Without the household Jacobians' Toeplitz form where that is not precise."""
     form = parts.household.toeplitz
-    return parts.plain() if form is not None and not bool(form.precise) else parts
+    return parts.in_dense_form() if form is not None and not bool(form.precise) else parts
 
 
 @contextmanager

@@ -10,8 +10,8 @@ carry over from there (l + p and two at most). So::
 
 without any approximation of the T x T system, and the inverse of a Toeplitz matrix takes T^2 operations, not 2/3 T^3.
 The recursion that finds it can break down where the matrix itself is well behaved, and a banded block may have a unit
-root. So the result is checked every time, and is nan where it does not pass: there the system has to be factorised as
-it is.
+root. So the result is checked every time, and is nan where it does not pass: there the system has to be factorised
+in dense form.
 """
 
 from __future__ import annotations
