@@ -87,8 +87,8 @@ def _describe(name: str, parameter: Parameter, prior: Prior) -> ParameterInfo:
     lower, upper = prior.support
 
     def log_prior(theta: Array) -> Array:
-        # SciPy's form of the law, and not the prior's own, which JAX would compile for each figure
-        return np.asarray(prior.law.logpdf(theta - prior.shift) - math.log(prior.mass), float)
+        # SciPy's form of the distribution, and not the prior's own, which JAX would compile for each figure
+        return np.asarray(prior.untruncated.logpdf(theta - prior.shift) - math.log(prior.mass), float)
 
     return ParameterInfo(
         name=name,

@@ -147,14 +147,14 @@ class _State(NamedTuple):
     unknown: jax.Array
     distribution: jax.Array
     future: jax.Array
-    slope: jax.Array
+    derivative: jax.Array
     search: Search
     before: tuple[jax.Array, jax.Array, jax.Array]
 
 
 class _Inner(NamedTuple):
     correction: jax.Array
-    slope: jax.Array
+    derivative: jax.Array
     distribution: jax.Array
     future: jax.Array
 
@@ -217,7 +217,7 @@ def _further(
         mean = jnp.vdot(inner.distribution, yields)
         return _Inner(
             tangent(inner.correction, zero)[0] + residual,
-            tangent(inner.slope, zero)[0] + by_unknown if problem.unknown is not None else inner.slope,
+            tangent(inner.derivative, zero)[0] + by_unknown if problem.unknown is not None else inner.derivative,
             forward(inner.distribution, lottery, grids.transition),
             expectation(inner.future, lottery, grids.transition) + yields - mean,
         )
@@ -233,7 +233,7 @@ def _further(
         )
         return last, change, n + 1
 
-    start = _Inner(residual, state.slope, state.distribution, state.future)
+    start = _Inner(residual, state.derivative, state.distribution, state.future)
     inner, _, _ = jax.lax.while_loop(
         lambda loop: (loop[1] > _INNER_TOLERANCE) & (loop[2] < _INNER_LIMIT),
         chunk,
@@ -258,16 +258,18 @@ def _further(
     if problem.unknown is None:
         move, gap = jnp.zeros(()), jnp.zeros(())
     else:
-        move = (gap - aggregate(inner.correction, zero)) / aggregate(inner.slope, one)
+        move = (gap - aggregate(inner.correction, zero)) / aggregate(inner.derivative, one)
         # half of the way to a bound is the furthest that one step goes
         move = jnp.clip(move, (bounds[0] - state.unknown) / 2, (bounds[1] - state.unknown) / 2)
-    step = jnp.clip(inner.correction + move * inner.slope, -_FURTHEST, _FURTHEST)
+    step = jnp.clip(inner.correction + move * inner.derivative, -_FURTHEST, _FURTHEST)
     size = jnp.maximum(_largest(step), jnp.abs(move))
     errors = _largest(residual), _largest(drift), jnp.abs(gap) / (1 + jnp.abs(given.value))
     small = (jnp.maximum(errors[0], errors[2]) < RESIDUAL_TOLERANCE) & (errors[1] < MASS_TOLERANCE)
     search = Search(state.search.steps + 1, *errors, small & (size < STEP_TOLERANCE))
     before = state.log_value, state.unknown, state.distribution
-    return _State(state.log_value + step, state.unknown + move, distribution, inner.future, inner.slope, search, before)
+    return _State(
+        state.log_value + step, state.unknown + move, distribution, inner.future, inner.derivative, search, before
+    )
 
 
 def _search(

@@ -30,7 +30,7 @@ from estimhank.likelihood.toeplitz import (
     inverse_factors,
     rounding_error,
     run_recursion,
-    toeplitz_slope,
+    toeplitz_gradient,
 )
 
 #: Share of missing entries above which the dense factorisation is the faster of the two.
@@ -157,7 +157,7 @@ def _convolve(pieces: jax.Array, predictors: jax.Array, n: int) -> jax.Array:
 def _backward(sample: Any, saved: _Saved, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
     bar = bars[0]  # nobody asks for the derivative of an error
     outer = saved.alpha[:, None, :]
-    both = toeplitz_slope(saved.state, outer) + 0.5 * diagonal_sums(saved.columns, saved.columns)
+    both = toeplitz_gradient(saved.state, outer) + 0.5 * diagonal_sums(saved.columns, saved.columns)
     return (bar * both.at[1:].multiply(2.0),)
 
 

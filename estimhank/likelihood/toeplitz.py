@@ -162,7 +162,7 @@ def inverse_factors(state: Predictors) -> tuple[jax.Array, jax.Array]:
     return back, ahead
 
 
-def toeplitz_slope(state: Predictors, alpha: jax.Array) -> jax.Array:
+def toeplitz_gradient(state: Predictors, alpha: jax.Array) -> jax.Array:
     """Half the sums along block diagonals of alpha alpha' less the inverse covariance; alpha (n, 1, n_o).
 
     With ``alpha`` the inverse covariance times the sample this is the log likelihood's derivative in the
@@ -182,7 +182,7 @@ def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array]
 def _backward(sample: Any, state: Predictors, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
     bar = bars[0]  # nobody asks for the derivative of an error
     n, n_o = sample.array.shape
-    both = toeplitz_slope(state, state.alpha.reshape(n, 1, n_o))
+    both = toeplitz_gradient(state, state.alpha.reshape(n, 1, n_o))
     # lag k stands below and, transposed, above the diagonal
     return (bar * both.at[1:].multiply(2.0),)
 

@@ -21,7 +21,7 @@ from estimhank.mode.curvature import (
     hessian_in_natural,
     hessian_with_jacobian,
     is_positive_definite,
-    slope,
+    natural_derivative,
 )
 from estimhank.mode.extremes import at_bounds, find_suprema, is_flat, merge_suprema
 from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
@@ -127,9 +127,9 @@ def find_mode(
     center, covariance = _approximate(objective, x, hessian, elsewhere)
     hessian_theta = hessian_in_natural(target.transform, x, hessian, here.gradient)
     theta = target.transform.to_natural(x)
-    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(slope(target.transform, x)), config)
+    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(natural_derivative(target.transform, x)), config)
     at_mode, slices = _evaluate_slices(objective, theta, grid)
-    gradient = _divide(here.gradient, slope(target.transform, x))
+    gradient = _divide(here.gradient, natural_derivative(target.transform, x))
     bounds = at_bounds(target.transform, theta, gradient, np.std(draws, axis=0), target.names)
     kind = _kind(bool(inside), bounds, is_flat(hessian, prior_sd) and not is_positive_definite(hessian))
     return ModeResult(
@@ -205,7 +205,7 @@ def _leave_bounds(
     for i, end in enumerate(ends):
         if end.status == "infeasible" or not np.isfinite(end.gradient).all():
             continue
-        by, theta = slope(transform, end.x), transform.to_natural(end.x)
+        by, theta = natural_derivative(transform, end.x), transform.to_natural(end.x)
         gradient = _divide(end.gradient, by)
         held = (np.abs(by) * objective.scale < _HELD * sd) & (np.abs(gradient) * sd > _RISING)
         names = at_bounds(transform, theta, gradient, sd, objective.target.names)

@@ -90,8 +90,8 @@ class AtPoint:
         again = None if found.again is None else owner._gauss(point, found.again, onward.dense_covariance)[0]
 
         def gradient() -> tuple[Any, Any]:
-            _, slopes = owner._gauss_with_slopes(point, found.gamma, onward.dense_covariance)
-            pulled: tuple[Any, Any] = owner._pull(point, parts, solved, aside, slopes, onward, self.far)
+            _, derivatives = owner._gauss_with_derivatives(point, found.gamma, onward.dense_covariance)
+            pulled: tuple[Any, Any] = owner._pull(point, parts, solved, aside, derivatives, onward, self.far)
             return pulled
 
         self._gradients[route] = gradient
@@ -101,8 +101,8 @@ class AtPoint:
         """Gradient of the log density by a route whose outcome has been computed, shape (d,); a partial one has nan in
         the other places."""
         by_theta, by_parts = self._gradients[route]()
-        slope = np.array(by_theta)
+        gradient = np.array(by_theta)
         if self.far:
             for name, value in self._pull_steady(by_parts).items():
-                slope[self.owner._names.index(name)] += value
-        return self.owner._without_costly(slope) if self.partial else slope
+                gradient[self.owner._names.index(name)] += value
+        return self.owner._without_costly(gradient) if self.partial else gradient

@@ -143,9 +143,9 @@ class Computation:
         """Parameters that move households' steady state: partial gradients leave them out."""
         return self._moving if self.model.household is not None else ()
 
-    def _without_costly(self, slope: ArrayLike) -> Array:
+    def _without_costly(self, gradient: ArrayLike) -> Array:
         """A whole gradient, shape (d,), as a partial one."""
-        return np.where(np.isin(self._names, self.costly_parameters), np.nan, slope)
+        return np.where(np.isin(self._names, self.costly_parameters), np.nan, gradient)
 
     def mapping(self, point: Array) -> dict[str, float]:
         """Parameters of a point (d,) by name."""

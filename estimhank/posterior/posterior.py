@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _SOLVED = ("_steady", "_structure", "_toeplitz_form_works")  # of what a posterior has found out, what goes to workers
-_OF_ALL_HORIZONS = ("_log_prior", "_gauss", "_gauss_with_slopes", "_conclude")  # compiled functions
+_OF_ALL_HORIZONS = ("_log_prior", "_gauss", "_gauss_with_derivatives", "_conclude")  # compiled functions
 
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
 #: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
@@ -186,10 +186,10 @@ class Posterior(CompiledComputation, Capabilities):
         if not bool(self.transform.contains(point)):
             return Evaluation(-np.inf, -np.inf, "outside_support")
         try:
-            outcome, log_prior, slope = self._outcome(point, gradient)
+            outcome, log_prior, derivatives = self._outcome(point, gradient)
         except SteadyStateError as error:
             return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
-        return judge(outcome, log_prior, slope)
+        return judge(outcome, log_prior, derivatives)
 
     def tail_error(self, theta: Mapping[str, float] | ArrayLike) -> float:
         """Estimated error of the log likelihood, in log points, for what follows the truncated solution.
@@ -219,8 +219,8 @@ class Posterior(CompiledComputation, Capabilities):
             route = further
         if needs_longer(outcome) and self.longer is not None:
             return self.longer._outcome(point, gradient)
-        slope = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
-        return outcome, log_prior, slope
+        derivatives = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
+        return outcome, log_prior, derivatives
 
     def _further(self, route: Route, outcome: Outcome, first: Route = CHEAPEST) -> Route | None:
         has_toeplitz = not route.dense_form and self._toeplitz_form_works

@@ -52,13 +52,13 @@ class VectorizedPosterior(Posterior):
         if self._moving:
             moved = [{n: float(theta[self.names.index(n)]) for n in self._moving} for theta in thetas[rows]]
             starts = jax.tree.map(lambda *points: np.stack(points), *map(self._steady.guess, moved))
-            out, checks, slopes = self._calls.run(self._together(bool(gradient)), thetas[rows], starts)
+            out, checks, gradients = self._calls.run(self._together(bool(gradient)), thetas[rows], starts)
         else:
             moved, checks = [{}] * len(rows), None
-            out, slopes = self._calls.run(self._together(bool(gradient)), thetas[rows], fixed=(self._parts_there,))
+            out, gradients = self._calls.run(self._together(bool(gradient)), thetas[rows], fixed=(self._parts_there,))
         for i, row in enumerate(rows):
-            one = (out, slopes) if checks is None else (out, slopes, checks)
-            values, slope, *check = jax.tree.map(lambda a, i=i: a[i], one)
+            one = (out, gradients) if checks is None else (out, gradients, checks)
+            values, derivatives, *check = jax.tree.map(lambda a, i=i: a[i], one)
             outcome, log_prior = Outcome(*(x.item() for x in values[0])), values[1].item()
             if self._is_for_one(outcome) or (check and not check[0].search.converged):
                 found[row] = self.evaluate(thetas[row], gradient)
@@ -70,8 +70,8 @@ class VectorizedPosterior(Posterior):
                 found[row] = Evaluation(-np.inf, float(self._log_prior(thetas[row])), "steady_state", kind=error.kind)
                 continue
             if gradient == Gradient.PARTIAL:
-                slope = self._without_costly(slope)
-            found[row] = judge(outcome, log_prior, slope if gradient else None)
+                derivatives = self._without_costly(derivatives)
+            found[row] = judge(outcome, log_prior, derivatives if gradient else None)
         return found
 
     def _is_for_one(self, outcome: Outcome) -> bool:
@@ -118,10 +118,10 @@ class VectorizedPosterior(Posterior):
 
         def one(theta: jax.Array, given: Any) -> Any:
             if gradient:
-                (_, (values, checks)), slope = jax.value_and_grad(density, has_aux=True)(theta, given)
+                (_, (values, checks)), derivatives = jax.value_and_grad(density, has_aux=True)(theta, given)
             else:
-                (_, (values, checks)), slope = density(theta, given), jnp.zeros(0)
-            return (values, checks, slope) if places else (values, slope)
+                (_, (values, checks)), derivatives = density(theta, given), jnp.zeros(0)
+            return (values, checks, derivatives) if places else (values, derivatives)
 
         return jax.vmap(one, (0, 0 if places else None))
 

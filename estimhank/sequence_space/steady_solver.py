@@ -47,10 +47,11 @@ _REACH = 2.5  # guesses are not extrapolated further than this many prior standa
 
 
 class _Guess(NamedTuple):
-    """Second-order guess: a point, its slopes and its curvatures along each parameter, in prior standard deviations."""
+    """Second-order guess: a point, its derivatives and its curvatures along each parameter, in prior standard
+    deviations."""
 
     point: StationaryPoint
-    slopes: StationaryPoint
+    derivatives: StationaryPoint
     curvatures: StationaryPoint
 
 
@@ -266,7 +267,7 @@ class SteadySolver:
 
     @cached_property
     def _pull_back(self) -> Any:
-        return jax.jit(lambda pullback, slopes: pullback(slopes)[0])
+        return jax.jit(lambda pullback, derivatives: pullback(derivatives)[0])
 
     @cached_property
     def _kernel(self) -> Any:
@@ -351,9 +352,9 @@ class SteadySolver:
                     return None
                 side.append(point)
         low, high = (jax.tree.map(lambda *x: np.stack([np.asarray(a) for a in x]), *side) for side in sides)
-        slopes = jax.tree.map(lambda a, b: (b - a) / 2, low, high)
+        derivatives = jax.tree.map(lambda a, b: (b - a) / 2, low, high)
         curvatures = jax.tree.map(lambda a, b, c: (a + b) / 2 - c, low, high, centre)
-        return _Guess(centre, slopes, curvatures)
+        return _Guess(centre, derivatives, curvatures)
 
     def __reduce__(self) -> Any:
         # with what has been solved, so that whoever receives it need not solve, nor compile, the same again

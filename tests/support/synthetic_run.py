@@ -1,7 +1,7 @@
 """An invented run with the shapes and names of the default one, for the tests of tables, figures and the report.
 
-Nothing here comes from a model: the "posterior" is a normal law in unconstrained coordinates, the "surrogate" the same
-log density with an error of a chosen size.
+Nothing here comes from a model: the "posterior" is a normal distribution in unconstrained coordinates, the "surrogate"
+the same log density with an error of a chosen size.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def parameter_infos() -> tuple[ParameterInfo, ...]:
 
 @dataclass(frozen=True)
 class InventedPosterior:
-    """A normal law in unconstrained coordinates with a surrogate that errs by a smooth wave of s.d. ``error``."""
+    """A normal distribution in unconstrained coordinates with a surrogate that errs by a smooth wave of s.d.
+    ``error``."""
 
     transform: Transform
     centre: np.ndarray

@@ -1,4 +1,5 @@
-"""The exact stage has the posterior as its law whatever the surrogate, stores what it says, and repeats itself."""
+"""The exact stage has the posterior as its distribution whatever the surrogate, stores what it says, and repeats
+itself."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_draws_are_a_function_of_the_seed() -> None:
 
 
 def test_a_subchain_is_reversible() -> None:
-    """From stationarity, (start, end) and (end, start) have the same law: an odd statistic has mean zero."""
+    """From stationarity, (start, end) and (end, start) have the same distribution: an odd statistic has mean zero."""
     n = 20_000
     x = starts(3, n)
     _, proposal = warm_up(standard(), starts(), np.ones(CHAINS), seed=1)
