@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.posterior.routes import CHEAPEST, Outcome, Route
+from estimhank.posterior.routes import CHEAPEST, Route, RouteOutcome
 from estimhank.sequence_space.steady_parts import SteadyParts
 from estimhank.target.protocol import Gradient, GradientLike
 
@@ -40,7 +40,7 @@ class AtPoint:
 
     def __init__(self, owner: CompiledComputation, point: Array, gradient: GradientLike) -> None:
         self.owner, self.point, self.wanted = owner, point, bool(gradient)
-        self.partial = gradient == Gradient.PARTIAL and bool(owner.costly_parameters)
+        self.partial = gradient == Gradient.PARTIAL and bool(owner.steady_state_parameters)
         self.far = self.wanted and bool(owner._moving) and not self.partial  # through the steady state
         if self.far:
             parts, self._pull_steady = owner._steady.at_with_pullback(owner.mapping(point))
@@ -58,7 +58,7 @@ class AtPoint:
             self._solved[dense_form] = parts, self.owner._solved_at(self.point, parts, self.far)
         return self._solved[dense_form]
 
-    def outcome(self, route: Route) -> tuple[Outcome, float]:
+    def outcome(self, route: Route) -> tuple[RouteOutcome, float]:
         """Outcome and log prior by a route."""
         parts, solved = self.solved(route.dense_form)
         onward = route._replace(dense_form=False)  # that is settled by the parts: nothing else is compiled for it
@@ -66,9 +66,9 @@ class AtPoint:
             outcome, log_prior = self._at_once(route, parts, solved)
         else:
             outcome, log_prior = self._in_steps(route, onward, parts, solved)
-        return Outcome(*(x.item() for x in outcome)), log_prior.item()
+        return RouteOutcome(*(x.item() for x in outcome)), log_prior.item()
 
-    def _at_once(self, route: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
+    def _at_once(self, route: Route, parts: SteadyParts, solved: Solved) -> tuple[RouteOutcome, Any]:
         """In one call: most evaluations are this one and no other."""
         owner, point = self.owner, self.point
         if self.wanted:
@@ -79,7 +79,7 @@ class AtPoint:
         self._seen[route.dense_form] = seen[0], seen[1]
         return outcome, log_prior
 
-    def _in_steps(self, route: Route, onward: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
+    def _in_steps(self, route: Route, onward: Route, parts: SteadyParts, solved: Solved) -> tuple[RouteOutcome, Any]:
         """In steps that are compiled once for several routes and horizons; the gradient only if it is wanted then."""
         owner, point = self.owner, self.point
         if route.dense_form not in self._seen:
@@ -105,4 +105,4 @@ class AtPoint:
         if self.far:
             for name, value in self._pull_steady(by_parts).items():
                 gradient[self.owner._names.index(name)] += value
-        return self.owner._without_costly(gradient) if self.partial else gradient
+        return self.owner._without_steady_state(gradient) if self.partial else gradient

@@ -67,7 +67,7 @@ class CompiledComputation(Computation):
             self._at_once_with_gradient.lower(theta, parts, solved, far).compile()
             if far:
                 self._steady.compile_pullback()
-            if self.costly_parameters:
+            if self.steady_state_parameters:
                 self._at_once_with_gradient.lower(theta, parts, solved, False).compile()
             self._at_once.lower(theta, parts, solved).compile()
         elif not self._recursive:

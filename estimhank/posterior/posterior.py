@@ -36,13 +36,13 @@ from estimhank.posterior.at_point import AtPoint
 from estimhank.posterior.compiled import CompiledComputation
 from estimhank.posterior.routes import (
     CHEAPEST,
-    Outcome,
     Route,
+    RouteOutcome,
     is_imprecise,
-    judge,
     needs_longer,
     next_route,
     reason_of,
+    to_evaluation,
 )
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
@@ -189,7 +189,7 @@ class Posterior(CompiledComputation, Capabilities):
             outcome, log_prior, derivatives = self._outcome(point, gradient)
         except SteadyStateError as error:
             return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
-        return judge(outcome, log_prior, derivatives)
+        return to_evaluation(outcome, log_prior, derivatives)
 
     def tail_error(self, theta: Mapping[str, float] | ArrayLike) -> float:
         """Estimated error of the log likelihood, in log points, for what follows the truncated solution.
@@ -206,7 +206,7 @@ class Posterior(CompiledComputation, Capabilities):
         outcome = self._outcome(self.to_array(theta), False)[0]
         return outcome.tail_error if np.isfinite(outcome.log_likelihood) else float("nan")
 
-    def _outcome(self, point: Array, gradient: GradientLike) -> tuple[Outcome, float, Array | None]:
+    def _outcome(self, point: Array, gradient: GradientLike) -> tuple[RouteOutcome, float, Array | None]:
         """Outcome, log prior and gradient, by the first route that is good enough, at a longer horizon if need be."""
         here = AtPoint(self, point, gradient)
         # who needs a longer horizon has slow roots
@@ -222,7 +222,7 @@ class Posterior(CompiledComputation, Capabilities):
         derivatives = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
         return outcome, log_prior, derivatives
 
-    def _further(self, route: Route, outcome: Outcome, first: Route = CHEAPEST) -> Route | None:
+    def _further(self, route: Route, outcome: RouteOutcome, first: Route = CHEAPEST) -> Route | None:
         has_toeplitz = not route.dense_form and self._toeplitz_form_works
         return next_route(route, outcome, first, has_toeplitz, has_fast_form(np.asarray(self.data.values)))
 

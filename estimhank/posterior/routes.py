@@ -34,7 +34,7 @@ class Route(NamedTuple):
 CHEAPEST = Route()
 
 
-class Outcome(NamedTuple):
+class RouteOutcome(NamedTuple):
     """A log likelihood, and what there is to say of it.
 
     ``regular``: the autocovariances are finite; ``stationary``: nothing observed loads on a unit root; ``tail_error``:
@@ -49,12 +49,12 @@ class Outcome(NamedTuple):
     rounding: Any
 
 
-def is_imprecise(outcome: Outcome) -> bool:
+def is_imprecise(outcome: RouteOutcome) -> bool:
     """Whether rounding may have moved a log likelihood by more than there is to be said of it."""
     return bool(outcome.rounding > PRECISION * max(1.0, abs(outcome.log_likelihood) / 1e3))
 
 
-def next_route(route: Route, outcome: Outcome, first: Route, has_toeplitz: bool, sparse: bool) -> Route | None:
+def next_route(route: Route, outcome: RouteOutcome, first: Route, has_toeplitz: bool, sparse: bool) -> Route | None:
     """The route to take after one whose outcome will not do; None where it will, or nothing would help.
 
     Parameters
@@ -79,12 +79,12 @@ def next_route(route: Route, outcome: Outcome, first: Route, has_toeplitz: bool,
     return None if second or outcome.tail_error <= PASSES else route._replace(fitted=not route.fitted)
 
 
-def needs_longer(outcome: Outcome) -> bool:
+def needs_longer(outcome: RouteOutcome) -> bool:
     """Whether the horizon was too short for an outcome, by every route."""
     return bool(outcome.winding == 0 and not outcome.tail_error <= TOLERANCE)
 
 
-def reason_of(outcome: Outcome) -> str:
+def reason_of(outcome: RouteOutcome) -> str:
     """The reason why there is no density, ``"ok"`` where there is one."""
     if outcome.winding == DOUBTFUL:
         return "non_finite"
@@ -99,7 +99,7 @@ def reason_of(outcome: Outcome) -> str:
     return "not_positive_definite" if is_imprecise(outcome) else "ok"  # singular to the digits that there are
 
 
-def judge(outcome: Outcome, log_prior: float, gradient: Any) -> Evaluation:
+def to_evaluation(outcome: RouteOutcome, log_prior: float, gradient: Any) -> Evaluation:
     """What an outcome amounts to."""
     reason = reason_of(outcome)
     if reason != "ok":

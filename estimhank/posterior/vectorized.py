@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from estimhank.households.stationary import SteadyStateError
 from estimhank.posterior.posterior import Posterior
-from estimhank.posterior.routes import Outcome, Route, judge
+from estimhank.posterior.routes import Route, RouteOutcome, to_evaluation
 from estimhank.sequence_space.determinacy import DOUBTFUL, coarse_winding_number
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_parts import SteadyParts
@@ -59,7 +59,7 @@ class VectorizedPosterior(Posterior):
         for i, row in enumerate(rows):
             one = (out, gradients) if checks is None else (out, gradients, checks)
             values, derivatives, *check = jax.tree.map(lambda a, i=i: a[i], one)
-            outcome, log_prior = Outcome(*(x.item() for x in values[0])), values[1].item()
+            outcome, log_prior = RouteOutcome(*(x.item() for x in values[0])), values[1].item()
             if self._is_for_one(outcome) or (check and not check[0].search.converged):
                 found[row] = self.evaluate(thetas[row], gradient)
                 continue
@@ -70,11 +70,11 @@ class VectorizedPosterior(Posterior):
                 found[row] = Evaluation(-np.inf, float(self._log_prior(thetas[row])), "steady_state", kind=error.kind)
                 continue
             if gradient == Gradient.PARTIAL:
-                derivatives = self._without_costly(derivatives)
-            found[row] = judge(outcome, log_prior, derivatives if gradient else None)
+                derivatives = self._without_steady_state(derivatives)
+            found[row] = to_evaluation(outcome, log_prior, derivatives if gradient else None)
         return found
 
-    def _is_for_one(self, outcome: Outcome) -> bool:
+    def _is_for_one(self, outcome: RouteOutcome) -> bool:
         """Whether a point has to be evaluated on its own: frequencies, or the first route, that are not good enough."""
         return outcome.winding == DOUBTFUL or self._further(Route(dense_form=True), outcome) is not None
 

@@ -40,7 +40,7 @@ _STILL = 1e-13  # what may pass through 2^24 dates of the banded block
 
 
 @dataclass(frozen=True)
-class Places:
+class HouseholdPlaces:
     """Where the household's variables stand.
 
     Attributes
@@ -86,10 +86,10 @@ def has_form(e: Elimination) -> bool:
     return len(e.dense) == 1 and bool(e.rest) and not e.targets
 
 
-def find_places(e: Elimination, inputs: tuple[int, ...], output: int) -> Places:
+def find_places(e: Elimination, inputs: tuple[int, ...], output: int) -> HouseholdPlaces:
     """Places of the household's variables, which are given as positions among the unknowns."""
     dense = e.dense[0]
-    return Places(
+    return HouseholdPlaces(
         tuple((i, e.rest.index(v)) for i, v in enumerate(inputs) if v != dense),
         None if output == dense else e.rest.index(output),
         inputs.index(dense) if dense in inputs else None,
@@ -219,7 +219,7 @@ def _edges(
 
 
 def toeplitz_plus(
-    places: Places, e: Elimination, system: LinearSystem, form: ToeplitzForm, banded: BandedFactor
+    places: HouseholdPlaces, e: Elimination, system: LinearSystem, form: ToeplitzForm, banded: BandedFactor
 ) -> ToeplitzPlus:
     """Assemble the dense system in this form: no operation on T x T numbers."""
     rank, _, horizon = form.rows.shape

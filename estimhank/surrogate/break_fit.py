@@ -38,7 +38,7 @@ _MOST_CELLS = 400  # positions beyond are not told
 _FOLDS = 5  # in which the error of a position is measured
 
 
-def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMap | None:
+def fit_breaks(moved: Array, seen: Breaks, steady_state: NDArray[np.bool_]) -> BreakMap | None:
     """Fit polynomials to margins and positions; none if the density jumps nowhere, or nothing is known well enough.
 
     Parameters
@@ -47,7 +47,7 @@ def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMa
         Coordinates of the steady-state parameters.
     seen : Breaks
         At these points: arrays of shape (n, m).
-    costly : ndarray of bool, shape (d,)
+    steady_state : ndarray of bool, shape (d,)
         Which coordinates these are.
     """
     n, k = moved.shape
@@ -71,7 +71,7 @@ def fit_breaks(moved: Array, seen: Breaks, costly: NDArray[np.bool_]) -> BreakMa
     width = comb(k + degree, degree)
     coefficients = [_padded([getattr(fit, what) for fit in fits.values()], width) for what in ("margin", "position")]
     return BreakMap(
-        costly=costly,
+        steady_state=steady_state,
         center=center,
         half_width=half_width,
         degree=degree,

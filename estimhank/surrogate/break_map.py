@@ -40,7 +40,7 @@ class BreakMap:
 
     Attributes
     ----------
-    costly : ndarray of bool, shape (d,)
+    steady_state : ndarray of bool, shape (d,)
         Which coordinates these are.
     center, half_width : ndarray of shape (k,)
         Of the box that they were known in.
@@ -60,7 +60,7 @@ class BreakMap:
         What 19 of 20 errors at points left out of the fit are below.
     """
 
-    costly: NDArray[np.bool_]
+    steady_state: NDArray[np.bool_]
     center: Array
     half_width: Array
     degree: int
@@ -72,14 +72,14 @@ class BreakMap:
 
     def arrays(self, center: Array, root: Array) -> BreakArrays:
         """For coordinates x = center + root z."""
-        matrix = root[self.costly] / self.half_width[:, None]
-        offset = (center[self.costly] - self.center) / self.half_width
+        matrix = root[self.steady_state] / self.half_width[:, None]
+        offset = (center[self.steady_state] - self.center) / self.half_width
         parts = (matrix, offset, self.coefficients, self.bend)
         return BreakArrays(*(jnp.asarray(part, jnp.float32) for part in parts))
 
     def places(self, x: Array) -> Array:
         """Margins and positions at coordinates x of shape (n, d): (2, n, m)."""
-        u = np.clip((x[:, self.costly] - self.center) / self.half_width, -1.0, 1.0)
+        u = np.clip((x[:, self.steady_state] - self.center) / self.half_width, -1.0, 1.0)
         margin, position = np.asarray(
             chebyshev_basis(jnp.asarray(u), self.degree), float
         ) @ self.coefficients.transpose(0, 2, 1)

@@ -40,19 +40,19 @@ class BreakFinder:
     target : Target
         Its ``breaks_at`` gives :class:`~estimhank.target.breaks.Breaks` at natural parameters, None where there
         are none.
-    costly : ndarray of bool, shape (d,)
+    steady_state : ndarray of bool, shape (d,)
         The coordinates that move them.
     workers : Workers, optional
         Look at them; by default this process does.
     """
 
-    def __init__(self, target: Target, costly: NDArray[np.bool_], workers: Workers | None = None) -> None:
-        self.target, self.costly, self.workers = target, costly, workers or InTurn(target)
+    def __init__(self, target: Target, steady_state: NDArray[np.bool_], workers: Workers | None = None) -> None:
+        self.target, self.steady_state, self.workers = target, steady_state, workers or InTurn(target)
         self.map: BreakMap | None = None
         self._known: dict[bytes, Breaks | None] = {}
         self._fitted: dict[bytes, None] = {}  # which of them the map is fitted to, in order
         self._chosen: set[bytes] = set()  # points that these were, or were moved from
-        self._smooth = not costly.any()
+        self._smooth = not steady_state.any()
 
     def learn(self, x: Array, n: int, rng: np.random.Generator) -> None:
         """Look at ``n`` more of the points x, shape (m, d), where posterior draws can be, and fit the map again.
@@ -64,12 +64,12 @@ class BreakFinder:
         if self._smooth or not len(x):
             return
         center = x.mean(axis=0)
-        x = x[[point.tobytes() not in self._chosen for point in x[:, self.costly]]]
+        x = x[[point.tobytes() not in self._chosen for point in x[:, self.steady_state]]]
         likely = np.ones(len(x)) if self.map is None else closeness(self.map.places(x)[0]).sum(axis=1)
         chosen = x[:0]
         if len(x):
             chosen = x[np.sort(rng.choice(len(x), min(n, len(x)), replace=False, p=likely / likely.sum()))]
-        self._chosen |= {point.tobytes() for point in chosen[:, self.costly]}
+        self._chosen |= {point.tobytes() for point in chosen[:, self.steady_state]}
         chosen[::_BEYOND_SHARE] += (_BEYOND - 1) * (chosen[::_BEYOND_SHARE] - center)
         self._fitted |= dict.fromkeys(self._look_at(chosen))
         pairs = [(np.frombuffer(key), self._known[key]) for key in self._fitted]
@@ -79,7 +79,7 @@ class BreakFinder:
             return
         moved = np.stack([point for point, _ in known])
         seen = Breaks(*(np.stack(part) for part in zip(*(found for _, found in known), strict=True)))
-        self.map = fit_breaks(moved, seen, self.costly)
+        self.map = fit_breaks(moved, seen, self.steady_state)
 
     def places(self, x: Array) -> Array:
         """Distances to the constraint and grid indices at points x of shape (n, d), (2, n, m): looked up exactly near a
@@ -95,7 +95,7 @@ class BreakFinder:
         close |= (margin > 0) & (np.abs(position - np.round(position)) < _DOUBT * self.map.error[1])
         self._look_at(x[close.any(axis=1)])
         trusted = _TRUSTED * self.map.error
-        for row, point in enumerate(x[:, self.costly]):
+        for row, point in enumerate(x[:, self.steady_state]):
             exact = self._known.get(point.tobytes())
             if exact is not None:
                 seen = np.stack([exact.margin, exact.position])[:, self.map.chosen]
@@ -108,7 +108,7 @@ class BreakFinder:
 
     def _look_at(self, x: Array) -> list[bytes]:
         """The keys of points x of shape (n, d), after which all of them are known."""
-        keys = [point.tobytes() for point in x[:, self.costly]]
+        keys = [point.tobytes() for point in x[:, self.steady_state]]
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
         if new:
             thetas = self.target.transform.to_natural(x[list(new.values())])

@@ -51,7 +51,7 @@ class Convergence(NamedTuple):
         return f"{rate}, R-hat {self.r_hat.max():.3f}, {self.fewest:.0f} effective draws"
 
 
-def judge(
+def judge_chains(
     theta: Array,
     error: Array,
     outside: NDArray[np.bool_],

@@ -29,7 +29,7 @@ from estimhank.sampling.proposals import generator
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.surrogate.config import PosteriorConfig
-from estimhank.surrogate.convergence import Convergence, judge, mahalanobis
+from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
 from estimhank.surrogate.plain_steps import plain_proposals
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
@@ -389,4 +389,4 @@ def _judge(history: _History, first: int, surrogate: Surrogate, config: Posterio
     error = history.column("surrogate", first) - density
     z = history.column("z", first).reshape(-1, surrogate.dimension).astype(float)
     depths = {"the log density": density, "the distance from the centre": mahalanobis(z).reshape(x.shape[:2])}
-    return judge(history.column("theta", first), error, outside, config, depths)
+    return judge_chains(history.column("theta", first), error, outside, config, depths)

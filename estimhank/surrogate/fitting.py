@@ -62,14 +62,14 @@ class Whitening:
     root: Array
 
     @classmethod
-    def from_moments(cls, mean: Array, covariance: Array, costly: NDArray[np.bool_] | None = None) -> Whitening:
+    def from_moments(cls, mean: Array, covariance: Array, steady_state: NDArray[np.bool_] | None = None) -> Whitening:
         """Whitening by a mean and a covariance; ``LinAlgError`` if the latter is not positive definite.
 
-        A step along a whitened coordinate moves its own x and those that come after it. The ``costly`` ones, shape
-        (d,), come first: where a gradient leaves them out it still gives the slopes along all later coordinates.
+        A step along a whitened coordinate moves its own x and those that come after it. The ``steady_state`` ones,
+        shape (d,), come first: where a gradient leaves them out it still gives the slopes along all later coordinates.
         """
         d = len(mean)
-        order = np.argsort(np.zeros(d, bool) if costly is None else ~costly, kind="stable")
+        order = np.argsort(np.zeros(d, bool) if steady_state is None else ~steady_state, kind="stable")
         root = np.empty((d, d))
         root[order] = np.linalg.cholesky(np.asarray(covariance)[np.ix_(order, order)])
         return cls(np.array(mean, float), root)

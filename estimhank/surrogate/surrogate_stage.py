@@ -25,7 +25,7 @@ from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.target.protocol import Gradient, Target, cheap_gradient
+from estimhank.target.protocol import Gradient, Target, affordable_gradient
 
 Array = NDArray[np.float64]
 
@@ -140,14 +140,14 @@ def run_surrogate(
     """
     config, workers = config or SurrogateConfig(), workers or InTurn(target)
     points = points_from(training_data, target.transform)
-    costly = np.isin(target.names, target.costly_parameters)
-    points = points.without_slopes(costly)
-    whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, costly)
+    steady_state = np.isin(target.names, target.steady_state_parameters)
+    points = points.without_slopes(steady_state)
+    whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, steady_state)
     best: tuple[float, Surrogate] | None = None
-    gradient = cheap_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
+    gradient = affordable_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
     used, reports, good, repeats = len(training_data), [], False, 0
     begin: Surrogate | None = None  # a last fit to go on from
-    breaks = BreakFinder(target, costly, workers)
+    breaks = BreakFinder(target, steady_state, workers)
     edges = EdgeSearch(target, config)
     work = _Work(config, len(points), progress)
     for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
@@ -198,7 +198,7 @@ def run_surrogate(
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
             break
         good = good or errors.total < config.stop_s_e
-        points = points.extend(points_from(batch, target.transform).without_slopes(costly))
+        points = points.extend(points_from(batch, target.transform).without_slopes(steady_state))
         if number >= min(1, config.rounds - 1):  # where the first fit draws there need not be a posterior
 
             def ask(step: int, x: Array, number: int = number) -> EvaluationBatch:
@@ -206,12 +206,12 @@ def run_surrogate(
 
             at_edge = edges.look(x, batch.ok, candidates.cold, points, surrogate, ask)
             if at_edge is not None:
-                points = points.extend(at_edge.without_slopes(costly))
+                points = points.extend(at_edge.without_slopes(steady_state))
         repeats += last
         begin = surrogate if last and errors.total < _WRONG else None
         if begin is None:
             cold = slice(candidates.cold)
-            whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], costly) or whitening
+            whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], steady_state) or whitening
     used += edges.evaluations
     surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
@@ -275,7 +275,7 @@ def _can_be_drawn(points: Points) -> NDArray[np.bool_]:
     return _plausible(points.log_density, points)
 
 
-def _moments(x: Array, costly: NDArray[np.bool_] | None = None) -> Whitening | None:
+def _moments(x: Array, steady_state: NDArray[np.bool_] | None = None) -> Whitening | None:
     """Whitening by draws, or none where they are few or do not span the space."""
     n, d = x.shape
     if n < _FEWEST_DRAWS * d:
@@ -285,7 +285,7 @@ def _moments(x: Array, costly: NDArray[np.bool_] | None = None) -> Whitening | N
     covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
     if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 1e-12:
         return None
-    return Whitening.from_moments(x.mean(axis=0), covariance, costly)
+    return Whitening.from_moments(x.mean(axis=0), covariance, steady_state)
 
 
 class _Work:

@@ -95,8 +95,9 @@ class Capabilities:
         return True
 
     @property
-    def costly_parameters(self) -> tuple[str, ...]:
-        """Parameters that its partial gradients leave out, as they cost several times the value."""
+    def steady_state_parameters(self) -> tuple[str, ...]:
+        """Parameters that its partial gradients leave out, as these cost several times the value: of a model, those
+        that move the steady state."""
         return ()
 
     @property
@@ -152,7 +153,7 @@ class Target(Protocol):
     def has_gradient(self) -> bool: ...
 
     @property
-    def costly_parameters(self) -> tuple[str, ...]: ...
+    def steady_state_parameters(self) -> tuple[str, ...]: ...
 
     @property
     def search_area(self) -> str: ...
@@ -162,9 +163,9 @@ class Target(Protocol):
     def check_declaration(self) -> None: ...
 
 
-def cheap_gradient(target: Target) -> Gradient:
+def affordable_gradient(target: Target) -> Gradient:
     """The gradient to ask for beside a value where any is welcome: a partial one where a whole one costs much more."""
-    if target.costly_parameters:
+    if target.steady_state_parameters:
         return Gradient.PARTIAL
     return Gradient.WHOLE if target.has_gradient else Gradient.NONE
 

@@ -79,11 +79,11 @@ def test_points_without_gradient_train_beside_points_with_one() -> None:
 
 def test_partial_gradients_are_whole_along_the_coordinates_that_do_not_need_the_rest() -> None:
     points = training_points()
-    costly = np.array([False, False, True])
+    steady_state = np.array([False, False, True])
     covariance = np.array([[1.0, 0.5, 0.3], [0.5, 2.4, -0.4], [0.3, -0.4, 1.0]])
-    whitening = Whitening.from_moments(np.zeros(D), covariance, costly)
+    whitening = Whitening.from_moments(np.zeros(D), covariance, steady_state)
     np.testing.assert_allclose(whitening.root @ whitening.root.T, covariance, rtol=1e-12)
-    partial = np.where(costly, np.nan, points.gradient)
+    partial = np.where(steady_state, np.nan, points.gradient)
     slopes = whitening.slopes(partial)
     np.testing.assert_array_equal(np.isnan(slopes), np.tile([True, False, False], (len(points), 1)))
     np.testing.assert_allclose(slopes[:, 1:], (points.gradient @ whitening.root)[:, 1:], rtol=1e-12)
@@ -91,9 +91,9 @@ def test_partial_gradients_are_whole_along_the_coordinates_that_do_not_need_the_
 
 def test_partial_gradients_help() -> None:
     points = training_points()
-    costly = np.array([False, False, True])
-    whitening = Whitening.from_moments(WHITENING.center, np.diag([1.0, 2.4, 1.0]), costly)
-    partial = replace(points, gradient=np.where(costly, np.nan, points.gradient))
+    steady_state = np.array([False, False, True])
+    whitening = Whitening.from_moments(WHITENING.center, np.diag([1.0, 2.4, 1.0]), steady_state)
+    partial = replace(points, gradient=np.where(steady_state, np.nan, points.gradient))
     values = replace(points, gradient=np.full_like(points.gradient, np.nan))
     errors = [
         np.mean([error(fit_surrogate(p, whitening, TARGET, TRAINING, 200, seed)[0]) for seed in (1, 2, 3)])
