@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from estimhank.analysis.math_text import figure_label, plain_label
+from estimhank.parameters.parameter_table import Parameter
 from estimhank.parameters.priors import Prior
-from estimhank.parameters.table import Parameter
 
 Array = NDArray[np.float64]
 

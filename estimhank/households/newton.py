@@ -34,7 +34,7 @@ from estimhank.households.stationary import (
     forward,
     lottery_of,
 )
-from estimhank.parameters.table import Values
+from estimhank.parameters.parameter_table import Values
 
 #: Newton steps after which the search is given up; the largest step, residual and change of mass of a solution.
 STEP_LIMIT, STEP_TOLERANCE, RESIDUAL_TOLERANCE, MASS_TOLERANCE = 40, 1e-10, 1e-12, 1e-14

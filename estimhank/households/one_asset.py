@@ -51,7 +51,7 @@ class Policies(NamedTuple):
     endogenous_grid : array of shape (n_e, n_a), optional
         Beginning-of-period assets from which each point of the asset grid is chosen, of a block that is solved by the
         endogenous grid method. It tells a surrogate more precisely where the density jumps
-        (:mod:`estimhank.households.breaks`); nothing else reads it.
+        (:mod:`estimhank.households.asset_jumps`); nothing else reads it.
     """
 
     marginal_value: jax.Array

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.likelihood.dense import dense_log_likelihood_and_rounding
-from estimhank.likelihood.toeplitz import (
+from estimhank.likelihood.levinson import (
     Predictors,
     complete_log_likelihood,
     diagonal_sums,

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.data.yearly import declared_weights
-from estimhank.households.breaks import asset_targets
+from estimhank.households.asset_jumps import asset_targets
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.declaration import Model
@@ -31,7 +31,7 @@ from estimhank.model.measurement_error import (
 )
 from estimhank.model.shock_priors import check_shock_priors
 from estimhank.model.source import describe_model
-from estimhank.parameters.table import ModelError, nearest
+from estimhank.parameters.parameter_table import ModelError, nearest
 from estimhank.posterior.at_point import AtPoint
 from estimhank.posterior.compiled import CompiledComputation
 from estimhank.posterior.routes import (
@@ -49,7 +49,7 @@ from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
 from estimhank.support.runtime import configure
-from estimhank.target.breaks import Breaks
+from estimhank.target.jumps import Breaks
 from estimhank.target.protocol import Capabilities, Evaluation, GradientLike
 from estimhank.target.transform import Transform
 

@@ -19,7 +19,7 @@ from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.workers import Workers
 from estimhank.model.registry import find_model
-from estimhank.parameters.table import ModelError
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.run.config import Config
 from estimhank.run.manifest import Manifest
 from estimhank.support.errors import DataError, ResultsError

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.parameters.table import ModelError, nearest
+from estimhank.parameters.parameter_table import ModelError, nearest
 from estimhank.sequence_space.linear_system import LinearSystem
 
 Array = NDArray[np.float64]

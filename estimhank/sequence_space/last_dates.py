@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.parameters.table import ModelError
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.sequence_space.banded import factorize_banded
 from estimhank.sequence_space.dense_equations import assemble_transposed
 from estimhank.sequence_space.household_operator import HouseholdOperator

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from estimhank.model.declaration import Model
-from estimhank.parameters.table import Values
+from estimhank.parameters.parameter_table import Values
 
 
 class LinearSystem(NamedTuple):

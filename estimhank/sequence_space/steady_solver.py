@@ -34,7 +34,7 @@ from estimhank.households.stationary import (
     SteadyStateError,
 )
 from estimhank.model.declaration import Model
-from estimhank.parameters.table import ModelError, Values
+from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.determinacy import household_symbol
 from estimhank.sequence_space.household_operator import household_operator, toeplitz_form_pays
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts

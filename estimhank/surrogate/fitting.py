@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.networks.mlp import Weights
-from estimhank.surrogate.break_map import features_of, no_breaks
-from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.fence import Fence, build_fence, outside
+from estimhank.surrogate.jump_finder import BreakFinder
+from estimhank.surrogate.jump_map import features_of, no_breaks
 from estimhank.surrogate.points import (
     Points,
     deepest,

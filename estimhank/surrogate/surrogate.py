@@ -1,8 +1,8 @@
 """The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, minus two penalties: of the fence,
 and of disagreement.
 
-A density that jumps where a known quantity crosses an integer (:mod:`estimhank.surrogate.breaks`) has networks that are
-given that quantity's fractional part beside z.
+A density that jumps where a known quantity crosses an integer (:mod:`estimhank.surrogate.jump_finder`) has networks
+that are given that quantity's fractional part beside z.
 
 Networks agree where they have seen points and go apart where they have not, so the variance between them, which is next
 to nothing near the data, pulls down places that one of them makes up (a lower confidence bound).
@@ -30,9 +30,9 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.networks.mlp import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import read_json, reading, replacing, write_json
-from estimhank.surrogate.break_map import BreakArrays, break_features
 from estimhank.surrogate.feasibility import Edge, bold_edge, cut_off
 from estimhank.surrogate.fence import Fence, hold_inside, outside, penalty
+from estimhank.surrogate.jump_map import BreakArrays, break_features
 from estimhank.surrogate.quadratic import Quadratic
 
 Array = NDArray[np.float64]

@@ -16,13 +16,13 @@ from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.mode.mode_result import ModeResult
 from estimhank.sampling.proposals import generator
 from estimhank.support.progress_event import Progress, ProgressEvent
-from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.candidates import Draws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.edge_search import EdgeSearch
 from estimhank.surrogate.exact import Evaluate
 from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
+from estimhank.surrogate.jump_finder import BreakFinder
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import Gradient, Target, affordable_gradient

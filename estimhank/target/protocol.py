@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.target.breaks import Breaks
+from estimhank.target.jumps import Breaks
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]

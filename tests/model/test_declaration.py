@@ -10,8 +10,8 @@ import pytest
 from estimhank.model.declaration import AR1, Growth, Model
 from estimhank.model.registry import configure_model, find_model
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, Values
 from estimhank.parameters.priors import Gamma, Normal
-from estimhank.parameters.table import ModelError, Parameter, Parameters, Values
 
 
 def change(prior: dict[str, object] | None = None, fixed: float | None = None) -> SimpleNamespace:

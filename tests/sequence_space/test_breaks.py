@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from estimhank.households.breaks import asset_targets
+from estimhank.households.asset_jumps import asset_targets
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.steady_state import solve_steady_state

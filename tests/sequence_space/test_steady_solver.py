@@ -17,8 +17,8 @@ from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMa
 from estimhank.households.stationary import SteadyStateError
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.parameter_table import Values
 from estimhank.parameters.priors import Gamma
-from estimhank.parameters.table import Values
 from estimhank.posterior.at_point import AtPoint
 from estimhank.posterior.compiled import _KEPT
 from estimhank.posterior.posterior import Posterior

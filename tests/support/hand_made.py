@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.networks.mlp import initial_weights
-from estimhank.surrogate.break_map import no_breaks
 from estimhank.surrogate.feasibility import no_edge
+from estimhank.surrogate.jump_map import no_breaks
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate
 
 SHAPE = Shape((8,), "silu")

@@ -17,8 +17,8 @@ from estimhank.analysis.parameters import ParameterInfo, describe_parameters
 from estimhank.analysis.verdict import Criteria, HorizonCheck
 from estimhank.data.dataset import Dataset
 from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
+from estimhank.parameters.parameter_table import Parameter
 from estimhank.parameters.priors import Beta, Gamma, Normal, Prior, SqrtInverseGamma
-from estimhank.parameters.table import Parameter
 from estimhank.report.inputs import ReportInputs, TrainingRound
 from estimhank.target.transform import Transform
 

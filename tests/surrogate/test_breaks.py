@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.surrogate import break_fit, break_map
-from estimhank.surrogate.break_fit import fit_breaks, left_out
-from estimhank.surrogate.break_map import features_of, unbent
-from estimhank.surrogate.breaks import BreakFinder
+from estimhank.surrogate import jump_fit, jump_map
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.jump_finder import BreakFinder
+from estimhank.surrogate.jump_fit import fit_breaks, left_out
+from estimhank.surrogate.jump_map import features_of, unbent
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
-from estimhank.target.breaks import Breaks
+from estimhank.target.jumps import Breaks
 from tests.support.known_targets import KnownTarget, correlated_normal
 from tests.support.stages import TRAINING, D
 
@@ -45,8 +45,8 @@ def compiled_once() -> Iterator[None]:
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        basis, positions = in_blocks(break_map.chebyshev_basis, 1), in_blocks(unbent)
-        for module in (break_fit, break_map):
+        basis, positions = in_blocks(jump_map.chebyshev_basis, 1), in_blocks(unbent)
+        for module in (jump_fit, jump_map):
             patch.setattr(module, "chebyshev_basis", basis)
             patch.setattr(module, "unbent", positions)
         yield

@@ -5,7 +5,7 @@ others at the assets that their policy leads to while productivity stays what it
 is kinked at every grid point, so the response of those who sit at a target jumps when the target crosses one, and most
 of all when it leaves the constraint: all of them have another marginal propensity to consume at once. With a tenth of
 all households there, the log likelihood jumps by tenths, at the constraint by several log points. A smooth surrogate
-cannot follow; one that is told where the target is can (:mod:`estimhank.surrogate.breaks`).
+cannot follow; one that is told where the target is can (:mod:`estimhank.surrogate.jump_finder`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
 from estimhank.households.stationary import HouseholdSteadyState
-from estimhank.target.breaks import Breaks
+from estimhank.target.jumps import Breaks
 
 Array = NDArray[np.float64]
 

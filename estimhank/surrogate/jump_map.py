@@ -1,8 +1,8 @@
 """Where a density jumps, as functions that a surrogate can evaluate, and inputs of the networks made of them.
 
-Distances to the constraint and grid indices of fixed points (:mod:`estimhank.households.breaks`) are polynomials of the
-steady-state parameters, fitted in :mod:`estimhank.surrogate.break_fit`; the networks are given the sign of the one, and
-of the other the fractional part, which falls back from one to zero where the density jumps.
+Distances to the constraint and grid indices of fixed points (:mod:`estimhank.households.asset_jumps`) are polynomials
+of the steady-state parameters, fitted in :mod:`estimhank.surrogate.jump_fit`; the networks are given the sign of the
+one, and of the other the fractional part, which falls back from one to zero where the density jumps.
 """
 
 from __future__ import annotations

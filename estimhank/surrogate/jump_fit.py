@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize_scalar
 
-from estimhank.surrogate.break_map import NODES, BreakMap, chebyshev_basis, stretched, unbent
-from estimhank.target.breaks import Breaks
+from estimhank.surrogate.jump_map import NODES, BreakMap, chebyshev_basis, stretched, unbent
+from estimhank.target.jumps import Breaks
 
 Array = NDArray[np.float64]
 

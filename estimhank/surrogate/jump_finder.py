@@ -1,9 +1,9 @@
 """What a surrogate is told about jumps of the density: where they are, not how large.
 
 A density of household parameters jumps where quantities that move smoothly with them change sign or cross an integer
-(:mod:`estimhank.households.breaks`). They are looked up at some hundreds of points, and polynomials fitted to them
-(:mod:`estimhank.surrogate.break_fit`) tell the networks which side of a jump a point is on
-(:mod:`estimhank.surrogate.break_map`). How large the jumps are they learn.
+(:mod:`estimhank.households.asset_jumps`). They are looked up at some hundreds of points, and polynomials fitted to them
+(:mod:`estimhank.surrogate.jump_fit`) tell the networks which side of a jump a point is on
+(:mod:`estimhank.surrogate.jump_map`). How large the jumps are they learn.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
-from estimhank.surrogate.break_fit import closeness, fit_breaks
-from estimhank.surrogate.break_map import BreakMap, stretched
-from estimhank.target.breaks import Breaks
+from estimhank.surrogate.jump_fit import closeness, fit_breaks
+from estimhank.surrogate.jump_map import BreakMap, stretched
+from estimhank.target.jumps import Breaks
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
@@ -38,7 +38,7 @@ class BreakFinder:
     Parameters
     ----------
     target : Target
-        Its ``breaks_at`` gives :class:`~estimhank.target.breaks.Breaks` at natural parameters, None where there
+        Its ``breaks_at`` gives :class:`~estimhank.target.jumps.Breaks` at natural parameters, None where there
         are none.
     steady_state : ndarray of bool, shape (d,)
         The coordinates that move them.
