@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.data.yearly import declared_weights
-from estimhank.households.asset_jumps import asset_targets
+from estimhank.households.asset_jumps import asset_jumps
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.declaration import Model
@@ -49,7 +49,7 @@ from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
 from estimhank.support.runtime import configure
-from estimhank.target.jumps import Breaks
+from estimhank.target.jumps import Jumps
 from estimhank.target.protocol import Capabilities, Evaluation, GradientLike
 from estimhank.target.transform import Transform
 
@@ -265,7 +265,7 @@ class Posterior(CompiledComputation, Capabilities):
         functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
         return not self._moving or self._steady.differentiable
 
-    def breaks_at(self, theta: ArrayLike) -> Breaks | None:
+    def jumps_at(self, theta: ArrayLike) -> Jumps | None:
         """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
         where it cannot (no household, or no parameter that moves the steady state), or without a steady state there.
         """
@@ -276,7 +276,7 @@ class Posterior(CompiledComputation, Capabilities):
             steady, _ = self._steady.stationary_at(dict(zip(self.names, point.tolist(), strict=True)))
         except SteadyStateError:
             return None
-        return asset_targets(steady)
+        return asset_jumps(steady)
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

@@ -17,8 +17,8 @@ from estimhank.networks.mlp import Weights
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.fence import Fence, build_fence, outside
-from estimhank.surrogate.jump_finder import BreakFinder
-from estimhank.surrogate.jump_map import features_of, no_breaks
+from estimhank.surrogate.jump_finder import JumpFinder
+from estimhank.surrogate.jump_map import features_of, no_jumps
 from estimhank.surrogate.points import (
     Points,
     deepest,
@@ -122,7 +122,7 @@ def fit_surrogate(
     epochs: int,
     seed: int,
     tick: Callable[[float], None] | None = None,
-    breaks: BreakFinder | None = None,
+    finder: JumpFinder | None = None,
     workers: Workers | None = None,
     begin: Surrogate | None = None,
 ) -> tuple[Surrogate, FitReport]:
@@ -139,12 +139,12 @@ def fit_surrogate(
     seed : int
     tick : callable, optional
         Told the share of the training that is done.
-    breaks : BreakFinder, optional
+    finder : JumpFinder, optional
         Knows where the density may jump.
     workers : Workers, optional
         Train the networks, side by side; by default this process does, one after the other.
     begin : Surrogate, optional
-        A surrogate with this whitening and trained with these ``breaks``, to go on from: its networks learn from the
+        A surrogate with this whitening and trained with this ``finder``, to go on from: its networks learn from the
         points, the rest of it stays but for the fence.
 
     Raises
@@ -170,8 +170,8 @@ def fit_surrogate(
         scale = float(begin.parameters.scale)
     fence = build_fence(z[near], seed=seed, heavy=heavy)
     ceilings = _ceilings(points, chosen, whitening, quadratic, fence, config)
-    jumps = breaks.map if breaks else None
-    beside = _beside(np.concatenate([chosen.x, whitening.center + ceilings.z @ whitening.root.T]), breaks)
+    jump_map = finder.map if finder else None
+    beside = _beside(np.concatenate([chosen.x, whitening.center + ceilings.z @ whitening.root.T]), finder)
     data = _examples((z, rest / scale, rest_slope / scale, weight), ceilings, scale, beside)
     kept_out = _kept_out(chosen.x, config.holdout)
     learned = np.setdiff1d(np.arange(len(chosen)), kept_out)
@@ -186,9 +186,9 @@ def fit_surrogate(
         root=whitening.root,
         constant=quadratic.constant,
         parameters=_parameters(quadratic, networks, scale, fence)._replace(
-            breaks=jumps.arrays(whitening.center, whitening.root) if jumps else no_breaks(d)
+            jumps=jump_map.arrays(whitening.center, whitening.root) if jump_map else no_jumps(d)
         ),
-        shape=Shape(config.hidden, config.activation, jumps.degree if jumps else 0, heavy),
+        shape=Shape(config.hidden, config.activation, jump_map.degree if jump_map else 0, heavy),
         anchors=np.empty((0, d)),
         known=_thin(chosen.x[near]),
         training_evaluations=0,
@@ -218,10 +218,10 @@ def _kept_out(x: Array, share: float) -> NDArray[np.int64]:
     return kept_out if len(kept_out) else digest.argmin(keepdims=True)
 
 
-def _beside(x: Array, breaks: BreakFinder | None) -> Array:
-    if breaks is None or breaks.map is None:
+def _beside(x: Array, finder: JumpFinder | None) -> Array:
+    if finder is None or finder.map is None:
         return np.zeros((len(x), 0))
-    return np.asarray(features_of(*jnp.asarray(breaks.places(x))), float)
+    return np.asarray(features_of(*jnp.asarray(finder.places(x))), float)
 
 
 def _thin(x: Array) -> Array:
@@ -298,7 +298,7 @@ def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: floa
         radius=single(fence.radius),
         strength=single(fence.strength),
         disagreement=single(DISAGREEMENT),
-        breaks=no_breaks(len(quadratic.linear)),
+        jumps=no_jumps(len(quadratic.linear)),
         edge=no_edge(len(quadratic.linear)),
         power=single(quadratic.power),
     )

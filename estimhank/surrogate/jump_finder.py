@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
-from estimhank.surrogate.jump_fit import closeness, fit_breaks
-from estimhank.surrogate.jump_map import BreakMap, stretched
-from estimhank.target.jumps import Breaks
+from estimhank.surrogate.jump_fit import closeness, fit_jumps
+from estimhank.surrogate.jump_map import JumpMap, stretched
+from estimhank.target.jumps import Jumps
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
@@ -27,18 +27,18 @@ _BEYOND, _BEYOND_SHARE = 1.4, 3  # how much further out one in so many points is
 _AT_A_TIME = 8  # points that a worker looks at in a call
 
 
-def look_at(target: Target, thetas: Array) -> list[Breaks | None]:
+def look_at(target: Target, thetas: Array) -> list[Jumps | None]:
     """Where a target jumps, at natural parameters of shape (n, d); in a worker."""
-    return [target.breaks_at(theta) for theta in thetas]
+    return [target.jumps_at(theta) for theta in thetas]
 
 
-class BreakFinder:
+class JumpFinder:
     """Learns where a target's density jumps from points at which it was evaluated.
 
     Parameters
     ----------
     target : Target
-        Its ``breaks_at`` gives :class:`~estimhank.target.jumps.Breaks` at natural parameters, None where there
+        Its ``jumps_at`` gives :class:`~estimhank.target.jumps.Jumps` at natural parameters, None where there
         are none.
     steady_state : ndarray of bool, shape (d,)
         The coordinates that move them.
@@ -48,8 +48,8 @@ class BreakFinder:
 
     def __init__(self, target: Target, steady_state: NDArray[np.bool_], workers: Workers | None = None) -> None:
         self.target, self.steady_state, self.workers = target, steady_state, workers or InTurn(target)
-        self.map: BreakMap | None = None
-        self._known: dict[bytes, Breaks | None] = {}
+        self.map: JumpMap | None = None
+        self._known: dict[bytes, Jumps | None] = {}
         self._fitted: dict[bytes, None] = {}  # which of them the map is fitted to, in order
         self._chosen: set[bytes] = set()  # points that these were, or were moved from
         self._smooth = not steady_state.any()
@@ -78,8 +78,8 @@ class BreakFinder:
         if self._smooth:
             return
         moved = np.stack([point for point, _ in known])
-        seen = Breaks(*(np.stack(part) for part in zip(*(found for _, found in known), strict=True)))
-        self.map = fit_breaks(moved, seen, self.steady_state)
+        seen = Jumps(*(np.stack(part) for part in zip(*(found for _, found in known), strict=True)))
+        self.map = fit_jumps(moved, seen, self.steady_state)
 
     def places(self, x: Array) -> Array:
         """Distances to the constraint and grid indices at points x of shape (n, d), (2, n, m): looked up exactly near a
@@ -90,19 +90,19 @@ class BreakFinder:
         """
         if self.map is None:
             return np.zeros((2, len(x), 0))
-        margin, position = found = self.map.places(x)
-        close = np.abs(margin) < _DOUBT * self.map.error[0]
-        close |= (margin > 0) & (np.abs(position - np.round(position)) < _DOUBT * self.map.error[1])
+        distance, grid_index = found = self.map.places(x)
+        close = np.abs(distance) < _DOUBT * self.map.error[0]
+        close |= (distance > 0) & (np.abs(grid_index - np.round(grid_index)) < _DOUBT * self.map.error[1])
         self._look_at(x[close.any(axis=1)])
         trusted = _TRUSTED * self.map.error
         for row, point in enumerate(x[:, self.steady_state]):
             exact = self._known.get(point.tobytes())
             if exact is not None:
-                seen = np.stack([exact.margin, exact.position])[:, self.map.chosen]
+                seen = np.stack([exact.distance, exact.grid_index])[:, self.map.chosen]
                 seen[0] = stretched(seen[0], self.map.stretch)
                 off = np.abs(seen - found[:, row])
-                off[0, seen[0] * margin[row] > 0] = 0.0  # of a margin the sign is all that is told
-                right = off <= trusted  # never where a position is not known, or not there
+                off[0, seen[0] * distance[row] > 0] = 0.0  # of a distance the sign is all that is told
+                right = off <= trusted  # never where an index is not known, or not there
                 found[:, row][right] = seen[right]
         return found
 

@@ -19,24 +19,24 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-NODES = 4  # of the bend of a position, in each cell
-_UNBEND_STEPS = 4
+NODES = 4  # of a grid index's kink correction, in each cell
+_KINK_STEPS = 4
 
 
-class BreakArrays(NamedTuple):
+class JumpArrays(NamedTuple):
     """Distances to the constraint and grid indices as functions of whitened coordinates z, single precision:
-    polynomials of u = matrix z + offset, held in [-1, 1]; of indices, these with their kink correction ``bend``, which
+    polynomials of u = matrix z + offset, held in [-1, 1]; of indices, these with their kink correction ``kinks``, which
     is undone. Shapes (k, d), (k,), (2, m, q), (m, J)."""
 
     matrix: jax.Array
     offset: jax.Array
     coefficients: jax.Array
-    bend: jax.Array
+    kinks: jax.Array
 
 
 @dataclass(frozen=True)
-class BreakMap:
-    """Margins and positions as functions of the coordinates that move the steady state.
+class JumpMap:
+    """Distances to the constraint and grid indices as functions of the steady-state parameters' coordinates.
 
     Attributes
     ----------
@@ -46,14 +46,14 @@ class BreakMap:
         Of the box that they were known in.
     degree : int
     coefficients : ndarray of shape (2, m, q)
-        Of products of Chebyshev polynomials: of margins, of positions (zeros where too few are known). Negative
-        margins are stretched; their sign is all that is used.
-    bend : ndarray of shape (m, J)
+        Of products of Chebyshev polynomials: of distances, of indices (zeros where too few are known). Negative
+        distances are stretched; their sign is all that is used.
+    kinks : ndarray of shape (m, J)
         Kink correction at grid indices 0, 1/4, 1/2 and so on: how far above an index the polynomial is that stands for
         it. An index is kinked at integers, which no polynomial of the parameters follows; a function of the index that
         takes the kinks away is nearly the same wherever one is crossed.
     stretch : ndarray of shape (m,)
-        Of negative margins.
+        Of negative distances.
     chosen : ndarray of int, shape (m,)
         Which of a target's places these are.
     error : ndarray of shape (2, m)
@@ -65,60 +65,61 @@ class BreakMap:
     half_width: Array
     degree: int
     coefficients: Array
-    bend: Array
+    kinks: Array
     stretch: Array
     chosen: NDArray[np.intp]
     error: Array
 
-    def arrays(self, center: Array, root: Array) -> BreakArrays:
+    def arrays(self, center: Array, root: Array) -> JumpArrays:
         """For coordinates x = center + root z."""
         matrix = root[self.steady_state] / self.half_width[:, None]
         offset = (center[self.steady_state] - self.center) / self.half_width
-        parts = (matrix, offset, self.coefficients, self.bend)
-        return BreakArrays(*(jnp.asarray(part, jnp.float32) for part in parts))
+        parts = (matrix, offset, self.coefficients, self.kinks)
+        return JumpArrays(*(jnp.asarray(part, jnp.float32) for part in parts))
 
     def places(self, x: Array) -> Array:
-        """Margins and positions at coordinates x of shape (n, d): (2, n, m)."""
+        """Distances and grid indices at coordinates x of shape (n, d): (2, n, m)."""
         u = np.clip((x[:, self.steady_state] - self.center) / self.half_width, -1.0, 1.0)
-        margin, position = np.asarray(
+        distance, grid_index = np.asarray(
             chebyshev_basis(jnp.asarray(u), self.degree), float
         ) @ self.coefficients.transpose(0, 2, 1)
-        return np.stack([margin, unbent(jnp.asarray(position), jnp.asarray(self.bend))])
+        return np.stack([distance, without_kinks(jnp.asarray(grid_index), jnp.asarray(self.kinks))])
 
 
-def no_breaks(d: int) -> BreakArrays:
+def no_jumps(d: int) -> JumpArrays:
     """Of a density that is smooth."""
-    return BreakArrays(*(jnp.zeros(shape, jnp.float32) for shape in ((0, d), (0,), (2, 0, 1), (0, 2))))
+    return JumpArrays(*(jnp.zeros(shape, jnp.float32) for shape in ((0, d), (0,), (2, 0, 1), (0, 2))))
 
 
-def break_features(arrays: BreakArrays, z: jax.Array, degree: int) -> jax.Array:
-    """Inputs of the networks beside z, from approximate margins and positions; shape (n, d) to (n, 3 m)."""
+def jump_features(arrays: JumpArrays, z: jax.Array, degree: int) -> jax.Array:
+    """Inputs of the networks beside z, from approximate distances and grid indices; shape (n, d) to (n, 3 m)."""
     if arrays.coefficients.shape[1] == 0:
         return jnp.zeros((z.shape[0], 0), z.dtype)
     u = jnp.clip(z @ arrays.matrix.T + arrays.offset, -1.0, 1.0)
     basis = chebyshev_basis(u, degree)
-    return features_of(basis @ arrays.coefficients[0].T, unbent(basis @ arrays.coefficients[1].T, arrays.bend))
+    return features_of(basis @ arrays.coefficients[0].T, without_kinks(basis @ arrays.coefficients[1].T, arrays.kinks))
 
 
-def unbent(found: jax.Array, bend: jax.Array) -> jax.Array:
-    """Positions from what polynomials say, (n, m), and their ``bend`` (m, J): the x at which x + bend(x) is that."""
-    row, last = jnp.arange(len(bend)), bend.shape[1] - 1
-    position = found
-    for _ in range(_UNBEND_STEPS):  # a bend is slight
-        at = jnp.clip(position * NODES, 0.0, last)
+def without_kinks(found: jax.Array, kinks: jax.Array) -> jax.Array:
+    """Grid indices from what polynomials say, (n, m), and their kink corrections (m, J): the x at which x + kinks(x) is
+    that."""
+    row, last = jnp.arange(len(kinks)), kinks.shape[1] - 1
+    grid_index = found
+    for _ in range(_KINK_STEPS):  # the correction is slight
+        at = jnp.clip(grid_index * NODES, 0.0, last)
         low = jnp.minimum(jnp.floor(at), last - 1)
         j = low.astype(int)
-        position = found - ((1 - (at - low)) * bend[row, j] + (at - low) * bend[row, j + 1])
-    return position
+        grid_index = found - ((1 - (at - low)) * kinks[row, j] + (at - low) * kinks[row, j + 1])
+    return grid_index
 
 
-def features_of(margin: jax.Array, position: jax.Array) -> jax.Array:
-    """Three inputs for each place, shapes (n, m) to (n, 3 m): the fractional part of the position where the margin is
-    positive, else zero; whether it is; and how near the constraint the position is, as 1 / (1 + position), since the
-    first jumps are the largest and close together."""
-    there = margin > 0
-    held = jnp.where(there, jnp.maximum(position, 0.0), 0.0)
-    return jnp.concatenate([held - jnp.floor(held), there.astype(margin.dtype), 1 / (1 + held)], axis=1)
+def features_of(distance: jax.Array, grid_index: jax.Array) -> jax.Array:
+    """Three inputs for each place, shapes (n, m) to (n, 3 m): the fractional part of the grid index where the distance
+    is positive, else zero; whether it is; and how near the constraint the index is, as 1 / (1 + index), since the first
+    jumps are the largest and close together."""
+    there = distance > 0
+    held = jnp.where(there, jnp.maximum(grid_index, 0.0), 0.0)
+    return jnp.concatenate([held - jnp.floor(held), there.astype(distance.dtype), 1 / (1 + held)], axis=1)
 
 
 @lru_cache(maxsize=16)
@@ -145,6 +146,6 @@ def chebyshev_basis(u: jax.Array, degree: int) -> jax.Array:
     return product
 
 
-def stretched(margin: Array, stretch: Array | float) -> Array:
+def stretched(distance: Array, stretch: Array | float) -> Array:
     """Margins, negative ones times ``stretch``."""
-    return np.where(margin < 0, stretch * margin, margin)
+    return np.where(distance < 0, stretch * distance, distance)

@@ -32,14 +32,14 @@ from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import read_json, reading, replacing, write_json
 from estimhank.surrogate.feasibility import Edge, bold_edge, cut_off
 from estimhank.surrogate.fence import Fence, hold_inside, outside, penalty
-from estimhank.surrogate.jump_map import BreakArrays, break_features
+from estimhank.surrogate.jump_map import JumpArrays, jump_features
 from estimhank.surrogate.quadratic import Quadratic
 
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
 _FORMAT = 6
-_NESTED = ("networks", "breaks", "edge")  # of the parameters: kept under names of their own
+_NESTED = ("networks", "jumps", "edge")  # of the parameters: kept under names of their own
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0
 _EDGE_ARRAYS = tuple(name for name in Edge._fields if name != "network")
@@ -61,7 +61,7 @@ class Parameters(NamedTuple):
         Of the trust region and of the penalty outside it.
     disagreement : scalar
         Multiple of the variance between the networks that is taken off.
-    breaks : BreakArrays
+    jumps : JumpArrays
         Where the density may jump.
     edge : Edge
         Where it ends.
@@ -77,7 +77,7 @@ class Parameters(NamedTuple):
     radius: jax.Array
     strength: jax.Array
     disagreement: jax.Array
-    breaks: BreakArrays
+    jumps: JumpArrays
     edge: Edge
     power: jax.Array | float = math.inf
 
@@ -89,7 +89,7 @@ class Shape(NamedTuple):
 
     hidden: tuple[int, ...]
     activation: str
-    break_degree: int = 0
+    jump_degree: int = 0
     heavy: bool = False
     edge: tuple[int, ...] = ()
 
@@ -101,7 +101,7 @@ def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.
     if shape.heavy:
         base = -0.5 * parameters.power * jnp.log1p(-2 * base / parameters.power)
     fence = penalty(beyond, parameters.strength, shape.heavy)
-    inputs = jnp.concatenate([held, break_features(parameters.breaks, held, shape.break_degree)], axis=1)
+    inputs = jnp.concatenate([held, jump_features(parameters.jumps, held, shape.jump_degree)], axis=1)
     parts = [evaluate_network(weights, inputs, shape.hidden, shape.activation) for weights in parameters.networks]
     return base - fence + parameters.scale * jnp.stack(parts)
 
@@ -234,6 +234,11 @@ def whiten(x: Array, center: Array, root: Array) -> Array:
     return np.linalg.solve(root, (x - center).T).T
 
 
+def _jump_key(field: str) -> str:
+    """Where a field of :class:`JumpArrays` is kept: under the name that it had when the format was settled."""
+    return "breaks/" + ("bend" if field == "kinks" else field)
+
+
 def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path]:
     """Write ``surrogate.npz`` (numbers) and ``surrogate.json`` (what they mean), each whole or not at all."""
     folder, p = Path(folder), surrogate.parameters
@@ -244,7 +249,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "anchors": surrogate.anchors,
         "known": surrogate.known,
     }
-    arrays |= {f"breaks/{name}": np.asarray(value) for name, value in p.breaks._asdict().items()}
+    arrays |= {_jump_key(name): np.asarray(value) for name, value in p.jumps._asdict().items()}
     arrays |= {f"edge/{name}": np.asarray(getattr(p.edge, name)) for name in _EDGE_ARRAYS}
     arrays |= {f"edge/network/{name}": value for name, value in flatten_weights(p.edge.network).items()}
     for k, weights in enumerate(p.networks):
@@ -257,7 +262,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "fingerprint": surrogate.fingerprint,
         "hidden": surrogate.shape.hidden,
         "activation": surrogate.shape.activation,
-        "break_degree": surrogate.shape.break_degree,
+        "break_degree": surrogate.shape.jump_degree,
         "heavy": surrogate.shape.heavy,
         "edge": surrogate.shape.edge,
         "networks": len(p.networks),
@@ -310,14 +315,14 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         network=nested("edge/network/"), **{n: jnp.asarray(arrays[f"edge/{n}"], jnp.float32) for n in _EDGE_ARRAYS}
     )
     single = {name: jnp.asarray(arrays[name], jnp.float32) for name in Parameters._fields if name not in _NESTED}
-    breaks = BreakArrays(*(jnp.asarray(arrays[f"breaks/{name}"], jnp.float32) for name in BreakArrays._fields))
+    jumps = JumpArrays(*(jnp.asarray(arrays[_jump_key(name)], jnp.float32) for name in JumpArrays._fields))
     return Surrogate(
         names=tuple(description["names"]),
         fingerprint=dict(description["fingerprint"]),
         center=arrays["center"],
         root=arrays["root"],
         constant=float(description["constant"]),
-        parameters=Parameters(networks=tuple(networks), breaks=breaks, edge=edge, **single),
+        parameters=Parameters(networks=tuple(networks), jumps=jumps, edge=edge, **single),
         shape=Shape(
             tuple(description["hidden"]),
             str(description["activation"]),

@@ -22,7 +22,7 @@ from estimhank.surrogate.edge_search import EdgeSearch
 from estimhank.surrogate.exact import Evaluate
 from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
-from estimhank.surrogate.jump_finder import BreakFinder
+from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import Gradient, Target, affordable_gradient
@@ -46,7 +46,7 @@ _MODES_WITHIN = 12.0  # log points below the best within which another local mod
 #: far more has settled in a wrong place, and is done anew.
 _REPEATS, _SHARE_OF_EPOCHS, _WRONG = 4, 0.2, 0.5
 
-#: Points at which positions that the density jumps at are looked up, before the first fit and before each other.
+#: Points at which the places of jumps are looked up, before the first fit and before each other.
 _FIRST_LOOKS, _LATER_LOOKS = 600, 300
 
 
@@ -147,7 +147,7 @@ def run_surrogate(
     gradient = affordable_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
     used, reports, good, repeats = len(training_data), [], False, 0
     begin: Surrogate | None = None  # a last fit to go on from
-    breaks = BreakFinder(target, steady_state, workers)
+    finder = JumpFinder(target, steady_state, workers)
     edges = EdgeSearch(target, config)
     work = _Work(config, len(points), progress)
     for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
@@ -158,7 +158,7 @@ def run_surrogate(
         clock = time.perf_counter()
         looks = _FIRST_LOOKS if number == 0 else _LATER_LOOKS
         if begin is None:
-            breaks.learn(points.x[_can_be_drawn(points)], looks, generator(seed, _SEED_CODE, 3000 + number))
+            finder.learn(points.x[_can_be_drawn(points)], looks, generator(seed, _SEED_CODE, 3000 + number))
         fit_seed = int(generator(seed, _SEED_CODE, 1000 + number).integers(2**31))
         surrogate, fit = fit_surrogate(
             edges.training_points(points),
@@ -168,7 +168,7 @@ def run_surrogate(
             epochs,
             fit_seed,
             work.tick(epochs * len(points), used),
-            breaks,
+            finder,
             workers,
             begin,
         )

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-class Breaks(NamedTuple):
+class Jumps(NamedTuple):
     """Where a density may jump, m places of it, seen from one parameter vector.
 
     Attributes
     ----------
-    margin : ndarray of shape (m,)
+    distance : ndarray of shape (m,)
         Distance to the borrowing constraint in cells of the asset grid, smooth in the parameters; the density may jump
         where it changes sign.
-    position : ndarray of shape (m,)
+    grid_index : ndarray of shape (m,)
         Grid index of the savings policy's fixed point, nan at the constraint; the density may jump at integers.
     mass : ndarray of shape (m,)
         Share of households next to the fixed point; jumps grow with it.
     """
 
-    margin: Array
-    position: Array
+    distance: Array
+    grid_index: Array
     mass: Array

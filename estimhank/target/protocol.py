@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.target.jumps import Breaks
+from estimhank.target.jumps import Jumps
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
@@ -105,7 +105,7 @@ class Capabilities:
         """Where the mode search starts, in words."""
         return "the prior"
 
-    def breaks_at(self, theta: Array) -> Breaks | None:
+    def jumps_at(self, theta: Array) -> Jumps | None:
         """Where the density may jump, seen from theta of shape (d,), natural units; None where it does not."""
         return None
 
@@ -158,7 +158,7 @@ class Target(Protocol):
     @property
     def search_area(self) -> str: ...
 
-    def breaks_at(self, theta: Array) -> Breaks | None: ...
+    def jumps_at(self, theta: Array) -> Jumps | None: ...
 
     def check_declaration(self) -> None: ...
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from estimhank.networks.mlp import initial_weights
 from estimhank.surrogate.feasibility import no_edge
-from estimhank.surrogate.jump_map import no_breaks
+from estimhank.surrogate.jump_map import no_jumps
 from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate
 
 SHAPE = Shape((8,), "silu")
@@ -39,7 +39,7 @@ def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, 
         constant=-3.0,
         parameters=Parameters(
             networks=(zeros,),
-            breaks=no_breaks(d),
+            jumps=no_jumps(d),
             edge=no_edge(d),
             **{k: jnp.asarray(v, jnp.float32) for k, v in single.items()},
         ),
