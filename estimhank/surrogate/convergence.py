@@ -66,7 +66,7 @@ def judge_chains(
     error : ndarray of shape (chain, draw)
         Log surrogate less log posterior, up to a constant.
     outside : ndarray of bool, shape (chain, draw)
-        Which draws are outside the fence.
+        Which draws are outside the trust region.
     config : PosteriorConfig
         Its criteria.
     depths : mapping of str to ndarray of shape (chain, draw), optional
@@ -104,7 +104,7 @@ def _unmixed(error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) 
     if outside.mean() > LIMITS["outside_fence"] and not outside.all():
         ratio = float(r_hat(outside[..., None].astype(float))[0])
         if ratio > 1 + (config.max_r_hat - 1) / 2:
-            return f"whether a draw is outside the fence has R-hat {ratio:.4f}"
+            return f"whether a draw is outside the trust region has R-hat {ratio:.4f}"
     return ""
 
 

@@ -31,7 +31,7 @@ from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
-from estimhank.surrogate.plain_steps import plain_proposals
+from estimhank.surrogate.random_walk_steps import plain_proposals
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import GradientLike, Target

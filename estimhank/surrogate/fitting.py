@@ -1,4 +1,4 @@
-"""From points to a surrogate: whiten, fit the quadratic, train the networks on what is left, build the fence."""
+"""From points to a surrogate: whiten, fit the quadratic, train the networks on what is left, build the trust region."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.networks.mlp import Weights
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
-from estimhank.surrogate.fence import Fence, build_fence, outside
 from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.jump_map import features_of, no_jumps
 from estimhank.surrogate.points import (
@@ -39,6 +38,7 @@ from estimhank.surrogate.training import (
     select,
     train_ensemble,
 )
+from estimhank.surrogate.trust_region import TrustRegion, build_trust_region, outside
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
@@ -145,7 +145,7 @@ def fit_surrogate(
         Train the networks, side by side; by default this process does, one after the other.
     begin : Surrogate, optional
         A surrogate with this whitening and trained with this ``finder``, to go on from: its networks learn from the
-        points, the rest of it stays but for the fence.
+        points, the rest of it stays but for the trust region.
 
     Raises
     ------
@@ -168,14 +168,14 @@ def fit_surrogate(
     scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
     if begin:
         scale = float(begin.parameters.scale)
-    fence = build_fence(z[near], seed=seed, heavy=heavy)
-    ceilings = _ceilings(points, chosen, whitening, quadratic, fence, config)
+    trust_region = build_trust_region(z[near], seed=seed, heavy=heavy)
+    upper_bounds = _upper_bounds(points, chosen, whitening, quadratic, trust_region, config)
     jump_map = finder.map if finder else None
-    beside = _beside(np.concatenate([chosen.x, whitening.center + ceilings.z @ whitening.root.T]), finder)
-    data = _examples((z, rest / scale, rest_slope / scale, weight), ceilings, scale, beside)
+    beside = _beside(np.concatenate([chosen.x, whitening.center + upper_bounds.z @ whitening.root.T]), finder)
+    data = _examples((z, rest / scale, rest_slope / scale, weight), upper_bounds, scale, beside)
     kept_out = _kept_out(chosen.x, config.holdout)
     learned = np.setdiff1d(np.arange(len(chosen)), kept_out)
-    rows = np.concatenate([learned, np.arange(len(chosen), len(chosen) + len(ceilings.z))])
+    rows = np.concatenate([learned, np.arange(len(chosen), len(chosen) + len(upper_bounds.z))])
     networks, losses = train_ensemble(
         data, rows, config, epochs, seed, workers or InTurn(target), tick, begin.parameters.networks if begin else ()
     )
@@ -185,7 +185,7 @@ def fit_surrogate(
         center=whitening.center,
         root=whitening.root,
         constant=quadratic.constant,
-        parameters=_parameters(quadratic, networks, scale, fence)._replace(
+        parameters=_parameters(quadratic, networks, scale, trust_region)._replace(
             jumps=jump_map.arrays(whitening.center, whitening.root) if jump_map else no_jumps(d)
         ),
         shape=Shape(config.hidden, config.activation, jump_map.degree if jump_map else 0, heavy),
@@ -199,8 +199,8 @@ def fit_surrogate(
     return surrogate, FitReport(
         points=len(chosen) - len(kept_out),
         with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
-        infeasible=ceilings.infeasible,
-        far_below=len(ceilings.z) - ceilings.infeasible,
+        infeasible=upper_bounds.infeasible,
+        far_below=len(upper_bounds.z) - upper_bounds.infeasible,
         held_out=len(kept_out),
         dropped_low=len(points) - len(chosen),
         quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
@@ -229,7 +229,7 @@ def _thin(x: Array) -> Array:
     return found
 
 
-class _Ceilings(NamedTuple):
+class _UpperBounds(NamedTuple):
     """Upper-bound targets: whitened points (m, d), bounds above the base (m,), weights (m,); the first ``infeasible``
     are infeasible points."""
 
@@ -239,15 +239,15 @@ class _Ceilings(NamedTuple):
     infeasible: int
 
 
-def _ceilings(
+def _upper_bounds(
     points: Points,
     chosen: Points,
     whitening: Whitening,
     quadratic: Quadratic,
-    fence: Fence,
+    trust_region: TrustRegion,
     config: SurrogateConfig,
-) -> _Ceilings:
-    """Places inside the fence with no density, or with one far too low for its value to be learned.
+) -> _UpperBounds:
+    """Places inside the trust region with no density, or with one far too low for its value to be learned.
 
     A smooth function cannot jump to minus infinity, but it can fall to where posterior draws do not go. Without those
     far below, a surrogate that is too high somewhere would never be told: its draws there would be dropped again and
@@ -260,32 +260,37 @@ def _ceilings(
         (far_below(points, config.max_points), deepest(d)),
     ):
         z = whiten(x, whitening.center, whitening.root) if len(x) else np.empty((0, d))
-        z = z[~outside(fence, z)]
+        z = z[~outside(trust_region, z)]
         highest = np.full(len(z), top - depth)
         weight = depth_weights(np.append(highest, top), d, config.depth_weight, quadratic.freedom)[:-1]
         columns.append((z, highest - quadratic.value(z), weight))
     z, value, weight = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return _Ceilings(z, value, weight, len(columns[0][0]))
+    return _UpperBounds(z, value, weight, len(columns[0][0]))
 
 
-def _examples(columns: tuple[Array, Array, Array, Array], ceilings: _Ceilings, scale: float, beside: Array) -> Examples:
-    """Examples of points (inputs, values, gradients, weights) and then of ceilings; ``beside`` are inputs about jumps.
+def _examples(
+    columns: tuple[Array, Array, Array, Array], upper_bounds: _UpperBounds, scale: float, beside: Array
+) -> Examples:
+    """Examples of points (inputs, values, gradients, weights) and then of upper-bound targets; ``beside`` are inputs
+    about jumps.
 
     These do not move with the coordinates along which gradients are known.
     """
     z, rest, slope, weight = columns
-    everywhere = np.concatenate([z, ceilings.z])
-    slopes = np.concatenate([slope, np.full_like(ceilings.z, np.nan)])
+    everywhere = np.concatenate([z, upper_bounds.z])
+    slopes = np.concatenate([slope, np.full_like(upper_bounds.z, np.nan)])
     return examples(
         np.concatenate([everywhere, beside], axis=1),
-        np.concatenate([rest, ceilings.value / scale]),
+        np.concatenate([rest, upper_bounds.value / scale]),
         np.concatenate([slopes, np.full_like(beside, np.nan)], axis=1),
-        np.concatenate([weight, ceilings.weight]),
-        np.arange(len(z) + len(ceilings.z)) >= len(z),
+        np.concatenate([weight, upper_bounds.weight]),
+        np.arange(len(z) + len(upper_bounds.z)) >= len(z),
     )
 
 
-def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: float, fence: Fence) -> Parameters:
+def _parameters(
+    quadratic: Quadratic, networks: tuple[Weights, ...], scale: float, trust_region: TrustRegion
+) -> Parameters:
     def single(value: Array | float) -> jnp.ndarray:
         return jnp.asarray(value, jnp.float32)
 
@@ -294,9 +299,9 @@ def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: floa
         quadratic=single(quadratic.matrix),
         networks=networks,
         scale=single(scale),
-        landmarks=single(fence.landmarks),
-        radius=single(fence.radius),
-        strength=single(fence.strength),
+        landmarks=single(trust_region.landmarks),
+        radius=single(trust_region.radius),
+        strength=single(trust_region.strength),
         disagreement=single(DISAGREEMENT),
         jumps=no_jumps(len(quadratic.linear)),
         edge=no_edge(len(quadratic.linear)),

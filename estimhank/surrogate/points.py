@@ -17,7 +17,7 @@ from estimhank.target.transform import Transform
 Array = NDArray[np.float64]
 
 _FALL = 5.0  # log points over which weights fall below the typical depth
-_NEAR = 1.3  # multiples of the typical depth down to which the fence encloses points: beyond, data are too thin
+_NEAR = 1.3  # multiples of the typical depth down to which the trust region encloses points: beyond, data are too thin
 _DEEPEST = 6.0  # multiples of the typical depth below which a point says nothing about the posterior
 
 

@@ -81,7 +81,7 @@ class PosteriorStageResult:
     fresh : FreshDraws
     exact : ExactDraws
     outside_fence : ndarray of bool, shape (chain, draw)
-        Which exact draws are outside the fence.
+        Which exact draws are outside the trust region.
     certificate : Certificate
     trusted : bool
         Whether the fresh draws spoke for the surrogate, on which the share of plain exact steps depends.

@@ -1,5 +1,5 @@
-"""The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, minus two penalties: of the fence,
-and of disagreement.
+"""The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, minus two penalties: of the trust
+region, and of disagreement.
 
 A density that jumps where a known quantity crosses an integer (:mod:`estimhank.surrogate.jump_finder`) has networks
 that are given that quantity's fractional part beside z.
@@ -31,9 +31,9 @@ from estimhank.networks.mlp import Weights, evaluate_network, flatten_weights, u
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import read_json, reading, replacing, write_json
 from estimhank.surrogate.feasibility import Edge, bold_edge, cut_off
-from estimhank.surrogate.fence import Fence, hold_inside, outside, penalty
 from estimhank.surrogate.jump_map import JumpArrays, jump_features
 from estimhank.surrogate.quadratic import Quadratic
+from estimhank.surrogate.trust_region import TrustRegion, hold_inside, outside, penalty
 
 Array = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ _NESTED = ("networks", "jumps", "edge")  # of the parameters: kept under names o
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0
 _EDGE_ARRAYS = tuple(name for name in Edge._fields if name != "network")
-_BOLDER = 1.5  # multiple of the fence's radius up to which a surrogate without caution goes
+_BOLDER = 1.5  # multiple of the trust region's radius up to which a surrogate without caution goes
 
 
 class Parameters(NamedTuple):
@@ -100,10 +100,10 @@ def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.
     base = z @ parameters.linear + 0.5 * jnp.sum((z @ parameters.quadratic) * z, axis=-1)
     if shape.heavy:
         base = -0.5 * parameters.power * jnp.log1p(-2 * base / parameters.power)
-    fence = penalty(beyond, parameters.strength, shape.heavy)
+    taken_off = penalty(beyond, parameters.strength, shape.heavy)
     inputs = jnp.concatenate([held, jump_features(parameters.jumps, held, shape.jump_degree)], axis=1)
     parts = [evaluate_network(weights, inputs, shape.hidden, shape.activation) for weights in parameters.networks]
-    return base - fence + parameters.scale * jnp.stack(parts)
+    return base - taken_off + parameters.scale * jnp.stack(parts)
 
 
 def relative_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
@@ -170,10 +170,10 @@ class Surrogate:
         return float(self.parameters.power) - self.dimension if self.shape.heavy else math.inf
 
     @cached_property
-    def fence(self) -> Fence:
-        """The fence, in whitened coordinates."""
+    def trust_region(self) -> TrustRegion:
+        """The trust region, in whitened coordinates."""
         p = self.parameters
-        return Fence(np.asarray(p.landmarks, float), float(p.radius), float(p.strength))
+        return TrustRegion(np.asarray(p.landmarks, float), float(p.radius), float(p.strength))
 
     @property
     def quadratic(self) -> Quadratic:
@@ -202,8 +202,8 @@ class Surrogate:
         centred = each - each.mean(axis=1, keepdims=True)
         return centred.std(axis=0, ddof=1)
 
-    def with_fence_strength(self, strength: float) -> Surrogate:
-        """The same surrogate with a steeper or flatter penalty outside the fence."""
+    def with_penalty_strength(self, strength: float) -> Surrogate:
+        """The same surrogate with a steeper or flatter penalty outside the trust region."""
         return replace(self, parameters=self.parameters._replace(strength=jnp.asarray(strength, jnp.float32)))
 
     def with_edge(self, edge: Edge, hidden: tuple[int, ...]) -> Surrogate:
@@ -225,8 +225,8 @@ class Surrogate:
         return replace(self, parameters=bold)
 
     def outside(self, x: ArrayLike, factor: float = 1.0) -> NDArray[np.bool_]:
-        """Which points, shape (n, d), are outside the fence, or outside ``factor`` times its radius."""
-        return outside(self.fence, whiten(np.asarray(x, float), self.center, self.root), factor)
+        """Which points, shape (n, d), are outside the trust region, or outside ``factor`` times its radius."""
+        return outside(self.trust_region, whiten(np.asarray(x, float), self.center, self.root), factor)
 
 
 def whiten(x: Array, center: Array, root: Array) -> Array:

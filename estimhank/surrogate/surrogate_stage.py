@@ -36,7 +36,7 @@ _POOL_DRAWS, _POOL_THIN = 20, 75  # of every chain at temperature 1, with cautio
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
-_FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share of a surrogate's draws beyond it
+_FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the trust region's radius, and the share of a surrogate's draws beyond it
 _EDGE_BATCHES = 1_000  # numbers of a round's batches that search for the edge of the feasible region begin there
 _MAY_BE_FAR_OF_HEAVY = 0.02
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
@@ -230,10 +230,10 @@ def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
 def _contain(
     surrogate: Surrogate, points: Points, config: SurrogateConfig, rng: np.random.Generator, workers: Workers
 ) -> tuple[Surrogate, Draws]:
-    """The surrogate, its fence so steep that its draws stay near; and draws of it.
+    """The surrogate, its penalty outside the trust region so steep that its draws stay near; and draws of it.
 
     A network may rise without bound where it has seen nothing. Draws at temperature 1 that end up far outside the
-    fence show it, at no exact evaluation; the penalty is then raised.
+    trust region show it, at no exact evaluation; the penalty is then raised.
     """
     temperatures = np.array(config.temperatures)
     chains = max(-(-config.round_points // len(temperatures)), _FEWEST_CHAINS)
@@ -250,7 +250,7 @@ def _contain(
         x = surrogate.unwhiten(np.asarray(end.z, float)).reshape(len(temperatures), chains, -1)
         if steepening == _STEEPENINGS or surrogate.outside(x[0], _FAR).mean() <= may_be_far:
             break
-        surrogate = surrogate.with_fence_strength(_STEEPER * surrogate.fence.strength)
+        surrogate = surrogate.with_penalty_strength(_STEEPER * surrogate.trust_region.strength)
     cold = Chains(end.z[:chains], end.value[:chains])
     more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
     plain = surrogate.unwhiten(more.z)

@@ -48,8 +48,8 @@ class Examples(NamedTuple):
     """What networks are trained on, single precision: inputs, standardised residuals, their gradients, weights.
 
     Shapes (n, d), (n,), (n, d), (n,), (n, d), (n,); d counts what networks are given beside the coordinates. ``known``
-    is one where the gradient is known (elsewhere ``slope`` is zero). ``ceiling`` is one where the value is only a bound
-    from above: there is no density at such a point.
+    is one where the gradient is known (elsewhere ``slope`` is zero). ``upper_bound`` is one where the value is only a
+    bound from above: there is no density at such a point.
     """
 
     z: Single
@@ -57,7 +57,7 @@ class Examples(NamedTuple):
     slope: Single
     weight: Single
     known: Single
-    ceiling: Single
+    upper_bound: Single
 
 
 class Losses(NamedTuple):
@@ -67,10 +67,10 @@ class Losses(NamedTuple):
     slope: jax.Array
 
 
-def examples(z: Array, value: Array, slope: Array, weight: Array, ceiling: NDArray[np.bool_]) -> Examples:
+def examples(z: Array, value: Array, slope: Array, weight: Array, upper_bound: NDArray[np.bool_]) -> Examples:
     """Examples from arrays in double precision; nan is no gradient."""
     known = np.isfinite(slope)
-    columns = (z, value, np.where(known, slope, 0.0), weight, known, ceiling)
+    columns = (z, value, np.where(known, slope, 0.0), weight, known, upper_bound)
     return Examples(*(np.asarray(c, np.float32) for c in columns))
 
 
@@ -249,7 +249,7 @@ def _errors(weights: Weights, data: Examples, shape: Shape, with_slope: bool) ->
 
     def squared(value: jax.Array) -> jax.Array:
         error = value - data.value
-        return jnp.where((data.ceiling > 0) & (error < 0), 0, error) ** 2
+        return jnp.where((data.upper_bound > 0) & (error < 0), 0, error) ** 2
 
     if not with_slope:
         value = output(data.z)

@@ -144,7 +144,7 @@ class Target(Protocol):
         ...
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
-        """Draw ``n`` parameter vectors, shape (n, d), natural units, from the prior (for starts and fences)."""
+        """Draw ``n`` parameter vectors, shape (n, d), natural units, from the prior (for starts and trust regions)."""
         ...
 
     # of Capabilities

@@ -26,7 +26,7 @@ def student_surrogate(d: int, freedom: float, radius: float = 1e3, strength: flo
 
 
 def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, str] | None = None) -> Surrogate:
-    """The log density of N(mean, root root') up to a constant: a quadratic, a network of zeros, a distant fence."""
+    """The log density of N(mean, root root') up to a constant: a quadratic, a network of zeros, a distant boundary."""
     d = len(mean)
     single = {"linear": np.zeros(d), "quadratic": -np.eye(d), "scale": 1.0}
     single |= {"landmarks": np.zeros((1, d)), "radius": 20.0, "strength": 2.0, "disagreement": 2.0}

@@ -101,13 +101,14 @@ def test_errors_are_those_of_draws_and_what_sought_ones_leave_in_their_pool() ->
 
 def test_a_surrogate_that_is_no_number_is_infinitely_wrong() -> None:
     x = np.random.default_rng(6).standard_normal((30, D))
-    broken = SURROGATE.with_fence_strength(float("nan"))
+    broken = SURROGATE.with_penalty_strength(float("nan"))
     assert not measure_errors(Candidates(x, 20, 10, 100, 0.0), broken, np.zeros(30), 0.95).total < 0.05
     assert np.isfinite(seek(x, x, broken, 9, np.random.default_rng(7))).all()
 
 
 def test_what_bold_draws_find_counts_by_how_often_a_draw_would_be_there() -> None:
-    """The surrogate is a normal density cut off by its fence; bold draws go on beyond, where there is nothing."""
+    """The surrogate is a normal density cut off by its trust region; bold draws go on beyond, where there is
+    nothing."""
     fenced = replace(
         SURROGATE, parameters=SURROGATE.parameters._replace(radius=jnp.float32(2.0), strength=jnp.float32(50))
     )

@@ -33,7 +33,7 @@ def test_a_few_long_visits_where_the_surrogate_is_wrong_are_not_convergence() ->
     assert not verdict.converged and "surrogate's error has R-hat" in verdict.unmixed
     # rank-normalised the error may hide among others: where it is, does not
     verdict = judge_chains(theta, independent(0.2)[1], outside, CONFIG)
-    assert not verdict.converged and verdict.unmixed.startswith("whether a draw is outside the fence")
+    assert not verdict.converged and verdict.unmixed.startswith("whether a draw is outside the trust region")
 
 
 def test_a_good_surrogate_is_not_asked_and_one_that_is_not_a_number_says_nothing() -> None:

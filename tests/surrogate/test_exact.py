@@ -21,7 +21,7 @@ from estimhank.surrogate.exact import (
     run_exact,
 )
 from estimhank.surrogate.fast_mh import Proposal, warm_up
-from estimhank.surrogate.plain_steps import plain_proposals
+from estimhank.surrogate.random_walk_steps import plain_proposals
 from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate
 from tests.support.known_targets import KnownTarget, Memory, correlated_normal, skewed, two_modes

@@ -98,7 +98,7 @@ def test_far_outside_the_fence_the_surrogate_is_finite_and_low() -> None:
 
 def test_a_steeper_fence_changes_nothing_inside() -> None:
     surrogate = with_networks(1)
-    steep = surrogate.with_fence_strength(100.0)
+    steep = surrogate.with_penalty_strength(100.0)
     np.testing.assert_array_equal(steep.log_density(points()), surrogate.log_density(points()))
     outer = surrogate.unwhiten(jnp.array([[30.0, 0.0, 0.0]]))
     assert steep.log_density(outer)[0] < surrogate.log_density(outer)[0]

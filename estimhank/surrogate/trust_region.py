@@ -31,7 +31,7 @@ _SWEEPS = 10
 
 
 @dataclass(frozen=True)
-class Fence:
+class TrustRegion:
     """Region near the training points, in whitened coordinates.
 
     Attributes
@@ -39,7 +39,7 @@ class Fence:
     landmarks : ndarray of shape (m, d)
         Centres of clusters of the points.
     radius : float
-        Distance from the nearest landmark at which the fence stands.
+        Distance from the nearest landmark of its boundary.
     strength : float
         Log points per squared distance beyond it.
     """
@@ -49,7 +49,7 @@ class Fence:
     strength: float = _STRENGTH
 
 
-def build_fence(z: Array, landmarks: int = 64, seed: int = 0, heavy: bool = False) -> Fence:
+def build_trust_region(z: Array, landmarks: int = 64, seed: int = 0, heavy: bool = False) -> TrustRegion:
     """Fence around whitened points of shape (n, d), n >= 2; with the penalty of ``heavy`` tails."""
     rng = np.random.default_rng([seed, 11])
     count = min(landmarks, max(1, len(z) // 4))
@@ -62,7 +62,7 @@ def build_fence(z: Array, landmarks: int = 64, seed: int = 0, heavy: bool = Fals
         centres = np.where(members[:, None] > 0, sums / np.maximum(members, 1)[:, None], centres)
     distance = np.sqrt(squared_distance(np, z, centres).min(axis=1))
     strength = _STRENGTH_OF_HEAVY if heavy else _STRENGTH
-    return Fence(centres, float(np.quantile(distance, _COVERED)) + _MARGIN, strength)
+    return TrustRegion(centres, float(np.quantile(distance, _COVERED)) + _MARGIN, strength)
 
 
 def squared_distance(xp: Any, z: Any, landmarks: Any) -> Any:
@@ -72,7 +72,7 @@ def squared_distance(xp: Any, z: Any, landmarks: Any) -> Any:
 
 
 def hold_inside(z: jax.Array, landmarks: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Whitened points, those outside the fence moved to it, shape (n, d); and by how far, shape (n,)."""
+    """Whitened points, those outside the trust region moved to it, shape (n, d); and by how far, shape (n,)."""
     squared = squared_distance(jnp, z, landmarks)
     nearest = landmarks[jnp.argmin(squared, axis=-1)]
     distance = jnp.sqrt(squared.min(axis=-1))
@@ -83,11 +83,13 @@ def hold_inside(z: jax.Array, landmarks: jax.Array, radius: jax.Array) -> tuple[
 
 
 def penalty(beyond: jax.Array, strength: jax.Array, heavy: bool) -> jax.Array:
-    """Log points taken off so far beyond the fence: quadratic, or logarithmic where tails are heavy."""
+    """Log points taken off so far beyond the trust region: quadratic, or logarithmic where tails are heavy."""
     return 0.5 * strength * jnp.log1p(beyond**2) if heavy else strength * beyond**2
 
 
-def outside(fence: Fence, z: Array, factor: float = 1.0) -> NDArray[np.bool_]:
-    """Which whitened points, shape (n, d), are beyond the fence, or beyond ``factor`` times its radius."""
-    result: NDArray[np.bool_] = squared_distance(np, z, fence.landmarks).min(axis=1) > (factor * fence.radius) ** 2
+def outside(trust_region: TrustRegion, z: Array, factor: float = 1.0) -> NDArray[np.bool_]:
+    """Which whitened points, shape (n, d), are beyond the trust region, or beyond ``factor`` times its radius."""
+    result: NDArray[np.bool_] = (
+        squared_distance(np, z, trust_region.landmarks).min(axis=1) > (factor * trust_region.radius) ** 2
+    )
     return result
