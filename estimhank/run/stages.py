@@ -125,7 +125,7 @@ def _describe_round(report: RoundReport) -> dict[str, Any]:
         "gradient_rmse": report.fit.gradient_rmse,
         "fresh_evaluations": report.evaluations,
         "fresh_s_e": report.fresh_s_e,
-        "sought_error": report.sought_error,
+        "sought_error": report.pool_error,
         "beyond_edge": report.beyond,
         "fit_seconds": round(report.fit_seconds, 3),
         "epoch": (kept + 1) * report.epochs / len(losses),

@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 HIDDEN: tuple[int, ...] = (32, 32)
 _ACTIVATION = "tanh"
 _BELOW_TYPICAL = 5.0  # log points below what posterior draws reach that a surrogate is beyond the edge, at least
-_BOLDLY = 0.1  # distance, about one in whitened units, that a surrogate without caution goes beyond the edge
+_BEYOND_EDGE = 0.1  # distance, about one in whitened units, that the uncorrected surrogate goes beyond the edge
 _OUTWARDS = 2.0  # log odds by which the edge is moved
 _STEPS, _BATCH = 8_000, 256
 _RATE, _DECAY = 1e-2, 1e-5
@@ -74,9 +74,9 @@ def _polynomial(d: int) -> tuple[jax.Array, jax.Array]:
     return jnp.zeros(d, jnp.float32), jnp.zeros((d, d), jnp.float32)
 
 
-def bold_edge(edge: Edge) -> Edge:
-    """The same edge, moved outwards so that draws go some way beyond it."""
-    return edge._replace(odds=edge.odds.at[1].add(_BOLDLY * edge.odds[0]))
+def uncorrected_edge(edge: Edge) -> Edge:
+    """The edge of the uncorrected surrogate: moved outwards so that draws go some way beyond it."""
+    return edge._replace(odds=edge.odds.at[1].add(_BEYOND_EDGE * edge.odds[0]))
 
 
 class _Classifier(NamedTuple):

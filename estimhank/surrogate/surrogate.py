@@ -1,11 +1,11 @@
-"""The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, minus two penalties: of the trust
-region, and of disagreement.
+"""The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, less a multiple of the
+variance between them (a lower confidence bound) and a penalty outside the trust region.
 
 A density that jumps where a known quantity crosses an integer (:mod:`estimhank.surrogate.jump_finder`) has networks
 that are given that quantity's fractional part beside z.
 
 Networks agree where they have seen points and go apart where they have not, so the variance between them, which is next
-to nothing near the data, pulls down places that one of them makes up (a lower confidence bound).
+to nothing near the data, pulls down places that one of them makes up.
 
 Everything is computed in whitened coordinates z = root^{-1} (x - center) in single precision; the constant is added in
 double precision at the boundary. The functions that kernels call are pure: :func:`relative_log_density` of
@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.networks.mlp import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import read_json, reading, replacing, write_json
-from estimhank.surrogate.feasibility import Edge, bold_edge, cut_off
+from estimhank.surrogate.feasibility import Edge, cut_off, uncorrected_edge
 from estimhank.surrogate.jump_map import JumpArrays, jump_features
 from estimhank.surrogate.quadratic import Quadratic
 from estimhank.surrogate.trust_region import TrustRegion, hold_inside, outside, penalty
@@ -43,7 +43,7 @@ _NESTED = ("networks", "jumps", "edge")  # of the parameters: kept under names o
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0
 _EDGE_ARRAYS = tuple(name for name in Edge._fields if name != "network")
-_BOLDER = 1.5  # multiple of the trust region's radius up to which a surrogate without caution goes
+_WIDER = 1.5  # multiple of the trust region's radius up to which the uncorrected surrogate goes
 
 
 class Parameters(NamedTuple):
@@ -212,17 +212,17 @@ class Surrogate:
             self, parameters=self.parameters._replace(edge=edge), shape=self.shape._replace(edge=tuple(hidden))
         )
 
-    def without_caution(self) -> Surrogate:
+    def uncorrected(self) -> Surrogate:
         """The uncorrected surrogate: no lower confidence bound, a wider trust region and edge.
 
         Only for choosing points to evaluate: its draws go where there may be mass that the surrogate, having no draws
         there, would never be told of.
         """
         p = self.parameters
-        bold = p._replace(
-            disagreement=jnp.zeros_like(p.disagreement), radius=_BOLDER * p.radius, edge=bold_edge(p.edge)
+        uncorrected = p._replace(
+            disagreement=jnp.zeros_like(p.disagreement), radius=_WIDER * p.radius, edge=uncorrected_edge(p.edge)
         )
-        return replace(self, parameters=bold)
+        return replace(self, parameters=uncorrected)
 
     def outside(self, x: ArrayLike, factor: float = 1.0) -> NDArray[np.bool_]:
         """Which points, shape (n, d), are outside the trust region, or outside ``factor`` times its radius."""

@@ -16,7 +16,7 @@ from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.mode.mode_result import ModeResult
 from estimhank.sampling.proposals import generator
 from estimhank.support.progress_event import Progress, ProgressEvent
-from estimhank.surrogate.candidates import Draws, choose_candidates, measure_errors
+from estimhank.surrogate.candidates import CandidateDraws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.edge_search import EdgeSearch
 from estimhank.surrogate.exact import Evaluate
@@ -32,7 +32,10 @@ Array = NDArray[np.float64]
 STAGE = "surrogate"
 _SEED_CODE = 3
 _FEWEST_CHAINS = 64
-_POOL_DRAWS, _POOL_THIN = 20, 75  # of every chain at temperature 1, with caution and without, and steps between
+_POOL_DRAWS, _POOL_THIN = (
+    20,
+    75,
+)  # of every chain at temperature 1, of the surrogate and of the uncorrected one, and steps between
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
@@ -41,7 +44,7 @@ _EDGE_BATCHES = 1_000  # numbers of a round's batches that search for the edge o
 _MAY_BE_FAR_OF_HEAVY = 0.02
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
 
-#: A last fit that errs by more than ``final_s_e``, at its fresh draws or where it was sought to err, has seen too
+#: A last fit that errs by more than ``final_s_e``, at its fresh draws or over the candidate pool, has seen too
 #: little somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by
 #: far more has settled in a wrong place, and is done anew.
 _REPEATS, _SHARE_OF_EPOCHS, _WRONG = 4, 0.2, 0.5
@@ -63,7 +66,7 @@ class RoundReport:
         Fresh evaluations after the fit, and those of them without a density.
     fresh_s_e : float
         Standard deviation of the error on the fresh draws at temperature 1, ``nan`` without rounds.
-    sought_error : float
+    pool_error : float
         Lower bound on the RMS error over the candidate pool, from the acquired points; ``nan`` without rounds.
     beyond : float
         Share of the draws at temperature 1 beyond an edge that the surrogate knows of; ``nan`` without rounds.
@@ -76,7 +79,7 @@ class RoundReport:
     evaluations: int
     infeasible: int
     fresh_s_e: float
-    sought_error: float
+    pool_error: float
     beyond: float
     fit_seconds: float
     evaluation_seconds: float
@@ -229,7 +232,7 @@ def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
 
 def _contain(
     surrogate: Surrogate, points: Points, config: SurrogateConfig, rng: np.random.Generator, workers: Workers
-) -> tuple[Surrogate, Draws]:
+) -> tuple[Surrogate, CandidateDraws]:
     """The surrogate, its penalty outside the trust region so steep that its draws stay near; and draws of it.
 
     A network may rise without bound where it has seen nothing. Draws at temperature 1 that end up far outside the
@@ -253,13 +256,15 @@ def _contain(
         surrogate = surrogate.with_penalty_strength(_STEEPER * surrogate.trust_region.strength)
     cold = Chains(end.z[:chains], end.value[:chains])
     more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
-    plain = surrogate.unwhiten(more.z)
-    x[0] = plain[:, -1]  # long chains find the way to a place that is made up; short ones may not
-    bold = surrogate.without_caution()
-    further = start_chains(bold, more.z[:, -1])
-    others = draw(bold, further, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
+    drawn = surrogate.unwhiten(more.z)
+    x[0] = drawn[:, -1]  # long chains find the way to a place that is made up; short ones may not
+    uncorrected = surrogate.uncorrected()
+    further = start_chains(uncorrected, more.z[:, -1])
+    others = draw(uncorrected, further, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
     d = surrogate.dimension
-    return surrogate, Draws(x, plain[:, :-1].reshape(-1, d), bold.unwhiten(others.z[:, 1:]).reshape(-1, d))
+    return surrogate, CandidateDraws(
+        x, drawn[:, :-1].reshape(-1, d), uncorrected.unwhiten(others.z[:, 1:]).reshape(-1, d)
+    )
 
 
 def _plausible(exact: Array, points: Points, freedom: float = math.inf) -> NDArray[np.bool_]:

@@ -49,7 +49,7 @@ def check_rounds(result: SurrogateStageResult, memory: Memory, config: Surrogate
     Returns the errors of the looks at the last fits.
     """
     counts = [report.evaluations for report in result.rounds]
-    errors = [float(np.hypot(report.fresh_s_e, report.sought_error)) for report in result.rounds]
+    errors = [float(np.hypot(report.fresh_s_e, report.pool_error)) for report in result.rounds]
     first = next((i + 1 for i, error in enumerate(errors) if error < config.stop_s_e), config.rounds)
     rounds = min(first, config.rounds)
     assert counts == [300] * rounds + [118] * (len(counts) - rounds) and sum(counts) == memory.count("surrogate")
@@ -98,7 +98,7 @@ def test_a_last_fit_is_looked_at_and_ends_once_it_is_good() -> None:
 def test_errors_decide_how_a_last_fit_goes_on(
     monkeypatch: pytest.MonkeyPatch, found: list[float], epochs: list[int]
 ) -> None:
-    """Errors that are given, half of them where they were sought, which a fit's own draws do not show."""
+    """Errors that are given, half of them where points were acquired, which a fit's own draws do not show."""
     left = iter(found)
     monkeypatch.setattr(surrogate_stage, "measure_errors", lambda *_: RoundErrors(0.6 * (e := next(left)), 0.8 * e))
     changes = {"round_epochs": 2, "epochs": 10}
@@ -120,7 +120,7 @@ def test_rounds_end_once_the_fresh_error_is_small() -> None:
     result, memory = train(**changes)
     check_rounds(result, memory, replace(TRAINING, **changes), 400)
     first, second = (report.evaluations for report in result.rounds[:2])
-    assert first == 300 and 100 < second <= 150, "a last fit is looked at with cold draws and some sought out"
+    assert first == 300 and 100 < second <= 150, "a last fit is looked at with cold draws and some acquired"
     assert result.rounds[1].fit.points > result.rounds[0].fit.points, "the last fit has the round's points"
 
 

@@ -179,18 +179,18 @@ def test_training_goes_on_from_a_surrogate_and_leaves_its_base_alone() -> None:
     assert error(again) != error(further)
 
 
-def test_without_caution_disagreement_costs_nothing_and_the_fence_is_farther_out() -> None:
+def test_uncorrected_disagreement_costs_nothing_and_the_fence_is_farther_out() -> None:
     surrogate, _ = fit_surrogate(training_points(200), WHITENING, TARGET, replace(TRAINING, ensemble=2), 20, 1)
-    bold, x = surrogate.without_caution(), TARGET.sample(np.random.default_rng(3), 500)
+    uncorrected, x = surrogate.uncorrected(), TARGET.sample(np.random.default_rng(3), 500)
     inside = ~surrogate.outside(x)
-    taken_off = bold.log_density(x[inside]) - surrogate.log_density(x[inside])
+    taken_off = uncorrected.log_density(x[inside]) - surrogate.log_density(x[inside])
     alone = [
         replace(surrogate, parameters=surrogate.parameters._replace(networks=(network,))).log_density(x[inside])
         for network in surrogate.parameters.networks
     ]
     np.testing.assert_allclose(taken_off, 2 * np.var(alone, axis=0), atol=2e-5)
     assert taken_off.max() > 0.01
-    np.testing.assert_array_equal(bold.spread(x[inside]), surrogate.spread(x[inside]))
+    np.testing.assert_array_equal(uncorrected.spread(x[inside]), surrogate.spread(x[inside]))
     outward = np.linspace(0, 40, 400)[:, None] * np.eye(D)[0]
-    sooner, later = surrogate.outside(outward), bold.outside(outward)
+    sooner, later = surrogate.outside(outward), uncorrected.outside(outward)
     assert sooner[-1] and later[-1] and not (later & ~sooner).any() and (sooner & ~later).any()
