@@ -184,7 +184,7 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
         "rounds": exact.rounds,
         "burn_in": exact.burn_in,
         "subchain": exact.policy.subchain,
-        "plain_share": exact.policy.plain_share,
+        "plain_share": exact.policy.random_walk_share,
         "acceptance": {block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
         "surrogate_trusted": result.trusted,
         "surrogate_draws_per_second": result.surrogate.draws_per_second,

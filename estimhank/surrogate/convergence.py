@@ -96,7 +96,7 @@ def _unmixed_depths(depths: Mapping[str, Array], config: PosteriorConfig) -> str
 
 def _unmixed(error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) -> str:
     if not np.isfinite(error).all() or error.std() < LIMITS["s_e_exact_states"]:
-        return ""  # of a network that is not a number nothing is accepted but plain steps, wherever they are
+        return ""  # of a network that is not a number nothing is accepted but random-walk steps, wherever they are
     ratio = float(r_hat(error[..., None])[0])
     fewest = min(float(ess(error[..., None], method)[0]) for method in ("bulk", "tail"))
     if ratio > config.max_r_hat or fewest < config.min_ess:

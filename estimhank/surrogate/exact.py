@@ -31,7 +31,7 @@ from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
-from estimhank.surrogate.random_walk_steps import plain_proposals
+from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import GradientLike, Target
@@ -46,11 +46,14 @@ _SEED_CODE = 5
 _START_TRIES = 20
 _OVERDISPERSION = 1.5
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
-#: Steps along rays, of the plain ones: where the surrogate is not trusted, and where it has found heavy tails.
+#: Ray steps, of the random-walk steps: where the surrogate is not trusted, and where it has found heavy tails.
 _RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5
-_BURN_IN_PLAIN, _NOT_LED_PLAIN = 0.5, 0.9  # share of plain steps then, and of chains that no subchain has led
+_BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED = (
+    0.5,
+    0.9,
+)  # share of random-walk steps then, and of chains that have accepted no surrogate proposal
 _DISTRUST_BURN_IN = 0.25
-#: The burn-in lasts until a subchain has led every chain somewhere, but no longer than this many times its length
+#: The burn-in lasts until every chain has accepted a surrogate proposal, but no longer than this many times its length
 #: or a quarter of all rounds.
 _LONGEST_BURN_IN = 30
 
@@ -95,8 +98,8 @@ class Policy:
     ----------
     subchain : int
         Steps of a full subchain.
-    plain_share : float
-        Probability of a plain step after the burn-in.
+    random_walk_share : float
+        Probability of a random-walk step after the burn-in.
     mixed_lengths : bool
         Whether subchains are now and then 10 or 100 times shorter: a poor surrogate leads the shorter ones less
         astray.
@@ -105,7 +108,7 @@ class Policy:
     """
 
     subchain: int
-    plain_share: float
+    random_walk_share: float
     mixed_lengths: bool
     burn_in_share: float
 
@@ -206,7 +209,7 @@ class _History:
 def acceptance(current: States, proposed: States, kind: NDArray[np.uint8], log_factor: Array | float = 0.0) -> Array:
     """Probability of accepting each proposal, shape (M,): the formulas at the head of this file.
 
-    ``log_factor`` (M,) is d f of steps along rays, zero for all others.
+    ``log_factor`` (M,) is d f of ray steps, zero for all others.
     """
     with np.errstate(invalid="ignore"):
         ratio = proposed.log_density - current.log_density + log_factor
@@ -254,16 +257,16 @@ def run_exact(
     anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
     radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE if policy.mixed_lengths else 0.0
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
-    burn_in, burning, led = config.burn_in, True, np.zeros(config.chains, bool)
+    burn_in, burning, accepted_one = config.burn_in, True, np.zeros(config.chains, bool)
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
     outlook = Outlook(config.min_ess, config.max_rounds)
     while done < config.max_rounds and not verdict.converged and not hopeless:
         rng = generator(seed, _SEED_CODE, done + 1)
         if burning:
-            at_first = np.where(led | (done < config.burn_in), _BURN_IN_PLAIN, _NOT_LED_PLAIN)
-            share = np.maximum(policy.plain_share, at_first)
+            at_first = np.where(accepted_one | (done < config.burn_in), _BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED)
+            share = np.maximum(policy.random_walk_share, at_first)
         else:
-            share = np.full(config.chains, policy.plain_share)
+            share = np.full(config.chains, policy.random_walk_share)
         kind = (rng.random(config.chains) < share).astype(np.uint8)
         steps = np.where(kind == 0, _lengths(rng, policy, config.chains), 0)
         now = Chains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
@@ -271,20 +274,22 @@ def run_exact(
             surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
             jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
         )  # fmt: skip
-        walked, log_factor = plain_proposals(rng, state.z, root, anchors, radial_share)
-        plain = start_chains(surrogate, walked)
+        walked, log_factor = random_walk_proposals(rng, state.z, root, anchors, radial_share)
+        walked_chains = start_chains(surrogate, walked)
         z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
-        proposed = counter(z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(plain.value, float)))
+        proposed = counter(
+            z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(walked_chains.value, float))
+        )
         probability = acceptance(state, proposed, kind, np.where(kind == 1, log_factor, 0.0))
         accepted = rng.random(config.chains) < probability
         state = _replace(state, np.flatnonzero(accepted), proposed.rows(accepted))
         history.states.append(state)
         history.steps.append((accepted, kind, probability))
         done += 1
-        led |= accepted & (kind == 0)
+        accepted_one |= accepted & (kind == 0)
         if burning and done >= config.burn_in:
             # a chain that began where the surrogate is far too low would wait there for hundreds of rounds
-            burning, burn_in = not (led.all() or done >= longest), done
+            burning, burn_in = not (accepted_one.all() or done >= longest), done
         if not burning and (done % config.check_every == 0 or done == config.max_rounds):
             first = discarded(done, burn_in, policy)
             verdict = _judge(history, first, surrogate, config)

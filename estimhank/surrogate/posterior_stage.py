@@ -84,7 +84,7 @@ class PosteriorStageResult:
         Which exact draws are outside the trust region.
     certificate : Certificate
     trusted : bool
-        Whether the fresh draws spoke for the surrogate, on which the share of plain exact steps depends.
+        Whether the fresh draws spoke for the surrogate, on which the share of random-walk steps depends.
     """
 
     surrogate: SurrogateDraws

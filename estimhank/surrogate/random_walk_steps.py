@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_FREEDOM = 5  # degrees of freedom of the plain proposals
+_FREEDOM = 5  # degrees of freedom of the random-walk proposals
 _STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
-_JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
+_JUMP_SHARE = 0.3  # of the random-walk steps, where there are several modes to jump between
 _RADIAL_WIDTH = 0.5  # s.d. of the logarithm of the factor
 
 
-def plain_proposals(
+def random_walk_proposals(
     rng: np.random.Generator, z: NDArray[np.float32], root: Array, anchors: np.ndarray, radial_share: float
 ) -> tuple[NDArray[np.float32], Array]:
     """Proposals and the logarithm of the factor of their acceptance.
