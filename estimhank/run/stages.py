@@ -26,7 +26,7 @@ from estimhank.support.files import replacing, write_json
 from estimhank.surrogate.searched import Searched
 
 if TYPE_CHECKING:
-    from estimhank.surrogate.exact import ExactDraws
+    from estimhank.surrogate.exact import ExactChains
     from estimhank.surrogate.posterior_stage import PosteriorStageResult
     from estimhank.surrogate.surrogate_stage import RoundReport
 
@@ -195,7 +195,7 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
     }
 
 
-def _share_accepted(exact: ExactDraws, kind: int) -> list[float]:
+def _share_accepted(exact: ExactChains, kind: int) -> list[float]:
     """Share of a chain's steps of one kind that were accepted, for every chain; nan where it made none."""
     pairs = zip(exact.accepted, exact.step_kind == kind, strict=True)
     return [round(float(accepted[chosen].mean()), 6) if chosen.any() else math.nan for accepted, chosen in pairs]

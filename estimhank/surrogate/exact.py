@@ -30,7 +30,7 @@ from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
-from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
+from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, run_steps, start_chains
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
@@ -39,7 +39,7 @@ from estimhank.target.protocol import GradientLike, Target
 Array = NDArray[np.float64]
 
 STAGE = "exact"
-#: Kinds of steps; the position is the code in :attr:`ExactDraws.step_kind`.
+#: Kinds of steps; the position is the code in :attr:`ExactChains.step_kind`.
 STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
 
 _SEED_CODE = 5
@@ -122,7 +122,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class ExactDraws:
+class ExactChains:
     """Draws of the exact posterior, burn-in discarded; M chains of n draws.
 
     Attributes
@@ -228,7 +228,7 @@ def run_exact(
     config: PosteriorConfig,
     seed: int,
     progress: Progress | None = None,
-) -> ExactDraws:
+) -> ExactChains:
     """Run the chains until they meet the criteria, looked at after fixed numbers of rounds, or will not in time.
 
     Parameters
@@ -254,7 +254,7 @@ def run_exact(
     state = _start(counter, surrogate, starts, config, seed)
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
-    anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
+    modes = surrogate.whiten(surrogate.modes) if len(surrogate.modes) > 1 else np.empty((0, surrogate.dimension))
     radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE if policy.mixed_lengths else 0.0
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
     burn_in, burning, accepted_one = config.burn_in, True, np.zeros(config.chains, bool)
@@ -269,12 +269,12 @@ def run_exact(
             share = np.full(config.chains, policy.random_walk_share)
         kind = (rng.random(config.chains) < share).astype(np.uint8)
         steps = np.where(kind == 0, _lengths(rng, policy, config.chains), 0)
-        now = Chains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
+        now = SurrogateChains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
         ends, _ = run_steps(
             surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
             jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
         )  # fmt: skip
-        walked, log_factor = random_walk_proposals(rng, state.z, root, anchors, radial_share)
+        walked, log_factor = random_walk_proposals(rng, state.z, root, modes, radial_share)
         walked_chains = start_chains(surrogate, walked)
         z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
         proposed = counter(
@@ -299,7 +299,7 @@ def run_exact(
     first = discarded(done, burn_in, policy)
     columns = ("theta", "x", "z", "log_likelihood", "log_prior", "log_density")
     draws: dict[str, Any] = {name: history.column(name, first) for name in columns}
-    return ExactDraws(
+    return ExactChains(
         **draws,
         surrogate_log_density=surrogate.constant + history.column("surrogate", first),
         accepted=history.step(0, first),
@@ -356,7 +356,7 @@ def _start(
     """First states: draws of the surrogate; overdispersed points and known local modes for the last chains."""
     rng = generator(seed, _SEED_CODE, 0)
     m, d = config.chains, surrogate.dimension
-    modes = surrogate.whiten(surrogate.anchors)[: config.dispersed] if len(surrogate.anchors) > 1 else np.empty((0, d))
+    modes = surrogate.whiten(surrogate.modes)[: config.dispersed] if len(surrogate.modes) > 1 else np.empty((0, d))
     spread = np.std(starts, axis=0)
     state: States | None = None
     for attempt in range(_START_TRIES):

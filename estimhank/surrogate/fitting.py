@@ -28,7 +28,7 @@ from estimhank.surrogate.points import (
     usable,
 )
 from estimhank.surrogate.quadratic import Quadratic, fit_base
-from estimhank.surrogate.surrogate import DISAGREEMENT, Parameters, Shape, Surrogate, whiten
+from estimhank.surrogate.surrogate import DISAGREEMENT, Shape, Surrogate, SurrogateArrays, whiten
 from estimhank.surrogate.training import (
     Examples,
     TrainingError,
@@ -189,7 +189,7 @@ def fit_surrogate(
             jumps=jump_map.arrays(whitening.center, whitening.root) if jump_map else no_jumps(d)
         ),
         shape=Shape(config.hidden, config.activation, jump_map.degree if jump_map else 0, heavy),
-        anchors=np.empty((0, d)),
+        modes=np.empty((0, d)),
         known=_thin(chosen.x[near]),
         training_evaluations=0,
     )
@@ -290,11 +290,11 @@ def _examples(
 
 def _parameters(
     quadratic: Quadratic, networks: tuple[Weights, ...], scale: float, trust_region: TrustRegion
-) -> Parameters:
+) -> SurrogateArrays:
     def single(value: Array | float) -> jnp.ndarray:
         return jnp.asarray(value, jnp.float32)
 
-    return Parameters(
+    return SurrogateArrays(
         linear=single(quadratic.linear),
         quadratic=single(quadratic.matrix),
         networks=networks,

@@ -14,7 +14,7 @@ _RADIAL_WIDTH = 0.5  # s.d. of the logarithm of the factor
 
 
 def random_walk_proposals(
-    rng: np.random.Generator, z: NDArray[np.float32], root: Array, anchors: np.ndarray, radial_share: float
+    rng: np.random.Generator, z: NDArray[np.float32], root: Array, modes: np.ndarray, radial_share: float
 ) -> tuple[NDArray[np.float32], Array]:
     """Proposals and the logarithm of the factor of their acceptance.
 
@@ -25,9 +25,9 @@ def random_walk_proposals(
     heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
     stretch = rng.choice(_STRETCHES, n, p=_STRETCH_SHARES)
     move = rng.standard_normal((n, d)) @ root.T * (heavy * stretch)[:, None]
-    if len(anchors) > 1:
-        a, b = rng.integers(0, len(anchors), n), rng.integers(0, len(anchors), n)
-        leap = anchors[a] - anchors[b] + 0.1 * move
+    if len(modes) > 1:
+        a, b = rng.integers(0, len(modes), n), rng.integers(0, len(modes), n)
+        leap = modes[a] - modes[b] + 0.1 * move
         jump = np.asarray(rng.random(n) < _JUMP_SHARE)
         move = np.where(jump[:, None], leap, move)
     if radial_share == 0:

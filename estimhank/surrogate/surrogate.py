@@ -46,7 +46,7 @@ _EDGE_ARRAYS = tuple(name for name in Edge._fields if name != "network")
 _WIDER = 1.5  # multiple of the trust region's radius up to which the uncorrected surrogate goes
 
 
-class Parameters(NamedTuple):
+class SurrogateArrays(NamedTuple):
     """What the pure functions read, single precision.
 
     Attributes
@@ -94,7 +94,7 @@ class Shape(NamedTuple):
     edge: tuple[int, ...] = ()
 
 
-def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
+def each_log_density(parameters: SurrogateArrays, z: jax.Array, shape: Shape) -> jax.Array:
     """Log density by each network on its own, without the constant, shape (K, n)."""
     held, beyond = hold_inside(z, parameters.landmarks, parameters.radius)
     base = z @ parameters.linear + 0.5 * jnp.sum((z @ parameters.quadratic) * z, axis=-1)
@@ -106,7 +106,7 @@ def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.
     return base - taken_off + parameters.scale * jnp.stack(parts)
 
 
-def relative_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
+def relative_log_density(parameters: SurrogateArrays, z: jax.Array, shape: Shape) -> jax.Array:
     """Log density in whitened coordinates, without its constant; shape (n, d) to (n,), single precision."""
     each = each_log_density(parameters, z, shape)
     value = each.mean(axis=0) - parameters.disagreement * each.var(axis=0)
@@ -136,11 +136,11 @@ class Surrogate:
         x = center + root z; a permutation of its rows is lower triangular.
     constant : float
         Log density of the quadratic at the centre.
-    parameters : Parameters
+    parameters : SurrogateArrays
         Everything else, single precision.
     shape : Shape
         Of the networks.
-    anchors : ndarray of shape (m, d)
+    modes : ndarray of shape (m, d)
         Local modes that matter, coordinates x: exact chains start there too.
     known : ndarray of shape (k, d)
         Some of the training points near the posterior, coordinates x: exact chains fall back on them for a start.
@@ -153,9 +153,9 @@ class Surrogate:
     center: Array
     root: Array
     constant: float
-    parameters: Parameters
+    parameters: SurrogateArrays
     shape: Shape
-    anchors: Array
+    modes: Array
     known: Array
     training_evaluations: int
 
@@ -246,7 +246,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
     arrays |= {
         "center": surrogate.center,
         "root": surrogate.root,
-        "anchors": surrogate.anchors,
+        "anchors": surrogate.modes,
         "known": surrogate.known,
     }
     arrays |= {_jump_key(name): np.asarray(value) for name, value in p.jumps._asdict().items()}
@@ -314,7 +314,7 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
     edge = Edge(
         network=nested("edge/network/"), **{n: jnp.asarray(arrays[f"edge/{n}"], jnp.float32) for n in _EDGE_ARRAYS}
     )
-    single = {name: jnp.asarray(arrays[name], jnp.float32) for name in Parameters._fields if name not in _NESTED}
+    single = {name: jnp.asarray(arrays[name], jnp.float32) for name in SurrogateArrays._fields if name not in _NESTED}
     jumps = JumpArrays(*(jnp.asarray(arrays[_jump_key(name)], jnp.float32) for name in JumpArrays._fields))
     return Surrogate(
         names=tuple(description["names"]),
@@ -322,7 +322,7 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         center=arrays["center"],
         root=arrays["root"],
         constant=float(description["constant"]),
-        parameters=Parameters(networks=tuple(networks), jumps=jumps, edge=edge, **single),
+        parameters=SurrogateArrays(networks=tuple(networks), jumps=jumps, edge=edge, **single),
         shape=Shape(
             tuple(description["hidden"]),
             str(description["activation"]),
@@ -330,7 +330,7 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
             bool(description["heavy"]),
             tuple(description["edge"]),
         ),
-        anchors=arrays["anchors"],
+        modes=arrays["anchors"],
         known=arrays["known"],
         training_evaluations=int(description["training_evaluations"]),
     )

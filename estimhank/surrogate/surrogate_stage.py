@@ -20,7 +20,7 @@ from estimhank.surrogate.candidates import CandidateDraws, choose_candidates, me
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.edge_search import EdgeSearch
 from estimhank.surrogate.exact import Evaluate
-from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
+from estimhank.surrogate.fast_mh import SurrogateChains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
 from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
@@ -128,7 +128,7 @@ def run_surrogate(
     training_data : EvaluationBatch
         All evaluations so far; those without a finite density are dropped and counted.
     mode : ModeResult
-        Its normal approximation whitens the first fit; its local modes become anchors of the exact chains.
+        Its normal approximation whitens the first fit; exact chains start at its local modes too.
     config : SurrogateConfig, optional
     seed : int
         The result is a function of it and of the evaluations.
@@ -216,11 +216,11 @@ def run_surrogate(
             cold = slice(candidates.cold)
             whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], steady_state) or whitening
     used += edges.evaluations
-    surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
+    surrogate = replace(surrogate, modes=_modes_with_mass(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
 
 
-def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
+def _modes_with_mass(target: Target, mode: ModeResult, points: Points) -> Array:
     """Local modes that can hold mass, shape (m, d): judged, as mass is, by the density of the coordinates.
 
     By that of the natural parameters a mode at a bound, where a density may grow without limit, would be the only one.
@@ -254,7 +254,7 @@ def _contain(
         if steepening == _STEEPENINGS or surrogate.outside(x[0], _FAR).mean() <= may_be_far:
             break
         surrogate = surrogate.with_penalty_strength(_STEEPER * surrogate.trust_region.strength)
-    cold = Chains(end.z[:chains], end.value[:chains])
+    cold = SurrogateChains(end.z[:chains], end.value[:chains])
     more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
     drawn = surrogate.unwhiten(more.z)
     x[0] = drawn[:, -1]  # long chains find the way to a place that is made up; short ones may not

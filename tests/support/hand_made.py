@@ -11,7 +11,7 @@ import numpy as np
 from estimhank.networks.mlp import initial_weights
 from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.jump_map import no_jumps
-from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate
+from estimhank.surrogate.surrogate import Shape, Surrogate, SurrogateArrays
 
 SHAPE = Shape((8,), "silu")
 
@@ -37,14 +37,14 @@ def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, 
         center=np.asarray(mean, float),
         root=np.asarray(root, float),
         constant=-3.0,
-        parameters=Parameters(
+        parameters=SurrogateArrays(
             networks=(zeros,),
             jumps=no_jumps(d),
             edge=no_edge(d),
             **{k: jnp.asarray(v, jnp.float32) for k, v in single.items()},
         ),
         shape=SHAPE,
-        anchors=np.empty((0, d)),
+        modes=np.empty((0, d)),
         known=np.asarray(mean, float)[None],
         training_evaluations=123,
     )

@@ -175,10 +175,10 @@ def test_it_stops_only_at_the_fixed_rounds_or_gives_up_and_says_so() -> None:
     assert given_up.convergence.startswith("not converged")
 
 
-def test_a_mode_that_the_surrogate_does_not_know_is_found_from_its_anchor_or_convergence_is_refused() -> None:
+def test_a_mode_that_the_surrogate_does_not_know_is_found_from_its_known_mode_or_convergence_is_refused() -> None:
     target = two_modes(D, apart=9.0)
     surrogate = normal_surrogate(np.array([4.5, 0.0, 0.0]), np.eye(D))
-    surrogate = replace(surrogate, anchors=np.array([[4.5, 0.0, 0.0], [-4.5, 0.0, 0.0]]))
+    surrogate = replace(surrogate, modes=np.array([[4.5, 0.0, 0.0], [-4.5, 0.0, 0.0]]))
     exact, _ = run(surrogate, replace(DISTRUSTED, random_walk_share=0.5), target)
     share = (exact.theta[..., 0] < 0).mean()
     assert share > 0.05, "chains have been in the other mode"

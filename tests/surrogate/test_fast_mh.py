@@ -12,7 +12,7 @@ from scipy.stats import f as f_distribution
 
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.workers import InTurn
-from estimhank.surrogate.fast_mh import Chains, draw, run_steps, start_chains, warm_up
+from estimhank.surrogate.fast_mh import SurrogateChains, draw, run_steps, start_chains, warm_up
 from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate, student_surrogate
 from tests.support.textbook import NormalTarget
@@ -144,7 +144,7 @@ def test_a_place_that_is_not_a_number_is_never_entered() -> None:
     broken = standard()
     nan = jax.tree.map(lambda a: a * jnp.nan, broken.parameters.networks)
     broken = replace(broken, parameters=broken.parameters._replace(networks=nan))
-    chains = Chains(jnp.asarray(starts()), jnp.zeros(CHAINS, jnp.float32))
+    chains = SurrogateChains(jnp.asarray(starts()), jnp.zeros(CHAINS, jnp.float32))
     _, proposal = warm_up(standard(), starts(), np.ones(CHAINS), seed=1)
     ends, rate = run_steps(
         broken.parameters, chains, jax.random.key(0), proposal, jnp.ones(CHAINS, jnp.float32),
