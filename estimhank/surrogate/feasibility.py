@@ -159,8 +159,8 @@ def _train(begin: _Classifier, z: jax.Array, label: jax.Array, index: jax.Array,
     def step(carry: Any, xs: Any) -> tuple[Any, None]:
         trained, memory = carry
         rows, sharp, length = xs
-        slope = jax.grad(_loss)(trained, z[rows], label[rows], sharp)
-        update, memory = optimizer.update(slope, memory)
+        gradient = jax.grad(_loss)(trained, z[rows], label[rows], sharp)
+        update, memory = optimizer.update(gradient, memory)
         update = update._replace(
             curved=moves[0] * update.curved, network=jax.tree.map(lambda u: moves[1] * u, update.network)
         )

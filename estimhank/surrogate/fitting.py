@@ -66,7 +66,8 @@ class Whitening:
         """Whitening by a mean and a covariance; ``LinAlgError`` if the latter is not positive definite.
 
         A step along a whitened coordinate moves its own x and those that come after it. The ``steady_state`` ones,
-        shape (d,), come first: where a gradient leaves them out it still gives the slopes along all later coordinates.
+        shape (d,), come first: where a gradient leaves them out it still gives the derivatives along all later
+        coordinates.
         """
         d = len(mean)
         order = np.argsort(np.zeros(d, bool) if steady_state is None else ~steady_state, kind="stable")
@@ -74,11 +75,11 @@ class Whitening:
         root[order] = np.linalg.cholesky(np.asarray(covariance)[np.ix_(order, order)])
         return cls(np.array(mean, float), root)
 
-    def slopes(self, gradient: Array) -> Array:
+    def gradients(self, gradient: Array) -> Array:
         """Gradients in z from gradients in x, both (n, d), nan where they are not known."""
         missing = ~np.isfinite(gradient)
-        slope = np.where(missing, 0.0, gradient) @ self.root
-        return np.where(missing @ (self.root != 0), np.nan, slope)
+        in_z = np.where(missing, 0.0, gradient) @ self.root
+        return np.where(missing @ (self.root != 0), np.nan, in_z)
 
 
 @dataclass(frozen=True)
@@ -157,14 +158,14 @@ def fit_surrogate(
     chosen = usable(points, config.drop_lowest, config.max_points)
     d = points.x.shape[1]
     z = whiten(chosen.x, whitening.center, whitening.root)
-    slope = whitening.slopes(chosen.gradient)
+    gradient = whitening.gradients(chosen.gradient)
     weight = depth_weights(chosen.log_density, d, config.depth_weight)
-    quadratic = begin.quadratic if begin else fit_base(z, chosen.log_density, slope, weight)
+    quadratic = begin.quadratic if begin else fit_base(z, chosen.log_density, gradient, weight)
     heavy = not math.isinf(quadratic.power)
     if heavy:  # draws of it reach deeper
         weight = depth_weights(chosen.log_density, d, config.depth_weight, quadratic.freedom)
     near = near_posterior(chosen, quadratic.freedom)
-    rest, rest_slope = chosen.log_density - quadratic.value(z), slope - quadratic.gradient(z)
+    rest, rest_gradient = chosen.log_density - quadratic.value(z), gradient - quadratic.gradient(z)
     scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
     if begin:
         scale = float(begin.parameters.scale)
@@ -172,7 +173,7 @@ def fit_surrogate(
     upper_bounds = _upper_bounds(points, chosen, whitening, quadratic, trust_region, config)
     jump_map = finder.map if finder else None
     beside = _beside(np.concatenate([chosen.x, whitening.center + upper_bounds.z @ whitening.root.T]), finder)
-    data = _examples((z, rest / scale, rest_slope / scale, weight), upper_bounds, scale, beside)
+    data = _examples((z, rest / scale, rest_gradient / scale, weight), upper_bounds, scale, beside)
     kept_out = _kept_out(chosen.x, config.holdout)
     learned = np.setdiff1d(np.arange(len(chosen)), kept_out)
     rows = np.concatenate([learned, np.arange(len(chosen), len(chosen) + len(upper_bounds.z))])
@@ -205,7 +206,7 @@ def fit_surrogate(
         dropped_low=len(points) - len(chosen),
         quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
         value_rmse=scale * float(errors.value),
-        gradient_rmse=scale * float(errors.slope) if known else float("nan"),
+        gradient_rmse=scale * float(errors.gradient) if known else float("nan"),
         losses=losses,
     )
 
@@ -276,13 +277,13 @@ def _examples(
 
     These do not move with the coordinates along which gradients are known.
     """
-    z, rest, slope, weight = columns
+    z, rest, gradient, weight = columns
     everywhere = np.concatenate([z, upper_bounds.z])
-    slopes = np.concatenate([slope, np.full_like(upper_bounds.z, np.nan)])
+    gradients = np.concatenate([gradient, np.full_like(upper_bounds.z, np.nan)])
     return examples(
         np.concatenate([everywhere, beside], axis=1),
         np.concatenate([rest, upper_bounds.value / scale]),
-        np.concatenate([slopes, np.full_like(beside, np.nan)], axis=1),
+        np.concatenate([gradients, np.full_like(beside, np.nan)], axis=1),
         np.concatenate([weight, upper_bounds.weight]),
         np.arange(len(z) + len(upper_bounds.z)) >= len(z),
     )

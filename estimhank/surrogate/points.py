@@ -59,7 +59,7 @@ class Points:
         """Return the points that an index, a slice or a mask picks."""
         return replace(self, x=self.x[rows], log_density=self.log_density[rows], gradient=self.gradient[rows])
 
-    def without_slopes(self, along: NDArray[np.bool_]) -> Self:
+    def without_gradients(self, along: NDArray[np.bool_]) -> Self:
         """These points with gradients whose components ``along``, shape (d,), are not known."""
         return replace(self, gradient=np.where(along, np.nan, self.gradient))
 

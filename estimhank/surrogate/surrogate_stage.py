@@ -144,7 +144,7 @@ def run_surrogate(
     config, workers = config or SurrogateConfig(), workers or InTurn(target)
     points = points_from(training_data, target.transform)
     steady_state = np.isin(target.names, target.steady_state_parameters)
-    points = points.without_slopes(steady_state)
+    points = points.without_gradients(steady_state)
     whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, steady_state)
     best: tuple[float, Surrogate] | None = None
     gradient = affordable_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
@@ -201,7 +201,7 @@ def run_surrogate(
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
             break
         good = good or errors.total < config.stop_s_e
-        points = points.extend(points_from(batch, target.transform).without_slopes(steady_state))
+        points = points.extend(points_from(batch, target.transform).without_gradients(steady_state))
         if number >= min(1, config.rounds - 1):  # where the first fit draws there need not be a posterior
 
             def ask(step: int, x: Array, number: int = number) -> EvaluationBatch:
@@ -209,7 +209,7 @@ def run_surrogate(
 
             at_edge = edges.look(x, batch.ok, candidates.cold, points, surrogate, ask)
             if at_edge is not None:
-                points = points.extend(at_edge.without_slopes(steady_state))
+                points = points.extend(at_edge.without_gradients(steady_state))
         repeats += last
         begin = surrogate if last and errors.total < _WRONG else None
         if begin is None:

@@ -83,7 +83,7 @@ def test_a_surrogate_follows_jumps_that_it_is_told_of(tmp_path: Path) -> None:
     target = jumping()
     rng = np.random.default_rng(0)
     points = points_from(target.batch(target.sample(rng, 2_000), gradient=True), target.transform)
-    points = points.without_slopes(COSTLY)
+    points = points.without_gradients(COSTLY)
     x = target.sample(np.random.default_rng(5), 2_000)
     finder = JumpFinder(target, COSTLY)
     finder.learn(points.x, 300, rng)

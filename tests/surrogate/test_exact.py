@@ -12,7 +12,7 @@ import pytest
 from estimhank.surrogate import exact as exact_stage
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import (
-    ExactDraws,
+    ExactChains,
     NoStart,
     Policy,
     States,
@@ -46,7 +46,7 @@ def run(
     target: KnownTarget = TARGET,
     seed: int = 3,
     config: PosteriorConfig = SIZES,
-) -> tuple[ExactDraws, Memory]:
+) -> tuple[ExactChains, Memory]:
     memory = Memory(target)
     proposal, starts = moves(surrogate)
     return run_exact(memory, target, surrogate, proposal, starts, policy, config, seed), memory

@@ -84,9 +84,9 @@ def test_partial_gradients_are_whole_along_the_coordinates_that_do_not_need_the_
     whitening = Whitening.from_moments(np.zeros(D), covariance, steady_state)
     np.testing.assert_allclose(whitening.root @ whitening.root.T, covariance, rtol=1e-12)
     partial = np.where(steady_state, np.nan, points.gradient)
-    slopes = whitening.slopes(partial)
-    np.testing.assert_array_equal(np.isnan(slopes), np.tile([True, False, False], (len(points), 1)))
-    np.testing.assert_allclose(slopes[:, 1:], (points.gradient @ whitening.root)[:, 1:], rtol=1e-12)
+    gradients = whitening.gradients(partial)
+    np.testing.assert_array_equal(np.isnan(gradients), np.tile([True, False, False], (len(points), 1)))
+    np.testing.assert_allclose(gradients[:, 1:], (points.gradient @ whitening.root)[:, 1:], rtol=1e-12)
 
 
 def test_partial_gradients_help() -> None:
