@@ -22,15 +22,14 @@ from estimhank.sampling.proposals import (
     Center,
     adapt,
     draw_starting_states,
-    generator,
     log_density_in_coordinates,
 )
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
-_SEED_CODE = 100  # of the first stage; each stage has its own random numbers
 _TARGET_RATE = 0.234  # Roberts, Gelman and Gilks (1997)
 
 
@@ -171,7 +170,7 @@ def run_random_walk(
         If the density exists neither at the centre nor around it.
     """
     transform, d, chains = target.transform, len(target.names), config.chains
-    code = _SEED_CODE + stage_code(stage)
+    code = Stream.RANDOM_WALK + stage_code(stage)
     first = draw_starting_states(recorder, target, stage, center, chains, generator(seed, code, 0))
     x, parts = first.x, np.stack([first.log_likelihood, first.log_prior])
     values = parts.sum(axis=0) + transform.log_jacobian(x)

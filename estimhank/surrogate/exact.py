@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.evaluations import EvaluationBatch
-from estimhank.sampling.proposals import generator
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge, mahalanobis
 from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
@@ -42,7 +42,6 @@ STAGE = "exact"
 #: Kinds of steps; the position is the code in :attr:`ExactDraws.step_kind`.
 STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
 
-_SEED_CODE = 5
 _START_TRIES = 20
 _OVERDISPERSION = 1.5
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
@@ -248,7 +247,7 @@ def run_exact(
     """
     counter = _Counter(evaluate, target, surrogate)
     state = _start(counter, surrogate, starts, config, seed)
-    history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
+    history, key = _History(), jax.random.fold_in(jax.random.key(seed), Stream.EXACT)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
     radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE if policy.mixed_lengths else 0.0
@@ -257,7 +256,7 @@ def run_exact(
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
     outlook = Outlook(config.min_ess, config.max_rounds)
     while done < config.max_rounds and not verdict.converged and not hopeless:
-        rng = generator(seed, _SEED_CODE, done + 1)
+        rng = generator(seed, Stream.EXACT, done + 1)
         if burning:
             at_first = np.where(led | (done < config.burn_in), _BURN_IN_PLAIN, _NOT_LED_PLAIN)
             share = np.maximum(policy.plain_share, at_first)
@@ -348,7 +347,7 @@ def _start(
     counter: _Counter, surrogate: Surrogate, starts: NDArray[np.float32], config: PosteriorConfig, seed: int
 ) -> States:
     """First states: draws of the surrogate; overdispersed points and known local modes for the last chains."""
-    rng = generator(seed, _SEED_CODE, 0)
+    rng = generator(seed, Stream.EXACT, 0)
     m, d = config.chains, surrogate.dimension
     modes = surrogate.whiten(surrogate.anchors)[: config.dispersed] if len(surrogate.anchors) > 1 else np.empty((0, d))
     spread = np.std(starts, axis=0)

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.support.seeds import Stream, generator
+
 Array = NDArray[np.float64]
 
 _STRENGTH = 2.0  # log points per squared whitened unit; a normal log density falls by one half per squared unit
@@ -48,7 +50,7 @@ class Fence:
 
 def build_fence(z: Array, landmarks: int = 64, seed: int = 0, heavy: bool = False) -> Fence:
     """Fence around whitened points of shape (n, d), n >= 2; with the penalty of ``heavy`` tails."""
-    rng = np.random.default_rng([seed, 11])
+    rng = generator(seed, Stream.FENCE)
     count = min(landmarks, max(1, len(z) // 4))
     centres = z[rng.choice(len(z), count, replace=False)]
     for _ in range(_SWEEPS):  # Lloyd's algorithm; nothing here needs the best clustering
