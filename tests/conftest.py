@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis
+import jax
 import pytest
 
 from estimhank.posterior import Posterior
@@ -10,6 +11,9 @@ from estimhank.posterior import Posterior
 # The same examples in every run, and no time limit: what passes on one machine passes on a busy one.
 hypothesis.settings.register_profile("estimhank", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("estimhank")
+
+# Small compilations are kept too: what one worker has compiled the other reads, and the processes that tests start.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 #: The parameter vector at which reference numbers are known.
 REFERENCE = {
