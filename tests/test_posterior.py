@@ -15,6 +15,7 @@ from estimhank.model.parameters import ModelError
 from estimhank.posterior import Posterior
 from estimhank.target import Target
 from tests.support.kalman import kalman, moving_average
+from tests.support.same_model import on_other_data
 
 
 def test_reference_log_likelihood_and_prior(posterior: Posterior, reference: dict[str, float]) -> None:
@@ -123,7 +124,7 @@ def _with_values(data: Dataset, values: np.ndarray) -> Dataset:
 def test_missing_observations_are_dropped_exactly(posterior: Posterior, reference: dict[str, float]) -> None:
     values = posterior.data.values.copy()
     values[172:196, 2] = np.nan  # the federal funds rate, 2009-2014
-    holes = Posterior(posterior.model, _with_values(posterior.data, values))
+    holes = on_other_data(posterior, _with_values(posterior.data, values))
     m = posterior.responses({**reference, "rho_w": 0.8, "rho_g": 0.7})
     gamma = np.stack([np.einsum("toz,tpz->op", m[k:], m[: len(m) - k]) for k in range(len(values))])
     kept = ~np.isnan(values.ravel())
