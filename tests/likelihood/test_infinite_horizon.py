@@ -18,7 +18,6 @@ from tests.support.random_models import (
     random_case,
 )
 
-
 # as a whole: call by call each operation would be compiled on its own
 fit = jax.jit(fit_continuation, static_argnums=(2, 3, 4))
 continue_with = jax.jit(continued_autocovariances, static_argnums=2)
