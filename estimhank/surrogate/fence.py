@@ -22,6 +22,7 @@ from estimhank.support.seeds import Stream, generator
 
 Array = NDArray[np.float64]
 
+LANDMARKS = 64  # at most
 _STRENGTH = 2.0  # log points per squared whitened unit; a normal log density falls by one half per squared unit
 _STRENGTH_OF_HEAVY = 0.25  # power of the distance by which a density with heavy tails falls faster outside
 _COVERED = 0.998  # share of the points inside
@@ -48,7 +49,7 @@ class Fence:
     strength: float = _STRENGTH
 
 
-def build_fence(z: Array, landmarks: int = 64, seed: int = 0, heavy: bool = False) -> Fence:
+def build_fence(z: Array, landmarks: int = LANDMARKS, seed: int = 0, heavy: bool = False) -> Fence:
     """Fence around whitened points of shape (n, d), n >= 2; with the penalty of ``heavy`` tails."""
     rng = generator(seed, Stream.FENCE)
     count = min(landmarks, max(1, len(z) // 4))

@@ -18,7 +18,7 @@ from estimhank.surrogate.break_map import features_of, no_breaks
 from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
-from estimhank.surrogate.fence import Fence, build_fence, outside
+from estimhank.surrogate.fence import LANDMARKS, Fence, build_fence, outside
 from estimhank.surrogate.points import (
     Points,
     deepest,
@@ -294,7 +294,8 @@ def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: floa
         quadratic=single(quadratic.matrix),
         networks=networks,
         scale=single(scale),
-        landmarks=single(fence.landmarks),
+        # repeated where there are few, which changes nothing: another number would be compiled anew
+        landmarks=single(np.resize(fence.landmarks, (LANDMARKS, len(quadratic.linear)))),
         radius=single(fence.radius),
         strength=single(fence.strength),
         disagreement=single(DISAGREEMENT),
