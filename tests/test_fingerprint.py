@@ -10,7 +10,7 @@ import pytest
 
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.posterior.posterior import Posterior
-from estimhank.posterior.posterior import posterior as posterior_module
+from estimhank.posterior import posterior as posterior_module
 from estimhank.run.config import make_config
 from estimhank.support.errors import ResultsError
 
