@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from estimhank.evaluation.store import EvaluationStore
-from estimhank.posterior.posterior import Posterior
 from estimhank.posterior import posterior as posterior_module
+from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import make_config
 from estimhank.support.errors import ResultsError
 
