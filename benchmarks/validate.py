@@ -46,16 +46,18 @@ def chain(posterior: Posterior, start: Array, cholesky: Array, steps: int, seed:
     """One random-walk chain: states in natural units, shape (steps, d), and the acceptance rate."""
     transform, rng = posterior.transform, np.random.default_rng(seed)
 
-    def log_density(x: Array) -> float:
-        return posterior.evaluate(transform.to_natural(x)).log_density + float(transform.log_jacobian(x))
+    def log_density(x: Array) -> Array:
+        values = [posterior.evaluate(theta).log_density for theta in transform.to_natural(x)]
+        found: Array = np.array(values) + transform.log_jacobian(x)
+        return found
 
-    state = init(start, log_density)
-    while not np.isfinite(state.log_density):
-        state = init(start + cholesky @ rng.standard_normal(len(start)), log_density)
+    state = init(start[None], log_density)
+    while not np.isfinite(state.log_density).all():
+        state = init((start + cholesky @ rng.standard_normal(len(start)))[None], log_density)
     states, accepted = np.empty((steps, len(start))), 0
     for k in range(steps):
         state, info = step(rng, state, log_density, cholesky)
-        states[k], accepted = transform.to_natural(state.position), accepted + info.accepted
+        states[k], accepted = transform.to_natural(state.position[0]), accepted + int(info.accepted[0])
     return states, accepted / steps
 
 

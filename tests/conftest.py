@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis
+import jax
 import pytest
 
 from estimhank.posterior.posterior import Posterior
@@ -14,6 +15,9 @@ configure()
 hypothesis.settings.register_profile("estimhank", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("estimhank")
 
+# Small compilations are kept too: what one worker has compiled the other reads, and the processes that tests start.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
 #: The parameter vector at which reference numbers are known.
 REFERENCE = {
     "kappa_w": 0.1, "phi_pi": 1.7, "phi_y": 0.125, "rho_i": 0.5, "phi_b": 0.1, "rho_w": 0.95, "rho_g": 0.9,
@@ -21,12 +25,14 @@ REFERENCE = {
 }  # fmt: skip
 
 
-#: Files that take longest, which begin first: the other way round one worker is left with the last of them.
+#: Files that take longest, which begin first: the other way round one worker is left with the last of them. Those of
+#: the surrogate and those of models take turns: two workers then seldom compile the same at the same time.
 LONGEST = (
-    "test_steady_solver.py", "test_feasibility.py", "test_toeplitz.py", "test_surrogate_stage.py",
-    "test_equilibrium.py", "test_known_targets.py", "test_measurement_error.py", "test_posterior.py", "test_cases.py",
-    "test_fast_mh.py", "test_incomplete.py", "test_household.py", "test_algorithms.py", "test_density.py",
-    "test_infinite_horizon.py",
+    "test_feasibility.py", "test_steady_solver.py", "test_known_targets.py", "test_toeplitz.py",
+    "test_surrogate_stage.py", "test_posterior.py", "test_tail_chains.py", "test_measurement_error.py",
+    "test_fast_mh.py", "test_equilibrium.py", "test_exact.py", "test_cases.py", "test_density.py", "test_household.py",
+    "test_sabotage.py", "test_incomplete.py", "test_algorithms.py", "test_infinite_horizon.py", "test_examples.py",
+    "test_types.py", "test_notebook.py", "test_dask.py", "test_engine.py", "test_write.py", "test_breaks.py",
 )  # fmt: skip
 
 

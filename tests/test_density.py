@@ -16,17 +16,21 @@ from estimhank.run.config import make_config
 from estimhank.support.errors import ResultsError
 from estimhank.target.any_density import DensityError
 from estimhank.target.protocol import Target
+from tests.support.stages import SIZES, TRAINING
 
 NAMES = ["x", "s"]
+#: Numbers of parameters, networks and chains are those of the tests of the surrogate: the same compiled code serves.
 SETTINGS = {
     "mode": {"starts": 2, "candidates": 16, "slice_points": 3},
     "sample": {"iterations": 30, "warmup": 15, "proposals": 16, "draws": 16},
     "surrogate": {
-        "hidden": [32, 32], "ensemble": 1, "epochs": 150, "round_epochs": 60, "rounds": 1, "round_points": 300,
+        "hidden": list(TRAINING.hidden), "ensemble": 1, "epochs": 150, "round_epochs": 60, "rounds": 1,
+        "round_points": TRAINING.round_points,
     },
     "posterior": {
-        "surrogate_chains": 32, "surrogate_draws": 4000, "thin": 2, "certificate_draws": 200, "certificate_pairs": 100,
-        "chains": 8, "dispersed": 2, "min_ess": 400, "max_r_hat": 1.05, "max_rounds": 300,
+        "surrogate_chains": SIZES.surrogate_chains, "surrogate_draws": 6400, "thin": 2, "certificate_draws": 200,
+        "certificate_pairs": 100, "chains": SIZES.chains, "dispersed": 2, "min_ess": 400, "max_r_hat": 1.05,
+        "max_rounds": 300,
     },
     "run": {"backend": "serial", "workers": 1, "seed": 3},
 }  # fmt: skip
@@ -74,26 +78,39 @@ def test_own_gradients_are_used_and_their_shape_checked() -> None:
         target(gradient=lambda theta: np.zeros(3))
 
 
+def with_another(theta: np.ndarray) -> float:
+    """A third parameter, standard normal beside the two."""
+    return normal_gamma(theta[:2]) - 0.5 * float(theta[2]) ** 2
+
+
+def with_another_jax(theta):  # type: ignore[no-untyped-def]
+    return normal_gamma_jax(theta[:2]) - 0.5 * theta[2] ** 2
+
+
 @pytest.mark.parametrize(
     "function",
-    [pytest.param(normal_gamma, id="plain", marks=pytest.mark.long), pytest.param(normal_gamma_jax, id="jax")],
+    [pytest.param(with_another, id="plain", marks=pytest.mark.long), pytest.param(with_another_jax, id="jax")],
 )
 def test_exact_posterior_has_the_known_moments(function, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    options = {"gradient": "jax"} if function is normal_gamma_jax else {}
-    run = estimhank.estimate_density(target(function, **options), tmp_path, make_config(SETTINGS))
+    options = {"gradient": "jax"} if function is with_another_jax else {}
+    given = ([*NAMES, "y"], [1.0, 1.0, 0.0], [0.5, 0.3, 1.0], {"s": (0, np.inf)})
+    target = estimhank.from_log_density(function, *given, **options)
+    run = estimhank.estimate_density(target, tmp_path, make_config(SETTINGS))
     assert run.converged
-    draws = run.draws.reshape(-1, 2)
+    draws = run.draws.reshape(-1, 3)
     n = 400  # the effective draws that the run had to reach
     # E x = 1, var x = E s^2 / 4 = (1/9 + 1) / 4; E s = 1, sd s = 1/3
     assert draws[:, 0].mean() == pytest.approx(1.0, abs=4 * np.sqrt(10 / 36 / n))
     assert draws[:, 0].std() == pytest.approx(np.sqrt(10 / 36), rel=4 / np.sqrt(2 * n) * 1.5)
     assert draws[:, 1].mean() == pytest.approx(1.0, abs=4 / 3 / np.sqrt(n))
     assert draws[:, 1].std() == pytest.approx(1 / 3, rel=4 / np.sqrt(2 * n) * 1.5)
+    assert draws[:, 2].mean() == pytest.approx(0.0, abs=4 / np.sqrt(n))
+    assert draws[:, 2].std() == pytest.approx(1.0, rel=4 / np.sqrt(2 * n))
     assert {"certificate.json", "evaluations.bin", "mode.json", "posterior.nc", "surrogate.npz"} <= {
         path.name for path in tmp_path.iterdir()
     }
     with pytest.raises(ResultsError, match="resume=True"):
-        estimhank.estimate_density(target(function, **options), tmp_path, make_config(SETTINGS))
+        estimhank.estimate_density(target, tmp_path, make_config(SETTINGS))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,14 @@ CHANGES = {
     "calibration": [{"model": {"calibration": {"eis": 0.6}}}],
     "model": [{"model": {"grid": {"n_a": 150}}}],
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unsolved() -> Iterator[None]:
+    """What a density is known by does not wait for its steady state."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Posterior, "steady_state", None)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from estimhank.parameters.parameter_table import ModelError
 from estimhank.posterior.posterior import Posterior
 from estimhank.target.protocol import Target
 from tests.support.kalman import kalman, moving_average
+from tests.support.same_model import on_other_data
 
 
 def test_reference_log_likelihood_and_prior(posterior: Posterior, reference: dict[str, float]) -> None:
@@ -28,15 +29,10 @@ def test_names_are_in_the_documented_order(posterior: Posterior) -> None:
     assert isinstance(posterior, Target)
 
 
-@pytest.fixture(scope="module")
-def longer(posterior: Posterior) -> Posterior:
-    """The default posterior with a horizon of 500 quarters."""
-    return Posterior(posterior.model, posterior.data, 500, 350)
-
-
-def test_longer_horizons_give_the_same_value(
-    posterior: Posterior, longer: Posterior, reference: dict[str, float]
-) -> None:
+def test_longer_horizons_give_the_same_value(posterior: Posterior, reference: dict[str, float]) -> None:
+    """At four times the horizon, by another route: what points that need a longer horizon are evaluated with."""
+    longer = posterior.longer
+    assert longer is not None and longer.horizon == 1_200
     slow = {**reference, "rho_w": 0.985, "rho_g": 0.97}
     for theta in (reference, slow):
         assert longer.log_likelihood(theta) == pytest.approx(posterior.log_likelihood(theta), abs=1e-4)
@@ -128,7 +124,7 @@ def _with_values(data: Dataset, values: np.ndarray) -> Dataset:
 def test_missing_observations_are_dropped_exactly(posterior: Posterior, reference: dict[str, float]) -> None:
     values = posterior.data.values.copy()
     values[172:196, 2] = np.nan  # the federal funds rate, 2009-2014
-    holes = Posterior(posterior.model, _with_values(posterior.data, values))
+    holes = on_other_data(posterior, _with_values(posterior.data, values))
     m = posterior.responses({**reference, "rho_w": 0.8, "rho_g": 0.7})
     gamma = np.stack([np.einsum("toz,tpz->op", m[k:], m[: len(m) - k]) for k in range(len(values))])
     kept = ~np.isnan(values.ravel())

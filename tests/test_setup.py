@@ -124,14 +124,19 @@ def set_up(tmp_path):
         shutil.copy(ROOT / name, tmp_path / name)
     python, log = tmp_path / "env/bin/python", tmp_path / "asked"
     python.parent.mkdir(parents=True)
+    # the script looks once a second at what it has started, which is done at once here
+    nap = tmp_path / "bin/sleep"
+    nap.parent.mkdir()
+    nap.write_text(f"#!/bin/sh\nexec {shutil.which('sleep')} 0.05\n")
+    nap.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{nap.parent}{os.pathsep}{os.environ['PATH']}"}
 
     def call(wanted, end="exit 0"):
         python.write_text(PIP.format(log=log, end=end))
         python.chmod(0o755)
         log.write_text("")
-        done = subprocess.run(
-            ["/bin/sh", "scripts/install", "env", *wanted], cwd=tmp_path, capture_output=True, text=True
-        )
+        command = ["/bin/sh", "scripts/install", "env", *wanted]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
         asked = [re.sub(r".*(--requirement|--editable) ", "", line) for line in log.read_text().splitlines()]
         return done, asked
 

@@ -17,8 +17,8 @@ class BadAnswer(Exception):
     """An answer that is not what was asked for; a few words say what it is."""
 
 
-def read_xml(body: bytes) -> list[Row]:
-    """Dates and values (text, ``.`` where missing) of an ``<observations>`` document.
+def parse_observations(body: bytes) -> ElementTree.Element:
+    """An ``<observations>`` document.
 
     Raises
     ------
@@ -28,11 +28,16 @@ def read_xml(body: bytes) -> list[Row]:
     root = _parse(body)
     if root.tag != "observations":
         raise BadAnswer(f"it sent <{root.tag}> in place of observations")
-    rows = [(child.get("date", ""), child.get("value", "")) for child in root if child.tag == "observation"]
+    found = sum(child.tag == "observation" for child in root)
     count = root.get("count", "")
-    if count.isdigit() and int(count) != len(rows):
-        raise BadAnswer(f"its answer has {len(rows)} of {count} observations")
-    return rows
+    if count.isdigit() and int(count) != found:
+        raise BadAnswer(f"its answer has {found} of {count} observations")
+    return root
+
+
+def rows_of(root: ElementTree.Element) -> list[Row]:
+    """Dates and values (text, ``.`` where missing) of an ``<observations>`` document."""
+    return [(child.get("date", ""), child.get("value", "")) for child in root if child.tag == "observation"]
 
 
 def read_csv(body: bytes, series: str, whole: bool) -> list[Row]:

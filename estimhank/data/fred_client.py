@@ -6,16 +6,18 @@ library, which carries the address, outlives the function that meets it.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote_plus, urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from estimhank.data.fred_answers import BadAnswer, Row, error_text, read_csv, read_xml
+from estimhank.data.fred_answers import BadAnswer, Row, error_text, parse_observations, read_csv, rows_of
 from estimhank.support.errors import DataError
 
 API = "https://api.stlouisfed.org/fred/series/observations"
@@ -92,18 +94,12 @@ class FredClient:
                 raise DataError(f"FRED refused the series {series}: {self._redact(reply.refused)}")
             problem = reply.problem
             if not problem:
-                try:
-                    return reply.body, self._read(reply, series)
-                except BadAnswer as bad:
-                    problem = str(bad)
+                return reply.body, list(reply.rows)
             if reply.wait and attempt < self.retries:
                 self.sleep(reply.wait)
         raise FredUnreachable(
             f"FRED gave no series {series} in {self.retries + 1} tries ({self._redact(problem)})",
         )
-
-    def _read(self, reply: _Reply, series: str) -> list[Row]:
-        return read_xml(reply.body) if self.key else read_csv(reply.body, series, reply.whole)
 
     def _ask(self, series: str, vintage: str) -> _Reply:
         pause = self._last + self.interval - self.clock()
@@ -111,11 +107,14 @@ class FredClient:
             self.sleep(pause)
         self._last = self.clock()
         if self.key:
-            query = {"series_id": series, "api_key": self.key}
-            if vintage:
-                query |= {"realtime_start": vintage, "realtime_end": vintage}
-            return _request(f"{self.api}?{urlencode(query)}", self.timeout)
-        return _request(f"{self.graph}?{urlencode({'id': series})}", self.timeout)
+            return _ask_fredapi(self.key, self.api, self.timeout, series, vintage)
+        reply = _request(f"{self.graph}?{urlencode({'id': series})}", self.timeout)
+        if reply.failed:
+            return reply
+        try:
+            return replace(reply, rows=tuple(read_csv(reply.body, series, reply.whole)))
+        except BadAnswer as bad:
+            return _Reply(problem=str(bad))
 
     def _redact(self, text: str) -> str:
         return text.replace(self.key, "...").replace(quote_plus(self.key), "...") if self.key else text
@@ -124,10 +123,47 @@ class FredClient:
 @dataclass(frozen=True)
 class _Reply:
     body: bytes = b""
+    rows: tuple[Row, ...] = ()
     whole: bool = True
     problem: str = ""  # another try may help
     refused: str = ""  # it will not
     wait: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no answer."""
+        return bool(self.problem or self.refused)
+
+
+def _ask_fredapi(key: str, api: str, timeout: float, series: str, vintage: str) -> _Reply:
+    """One request by fredapi, the client that FRED's users know; its transport, which has no time limit, is ours.
+
+    What it makes of the answer is not taken: of two figures for one date it keeps the last, and a figure that it cannot
+    read it does not name. The rows are those of the document that it was given.
+    """
+    from fredapi import Fred  # with pandas, which only this needs
+
+    reply = _Reply()
+
+    class Client(Fred):  # type: ignore[misc]
+        root_url = api.removesuffix("/series/observations")
+
+        def _Fred__fetch_data(self, url: str) -> Any:  # its only way to the network
+            nonlocal reply
+            reply = _request(f"{url}&{urlencode({'api_key': key})}", timeout)
+            if reply.failed:
+                raise BadAnswer(reply.problem or reply.refused)
+            root = parse_observations(reply.body)
+            reply = replace(reply, rows=tuple(rows_of(root)))
+            return root
+
+    pinned = {"realtime_start": vintage, "realtime_end": vintage} if vintage else {}
+    try:
+        with contextlib.suppress(TypeError, ValueError):  # the rows' own reader names what is wrong with them
+            Client(api_key=key).get_series(series, **pinned)
+    except BadAnswer as bad:
+        return reply if reply.failed else _Reply(problem=str(bad))
+    return reply
 
 
 class _NoRedirect(HTTPRedirectHandler):

@@ -29,12 +29,12 @@ from estimhank.mode.objective import Objective
 from estimhank.mode.starts import find_starts, prior_scale
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
 STAGE = "mode"
-_SEED_CODE = 1
 _POLISH_STEPS = 3
 _DIFFERENCE = 1e-3  # step of second derivatives, in standard deviations
 _HELD, _RISING = 0.05, 0.1  # of a bound: s.d. moved by one of the coordinate, and log points an s.d. inwards gains
@@ -106,7 +106,7 @@ def find_mode(
         If the density exists at none of many prior draws.
     """
     config = config or ModeConfig()
-    rng = np.random.default_rng([seed, _SEED_CODE])
+    rng = generator(seed, Stream.MODE)
     draws, prior_sd = prior_scale(target, rng)
     objective = Objective.of(recorder, target, STAGE, prior_sd)
     found = find_starts(objective, draws, rng, config.starts, config.candidates)

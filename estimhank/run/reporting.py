@@ -30,13 +30,13 @@ from estimhank.report.inputs import ReportInputs, TrainingRound
 from estimhank.run.config import Config
 from estimhank.run.manifest import Manifest
 from estimhank.support.files import read_json
+from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.posterior_stage import PosteriorStageResult
 from estimhank.surrogate.surrogate import Surrogate, load_surrogate
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
 
-_SEED_CODE = 6
 _PRIOR_DRAWS = 4_000
 _HORIZON_DRAWS, _HORIZON_PIECES, _LONGER = 100, 8, 200
 _MICRO_DRAWS = 200  # of the prior, and of the posterior: a steady state each
@@ -74,7 +74,7 @@ def collect_arrays(posterior: Posterior, result: PosteriorStageResult, seed: int
         names=posterior.names,
         exact=exact_draws_of(posterior.transform, result),
         surrogate=result.surrogate.theta,
-        prior=posterior.sample_prior(np.random.default_rng([seed, _SEED_CODE]), _PRIOR_DRAWS),
+        prior=posterior.sample_prior(generator(seed, Stream.PRIOR_DRAWS), _PRIOR_DRAWS),
         observed=posterior.data,
         fresh=fresh_draws_of(posterior.transform, result),
     )

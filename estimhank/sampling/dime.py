@@ -25,11 +25,12 @@ from scipy.special import logsumexp
 
 from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.diagnostics import RunningRHat
-from estimhank.sampling.proposals import Center, draw_starting_states, generator
+from estimhank.sampling.proposals import Center, draw_starting_states
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.sampling.student_t import StudentT
 from estimhank.support.errors import ConfigError
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
@@ -37,7 +38,7 @@ Array = NDArray[np.float64]
 #: Share of global proposals, degrees of freedom of their t, and the noise in units of a standard deviation.
 GLOBAL_SHARE, _FREEDOM, _NOISE = 0.1, 10.0, 1e-3
 
-_SEED_CODE, _START_TRIES = 21, 3
+_START_TRIES = 3
 
 
 class DimeState(NamedTuple):
@@ -207,7 +208,7 @@ def run_dime(
             f"[sample] dime needs an even number of members (chains times proposals), at least {2 * (d + 1)} for "
             f"{d} parameters; it is {members}"
         )
-    rng = generator(seed, _SEED_CODE, 0)
+    rng = generator(seed, Stream.DIME, 0)
     first = draw_starting_states(recorder, target, stage, center, members, rng, _START_TRIES)
     parts = np.stack([first.log_likelihood, first.log_prior])
     state = init(first.x, parts.sum(axis=0) + target.transform.log_jacobian(first.x))
@@ -222,7 +223,7 @@ def run_dime(
     for k in range(iterations):
         moved = 0
         for half in (0, 1):
-            rng = generator(seed, _SEED_CODE, density.next_batch)
+            rng = generator(seed, Stream.DIME, density.next_batch)
             state, info = step(rng, state, density, learner.proposal, half)
             chosen = info.members[info.accepted]
             parts[:, chosen] = density.last_parts[:, info.accepted]

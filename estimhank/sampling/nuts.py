@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 from estimhank.evaluation.executors import IN_PROCESS
 from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.diagnostics import RunningRHat
-from estimhank.sampling.proposals import Center, draw_starting_states, generator
+from estimhank.sampling.proposals import Center, draw_starting_states
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.support.errors import ConfigError
 from estimhank.support.extras import NUTS
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
-_SEED_CODE = 23
 _TARGET_RATE, _FIRST_STEP = 0.8, 0.5
 _FEWEST_WARMUP = 20
 
@@ -182,7 +182,7 @@ def run_nuts(
     from blackjax.adaptation.step_size import dual_averaging_adaptation
 
     d = len(target.names)
-    first = draw_starting_states(recorder, target, stage, center, chains, generator(seed, _SEED_CODE, 0))
+    first = draw_starting_states(recorder, target, stage, center, chains, generator(seed, Stream.NUTS, 0))
     answers = Answers(StageDensity(recorder, target, stage, gradient=True), center)
     log_density = traceable(answers, d)
 
@@ -194,7 +194,7 @@ def run_nuts(
 
     first_size, update_size, final_size = (jax.vmap(f) for f in dual_averaging_adaptation(_TARGET_RATE))
     compiled, kept = jax.jit(jax.vmap(step)), iterations - warmup
-    keys = jax.random.split(jax.random.key(int(generator(seed, _SEED_CODE, 1).integers(2**63))), chains)
+    keys = jax.random.split(jax.random.key(int(generator(seed, Stream.NUTS, 1).integers(2**63))), chains)
     state = _finished(jax.jit(jax.vmap(begin))(answers.to_chain(first.x)), answers)
     learnt = first_size(jnp.full(chains, _FIRST_STEP))
     z, told, running = np.empty((chains, kept, d)), np.zeros((3, chains)), RunningRHat()

@@ -139,8 +139,3 @@ def draw_starting_states(
 def log_density_in_coordinates(target: Target, x: Array, batch: EvaluationBatch) -> Array:
     """Log density of the coordinates: log likelihood, log prior, log Jacobian; shape (n,)."""
     return batch.log_density + target.transform.log_jacobian(x)
-
-
-def generator(seed: int, stage_code: int, iteration: int) -> np.random.Generator:
-    """Return the random numbers of one iteration of one stage, the same whatever was drawn before."""
-    return np.random.default_rng([seed, stage_code, iteration])

@@ -22,59 +22,71 @@ from estimhank.sampling.proposals import (
     Center,
     adapt,
     draw_starting_states,
-    generator,
     log_density_in_coordinates,
 )
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
-_SEED_CODE = 100  # of the first stage; each stage has its own random numbers
 _TARGET_RATE = 0.234  # Roberts, Gelman and Gilks (1997)
 
 
 class RandomWalkState(NamedTuple):
-    """A state, shape (d,), and its log density."""
+    """States of M chains, shape (M, d), and their log densities, (M,)."""
 
     position: Array
-    log_density: float
+    log_density: Array
 
 
 class RandomWalkInfo(NamedTuple):
-    """One step: the proposal, its log density, the probability of accepting it, and whether it was accepted."""
+    """One step of M chains: the probabilities of accepting, and which proposals were accepted, each (M,)."""
 
-    proposal: Array
-    proposal_log_density: float
-    acceptance_probability: float
-    accepted: bool
+    acceptance_probability: Array
+    accepted: NDArray[np.bool_]
 
 
-def init(position: Array, log_density: Callable[[Array], float]) -> RandomWalkState:
-    """Return the state at a point of shape (d,)."""
-    return RandomWalkState(np.asarray(position, float), float(log_density(np.asarray(position, float))))
+def init(position: Array, log_density: Callable[[Array], Array]) -> RandomWalkState:
+    """Return the states at points of shape (M, d)."""
+    position = np.asarray(position, float)
+    return RandomWalkState(position, np.asarray(log_density(position), float))
+
+
+def propose(rng: np.random.Generator, state: RandomWalkState, cholesky: Array) -> Array:
+    """Proposals N(x, L L'), shape (M, d); ``cholesky`` is L."""
+    proposals: Array = state.position + rng.standard_normal(state.position.shape) @ cholesky.T
+    return proposals
+
+
+def accept(
+    rng: np.random.Generator, state: RandomWalkState, proposals: Array, log_density: Array
+) -> tuple[RandomWalkState, RandomWalkInfo]:
+    """Accept each proposal, or stay; ``log_density`` (M,) is that of the proposals, ``-inf`` where infeasible."""
+    pairs = zip(state.log_density, log_density, strict=True)
+    probability = np.array([acceptance_probability(current, proposed) for current, proposed in pairs])
+    accepted = rng.random(len(proposals)) < probability
+    position = np.where(accepted[:, None], proposals, state.position)
+    values = np.where(accepted, log_density, state.log_density)
+    return RandomWalkState(position, values), RandomWalkInfo(probability, accepted)
 
 
 def step(
-    rng: np.random.Generator, state: RandomWalkState, log_density: Callable[[Array], float], cholesky: Array
+    rng: np.random.Generator, state: RandomWalkState, log_density: Callable[[Array], Array], cholesky: Array
 ) -> tuple[RandomWalkState, RandomWalkInfo]:
-    """One step with proposals N(x, L L').
+    """One step of all chains: :func:`propose`, evaluate, :func:`accept`.
 
     Parameters
     ----------
     rng : Generator
     state : RandomWalkState
     log_density : callable
-        Maps (d,) to a number, ``-inf`` where infeasible.
+        Maps (n, d) to (n,), ``-inf`` where infeasible.
     cholesky : ndarray of shape (d, d)
         L.
     """
-    proposal = state.position + cholesky @ rng.standard_normal(len(state.position))
-    value = float(log_density(proposal))
-    probability = acceptance_probability(state.log_density, value)
-    accepted = bool(rng.random() < probability)
-    info = RandomWalkInfo(proposal, value, probability, accepted)
-    return (RandomWalkState(proposal, value) if accepted else state), info
+    proposals = propose(rng, state, cholesky)
+    return accept(rng, state, proposals, np.asarray(log_density(proposals), float))
 
 
 def acceptance_probability(current: float, proposed: float) -> float:
@@ -171,10 +183,10 @@ def run_random_walk(
         If the density exists neither at the centre nor around it.
     """
     transform, d, chains = target.transform, len(target.names), config.chains
-    code = _SEED_CODE + stage_code(stage)
+    code = Stream.RANDOM_WALK + stage_code(stage)
     first = draw_starting_states(recorder, target, stage, center, chains, generator(seed, code, 0))
-    x, parts = first.x, np.stack([first.log_likelihood, first.log_prior])
-    values = parts.sum(axis=0) + transform.log_jacobian(x)
+    parts = np.stack([first.log_likelihood, first.log_prior])
+    state = RandomWalkState(first.x, parts.sum(axis=0) + transform.log_jacobian(first.x))
     adaptation = Adaptation(math.log(2.38 / math.sqrt(d)), center.x, center.covariance)
     cholesky = adaptation.cholesky
     kept = config.steps - config.warmup
@@ -183,21 +195,20 @@ def run_random_walk(
     accepted_count, infeasible, scales = np.zeros(chains), np.zeros(chains), np.empty(config.steps)
     for k in range(config.steps):
         rng = generator(seed, code, k + 1)
-        proposals = x + rng.standard_normal((chains, d)) @ cholesky.T
-        uniform = rng.random(chains)
+        proposals = propose(rng, state, cholesky)
         batch = recorder.evaluate(stage, k + 1, transform.to_natural(proposals), config.gradient)
-        proposed = log_density_in_coordinates(target, proposals, batch)
-        probability = np.array([acceptance_probability(a, b) for a, b in zip(values, proposed, strict=True)])
-        accepted = uniform < probability
-        x = np.where(accepted[:, None], proposals, x)
+        state, (probability, accepted) = accept(
+            rng, state, proposals, log_density_in_coordinates(target, proposals, batch)
+        )
         parts = np.where(accepted, [batch.log_likelihood, batch.log_prior], parts)
-        values = np.where(accepted, proposed, values)
         scales[k] = math.exp(adaptation.log_scale)
         if k < config.warmup:
-            adaptation = adapt(adaptation, x, np.full(chains, 1 / chains), float(probability.mean()), _TARGET_RATE)
+            adaptation = adapt(
+                adaptation, state.position, np.full(chains, 1 / chains), float(probability.mean()), _TARGET_RATE
+            )
             cholesky = adaptation.cholesky
         else:
-            states[:, k - config.warmup], state_parts[:, :, k - config.warmup] = x, parts
+            states[:, k - config.warmup], state_parts[:, :, k - config.warmup] = state.position, parts
             accepted_count += accepted
             infeasible += ~batch.ok
         if progress is not None and ((k + 1) % max(1, config.steps // 100) == 0 or k + 1 == config.steps):

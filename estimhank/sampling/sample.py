@@ -20,16 +20,15 @@ from estimhank.sampling.proposals import (
     Center,
     adapt,
     draw_starting_states,
-    generator,
     log_density_in_coordinates,
 )
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
 STAGE = "sample"
-_SEED_CODE = 2
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def run_multi_proposal(
     """
     transform, d = target.transform, len(target.names)
     chains, n = config.chains, config.proposals
-    first = draw_starting_states(recorder, target, STAGE, center, chains, generator(seed, _SEED_CODE, 0))
+    first = draw_starting_states(recorder, target, STAGE, center, chains, generator(seed, Stream.SAMPLE, 0))
     # column 0 of every array is the state that the chain is in
     x = np.empty((chains, n + 1, d))
     x[:, 0] = first.x
@@ -153,7 +152,7 @@ def run_multi_proposal(
     adaptation = Adaptation(starting_log_scale(n, d), center.x, center.covariance)
     draws, scales, running = _Draws(config, d), np.empty(config.iterations), RunningRHat()
     for iteration in range(config.iterations):
-        rng = generator(seed, _SEED_CODE, iteration + 1)
+        rng = generator(seed, Stream.SAMPLE, iteration + 1)
         propose = around_auxiliary_point(adaptation.cholesky)
         for chain in range(chains):
             x[chain, 1:] = propose(rng, x[chain, 0], n)

@@ -18,11 +18,12 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from estimhank.evaluation.recorder import Recorder
-from estimhank.sampling.proposals import Center, NoFeasibleState, generator, log_density_in_coordinates
+from estimhank.sampling.proposals import Center, NoFeasibleState, log_density_in_coordinates
 from estimhank.sampling.stage_density import ChainDraws, StageDensity
 from estimhank.sampling.student_t import StudentT
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
@@ -31,7 +32,6 @@ _SHARE_KEPT = 0.5  # of the particles, effectively, in the weighting of one stag
 _TARGET_RATE = 0.25
 _MOVES = 3  # mutation steps a temperature
 _WIDTH, _FREEDOM = 2.0, 5.0  # of q: standard deviations of the normal approximation at the mode, degrees of freedom
-_SEED_CODE = 22
 
 
 class Population(NamedTuple):
@@ -229,7 +229,7 @@ def run_tempered(
             f"there are {particles}"
         )
     start = StudentT(center.x, _WIDTH**2 * center.covariance, _FREEDOM)
-    x = start.sample(generator(seed, _SEED_CODE, 0), particles)
+    x = start.sample(generator(seed, Stream.TEMPERED, 0), particles)
     batch = recorder.evaluate(stage, 0, transform.to_natural(x), gradient)
     if not batch.ok.any():
         raise NoFeasibleState(f"stage {stage}: the log density exists at none of {particles} draws around the mode")
@@ -241,7 +241,7 @@ def run_tempered(
     state_parts: list[Array] = []
     accepted, infeasible = np.zeros(particles), np.zeros(particles)
     for k in range(iterations):
-        rng = generator(seed, _SEED_CODE, k + 1)
+        rng = generator(seed, Stream.TEMPERED, k + 1)
         if population.power < 1 and moves % _MOVES == 0:
             population, chosen = reweight(rng, population)
             parts, moves = parts[:, chosen], 0

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 import jax.monitoring
+import platformdirs
 import scipy.linalg  # noqa: F401  loads the BLAS that is limited below
 
 from estimhank.support.errors import ConfigError
@@ -40,9 +41,10 @@ def cache_folder() -> Path:
     Where nobody's home is known, in a container that runs under a bare number say, it is one of the user's own among
     the temporary files.
     """
-    explicit = os.environ.get("ESTIMHANK_CACHE")
-    path = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "estimhank")
-    path = os.path.expanduser(path)
+    explicit, shared = os.environ.get("ESTIMHANK_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
+    if not explicit and shared.startswith("~"):  # which platformdirs takes for a relative path
+        explicit = os.path.join(shared, "estimhank")
+    path = os.path.expanduser(explicit or platformdirs.user_cache_dir("estimhank", appauthor=False))
     return _temporary_folder() if path.startswith("~") else Path(path)
 
 

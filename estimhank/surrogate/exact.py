@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.evaluations import EvaluationBatch
-from estimhank.sampling.proposals import generator
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
 from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, run_steps, start_chains
@@ -42,16 +42,13 @@ STAGE = "exact"
 #: Kinds of steps; the position is the code in :attr:`ExactChains.step_kind`.
 STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
 
-_SEED_CODE = 5
 _START_TRIES = 20
 _OVERDISPERSION = 1.5
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
 #: Ray steps, of the random-walk steps: where the surrogate is not trusted, and where it has found heavy tails.
 _RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5
-_BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED = (
-    0.5,
-    0.9,
-)  # share of random-walk steps then, and of chains that have accepted no surrogate proposal
+#: Share of random-walk steps in the burn-in, and of chains that have accepted no surrogate proposal after it.
+_BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED = 0.5, 0.9
 _DISTRUST_BURN_IN = 0.25
 #: The burn-in lasts until every chain has accepted a surrogate proposal, but no longer than this many times its length
 #: or a quarter of all rounds.
@@ -252,7 +249,7 @@ def run_exact(
     """
     counter = _Counter(evaluate, target, surrogate)
     state = _start(counter, surrogate, starts, config, seed)
-    history, key = _History(), jax.random.fold_in(jax.random.key(seed), _SEED_CODE)
+    history, key = _History(), jax.random.fold_in(jax.random.key(seed), Stream.EXACT)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     modes = surrogate.whiten(surrogate.modes) if len(surrogate.modes) > 1 else np.empty((0, surrogate.dimension))
     radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE if policy.mixed_lengths else 0.0
@@ -261,7 +258,7 @@ def run_exact(
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
     outlook = Outlook(config.min_ess, config.max_rounds)
     while done < config.max_rounds and not verdict.converged and not hopeless:
-        rng = generator(seed, _SEED_CODE, done + 1)
+        rng = generator(seed, Stream.EXACT, done + 1)
         if burning:
             at_first = np.where(accepted_one | (done < config.burn_in), _BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED)
             share = np.maximum(policy.random_walk_share, at_first)
@@ -354,7 +351,7 @@ def _start(
     counter: _Counter, surrogate: Surrogate, starts: NDArray[np.float32], config: PosteriorConfig, seed: int
 ) -> States:
     """First states: draws of the surrogate; overdispersed points and known local modes for the last chains."""
-    rng = generator(seed, _SEED_CODE, 0)
+    rng = generator(seed, Stream.EXACT, 0)
     m, d = config.chains, surrogate.dimension
     modes = surrogate.whiten(surrogate.modes)[: config.dispersed] if len(surrogate.modes) > 1 else np.empty((0, d))
     spread = np.std(starts, axis=0)

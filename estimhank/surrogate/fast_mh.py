@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import Workers
-from estimhank.surrogate.surrogate import Shape, Surrogate, SurrogateArrays, relative_log_density
+from estimhank.surrogate.surrogate import Shape, Surrogate, SurrogateArrays, relative_log_density, relative_values
 
 Array = NDArray[np.float64]
 
@@ -41,20 +41,20 @@ class SurrogateChains(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """What the kernel moves by: step scale, lower root (d, d) of the covariance, archive of draws (a, d)."""
+    """What the kernel moves by: step scale, lower root (d, d) of the covariance, archive of draws (a, d), the first
+    ``archived`` of which count: its size is the same whatever their number, so that no other one is compiled for."""
 
     scale: jax.Array
     root: jax.Array
     archive: jax.Array
+    archived: jax.Array
 
 
 def start_chains(surrogate: Surrogate, z: NDArray[np.float32]) -> SurrogateChains:
     """States at whitened coordinates of shape (C, d)."""
-    states = jnp.asarray(z, jnp.float32)
-    return SurrogateChains(states, _values(surrogate.parameters, states, surrogate.shape))
-
-
-_values = partial(jax.jit, static_argnames="shape")(relative_log_density)
+    return SurrogateChains(
+        jnp.asarray(z, jnp.float32), jnp.asarray(relative_values(surrogate.parameters, z, surrogate.shape))
+    )
 
 
 def _propose(key: jax.Array, z: jax.Array, proposal: Proposal, stretch: jax.Array) -> jax.Array:
@@ -65,8 +65,8 @@ def _propose(key: jax.Array, z: jax.Array, proposal: Proposal, stretch: jax.Arra
     short = kind > 1 - _SHORT_SHARE
     normal = jax.random.normal(noise, (n, d), jnp.float32) @ proposal.root.T
     length = proposal.scale * jnp.where(short, jnp.float32(_SHORT), 1) * stretch
-    a = jax.random.randint(first, (n,), 0, len(proposal.archive))
-    b = jax.random.randint(second, (n,), 0, len(proposal.archive))
+    a = jax.random.randint(first, (n,), 0, proposal.archived)
+    b = jax.random.randint(second, (n,), 0, proposal.archived)
     leap = proposal.archive[a] - proposal.archive[b] + jnp.float32(_JUMP_NOISE) * normal
     return z + jnp.where(jump[:, None], leap, length[:, None] * normal)
 
@@ -186,9 +186,12 @@ def _spread(z: Array) -> Array:
 
 
 def _proposal(states: Array, scale: float, covariance: Array) -> Proposal:
-    archive = states[np.linspace(0, len(states) - 1, min(len(states), _ARCHIVE)).astype(int)]
+    archive, archived = np.zeros((_ARCHIVE, states.shape[1]), np.float32), min(len(states), _ARCHIVE)
+    archive[:archived] = states[np.linspace(0, len(states) - 1, archived).astype(int)]
     root = np.linalg.cholesky(covariance)
-    return Proposal(jnp.asarray(scale, jnp.float32), jnp.asarray(root, jnp.float32), jnp.asarray(archive, jnp.float32))
+    return Proposal(
+        jnp.asarray(scale, jnp.float32), jnp.asarray(root, jnp.float32), jnp.asarray(archive), jnp.asarray(archived)
+    )
 
 
 class _Part(NamedTuple):
@@ -254,8 +257,8 @@ def draw_part(
     begun = time.time()
     kept, moved = [], []
     # a call for each draw, so that their number is no part of what is compiled
-    for one in jax.random.split(key, draws):
-        chains, rate = advance(chains, one)
+    for one in np.asarray(jax.random.key_data(jax.random.split(key, draws))):
+        chains, rate = advance(chains, jax.random.wrap_key_data(one))
         kept.append(chains.z)
         moved.append(rate)
     z = np.stack([np.asarray(states) for states in kept])

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from estimhank.networks.mlp import Weights, evaluate_network, initial_weights
+from estimhank.support.seeds import Stream, generator
 
 Array = NDArray[np.float64]
 
@@ -119,7 +120,7 @@ def learn_edge(feasible: Array, infeasible: Array, top: float, depth: float, see
     """
     if min(len(feasible), len(infeasible)) < _FEWEST:
         return None
-    rng = np.random.default_rng([seed, 13])
+    rng = generator(seed, Stream.EDGE)
     z = np.concatenate([feasible, infeasible]).astype(np.float32)
     label = np.repeat(np.array([1, 0], np.float32), [len(feasible), len(infeasible)])
     order = rng.permutation(len(z))

@@ -38,7 +38,7 @@ from estimhank.surrogate.training import (
     select,
     train_ensemble,
 )
-from estimhank.surrogate.trust_region import TrustRegion, build_trust_region, outside
+from estimhank.surrogate.trust_region import LANDMARKS, TrustRegion, build_trust_region, outside
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
@@ -300,7 +300,8 @@ def _parameters(
         quadratic=single(quadratic.matrix),
         networks=networks,
         scale=single(scale),
-        landmarks=single(trust_region.landmarks),
+        # repeated where there are few, which changes nothing: another number would be compiled anew
+        landmarks=single(np.resize(trust_region.landmarks, (LANDMARKS, len(quadratic.linear)))),
         radius=single(trust_region.radius),
         strength=single(trust_region.strength),
         disagreement=single(DISAGREEMENT),

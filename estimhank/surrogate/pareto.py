@@ -8,6 +8,8 @@ import numpy as np
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from estimhank.support.seeds import Stream, generator
+
 Array = NDArray[np.float64]
 
 #: Log weights within so little of each other differ by the rounding of the surrogate's single precision.
@@ -54,7 +56,7 @@ def pareto_limit(draws: int) -> float:
 
 def pareto_k_mcse(log_weights: Array, seed: int = 0, resamples: int = 100) -> float:
     """Bootstrap standard error of :func:`pareto_k`, ``nan`` where the index itself is not finite."""
-    rng = np.random.default_rng([seed, 13])
+    rng = generator(seed, Stream.PARETO)
     n = len(log_weights)
     values = np.array([pareto_k(log_weights[rng.integers(0, n, n)]) for _ in range(resamples)])
     values = values[np.isfinite(values)]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from estimhank.evaluation.repeatable import REPEATED_BATCH
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.sampling.diagnostics import ess
-from estimhank.sampling.proposals import generator
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.certificate import (
     Certificate,
     ExactStates,
@@ -33,7 +33,6 @@ from estimhank.target.repeatable import check_repeatable
 Array = NDArray[np.float64]
 
 STAGE = "certificate"
-_SEED_CODE = 4
 _PILOT_DRAWS = 1_000
 _PILOT_CHAINS = 32
 _TRUSTED_RATE = 0.6  # acceptance of subchains that the fresh draws must predict
@@ -201,12 +200,12 @@ def _tell(progress: Progress | None, done: int, evaluations: int, message: str) 
 
 
 def _integer(seed: int, number: int) -> int:
-    return int(generator(seed, _SEED_CODE, number).integers(2**31))
+    return int(generator(seed, Stream.POSTERIOR, number).integers(2**31))
 
 
 def _settle(surrogate: Surrogate, config: PosteriorConfig, seed: int) -> tuple[SurrogateChains, Proposal]:
     """Chains from a wide normal around the centre of the training points, burnt in, with their proposals."""
-    rng = generator(seed, _SEED_CODE, 0)
+    rng = generator(seed, Stream.POSTERIOR, 0)
     landmarks = np.asarray(surrogate.parameters.landmarks)
     picked = landmarks[rng.integers(0, len(landmarks), config.surrogate_chains)]
     starts = (picked + 0.5 * rng.standard_normal(picked.shape)).astype(np.float32)
@@ -287,7 +286,7 @@ def evaluate_pairs(
     evaluate: Evaluate, target: Target, surrogate: Surrogate, exact: ExactChains, proposal: Proposal, n: int, seed: int
 ) -> tuple[ProposalPairs, int]:
     """Fresh random-walk proposals from about n exact draws, evenly spread over the chains; and their number."""
-    rng = generator(seed, _SEED_CODE, 4)
+    rng = generator(seed, Stream.POSTERIOR, 4)
     chains, draws, d = exact.z.shape
     each = np.linspace(0, draws - 1, min(draws, -(-n // chains))).astype(int)
     z = exact.z[:, each].reshape(-1, d).astype(float)

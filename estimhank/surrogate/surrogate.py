@@ -43,6 +43,7 @@ _NESTED = ("networks", "jumps", "edge")  # of the parameters: kept under names o
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0
 _EDGE_ARRAYS = tuple(name for name in Edge._fields if name != "network")
+_NUMBERS = (64, 512, 1024)  # of points that are computed at once: one of these, or a multiple of the last
 _WIDER = 1.5  # multiple of the trust region's radius up to which the uncorrected surrogate goes
 
 
@@ -120,6 +121,19 @@ _relative = partial(jax.jit, static_argnames="shape")(relative_log_density)
 _each = partial(jax.jit, static_argnames="shape")(each_log_density)
 
 
+def relative_values(parameters: SurrogateArrays, z: ArrayLike, shape: Shape) -> NDArray[np.float32]:
+    """What :func:`relative_log_density` gives, compiled for few numbers of points n only."""
+    points = np.asarray(z, np.float32)
+    values: NDArray[np.float32] = np.asarray(_relative(parameters, _filled(points), shape))[: len(points)]
+    return values
+
+
+def _filled(z: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points (n, d) and more of the last, up to one of few numbers: each other number would be compiled anew."""
+    size = next((some for some in _NUMBERS if len(z) <= some), -(-len(z) // _NUMBERS[-1]) * _NUMBERS[-1])
+    return np.concatenate([z, np.broadcast_to(z[-1:], (size - len(z), z.shape[1]))]) if len(z) else z
+
+
 @dataclass(frozen=True)
 class Surrogate:
     """A trained surrogate of the log density of the unconstrained coordinates x (log Jacobian included).
@@ -191,12 +205,12 @@ class Surrogate:
 
     def log_density(self, x: ArrayLike) -> Array:
         """Log density of coordinates x; shape (n, d) to (n,)."""
-        z = jnp.asarray(self.whiten(x))
-        return self.constant + np.asarray(_relative(self.parameters, z, self.shape), float)
+        return self.constant + relative_values(self.parameters, self.whiten(x), self.shape).astype(float)
 
     def spread(self, x: ArrayLike) -> Array:
         """Standard deviation between the networks (each centred over the points), shape (n,); zeros for one network."""
-        each = np.asarray(_each(self.parameters, jnp.asarray(self.whiten(x)), self.shape), float)
+        z = self.whiten(x)
+        each = np.asarray(_each(self.parameters, _filled(z), self.shape), float)[:, : len(z)]
         if len(each) == 1:
             return np.zeros(each.shape[1])
         centred = each - each.mean(axis=1, keepdims=True)

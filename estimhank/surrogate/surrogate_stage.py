@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.mode.mode_result import ModeResult
-from estimhank.sampling.proposals import generator
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.candidates import CandidateDraws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.edge_search import EdgeSearch
@@ -30,12 +30,9 @@ from estimhank.target.protocol import Gradient, Target, affordable_gradient
 Array = NDArray[np.float64]
 
 STAGE = "surrogate"
-_SEED_CODE = 3
 _FEWEST_CHAINS = 64
-_POOL_DRAWS, _POOL_THIN = (
-    20,
-    75,
-)  # of every chain at temperature 1, of the surrogate and of the uncorrected one, and steps between
+#: Pool draws of every chain at temperature 1, on the surrogate and on the uncorrected one, and steps between two.
+_POOL_DRAWS, _POOL_THIN = 20, 75
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
@@ -161,8 +158,8 @@ def run_surrogate(
         clock = time.perf_counter()
         looks = _FIRST_LOOKS if number == 0 else _LATER_LOOKS
         if begin is None:
-            finder.learn(points.x[_can_be_drawn(points)], looks, generator(seed, _SEED_CODE, 3000 + number))
-        fit_seed = int(generator(seed, _SEED_CODE, 1000 + number).integers(2**31))
+            finder.learn(points.x[_can_be_drawn(points)], looks, generator(seed, Stream.SURROGATE, 3000 + number))
+        fit_seed = int(generator(seed, Stream.SURROGATE, 1000 + number).integers(2**31))
         surrogate, fit = fit_surrogate(
             edges.training_points(points),
             whitening,
@@ -177,12 +174,12 @@ def run_surrogate(
         )
         work.add(epochs * len(points))
         surrogate = edges.attach(surrogate, points, fit_seed)
-        surrogate, draws = _contain(surrogate, points, config, generator(seed, _SEED_CODE, number), workers)
+        surrogate, draws = _contain(surrogate, points, config, generator(seed, Stream.SURROGATE, number), workers)
         seconds = time.perf_counter() - clock
         if config.rounds == 0:
             reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), float("nan"), float("nan"), seconds, 0.0))
             break
-        rng = generator(seed, _SEED_CODE, 2000 + number)
+        rng = generator(seed, Stream.SURROGATE, 2000 + number)
         candidates = choose_candidates(draws, points, surrogate, config.round_points, rng, last)
         x = candidates.x
         clock = time.perf_counter()

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom, mannwhitneyu, rankdata, wilcoxon
 
 from estimhank.evaluation.evaluations import EvaluationBatch
-from estimhank.sampling.proposals import generator
+from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.confined import (
     OUTERMOST,
     Kernel,
@@ -41,7 +41,6 @@ from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
-_SEED_CODE = 6
 _CHAINS = 32  # for each quantity, at most
 _STEPS = (8, 24, 72, 144)  # after so many steps the chains are looked at; those that have settled stop
 _SUSPICIOUS = 0.05  # what has a smaller probability is looked at for longer
@@ -112,7 +111,7 @@ def look_beyond(
     evaluate: Evaluate, target: Target, surrogate: Surrogate, exact: ExactChains, batch: int, seed: int
 ) -> TailEvidence:
     """Run the chains, side by side; batches of stage ``"certificate"`` are numbered from ``batch`` on."""
-    rng = generator(seed, _SEED_CODE, 0)
+    rng = generator(seed, Stream.TAIL_CHAINS, 0)
     d = surrogate.dimension
     total = exact.log_density.size
     # as many draws as are effective ones: a test of ranks takes them for independent

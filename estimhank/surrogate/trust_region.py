@@ -21,8 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.support.seeds import Stream, generator
+
 Array = NDArray[np.float64]
 
+LANDMARKS = 64  # at most
 _STRENGTH = 2.0  # log points per squared whitened unit; a normal log density falls by one half per squared unit
 _STRENGTH_OF_HEAVY = 0.25  # power of the distance by which a density with heavy tails falls faster outside
 _COVERED = 0.998  # share of the points inside
@@ -49,9 +52,9 @@ class TrustRegion:
     strength: float = _STRENGTH
 
 
-def build_trust_region(z: Array, landmarks: int = 64, seed: int = 0, heavy: bool = False) -> TrustRegion:
-    """Fence around whitened points of shape (n, d), n >= 2; with the penalty of ``heavy`` tails."""
-    rng = np.random.default_rng([seed, 11])
+def build_trust_region(z: Array, landmarks: int = LANDMARKS, seed: int = 0, heavy: bool = False) -> TrustRegion:
+    """Trust region around whitened points of shape (n, d), n >= 2; with the penalty of ``heavy`` tails."""
+    rng = generator(seed, Stream.TRUST_REGION)
     count = min(landmarks, max(1, len(z) // 4))
     centres = z[rng.choice(len(z), count, replace=False)]
     for _ in range(_SWEEPS):  # Lloyd's algorithm; nothing here needs the best clustering

@@ -14,9 +14,9 @@ from estimhank.data import US_OBSERVABLES, DataWarning, Observable, check_units,
 from estimhank.data.yearly import declared_weights
 from estimhank.likelihood.dense import stacked_covariance
 from estimhank.model.declaration import Growth
-from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import make_config
 from estimhank.support.errors import DataError
+from tests.support.same_model import on_other_data
 
 YEARS, BEFORE = 6, 8  # years of data, quarters that the first figure may reach back to
 
@@ -102,7 +102,7 @@ def test_the_likelihood_is_that_of_the_linear_combination(posterior, reference):
                 observed.append(values[t, o])
     S = np.stack(rows)
     want = multivariate_normal(np.zeros(len(S)), S @ covariance @ S.T).logpdf(observed)
-    mine = Posterior(posterior.model, data)
+    mine = on_other_data(posterior, data)
     assert mine.log_likelihood(theta) == pytest.approx(want, abs=1e-4)
     assert "yearly" in mine.fingerprint and "yearly" not in posterior.fingerprint
     copy = pickle.loads(pickle.dumps(mine))

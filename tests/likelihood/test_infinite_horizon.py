@@ -18,6 +18,11 @@ from tests.support.random_models import (
     random_case,
 )
 
+# as a whole: call by call each operation would be compiled on its own
+fit = jax.jit(fit_continuation, static_argnums=(2, 3, 4))
+continue_with = jax.jit(continued_autocovariances, static_argnums=2)
+left_after = jax.jit(leftover, static_argnums=2)
+
 
 @pytest.fixture(scope="module")
 def complete() -> Posterior:
@@ -102,10 +107,10 @@ def test_a_continuation_finds_roots_that_are_not_the_shock_s(roots: tuple[comple
     x = sum(np.multiply.outer(path, rng.normal(size=(2, 1))) for path in paths)
     shock = jnp.array([rho])
     start, shift, width = windows(horizon, 200)
-    assert leftover(jnp.asarray(x[:horizon]), shock, start) > 1e-6
+    assert left_after(jnp.asarray(x[:horizon]), shock, start) > 1e-6
     for begin, order in ((start, 4), (start + shift, 6)):
-        tail = fit_continuation(jnp.asarray(x[:horizon]), shock, begin, (begin, width), order)
-        found = continued_autocovariances(jnp.asarray(x[:begin]), tail, 20)
+        tail = fit(jnp.asarray(x[:horizon]), shock, begin, (begin, width), order)
+        found = continue_with(jnp.asarray(x[:begin]), tail, 20)
         want = np.stack([np.einsum("toz,tpz->op", x[k:], x[: len(x) - k]) for k in range(20)])
         np.testing.assert_allclose(found, want, atol=1e-9 * np.abs(want).max())
         assert bool(tail.dies_out)

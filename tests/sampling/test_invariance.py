@@ -69,16 +69,10 @@ def p_value(x: np.ndarray) -> float:
 
 def walk(density: Callable[[np.ndarray], np.ndarray]) -> Kernel:
     def run(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
-        def one(point: np.ndarray) -> float:
-            return float(density(point[None])[0])
-
-        ends = []
-        for point in x:
-            state = random_walk.init(point, one)
-            for _ in range(STEPS):
-                state, _ = random_walk.step(rng, state, one, 1.4 * ROOT)
-            ends.append(state.position)
-        return np.array(ends)
+        state = random_walk.init(x, density)
+        for _ in range(STEPS):
+            state, _ = random_walk.step(rng, state, density, 1.4 * ROOT)
+        return state.position
 
     return run
 

@@ -54,12 +54,10 @@ def test_agrees_with_counting_generalised_eigenvalues(seed: int) -> None:
 @pytest.fixture(scope="module")
 def reason_at(posterior: Posterior) -> Callable[[dict[str, float]], str]:
     """Outcome at parameters that may lie outside the prior's support."""
-    posterior._prepare()
     parts = posterior._steady.reference_parts
-    compiled = jax.jit(lambda theta: posterior._solution(theta, parts).winding)
 
     def reason(values: dict[str, float]) -> str:
-        number = int(compiled(jnp.array([values[name] for name in posterior.names])))
+        number = int(posterior._solve(np.array([values[name] for name in posterior.names]), parts).winding)
         return "determinate" if number == 0 else "indeterminate" if number < 0 else "no stable solution"
 
     return reason

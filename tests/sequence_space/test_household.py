@@ -199,9 +199,9 @@ def test_krusell_smith_has_the_reference_numbers() -> None:
     np.testing.assert_allclose(toolkit.jacobian(h=1e-4, twosided=False), published, atol=1e-7)
 
 
-def _solve(block: Any, inputs: Mapping[str, float]) -> Any:
+def _solve(block: Any, inputs: Mapping[str, float], **limit: int) -> Any:
     arrays = {k: jnp.asarray(v) for k, v in inputs.items()}
-    compiled = jax.jit(lambda parameters: solve_stationary(block, arrays, Values(parameters)))
+    compiled = jax.jit(lambda parameters: solve_stationary(block, arrays, Values(parameters), **limit))
     return lambda p: compiled({k: jnp.asarray(v) for k, v in p.as_dict().items()})
 
 
@@ -217,7 +217,7 @@ def test_failures_of_the_steady_state_are_typed() -> None:
     with pytest.raises(SteadyStateError, match="a_max") as error:
         check_stationary(_solve(small, inputs)(Values({**base, "beta": 0.97})))
     assert error.value.kind == "grid_too_small"
-    impatient = solve_stationary(block, inputs, Values({**base, "beta": 0.95}), limit=5)
+    impatient = _solve(block, inputs, limit=5)(Values({**base, "beta": 0.95}))
     with pytest.raises(SteadyStateError, match="did not converge") as error:
         check_stationary(impatient, limit=5)
     assert error.value.kind == "no_convergence"

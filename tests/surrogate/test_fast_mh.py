@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.stats import f as f_distribution
 
-from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.workers import InTurn
 from estimhank.surrogate.fast_mh import SurrogateChains, draw, run_steps, start_chains, warm_up
 from estimhank.surrogate.surrogate import Surrogate
@@ -49,10 +48,6 @@ def test_draws_are_a_function_of_the_seed() -> None:
     one, again, other = (draw(standard(), chains, proposal, 10, 3, seed, HERE).z for seed in (5, 5, 6))
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()
-    with Engine(TARGET, "loky", workers=2) as workers:
-        beside = draw(standard(), chains, proposal, 10, 3, 5, workers)
-    np.testing.assert_array_equal(beside.z, one)
-    assert beside.seconds > 0 and beside.acceptance > 0
 
 
 def test_a_subchain_is_reversible() -> None:
@@ -76,7 +71,7 @@ def test_moves_along_rays_are_reversible_and_cross_heavy_tails() -> None:
     n, surrogate = 20_000, student_surrogate(D, 3.0)
     rng = np.random.default_rng(2)
     x = (starts(3, n) * np.sqrt(3.0 / rng.chisquare(3.0, n))[:, None]).astype(np.float32)
-    _, proposal = warm_up(surrogate, starts(), np.ones(CHAINS), seed=1)
+    chains, proposal = warm_up(surrogate, starts(n=512), np.ones(512), seed=1)
     ends, _ = run_steps(
         surrogate.parameters, start_chains(surrogate, x), jax.random.key(7), proposal, jnp.ones(n, jnp.float32),
         jnp.full(n, 9), surrogate.shape,
@@ -85,22 +80,23 @@ def test_moves_along_rays_are_reversible_and_cross_heavy_tails() -> None:
     for values in (after - before, before**2 * after - after**2 * before):
         assert abs(values.mean()) < 4.5 * values.std() / np.sqrt(n)
     assert 0.2 < np.corrcoef(before, after)[0, 1] < 0.95
-    # from the bulk the chains reach the tail of the distribution, and the right share of them
-    chains, proposal = warm_up(surrogate, starts(n=512), np.ones(512), seed=1)
-    z = draw(surrogate, chains, proposal, draws=40, thin=10, seed=2, workers=HERE).z.reshape(-1, D)
+    # from the bulk the chains reach the tail of the distribution, and the right share of them; in one part, as many
+    # chains as in the warm-up, so that nothing else is compiled
+    z = draw(surrogate, chains, proposal, draws=40, thin=10, seed=2, workers=HERE, parts=1).z.reshape(-1, D)
     share = (np.linalg.norm(z, axis=1) > np.sqrt(D * f_distribution.ppf(0.99, D, 3.0))).mean()
     assert share == pytest.approx(0.01, abs=0.004)
 
 
 def test_chains_take_their_own_numbers_of_steps() -> None:
     _, proposal = warm_up(standard(), starts(), np.ones(CHAINS), seed=1)
-    begin = start_chains(standard(), starts(n=4))
-    steps = jnp.array([0, 0, 50, 50])
+    begin = start_chains(standard(), starts())
+    still = np.arange(CHAINS) % 4 < 2
     ends, _ = run_steps(
-        standard().parameters, begin, jax.random.key(0), proposal, jnp.ones(4, jnp.float32), steps, standard().shape
-    )
+        standard().parameters, begin, jax.random.key(0), proposal, jnp.ones(CHAINS, jnp.float32),
+        jnp.asarray(np.where(still, 0, 50)), standard().shape,
+    )  # fmt: skip
     moved = (np.asarray(ends.z) != np.asarray(begin.z)).any(axis=1)
-    np.testing.assert_array_equal(moved, [False, False, True, True])
+    np.testing.assert_array_equal(moved, ~still)
 
 
 def test_tempered_chains_are_wider_by_the_root_of_the_temperature() -> None:
@@ -122,17 +118,16 @@ def test_chains_walk_in_from_outside_the_fence() -> None:
 @pytest.mark.parametrize("apart", [8.0])
 def test_chains_pass_between_separate_modes_in_their_right_shares(apart: float) -> None:
     """Jumps by differences of archived draws carry chains where small steps do not."""
-    from estimhank.surrogate.config import SurrogateConfig
     from estimhank.surrogate.fitting import Whitening, fit_surrogate
     from estimhank.surrogate.points import points_from
     from tests.support.known_targets import candidates, two_modes
+    from tests.support.stages import TRAINING
 
-    target = two_modes(2, apart)
+    target = two_modes(D, apart)
     points = points_from(candidates(target, 1_500), target.transform)
-    config = SurrogateConfig(hidden=(48, 48), ensemble=1)
-    whitening = Whitening.from_moments(np.zeros(2), np.diag([apart**2 / 4, 1.0]))
-    surrogate, _ = fit_surrogate(points, whitening, target, config, 60, seed=1)
-    begin = surrogate.whiten(np.random.default_rng(0).choice([-4.0, 4.0], (CHAINS, 1)) * np.array([1.0, 0.0]))
+    whitening = Whitening.from_moments(np.zeros(D), np.diag([apart**2 / 4, *[1.0] * (D - 1)]))
+    surrogate, _ = fit_surrogate(points, whitening, target, TRAINING, 60, seed=1)
+    begin = surrogate.whiten(np.random.default_rng(0).choice([-4.0, 4.0], (CHAINS, 1)) * np.eye(D)[0])
     chains, proposal = warm_up(surrogate, begin, np.ones(CHAINS), seed=3)
     fast = draw(surrogate, chains, proposal, 200, 20, 4, InTurn(target))
     right = (surrogate.unwhiten(fast.z)[..., 0] > 0).mean(axis=1)

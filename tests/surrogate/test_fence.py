@@ -3,7 +3,9 @@ is due."""
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+from functools import partial
+
+import jax
 import numpy as np
 
 from estimhank.surrogate.trust_region import (
@@ -16,11 +18,20 @@ from estimhank.surrogate.trust_region import (
 )
 
 
+@partial(jax.jit, static_argnums=4)  # as a whole: call by call each operation would be compiled on its own
+def place_and_penalty(
+    z: jax.Array, landmarks: jax.Array, radius: jax.Array, strength: jax.Array, heavy: bool
+) -> tuple[jax.Array, jax.Array]:
+    place, beyond = hold_inside(z, landmarks, radius)
+    return place, penalty(beyond, strength, heavy)
+
+
 def held(trust_region: TrustRegion, z: np.ndarray, heavy: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    place, beyond = hold_inside(
-        *(jnp.asarray(a, jnp.float32) for a in (z, trust_region.landmarks, trust_region.radius))
+    single = (
+        np.asarray(a, np.float32) for a in (z, trust_region.landmarks, trust_region.radius, trust_region.strength)
     )
-    return np.asarray(place), np.asarray(penalty(beyond, jnp.asarray(trust_region.strength, jnp.float32), heavy))
+    place, taken = place_and_penalty(*single, heavy)
+    return np.asarray(place), np.asarray(taken)
 
 
 def cloud(n: int = 2_000, d: int = 3) -> np.ndarray:

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.workers import InTurn
 from estimhank.networks.mlp import initial_weights
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
@@ -59,10 +58,6 @@ def test_training_is_the_same_to_the_bit_and_another_seed_is_another_network() -
     x = training_points(20).x
     assert (one.log_density(x) != other.log_density(x)).any()
     assert (one.spread(x) > 0).all(), "networks of an ensemble differ"
-    with Engine(TARGET, "loky", workers=2) as workers:
-        config = replace(TRAINING, ensemble=2, epochs=20)
-        beside, _ = fit_surrogate(points, WHITENING, TARGET, config, 20, 1, workers=workers)
-    jax.tree.map(np.testing.assert_array_equal, one.parameters, beside.parameters)
 
 
 def test_points_without_gradient_train_beside_points_with_one() -> None:
