@@ -2,8 +2,8 @@
 the draws that they begin at, and never ask the surrogate.
 
 The kernel is a mixture of heavy-tailed random-walk steps, shaped by the surrogate's curvature where the chain began (a
-thin ridge is followed), and of steps along the ray from the centre, which cross a heavy tail in a few steps; both are
-fixed for each chain before it begins.
+thin ridge is followed), and of ray steps, along the ray from the centre, which cross a heavy tail in a few steps; both
+are fixed for each chain before it begins.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Ask = Callable[[int, Array], EvaluationBatch]
 OUTERMOST = 0.02  # share of the draws that chains start from
 _MOST_LOG_POINTS = 5.0  # that one place counts for: what is lacking is lacking
 _TAILS = 2  # of single coordinates that are looked at
-_RADIAL_SHARE, _RADIAL_WIDTH = 0.25, 0.4  # of the steps; s.d. of the logarithm of a radial step's factor
+_RAY_SHARE, _RAY_WIDTH = 0.25, 0.4  # of the steps; s.d. of the logarithm of a ray step's factor
 _STRETCHES = (0.3, 1.0, 3.0)
 _FREEDOM = 5  # degrees of freedom of the random-walk steps
 _STEP = 0.1  # of second differences, whitened units
@@ -138,10 +138,10 @@ def _propose(rng: np.random.Generator, z: Array, roots: Array) -> tuple[Array, A
     heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
     length = 2.38 / math.sqrt(d) * rng.choice(_STRETCHES, n) * heavy
     walked = z + length[:, None] * np.einsum("nij,nj->ni", roots, rng.standard_normal((n, d)))
-    factor = _RADIAL_WIDTH * rng.standard_normal(n)
+    factor = _RAY_WIDTH * rng.standard_normal(n)
     stretched = np.exp(factor)[:, None] * z
-    radial = np.asarray(rng.random(n) < _RADIAL_SHARE)
-    return np.where(radial[:, None], stretched, walked), np.where(radial, d * factor, 0.0)
+    ray = np.asarray(rng.random(n) < _RAY_SHARE)
+    return np.where(ray[:, None], stretched, walked), np.where(ray, d * factor, 0.0)
 
 
 def local_roots(surrogate: Surrogate, z: Array) -> Array:

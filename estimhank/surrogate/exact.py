@@ -46,7 +46,7 @@ _START_TRIES = 20
 _OVERDISPERSION = 1.5
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
 #: Ray steps, of the random-walk steps: where the surrogate is not trusted, and where it has found heavy tails.
-_RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5
+_RAY_SHARE, _RAY_SHARE_OF_HEAVY = 0.2, 0.5
 #: Share of random-walk steps in the burn-in, and of chains that have accepted no surrogate proposal after it.
 _BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED = 0.5, 0.9
 _DISTRUST_BURN_IN = 0.25
@@ -252,7 +252,7 @@ def run_exact(
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), Stream.EXACT)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     modes = surrogate.whiten(surrogate.modes) if len(surrogate.modes) > 1 else np.empty((0, surrogate.dimension))
-    radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE if policy.mixed_lengths else 0.0
+    ray_share = _RAY_SHARE_OF_HEAVY if surrogate.shape.heavy else _RAY_SHARE if policy.mixed_lengths else 0.0
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
     burn_in, burning, accepted_one = config.burn_in, True, np.zeros(config.chains, bool)
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
@@ -271,7 +271,7 @@ def run_exact(
             surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
             jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
         )  # fmt: skip
-        walked, log_factor = random_walk_proposals(rng, state.z, root, modes, radial_share)
+        walked, log_factor = random_walk_proposals(rng, state.z, root, modes, ray_share)
         walked_chains = start_chains(surrogate, walked)
         z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
         proposed = counter(

@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 _SHORT, _SHORT_SHARE = 0.3, 0.1  # length and share of the short normal steps
 _JUMP_SHARE = 0.05
 _JUMP_NOISE = 0.05
-_RADIAL_SHARE, _RADIAL_WIDTH = 0.15, 0.3  # of the moves where tails are heavy; s.d. of the log of the factor
+_RAY_SHARE, _RAY_WIDTH = 0.15, 0.3  # of the moves where tails are heavy; s.d. of the log of the factor
 _ARCHIVE = 512
 _PHASES, _PHASE_STEPS = 8, 150
 _TARGET_RATE = 0.25
@@ -74,9 +74,9 @@ def _propose(key: jax.Array, z: jax.Array, proposal: Proposal, stretch: jax.Arra
 def _stretch_rays(key: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Which chains move along the ray from the centre, where to, and the logarithm of the volume's factor."""
     which, length = jax.random.split(key)
-    radial = jax.random.uniform(which, (len(z),), jnp.float32) < _RADIAL_SHARE
-    factor = _RADIAL_WIDTH * jax.random.normal(length, (len(z),), jnp.float32)
-    return radial, z * jnp.exp(factor)[:, None], z.shape[1] * factor
+    ray = jax.random.uniform(which, (len(z),), jnp.float32) < _RAY_SHARE
+    factor = _RAY_WIDTH * jax.random.normal(length, (len(z),), jnp.float32)
+    return ray, z * jnp.exp(factor)[:, None], z.shape[1] * factor
 
 
 def _step(
@@ -92,8 +92,8 @@ def _step(
     z = _propose(move, chains.z, proposal, jax.lax.rsqrt(power))
     volume: jax.Array | float = 0.0
     if shape.heavy:
-        radial, stretched, factor = _stretch_rays(jax.random.fold_in(key, 1), chains.z)
-        z, volume = jnp.where(radial[:, None], stretched, z), jnp.where(radial, factor, 0)
+        ray, stretched, factor = _stretch_rays(jax.random.fold_in(key, 1), chains.z)
+        z, volume = jnp.where(ray[:, None], stretched, z), jnp.where(ray, factor, 0)
     value = relative_log_density(parameters, z, shape)
     uniform = jax.random.uniform(coin, power.shape, jnp.float32)
     # false for nan: such a place is never entered

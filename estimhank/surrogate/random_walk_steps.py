@@ -10,11 +10,11 @@ Array = NDArray[np.float64]
 _FREEDOM = 5  # degrees of freedom of the random-walk proposals
 _STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
 _JUMP_SHARE = 0.3  # of the random-walk steps, where there are several modes to jump between
-_RADIAL_WIDTH = 0.5  # s.d. of the logarithm of the factor
+_RAY_WIDTH = 0.5  # s.d. of the logarithm of the factor
 
 
 def random_walk_proposals(
-    rng: np.random.Generator, z: NDArray[np.float32], root: Array, modes: np.ndarray, radial_share: float
+    rng: np.random.Generator, z: NDArray[np.float32], root: Array, modes: np.ndarray, ray_share: float
 ) -> tuple[NDArray[np.float32], Array]:
     """Proposals and the logarithm of the factor of their acceptance.
 
@@ -30,9 +30,9 @@ def random_walk_proposals(
         leap = modes[a] - modes[b] + 0.1 * move
         jump = np.asarray(rng.random(n) < _JUMP_SHARE)
         move = np.where(jump[:, None], leap, move)
-    if radial_share == 0:
+    if ray_share == 0:
         return (z + move).astype(np.float32), np.zeros(n)
-    factor = _RADIAL_WIDTH * rng.standard_normal(n)
-    radial = np.asarray(rng.random(n) < radial_share)
-    walked = np.where(radial[:, None], np.exp(factor)[:, None] * z, z + move)
-    return walked.astype(np.float32), np.where(radial, d * factor, 0.0)
+    factor = _RAY_WIDTH * rng.standard_normal(n)
+    ray = np.asarray(rng.random(n) < ray_share)
+    walked = np.where(ray[:, None], np.exp(factor)[:, None] * z, z + move)
+    return walked.astype(np.float32), np.where(ray, d * factor, 0.0)

@@ -112,7 +112,7 @@ def test_random_walk_steps_keep_the_posterior_along_rays_too() -> None:
         value = -4.0 * np.log1p((z.astype(float) ** 2).sum(axis=1) / 5.0)
         return States(z, z.astype(float), z.astype(float), value, value, value, np.zeros(n))
 
-    y, factor = random_walk_proposals(rng, x, 0.8 * np.eye(D), np.empty((0, D)), radial_share=0.5)
+    y, factor = random_walk_proposals(rng, x, 0.8 * np.eye(D), np.empty((0, D)), ray_share=0.5)
     assert 0.45 < (factor != 0).mean() < 0.55
     moved = rng.random(n) < acceptance(states(x), states(y), np.ones(n, np.uint8), factor)
     end = np.where(moved[:, None], y, x)
