@@ -23,7 +23,7 @@ from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
 from estimhank.run.open_posterior import build_target
-from estimhank.run.pipeline import Outcome, run_pipeline
+from estimhank.run.pipeline import RunOutcome, run_pipeline
 from estimhank.run.replay import replay
 from estimhank.run.stages import PIPELINE
 from estimhank.support.errors import EstimhankError, Interrupted, ModelWarning
@@ -115,7 +115,7 @@ class Overrides:
 
 def run_command(
     config: Config, out: Path, only: str | None, resume: bool, overwrite: bool, quiet: bool = False
-) -> Outcome:
+) -> RunOutcome:
     """Run the pipeline, or one stage, with progress on standard error."""
     out = expand_user(out)
     try:
@@ -144,7 +144,7 @@ def find_interruption(error: BaseException | None) -> KeyboardInterrupt | None:
     return error
 
 
-def conclude(outcome: Outcome, require_certificate: bool = False) -> None:
+def conclude(outcome: RunOutcome, require_certificate: bool = False) -> None:
     """Say where the results are; raise what is wrong with them."""
     manifest = outcome.manifest
     if not outcome.ran:

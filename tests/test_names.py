@@ -18,7 +18,7 @@ from estimhank.data import Observable as Column
 from estimhank.data.dataset import Dataset, read_dataset, write_dataset
 from estimhank.model import AR1, Level, Model, Parameter, Parameters, SqrtInverseGamma
 from estimhank.model.measurement_error import with_measurement_error
-from estimhank.parameters.table import ModelError
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.report import write_report
 from estimhank.run.config import make_config
 from estimhank.support.errors import ConfigError, DataError

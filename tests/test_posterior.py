@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 from estimhank.data.dataset import Dataset
 from estimhank.likelihood.dense import stacked_covariance
 from estimhank.models.one_asset_hank import OneAssetHANK
-from estimhank.parameters.table import ModelError
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.posterior.posterior import Posterior
 from estimhank.target.protocol import Target
 from tests.support.kalman import kalman, moving_average

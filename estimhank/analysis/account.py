@@ -71,7 +71,7 @@ def _exact(facts: Mapping[str, Any]) -> str:
     acceptance = facts.get("acceptance")
     if not acceptance:
         return ""
-    words = {"subchain": "steps by surrogate subchains", "plain": "plain exact steps"}
+    words = {"subchain": "steps by surrogate subchains", "plain": "random-walk steps"}
     parts = [f"{_range(rates)} of {words.get(block, block)}" for block, rates in acceptance.items()]
     return f"The exact chains accepted {joined(parts)}."
 

@@ -71,7 +71,7 @@ _FIGURES: tuple[tuple[str, str, str, bool, bool], ...] = (
     ("wrong_reject", "wrong rejects", "random-walk proposals that only the surrogate rejects", False, True),
     ("pareto_k", "Pareto k̂", "tail index of the importance weights", False, False),
     ("second_stage_acceptance", "second-stage acceptance", "subchain ends that the exact step accepts", True, True),
-    ("outside_fence", "outside the fence", "exact draws where the surrogate has seen no data", False, True),
+    ("outside_fence", "outside the trust region", "exact draws where the surrogate has seen no data", False, True),
     ("infeasible_share", "infeasible draws", "surrogate's draws without an exact density", False, True),
 )
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from estimhank.analysis.math_text import figure_label, plain_label
+from estimhank.parameters.parameter_table import Parameter
 from estimhank.parameters.priors import Prior
-from estimhank.parameters.table import Parameter
 
 Array = NDArray[np.float64]
 
@@ -87,8 +87,8 @@ def _describe(name: str, parameter: Parameter, prior: Prior) -> ParameterInfo:
     lower, upper = prior.support
 
     def log_prior(theta: Array) -> Array:
-        # SciPy's form of the law, and not the prior's own, which JAX would compile for each figure
-        return np.asarray(prior.law.logpdf(theta - prior.shift) - math.log(prior.mass), float)
+        # SciPy's form of the distribution, and not the prior's own, which JAX would compile for each figure
+        return np.asarray(prior.untruncated.logpdf(theta - prior.shift) - math.log(prior.mass), float)
 
     return ParameterInfo(
         name=name,

@@ -136,7 +136,7 @@ class Verdict:
         return "\n".join([self.headline, *(f"[{f.level}] {f.topic}: {f.text}" for f in self.findings)])
 
 
-def judge(evidence: Evidence) -> Verdict:
+def judge_run(evidence: Evidence) -> Verdict:
     """Judge a run: convergence of the exact posterior first, then everything that could mislead a reader."""
     convergence = judge_convergence(evidence)
     findings = [convergence, *judge_certificate(evidence), *judge_mode(evidence), *judge_model(evidence)]

@@ -2,8 +2,8 @@
 
 The order in which figures flow: :mod:`~estimhank.data.series` reads raw series from whichever source
 (:mod:`~estimhank.data.fred`, :mod:`~estimhank.data.excel`, :mod:`~estimhank.data.frame`),
-:mod:`~estimhank.data.table` checks them and puts them on quarters, :mod:`~estimhank.data.observables` transforms them,
-:mod:`~estimhank.data.dataset` takes trends and means off and keeps the result in ``data.csv``.
+:mod:`~estimhank.data.series_table` checks them and puts them on quarters, :mod:`~estimhank.data.observables` transforms
+them, :mod:`~estimhank.data.dataset` takes trends and means off and keeps the result in ``data.csv``.
 """
 
 from estimhank.data.dataset import Dataset, make_dataset, read_dataset, write_dataset
@@ -12,7 +12,7 @@ from estimhank.data.load import DataSettings, load_dataset, load_table, write_ra
 from estimhank.data.observables import TRANSFORMS, US_OBSERVABLES, Observable, transform_series
 from estimhank.data.quarters import format_quarter, parse_quarter
 from estimhank.data.series import SNAPSHOT, SOURCES, load_series, read_series
-from estimhank.data.table import SeriesTable
+from estimhank.data.series_table import SeriesTable
 from estimhank.data.units import DataWarning, check_units
 
 __all__ = [

@@ -19,7 +19,7 @@ from estimhank.data.observables import TRANSFORMS, Observable, lags_of, outside,
 from estimhank.data.options import set_additions
 from estimhank.data.outliers import check_outliers
 from estimhank.data.quarters import first_days, format_quarter, parse_quarter, parse_quarters
-from estimhank.data.table import SeriesTable
+from estimhank.data.series_table import SeriesTable
 from estimhank.support.errors import DataError
 from estimhank.support.files import read_text, sha256_of_array, to_json, write_text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from estimhank.data.layout import sheet_of
-from estimhank.data.table import Cell, Sheet
+from estimhank.data.series_table import Cell, Sheet
 from estimhank.support.errors import DataError
 from estimhank.support.extras import OPENPYXL
 from estimhank.support.files import reading

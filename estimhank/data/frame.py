@@ -12,7 +12,7 @@ from estimhank.data.dataset import Dataset, make_dataset
 from estimhank.data.excel import cell_of
 from estimhank.data.observables import US_OBSERVABLES, Observable, lags_of, rules_of
 from estimhank.data.quarters import format_quarter, is_date
-from estimhank.data.table import Cell, SeriesTable, Sheet, parse_rows, to_quarters
+from estimhank.data.series_table import Cell, SeriesTable, Sheet, parse_rows, to_quarters
 from estimhank.support.errors import DataError
 from estimhank.support.files import sha256_of
 

@@ -17,7 +17,7 @@ from estimhank.data.fred_answers import Row
 from estimhank.data.fred_cache import CachedAnswer, find_answer, is_fresh, keep_answer, newest_answer
 from estimhank.data.fred_client import FredClient, FredUnreachable
 from estimhank.data.quarters import format_quarter, parse_quarter
-from estimhank.data.table import Periods, SeriesTable, Sheet, parse_rows, to_quarters
+from estimhank.data.series_table import Periods, SeriesTable, Sheet, parse_rows, to_quarters
 from estimhank.support.errors import DataError
 from estimhank.support.files import sha256_of
 

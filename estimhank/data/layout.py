@@ -1,7 +1,7 @@
 """How tables are laid out in files: titles above the header, separators, decimal commas, blank columns.
 
 What can be told from the rows without doubt is put straight here; whatever is left over is for
-:func:`estimhank.data.table.parse_rows` to refuse.
+:func:`estimhank.data.series_table.parse_rows` to refuse.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from estimhank.data.quarters import is_date
-from estimhank.data.table import Cell, Sheet
+from estimhank.data.series_table import Cell, Sheet
 
 Row = tuple[int, list[Cell]]
 
@@ -76,7 +76,7 @@ def sheet_of(where: str, word: str, rows: Sequence[Row], first_row: int = 1, pad
     Parameters
     ----------
     where, word : str
-        As in :class:`estimhank.data.table.Sheet`.
+        As in :class:`estimhank.data.series_table.Sheet`.
     rows : sequence of (int, list of cells)
         Number and cells of every row that is not blank.
     first_row : int

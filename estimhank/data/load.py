@@ -9,7 +9,7 @@ from typing import Protocol
 from estimhank.data.dataset import Dataset, make_dataset
 from estimhank.data.observables import Observable
 from estimhank.data.series import load_series
-from estimhank.data.table import SeriesTable
+from estimhank.data.series_table import SeriesTable
 from estimhank.support.files import to_json, write_text
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from estimhank.data.aggregation import AGGREGATES, AVERAGE
 from estimhank.data.options import addition
 from estimhank.data.quarters import format_quarter, parse_quarters
-from estimhank.data.table import SeriesTable
+from estimhank.data.series_table import SeriesTable
 from estimhank.data.units import DataWarning, check_rate, period_of
 from estimhank.data.yearly import YEARLY, adds_up_quarters, has_one_a_year, year_ends
 from estimhank.support.errors import DataError

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.data.quarters import format_quarter, parse_quarters
-from estimhank.data.table import SeriesTable
+from estimhank.data.series_table import SeriesTable
 from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]

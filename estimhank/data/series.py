@@ -10,7 +10,7 @@ from estimhank.data.excel import EXCEL, OTHER_SHEETS, read_sheet
 from estimhank.data.fred import FRED_SOURCES, load_fred
 from estimhank.data.layout import csv_sheet
 from estimhank.data.observables import Observable, rules_of, series_of
-from estimhank.data.table import SeriesTable, parse_rows, to_quarters
+from estimhank.data.series_table import SeriesTable, parse_rows, to_quarters
 from estimhank.support.errors import DataError, StorageError
 from estimhank.support.files import bundled, expand_user, read_text, reading, sha256_of, sha256_of_file
 

@@ -1,7 +1,7 @@
 """Series with one figure a year: which quarters a figure speaks of, and with which weights.
 
 A yearly figure is observed in the year's last quarter and missing in the others. What the model says of it is a linear
-combination of its quarterly observable y,
+combination of its quarterly observable y::
 
     observed in quarter t:  sum_l w[l] y[t-l]
 
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.data.table import SeriesTable
+from estimhank.data.series_table import SeriesTable
 from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]

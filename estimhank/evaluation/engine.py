@@ -192,7 +192,7 @@ class Engine:
         the cache on disk. Left to itself each of them would compile the same at the same time."""
         self._compiled = True
         kinds: list[GradientLike] = [True, False]
-        if self.target.costly_parameters:
+        if self.target.steady_state_parameters:
             kinds.insert(1, Gradient.PARTIAL)
         self.notice("compiling the log density and its gradient")
         self._map(_Job(compile_evaluation, True), [(kind,) for kind in kinds])

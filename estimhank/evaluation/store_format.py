@@ -1,4 +1,4 @@
-"""Byte layout of the evaluation store: packing, parsing and checking, without touching a file.
+"""Byte layout of the evaluation store: packing, parsing and checking, without touching a file::
 
     file    = head, batch, batch, ...
     head    = magic "EVALSTOR", version u4, length of JSON u4, CRC-32 of JSON u4, JSON, zeros up to a multiple of 64

@@ -25,7 +25,7 @@ import numpy as np
 
 from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
 from estimhank.households.stationary import HouseholdSteadyState
-from estimhank.parameters.table import Values
+from estimhank.parameters.parameter_table import Values
 
 #: Bound below which entries of the fake-news matrix are not computed. A Jacobian entry sums at most T of them.
 NEWS_TOLERANCE = 1e-13

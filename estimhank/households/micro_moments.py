@@ -59,7 +59,8 @@ class MicroMoments:
     prior, posterior : ndarray (n, k), optional
         At prior and at exact posterior draws that have a steady state; none where no estimated parameter moves it.
     left_out : mapping of {"prior", "posterior"} to mapping of kind to int
-        Draws without a steady state by the kind of failure (:class:`~estimhank.sequence_space.SteadyStateError`).
+        Draws without a steady state by the kind of failure
+        (:class:`~estimhank.households.stationary.SteadyStateError`).
     parameters : tuple of str
         Estimated parameters that move the steady state.
     """

@@ -1,8 +1,8 @@
 """The household's stationary problem and the parameter that hits its target, solved together by Newton's method.
 
-Unknowns are the log marginal value v of assets, the distribution D and one parameter u:
+Unknowns are the log marginal value v of assets, the distribution D and one parameter u::
 
-    v = V(v, u, q),      D = P(v, u, q)' D,      A(v, u, D, q) = target,
+    v = V(v, u, q),      D = P(v, u, q)' D,      A(v, u, D, q) = target
 
 with q the inputs and the other parameters. One Newton step needs (I - V_v)^{-1} for two right-hand sides, the
 distribution that belongs to the policy, and the expected sum of future outputs x = A + P x, whose differences between
@@ -12,7 +12,7 @@ next, so that a solution near a known one takes four to six steps.
 
 Far from a solution a Newton step may lead to a marginal value that does not fall in assets, from where further steps
 lead nowhere. A step that leaves a far larger residual than there was is taken back: the unknown goes half as far, and
-plain backward steps, which contract, lead the marginal value towards the one that belongs to it.
+ordinary backward steps, which contract, lead the marginal value towards the one that belongs to it.
 
 The same linear maps, transposed, give the derivative of the solution (implicit function theorem).
 """
@@ -34,7 +34,7 @@ from estimhank.households.stationary import (
     forward,
     lottery_of,
 )
-from estimhank.parameters.table import Values
+from estimhank.parameters.parameter_table import Values
 
 #: Newton steps after which the search is given up; the largest step, residual and change of mass of a solution.
 STEP_LIMIT, STEP_TOLERANCE, RESIDUAL_TOLERANCE, MASS_TOLERANCE = 40, 1e-10, 1e-12, 1e-14
@@ -43,7 +43,7 @@ _ADJOINT_TOLERANCE, _ADJOINT_LIMIT = 1e-12, 500
 _SQUARINGS = 60  # of a transition matrix: 10^18 dates
 _FURTHEST = 1.5  # largest change of the log marginal value in one step
 #: A residual larger than the one before by the first factor, and than the second, tells that a step has led astray;
-#: plain backward steps from where it began.
+#: ordinary backward steps from where it began.
 _ASTRAY, _LARGE, _BACKWARD = 2.0, 0.5, 60
 
 
@@ -51,7 +51,7 @@ _ASTRAY, _LARGE, _BACKWARD = 2.0, 0.5, 60
 class StationaryProblem:
     """What is solved: a household block, the output that is targeted, and the parameter that is moved to hit it.
 
-    ``unknown`` None solves at given parameters. ``bracket`` are the bounds of the unknown.
+    ``unknown`` None solves at given parameters.
     """
 
     block: HouseholdBlock
@@ -119,7 +119,7 @@ def marginal_of(grids: Grids) -> jax.Array:
     """The stationary distribution of productivity, (n_e,), with its derivative in the transition matrix.
 
     A chain that falls into several closed classes (types of households) has many: the masses of the classes are those
-    of ``grids.stationary``. With P the limit of the transition matrix T over many dates,
+    of ``grids.stationary``. With P the limit of the transition matrix T over many dates::
 
         d pi = pi dT (I - T + P)^{-1} (I - P) + d stationary P
 
@@ -147,14 +147,14 @@ class _State(NamedTuple):
     unknown: jax.Array
     distribution: jax.Array
     future: jax.Array
-    slope: jax.Array
+    derivative: jax.Array
     search: Search
     before: tuple[jax.Array, jax.Array, jax.Array]
 
 
 class _Inner(NamedTuple):
     correction: jax.Array
-    slope: jax.Array
+    derivative: jax.Array
     distribution: jax.Array
     future: jax.Array
 
@@ -186,7 +186,7 @@ def _newton_step(
 
 
 def _step_back(problem: StationaryProblem, given: Given, state: _State) -> _State:
-    """From where the last step began, half of the way in the unknown, by plain backward steps."""
+    """From where the last step began, half of the way in the unknown, by ordinary backward steps."""
     log_value, unknown, distribution = state.before
     unknown = jnp.where(jnp.isfinite(state.unknown), (unknown + state.unknown) / 2, unknown)
 
@@ -217,7 +217,7 @@ def _further(
         mean = jnp.vdot(inner.distribution, yields)
         return _Inner(
             tangent(inner.correction, zero)[0] + residual,
-            tangent(inner.slope, zero)[0] + by_unknown if problem.unknown is not None else inner.slope,
+            tangent(inner.derivative, zero)[0] + by_unknown if problem.unknown is not None else inner.derivative,
             forward(inner.distribution, lottery, grids.transition),
             expectation(inner.future, lottery, grids.transition) + yields - mean,
         )
@@ -233,7 +233,7 @@ def _further(
         )
         return last, change, n + 1
 
-    start = _Inner(residual, state.slope, state.distribution, state.future)
+    start = _Inner(residual, state.derivative, state.distribution, state.future)
     inner, _, _ = jax.lax.while_loop(
         lambda loop: (loop[1] > _INNER_TOLERANCE) & (loop[2] < _INNER_LIMIT),
         chunk,
@@ -258,16 +258,18 @@ def _further(
     if problem.unknown is None:
         move, gap = jnp.zeros(()), jnp.zeros(())
     else:
-        move = (gap - aggregate(inner.correction, zero)) / aggregate(inner.slope, one)
+        move = (gap - aggregate(inner.correction, zero)) / aggregate(inner.derivative, one)
         # half of the way to a bound is the furthest that one step goes
         move = jnp.clip(move, (bounds[0] - state.unknown) / 2, (bounds[1] - state.unknown) / 2)
-    step = jnp.clip(inner.correction + move * inner.slope, -_FURTHEST, _FURTHEST)
+    step = jnp.clip(inner.correction + move * inner.derivative, -_FURTHEST, _FURTHEST)
     size = jnp.maximum(_largest(step), jnp.abs(move))
     errors = _largest(residual), _largest(drift), jnp.abs(gap) / (1 + jnp.abs(given.value))
     small = (jnp.maximum(errors[0], errors[2]) < RESIDUAL_TOLERANCE) & (errors[1] < MASS_TOLERANCE)
     search = Search(state.search.steps + 1, *errors, small & (size < STEP_TOLERANCE))
     before = state.log_value, state.unknown, state.distribution
-    return _State(state.log_value + step, state.unknown + move, distribution, inner.future, inner.slope, search, before)
+    return _State(
+        state.log_value + step, state.unknown + move, distribution, inner.future, inner.derivative, search, before
+    )
 
 
 def _search(

@@ -1,7 +1,8 @@
 """Household problems as functions of their aggregate inputs.
 
 A block says what a household does with one period, given the marginal value of assets next period; the steady state,
-the distribution and the sequence-space Jacobians follow from that function (:mod:`estimhank.sequence_space`).
+the distribution and the sequence-space Jacobians follow from that function (:mod:`estimhank.households.stationary`,
+:mod:`estimhank.households.fake_news`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Policies(NamedTuple):
     endogenous_grid : array of shape (n_e, n_a), optional
         Beginning-of-period assets from which each point of the asset grid is chosen, of a block that is solved by the
         endogenous grid method. It tells a surrogate more precisely where the density jumps
-        (:mod:`estimhank.households.breaks`); nothing else reads it.
+        (:mod:`estimhank.households.asset_jumps`); nothing else reads it.
     """
 
     marginal_value: jax.Array
@@ -193,7 +194,7 @@ def interpolate_rows(x: jax.Array, xp: jax.Array, fp: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class StandardIncompleteMarkets(HouseholdBlock):
-    """Consumption and saving with uninsurable income risk and a borrowing limit.
+    """Consumption and saving with uninsurable income risk and a borrowing limit::
 
         max E sum_t beta^t c_t^(1 - 1/eis) / (1 - 1/eis),   c_t + a_t = (1 + r_t) a_{t-1} + Z_t e_t,   a_t >= a_min
 

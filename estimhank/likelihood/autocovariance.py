@@ -3,13 +3,11 @@
 Up to a date t* the coefficients are those of the solution; from there on each shock's coefficients decay at the shock's
 own root, M[t] = M[t*] rho^(t - t*), which is what the solution of the infinite-horizon model does once the economy's
 own dynamics have died out. Whether they have is checked, and other roots are continued, in
-:mod:`estimhank.likelihood.continuation`. With m the first t* coefficients and M* the one at t*, lag k of one shock is
+:mod:`estimhank.likelihood.continuation`. With m the first t* coefficients and M* the one at t*, lag k of one shock is::
 
-    sum_{t < t*-k} m[t+k] m[t]'                                both dates before t*: by FFT, padded so that
-                                                               nothing aliases
-    + M* (sum_{j=1}^{min(k,t*)} rho^(k-j) m[t*-j])'            the later date in the tail: a first-order
-                                                               recursion in k
-    + rho^k / (1 - rho^2) M* M*'                               both in the tail: closed form
+    sum_{t < t*-k} m[t+k] m[t]'                            both dates before t* (padded FFT)
+    + M* (sum_{j=1}^{min(k,t*)} rho^(k-j) m[t*-j])'        later date in the tail (recursion in k)
+    + rho^k / (1 - rho^2) M* M*'                           both in the tail
 """
 
 from __future__ import annotations

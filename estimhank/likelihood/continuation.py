@@ -1,12 +1,12 @@
-"""What follows a truncated solution: are the economy's own dynamics over by then, and if not, how do they go on.
+"""The tail: whether the economy's dynamics have died out by t*, and a fitted recursion where they have not.
 
 Far from date 0 the responses are a sum of geometric paths: one at the shock's own root, and one at each root of the
-economy's own. What the shock's root leaves,
+economy's own. What the shock's root leaves::
 
     D[t] = M[t+1] - rho M[t]
 
 consists of the others alone. Where D has died out at t*, the coefficients go on as M[t*] rho^(t - t*), and
-:func:`leftover` bounds what is missed. Else D goes on by a linear recursion common to all observables and shocks,
+:func:`leftover` bounds what is missed. Else D goes on by a linear recursion common to all observables and shocks::
 
     D[t+q] = c_0 D[t] + ... + c_{q-1} D[t+q-1]
 

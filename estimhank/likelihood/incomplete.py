@@ -2,7 +2,7 @@
 
 Put any numbers f, here zeros, in the place of the k missing entries. By p(observed) = p(observed, f) / p(f | observed),
 with P the precision (inverse covariance) of the complete sample, a = P y that of the filled sample, and m the missing
-entries,
+entries::
 
     log p(observed) = log p(filled) + (k/2) log 2 pi - (1/2) log det P_mm + (1/2) a_m' P_mm^{-1} a_m
 
@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.likelihood.dense import dense_log_likelihood_and_rounding
-from estimhank.likelihood.toeplitz import (
+from estimhank.likelihood.levinson import (
     Predictors,
     complete_log_likelihood,
     diagonal_sums,
     inverse_factors,
     rounding_error,
     run_recursion,
-    toeplitz_slope,
+    toeplitz_gradient,
 )
 
 #: Share of missing entries above which the dense factorisation is the faster of the two.
@@ -94,7 +94,7 @@ def gaussian_log_likelihood(
 
 
 def has_fast_form(sample: NDArray[np.float64]) -> bool:
-    """Whether :func:`gaussian_log_likelihood` has two routes for a sample, of which the dense one is not the first."""
+    """Whether a sample has few enough missing values for the fast formula, so that the dense one is a second route."""
     sample = np.asarray(sample, float)
     there = np.flatnonzero(~np.isnan(sample).all(axis=1))
     return bool(there.size and 0 < np.isnan(sample[there[0] : there[-1] + 1]).mean() <= MOST_MISSING)
@@ -157,7 +157,7 @@ def _convolve(pieces: jax.Array, predictors: jax.Array, n: int) -> jax.Array:
 def _backward(sample: Any, saved: _Saved, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
     bar = bars[0]  # nobody asks for the derivative of an error
     outer = saved.alpha[:, None, :]
-    both = toeplitz_slope(saved.state, outer) + 0.5 * diagonal_sums(saved.columns, saved.columns)
+    both = toeplitz_gradient(saved.state, outer) + 0.5 * diagonal_sums(saved.columns, saved.columns)
     return (bar * both.at[1:].multiply(2.0),)
 
 

@@ -1,10 +1,10 @@
 """Autocovariances of a moving average whose coefficients follow a linear recursion from some date on.
 
-Up to a date L the coefficients M[t] are given; from there on
+Up to a date L the coefficients M[t] are given; from there on::
 
     M[L + j] = C A^j S        with a state S of a few numbers for each shock.
 
-With W = sum_j A^j S S' A'^j, lag k of the autocovariances is
+With W = sum_j A^j S S' A'^j, lag k of the autocovariances is::
 
     sum_{t < L-k} M[t+k] M[t]'                        both dates before L
     + sum_{t < L <= t+k} C A^(t+k-L) S M[t]'          the later date in the tail
@@ -43,7 +43,7 @@ class Tail(NamedTuple):
 
 
 class _Sum(NamedTuple):
-    """Over 2^k dates: A^(2^k), the sum of all of them, what of it is seen, and the share of the last half in that."""
+    """Sums over 2^k dates: A^(2^k), the sum, the outputs' variances, and the last half's share of these."""
 
     power: jax.Array
     total: jax.Array

@@ -219,8 +219,8 @@ def _poll(x: Array, here: Value, metric: Array) -> Generator[Array, Value, tuple
     coordinates, and the climb goes on along it) and each coordinate alone, both ways; then the same at smaller radii.
     """
     root = np.linalg.cholesky(metric)
-    slope = root.T @ here.gradient
-    along = np.tile(slope, (len(x), 1)) * (1 - np.eye(len(x)))
+    gradient = root.T @ here.gradient
+    along = np.tile(gradient, (len(x), 1)) * (1 - np.eye(len(x)))
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-300)
     directions = np.concatenate([along, np.eye(len(x)), -np.eye(len(x))]) @ root.T
     spent = 0

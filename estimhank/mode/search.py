@@ -21,7 +21,7 @@ from estimhank.mode.curvature import (
     hessian_in_natural,
     hessian_with_jacobian,
     is_positive_definite,
-    slope,
+    natural_derivative,
 )
 from estimhank.mode.extremes import at_bounds, find_suprema, is_flat, merge_suprema
 from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
@@ -127,9 +127,9 @@ def find_mode(
     center, covariance = _approximate(objective, x, hessian, elsewhere)
     hessian_theta = hessian_in_natural(target.transform, x, hessian, here.gradient)
     theta = target.transform.to_natural(x)
-    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(slope(target.transform, x)), config)
+    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(natural_derivative(target.transform, x)), config)
     at_mode, slices = _evaluate_slices(objective, theta, grid)
-    gradient = _divide(here.gradient, slope(target.transform, x))
+    gradient = _divide(here.gradient, natural_derivative(target.transform, x))
     bounds = at_bounds(target.transform, theta, gradient, np.std(draws, axis=0), target.names)
     kind = _kind(bool(inside), bounds, is_flat(hessian, prior_sd) and not is_positive_definite(hessian))
     return ModeResult(
@@ -177,16 +177,22 @@ def _divide(gradient: Array, by: Array) -> Array:
 def _climb(
     objective: Objective, starts: Array, prior_sd: Array, most: int, interior: Array, report: _Report
 ) -> list[Ascent]:
-    """Climb from each start; where some parameters are costly to differentiate, in these, the others following."""
-    costly = np.isin(objective.target.names, objective.target.costly_parameters)
-    if not costly.any() or costly.all():
+    """Climb from each start; where there are steady-state parameters, in these, the others following."""
+    steady_state = np.isin(objective.target.names, objective.target.steady_state_parameters)
+    if not steady_state.any() or steady_state.all():
         climbs = [ascend(x, np.diag(prior_sd**2), most, interior=interior) for x in starts]
         return run_in_lockstep(climbs, report.watch(objective.natural))
-    profile = _Profile(objective, costly, most, {})
+    profile = _Profile(objective, steady_state, most, {})
     for x in starts:
-        profile.keep(x, np.diag(prior_sd[~costly] ** 2))
+        profile.keep(x, np.diag(prior_sd[~steady_state] ** 2))
     climbs = [
-        ascend(x[costly], np.diag(prior_sd[costly] ** 2), most, interior=interior[costly], patience=_PATIENCE)
+        ascend(
+            x[steady_state],
+            np.diag(prior_sd[steady_state] ** 2),
+            most,
+            interior=interior[steady_state],
+            patience=_PATIENCE,
+        )
         for x in starts
     ]
     return [profile.complete(end, prior_sd) for end in run_in_lockstep(climbs, report.watch(profile.evaluate))]
@@ -205,7 +211,7 @@ def _leave_bounds(
     for i, end in enumerate(ends):
         if end.status == "infeasible" or not np.isfinite(end.gradient).all():
             continue
-        by, theta = slope(transform, end.x), transform.to_natural(end.x)
+        by, theta = natural_derivative(transform, end.x), transform.to_natural(end.x)
         gradient = _divide(end.gradient, by)
         held = (np.abs(by) * objective.scale < _HELD * sd) & (np.abs(gradient) * sd > _RISING)
         names = at_bounds(transform, theta, gradient, sd, objective.target.names)
@@ -226,59 +232,64 @@ def _leave_bounds(
 
 @dataclass
 class _Profile:
-    """The objective as a function of the costly parameters alone, the others at their best.
+    """The objective as a function of the steady-state parameters alone, the others at their best.
 
     A gradient that goes through the steady state costs several times a partial one, which finds the steady state where
-    it was left. So for each value of the costly parameters the others climb to the top, from where they were at the
-    nearest value before; the gradient there along the costly ones is the profile's (envelope theorem).
+    it was left. So for each value of the steady-state parameters the others climb to the top, from where they were at
+    the nearest value before; the gradient there along the steady-state parameters is the profile's (envelope theorem).
 
     Attributes
     ----------
+    objective : Objective
+    steady_state : ndarray of bool, shape (d,)
+        Which parameters are the profile's own.
+    most : int
+        Steps of a climb of the others, at most.
     tops : dict
-        By the bytes of the costly coordinates: all coordinates, and the metric of those that climb.
+        By the bytes of the steady-state parameters' coordinates: all coordinates, and the metric of those that climb.
     """
 
     objective: Objective
-    costly: NDArray[np.bool_]
+    steady_state: NDArray[np.bool_]
     most: int
     tops: dict[bytes, tuple[Array, Array]]
 
     def keep(self, x: Array, metric: Array) -> None:
         """Remember where the others are at these coordinates, shape (d,)."""
-        self.tops[x[self.costly].tobytes()] = np.array(x), metric
+        self.tops[x[self.steady_state].tobytes()] = np.array(x), metric
 
     def evaluate(self, points: Array) -> list[Value]:
-        """The profile at costly coordinates of shape (n, k)."""
-        free = np.flatnonzero(~self.costly)
+        """The profile at the steady-state parameters' coordinates of shape (n, k)."""
+        free = np.flatnonzero(~self.steady_state)
         climbs = []
         for point in points:
             near, metric = self._nearest(point)
             x = near.copy()
-            x[self.costly] = point
+            x[self.steady_state] = point
             climbs.append(restrict(ascend(x[free], metric, self.most, _NEARLY_THERE), x, free))
         ends = run_in_lockstep(climbs, self.objective.partial)
         values = self.objective.natural(np.stack([end.x for end in ends]))
         for end, value in zip(ends, values, strict=True):
             if value.feasible:
                 self.keep(end.x, end.metric)
-        return [Value(value.value, value.gradient[self.costly]) for value in values]
+        return [Value(value.value, value.gradient[self.steady_state]) for value in values]
 
     def complete(self, end: Ascent, prior_sd: Array) -> Ascent:
         """The end of a climb of the profile as one in all coordinates."""
         x, metric = self._nearest(end.x)
         whole = np.diag(prior_sd**2)
-        whole[np.ix_(~self.costly, ~self.costly)] = metric
-        whole[np.ix_(self.costly, self.costly)] = end.metric
+        whole[np.ix_(~self.steady_state, ~self.steady_state)] = metric
+        whole[np.ix_(self.steady_state, self.steady_state)] = end.metric
         gradient = np.zeros(len(x))
-        gradient[self.costly] = end.gradient
+        gradient[self.steady_state] = end.gradient
         return dataclasses.replace(end, x=x, metric=whole, gradient=gradient)
 
     def _nearest(self, point: Array) -> tuple[Array, Array]:
         if (key := point.tobytes()) in self.tops:
             return self.tops[key]
-        scale = self.objective.scale[self.costly]
+        scale = self.objective.scale[self.steady_state]
         found = list(self.tops.values())
-        distance = [np.linalg.norm((x[self.costly] - point) / scale) for x, _ in found]
+        distance = [np.linalg.norm((x[self.steady_state] - point) / scale) for x, _ in found]
         return found[int(np.argmin(distance))]
 
 

@@ -12,8 +12,8 @@ from estimhank.households.one_asset import (
     rouwenhorst,
 )
 from estimhank.model.declaration import AR1, Growth, Level, Model, Observable
+from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, Values
 from estimhank.parameters.priors import Beta, Gamma, InverseGamma, Normal, Prior, SqrtInverseGamma, Uniform, make_prior
-from estimhank.parameters.table import ModelError, Parameter, Parameters, Values
 
 __all__ = [
     "AR1",

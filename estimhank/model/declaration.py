@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
-from estimhank.parameters.table import ModelError, Parameters, Values
+from estimhank.parameters.parameter_table import ModelError, Parameters, Values
 from estimhank.support.names import TAKEN_OF_OBSERVABLES, TAKEN_OF_PARAMETERS, why_not_a_name
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.model.declaration import Model
+from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, nearest
 from estimhank.parameters.priors import Prior, make_prior
-from estimhank.parameters.table import ModelError, Parameter, Parameters, nearest
 
 #: A fixed standard deviation, a prior of it, or a prior as plain values (``{"family": "gamma", "mean": ...}``).
 ErrorSize = float | Prior | Mapping[str, Any]

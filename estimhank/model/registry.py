@@ -17,8 +17,8 @@ from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.parameter_table import ModelError, Parameters, nearest
 from estimhank.parameters.priors import make_prior
-from estimhank.parameters.table import ModelError, Parameters, nearest
 from estimhank.support.errors import EstimhankError
 from estimhank.support.files import expand_user, sha256_of
 from estimhank.support.identity_code import is_library_file

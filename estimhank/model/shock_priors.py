@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from estimhank.model.declaration import Model
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.parameters.priors import Prior
-from estimhank.parameters.table import ModelError
 
 
 def check_shock_priors(model: Model, priors: Mapping[str, Prior]) -> None:

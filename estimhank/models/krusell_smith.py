@@ -7,8 +7,8 @@ from typing import Any
 
 from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.model.declaration import AR1, Growth, Model
+from estimhank.parameters.parameter_table import Parameter, Parameters, Values
 from estimhank.parameters.priors import Beta, SqrtInverseGamma
-from estimhank.parameters.table import Parameter, Parameters, Values
 
 
 class KrusellSmith(Model):

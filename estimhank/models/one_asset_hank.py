@@ -7,8 +7,8 @@ from typing import Any
 
 from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.model.declaration import AR1, Growth, Level, Model
+from estimhank.parameters.parameter_table import Parameter, Parameters, Values
 from estimhank.parameters.priors import Beta, Gamma, Normal, SqrtInverseGamma
-from estimhank.parameters.table import Parameter, Parameters, Values
 
 _AUTOCORRELATION = Beta(0.5, 0.2, upper=0.995)
 _STANDARD_DEVIATION = SqrtInverseGamma(scale=0.4, df=4.0)

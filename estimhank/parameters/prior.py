@@ -48,7 +48,7 @@ class Prior:
 
     def _check_truncation(self) -> None:
         """Refuse truncation beyond the family's own support: it would have no effect, and something else is meant."""
-        low, high = (float(bound) for bound in self.law.support())
+        low, high = (float(bound) for bound in self.untruncated.support())
         for name, value, outside in (
             # with a shift, a bound of the unshifted variable is let pass
             ("lower", self.lower, max(self.lower, self.lower - self.shift) < low),
@@ -66,7 +66,7 @@ class Prior:
         raise NotImplementedError
 
     @property
-    def _law(self) -> Any:
+    def _untruncated(self) -> Any:
         """Frozen scipy.stats distribution."""
         raise NotImplementedError
 
@@ -76,39 +76,39 @@ class Prior:
 
     # -- what everybody uses -----------------------------------------------------------------------------------
     @cached_property
-    def law(self) -> Any:
-        """The untruncated, unshifted law as a frozen ``scipy.stats`` distribution."""
-        return self._law
+    def untruncated(self) -> Any:
+        """The untruncated, unshifted distribution (``scipy.stats``, frozen)."""
+        return self._untruncated
 
     @property
     def mean(self) -> float:
         """Mean before truncation, in units of the parameter."""
-        return float(self.law.mean()) + self.shift
+        return float(self.untruncated.mean()) + self.shift
 
     @property
     def sd(self) -> float:
         """Standard deviation before truncation."""
-        return float(self.law.std())
+        return float(self.untruncated.std())
 
     @cached_property
     def support(self) -> tuple[float, float]:
         """Open interval on which the density is positive, in units of the parameter."""
-        low, high = self.law.support()
+        low, high = self.untruncated.support()
         return max(self.lower, float(low) + self.shift), min(self.upper, float(high) + self.shift)
 
     @cached_property
     def _cdf_limits(self) -> tuple[float, float]:
         low, high = self.support
-        return float(self.law.cdf(low - self.shift)), float(self.law.cdf(high - self.shift))
+        return float(self.untruncated.cdf(low - self.shift)), float(self.untruncated.cdf(high - self.shift))
 
     @cached_property
     def _sf_limits(self) -> tuple[float, float]:
         low, high = self.support
-        return float(self.law.sf(low - self.shift)), float(self.law.sf(high - self.shift))
+        return float(self.untruncated.sf(low - self.shift)), float(self.untruncated.sf(high - self.shift))
 
     @cached_property
     def mass(self) -> float:
-        """Probability that the untruncated law gives to the support."""
+        """Probability that the untruncated distribution gives to the support."""
         low, high = self._cdf_limits
         # the upper tail keeps its digits when the truncation point is far to the right
         above_low, above_high = self._sf_limits
@@ -125,15 +125,15 @@ class Prior:
         return jnp.where(inside, value, -jnp.inf)
 
     def ppf(self, q: float | Array) -> Any:
-        """Quantile of the truncated law at probability ``q``."""
+        """Quantile of the truncated distribution at probability ``q``."""
         low, high = self._cdf_limits
         if low < 0.5:
-            return self.law.ppf(low + np.asarray(q) * (high - low)) + self.shift
+            return self.untruncated.ppf(low + np.asarray(q) * (high - low)) + self.shift
         above_low, above_high = self._sf_limits  # the cdf has no digits left far out in the upper tail
-        return self.law.isf(above_low - np.asarray(q) * (above_low - above_high)) + self.shift
+        return self.untruncated.isf(above_low - np.asarray(q) * (above_low - above_high)) + self.shift
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
-        """``n`` independent draws of the truncated law by inversion, shape (n,)."""
+        """``n`` independent draws of the truncated distribution by inversion, shape (n,)."""
         low, high = self.support
         draws: Array = np.asarray(self.ppf(rng.uniform(size=n)), float)
         # inversion can land on a bound after rounding; the support is open

@@ -39,7 +39,7 @@ class Normal(Prior):
         _positive(self, sd=self.sigma)
 
     @property
-    def _law(self) -> Any:
+    def _untruncated(self) -> Any:
         return stats.norm(self.mu, self.sigma)
 
     def _log_kernel(self, x: jax.Array) -> jax.Array:
@@ -62,7 +62,7 @@ class Gamma(Prior):
         return (self.mu / self.sigma) ** 2, self.sigma**2 / self.mu
 
     @property
-    def _law(self) -> Any:
+    def _untruncated(self) -> Any:
         shape, scale = self._shape_scale
         return stats.gamma(shape, scale=scale)
 
@@ -91,7 +91,8 @@ class Beta(Prior):
         mean, sd = self._unit
         if not 0 < mean < 1 or sd**2 >= mean * (1 - mean):
             raise ValueError(
-                f"beta prior: no beta law on ({self.low:g}, {self.high:g}) has mean {self.mu} and sd {self.sigma}"
+                f"beta prior: no beta distribution on ({self.low:g}, {self.high:g}) has mean {self.mu} and "
+                f"sd {self.sigma}"
             )
 
     @property
@@ -107,7 +108,7 @@ class Beta(Prior):
         return mean * total, (1 - mean) * total
 
     @property
-    def _law(self) -> Any:
+    def _untruncated(self) -> Any:
         return stats.beta(*self._ab, loc=self.low, scale=self.high - self.low)
 
     def _log_kernel(self, x: jax.Array) -> jax.Array:
@@ -153,7 +154,7 @@ class SqrtInverseGamma(Prior):
         return cls(mean / unit_mean, df, **kwargs)
 
     @property
-    def _law(self) -> Any:
+    def _untruncated(self) -> Any:
         # x = sqrt(v), v inverse gamma(df/2, df s^2/2): a generalised inverse chi, i.e. a Frechet-like invgamma power;
         # scipy has it as the generalised gamma with exponent -2
         return stats.gengamma(self.df / 2, -2, scale=self.scale * math.sqrt(self.df / 2))
@@ -196,7 +197,7 @@ class InverseGamma(Prior):
         return shape, self.mu * (shape - 1)
 
     @property
-    def _law(self) -> Any:
+    def _untruncated(self) -> Any:
         shape, scale = self._shape_scale
         return stats.invgamma(shape, scale=scale)
 
@@ -218,7 +219,7 @@ class Uniform(Prior):
             raise ValueError(f"uniform prior: needs low < high, both finite, got {self.low} and {self.high}")
 
     @property
-    def _law(self) -> Any:
+    def _untruncated(self) -> Any:
         return stats.uniform(self.low, self.high - self.low)
 
     def _log_kernel(self, x: jax.Array) -> jax.Array:

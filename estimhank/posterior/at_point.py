@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.posterior.routes import CHEAPEST, Outcome, Route
+from estimhank.posterior.routes import CHEAPEST, Route, RouteOutcome
 from estimhank.sequence_space.steady_parts import SteadyParts
 from estimhank.target.protocol import Gradient, GradientLike
 
@@ -40,35 +40,35 @@ class AtPoint:
 
     def __init__(self, owner: CompiledComputation, point: Array, gradient: GradientLike) -> None:
         self.owner, self.point, self.wanted = owner, point, bool(gradient)
-        self.partial = gradient == Gradient.PARTIAL and bool(owner.costly_parameters)
+        self.partial = gradient == Gradient.PARTIAL and bool(owner.steady_state_parameters)
         self.far = self.wanted and bool(owner._moving) and not self.partial  # through the steady state
         if self.far:
             parts, self._pull_steady = owner._steady.at_with_pullback(owner.mapping(point))
-            self.parts = owner.with_form_that_works(parts)
+            self.parts = owner.with_toeplitz_form_if_it_works(parts)
         else:
             self.parts = owner._parts_at(point)
         self._solved: dict[bool, tuple[SteadyParts, Solved]] = {}
         self._seen: dict[bool, tuple[Seen, Aside]] = {}
         self._gradients: dict[Route, Callable[[], tuple[Any, Any]]] = {}
 
-    def solved(self, plain: bool) -> tuple[SteadyParts, Solved]:
-        """Parts, and the solution; ``plain``: with the household Jacobians as they are."""
-        if plain not in self._solved:
-            parts = self.parts.plain() if plain else self.parts
-            self._solved[plain] = parts, self.owner._solved_at(self.point, parts, self.far)
-        return self._solved[plain]
+    def solved(self, dense_form: bool) -> tuple[SteadyParts, Solved]:
+        """Parts, and the solution; ``dense_form``: with the household Jacobians in dense form."""
+        if dense_form not in self._solved:
+            parts = self.parts.in_dense_form() if dense_form else self.parts
+            self._solved[dense_form] = parts, self.owner._solved_at(self.point, parts, self.far)
+        return self._solved[dense_form]
 
-    def outcome(self, route: Route) -> tuple[Outcome, float]:
+    def outcome(self, route: Route) -> tuple[RouteOutcome, float]:
         """Outcome and log prior by a route."""
-        parts, solved = self.solved(route.plain)
-        way = route._replace(plain=False)  # that is settled by the parts: nothing else is compiled for it
-        if way == CHEAPEST and route.plain not in self._seen:
+        parts, solved = self.solved(route.dense_form)
+        onward = route._replace(dense_form=False)  # that is settled by the parts: nothing else is compiled for it
+        if onward == CHEAPEST and route.dense_form not in self._seen:
             outcome, log_prior = self._at_once(route, parts, solved)
         else:
-            outcome, log_prior = self._in_steps(route, way, parts, solved)
-        return Outcome(*(x.item() for x in outcome)), log_prior.item()
+            outcome, log_prior = self._in_steps(route, onward, parts, solved)
+        return RouteOutcome(*(x.item() for x in outcome)), log_prior.item()
 
-    def _at_once(self, route: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
+    def _at_once(self, route: Route, parts: SteadyParts, solved: Solved) -> tuple[RouteOutcome, Any]:
         """In one call: most evaluations are this one and no other."""
         owner, point = self.owner, self.point
         if self.wanted:
@@ -76,22 +76,22 @@ class AtPoint:
             self._gradients[route] = lambda: gradient
         else:
             outcome, log_prior, *seen = owner._at_once(point, parts, solved)
-        self._seen[route.plain] = seen[0], seen[1]
+        self._seen[route.dense_form] = seen[0], seen[1]
         return outcome, log_prior
 
-    def _in_steps(self, route: Route, way: Route, parts: SteadyParts, solved: Solved) -> tuple[Outcome, Any]:
+    def _in_steps(self, route: Route, onward: Route, parts: SteadyParts, solved: Solved) -> tuple[RouteOutcome, Any]:
         """In steps that are compiled once for several routes and horizons; the gradient only if it is wanted then."""
         owner, point = self.owner, self.point
-        if route.plain not in self._seen:
-            self._seen[route.plain] = owner._look(point, parts, solved)
-        seen, aside = self._seen[route.plain]
-        found = owner._covariances(seen, way)
-        gaussian = owner._gauss(point, found.gamma, way.dense)
-        again = None if found.again is None else owner._gauss(point, found.again, way.dense)[0]
+        if route.dense_form not in self._seen:
+            self._seen[route.dense_form] = owner._look(point, parts, solved)
+        seen, aside = self._seen[route.dense_form]
+        found = owner._covariances(seen, onward)
+        gaussian = owner._gauss(point, found.gamma, onward.dense_covariance)
+        again = None if found.again is None else owner._gauss(point, found.again, onward.dense_covariance)[0]
 
         def gradient() -> tuple[Any, Any]:
-            _, slopes = owner._gauss_with_slopes(point, found.gamma, way.dense)
-            pulled: tuple[Any, Any] = owner._pull(point, parts, solved, aside, slopes, way, self.far)
+            _, derivatives = owner._gauss_with_derivatives(point, found.gamma, onward.dense_covariance)
+            pulled: tuple[Any, Any] = owner._pull(point, parts, solved, aside, derivatives, onward, self.far)
             return pulled
 
         self._gradients[route] = gradient
@@ -101,8 +101,8 @@ class AtPoint:
         """Gradient of the log density by a route whose outcome has been computed, shape (d,); a partial one has nan in
         the other places."""
         by_theta, by_parts = self._gradients[route]()
-        slope = np.array(by_theta)
+        gradient = np.array(by_theta)
         if self.far:
             for name, value in self._pull_steady(by_parts).items():
-                slope[self.owner._names.index(name)] += value
-        return self.owner._without_costly(slope) if self.partial else slope
+                gradient[self.owner._names.index(name)] += value
+        return self.owner._without_steady_state(gradient) if self.partial else gradient

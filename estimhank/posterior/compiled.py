@@ -24,20 +24,20 @@ _KEPT = 4  # factorised equilibria, for proposals that move the shocks' own para
 
 
 class CompiledComputation(Computation):
-    """The same as compiled functions."""
+    """The steps of :class:`Computation`, each compiled once and shared by routes, horizons and gradients."""
 
     _kept: OrderedDict[bytes, Solved]
 
     def _parts_at(self, point: Array) -> SteadyParts:
-        return self.with_form_that_works(self._steady.at(self.mapping(point)))
+        return self.with_toeplitz_form_if_it_works(self._steady.at(self.mapping(point)))
 
-    def with_form_that_works(self, parts: SteadyParts) -> SteadyParts:
-        """Parts without the household Jacobians' second form where that is not worth trying."""
-        return parts if parts.household.toeplitz is None or self._form_works else parts.plain()
+    def with_toeplitz_form_if_it_works(self, parts: SteadyParts) -> SteadyParts:
+        """Parts without the household Jacobians' Toeplitz form where that is not worth trying."""
+        return parts if parts.household.toeplitz is None or self._toeplitz_form_works else parts.in_dense_form()
 
     @cached_property
-    def _form_works(self) -> bool:
-        """Whether the household Jacobians' second form is worth trying: it passes its checks at the reference values.
+    def _toeplitz_form_works(self) -> bool:
+        """Whether the household Jacobians' Toeplitz form is worth trying: it passes its checks at the reference values.
 
         It does not where the equations have a unit root, say; elsewhere a failure is rare, and noticed.
         """
@@ -67,7 +67,7 @@ class CompiledComputation(Computation):
             self._at_once_with_gradient.lower(theta, parts, solved, far).compile()
             if far:
                 self._steady.compile_pullback()
-            if self.costly_parameters:
+            if self.steady_state_parameters:
                 self._at_once_with_gradient.lower(theta, parts, solved, False).compile()
             self._at_once.lower(theta, parts, solved).compile()
         elif not self._recursive:
@@ -76,9 +76,9 @@ class CompiledComputation(Computation):
             found = self._covariances.eval_shape(seen, route)
             self._covariances.lower(seen, route).compile()
             self._gauss.lower(theta, found.gamma, False).compile()
-            self._gauss_with_slopes.lower(theta, found.gamma, False).compile()
-            _, slopes = self._gauss_with_slopes.eval_shape(theta, found.gamma, False)
-            self._pull.lower(theta, parts, solved, aside, slopes, route, far).compile()
+            self._gauss_with_derivatives.lower(theta, found.gamma, False).compile()
+            _, derivatives = self._gauss_with_derivatives.eval_shape(theta, found.gamma, False)
+            self._pull.lower(theta, parts, solved, aside, derivatives, route, far).compile()
             self._compile_longer()
 
     def _compile_longer(self) -> None:
@@ -87,7 +87,7 @@ class CompiledComputation(Computation):
     def prepare(self) -> None:
         """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
         the household Jacobians works. A pickled copy has all of it."""
-        _ = self._form_works, self._structure
+        _ = self._toeplitz_form_works, self._structure
         if self._moving:
             _ = self._steady.differentiable, self._steady.guess(self._steady.centre)
 
@@ -118,9 +118,9 @@ class CompiledComputation(Computation):
         def at_once(theta: jax.Array, parts: SteadyParts, solved: Solved, far: bool) -> Any:
             seen, aside = self._look(theta, parts, solved)
             found = self._covariances(seen, CHEAPEST)
-            gaussian, slopes = self._gauss_with_slopes(theta, found.gamma, False)
+            gaussian, derivatives = self._gauss_with_derivatives(theta, found.gamma, False)
             outcome = self._outcome_of(found, aside, gaussian, None)
-            gradient = self._pull(theta, parts, solved, aside, slopes, CHEAPEST, far)
+            gradient = self._pull(theta, parts, solved, aside, derivatives, CHEAPEST, far)
             return outcome, self._log_prior(theta), seen, aside, gradient
 
         return jax.jit(at_once, static_argnums=3)
@@ -146,7 +146,7 @@ class CompiledComputation(Computation):
         return jax.jit(self._gaussian, static_argnums=2)
 
     @cached_property
-    def _gauss_with_slopes(self) -> Any:
+    def _gauss_with_derivatives(self) -> Any:
         """The same, with derivatives of the log density with respect to theta and to the autocovariances."""
 
         def density(theta: jax.Array, gamma: jax.Array, dense: bool) -> tuple[jax.Array, Any]:
@@ -155,11 +155,11 @@ class CompiledComputation(Computation):
 
         both = jax.value_and_grad(density, (0, 1), has_aux=True)
 
-        def with_slopes(theta: jax.Array, gamma: jax.Array, dense: bool) -> Any:
-            (_, gaussian), slopes = both(theta, gamma, dense)
-            return gaussian, slopes
+        def with_derivatives(theta: jax.Array, gamma: jax.Array, dense: bool) -> Any:
+            (_, gaussian), derivatives = both(theta, gamma, dense)
+            return gaussian, derivatives
 
-        return jax.jit(with_slopes, static_argnums=2)
+        return jax.jit(with_derivatives, static_argnums=2)
 
     @cached_property
     def _conclude(self) -> Any:
@@ -175,7 +175,7 @@ class CompiledComputation(Computation):
             parts: SteadyParts,
             solved: Solved,
             aside: Aside,
-            slopes: tuple[jax.Array, jax.Array],
+            derivatives: tuple[jax.Array, jax.Array],
             route: Route,
             far: bool,
         ) -> tuple[jax.Array, Moved | None]:
@@ -184,9 +184,11 @@ class CompiledComputation(Computation):
                 return self._covariances_of(seen, route).gamma
 
             if not far:
-                return slopes[0] + jax.vjp(lambda theta: gamma(theta, parts.moved), theta)[1](slopes[1])[0], None
-            by_theta, by_parts = jax.vjp(gamma, theta, parts.moved)[1](slopes[1])
-            return slopes[0] + by_theta, by_parts
+                return derivatives[0] + jax.vjp(lambda theta: gamma(theta, parts.moved), theta)[1](derivatives[1])[
+                    0
+                ], None
+            by_theta, by_parts = jax.vjp(gamma, theta, parts.moved)[1](derivatives[1])
+            return derivatives[0] + by_theta, by_parts
 
         return jax.jit(pull, static_argnums=(5, 6))
 
@@ -195,8 +197,8 @@ class CompiledComputation(Computation):
 
         Apart for steady states that came with their derivatives: they were compiled apart, and differ by rounding.
         """
-        plain = parts.household.toeplitz is None
-        key = point[self._beyond_shocks].tobytes() + bytes([plain, with_pullback])
+        dense_form = parts.household.toeplitz is None
+        key = point[self._beyond_shocks].tobytes() + bytes([dense_form, with_pullback])
         if key not in self._kept:
             self._kept[key] = self._solve(point, parts)
             while len(self._kept) > _KEPT:

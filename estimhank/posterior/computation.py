@@ -30,7 +30,7 @@ from estimhank.likelihood.recursive import STATIONARY, Tail, recursive_autocovar
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import error_parameters, error_variances
 from estimhank.parameters.priors import Prior
-from estimhank.posterior.routes import CHEAPEST, Outcome, Route
+from estimhank.posterior.routes import CHEAPEST, Route, RouteOutcome
 from estimhank.sequence_space.determinacy import winding_number
 from estimhank.sequence_space.equilibrium import (
     EquilibriumFactors,
@@ -92,8 +92,8 @@ class Covariances(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """What else there is to know of a solution: winding number, whether it solves the equations, and the responses of
-    all unknowns (T, n_v, n_z), none of a state space."""
+    """What only checks and gradients read of a solution: winding number, whether it solves the equations, and the
+    responses of all unknowns (T, n_v, n_z), none of a state space."""
 
     winding: jax.Array
     sound: jax.Array
@@ -139,13 +139,13 @@ class Computation:
         return find_late_variables(structure, system, parts.household, self.model.unknowns)
 
     @property
-    def costly_parameters(self) -> tuple[str, ...]:
+    def steady_state_parameters(self) -> tuple[str, ...]:
         """Parameters that move households' steady state: partial gradients leave them out."""
         return self._moving if self.model.household is not None else ()
 
-    def _without_costly(self, slope: ArrayLike) -> Array:
+    def _without_steady_state(self, gradient: ArrayLike) -> Array:
         """A whole gradient, shape (d,), as a partial one."""
-        return np.where(np.isin(self._names, self.costly_parameters), np.nan, slope)
+        return np.where(np.isin(self._names, self.steady_state_parameters), np.nan, gradient)
 
     def mapping(self, point: Array) -> dict[str, float]:
         """Parameters of a point (d,) by name."""
@@ -250,7 +250,7 @@ class Computation:
         """The last date whose growth rates, and yearly figures, reach back before date 0."""
         return 1 + max((len(w) for w in self._weights.values()), default=1)
 
-    def _log_likelihood(self, theta: jax.Array, parts: SteadyParts) -> Outcome:
+    def _log_likelihood(self, theta: jax.Array, parts: SteadyParts) -> RouteOutcome:
         """All steps by the cheapest route as one function, differentiable in both arguments: for many points in one
         call."""
         still = jax.lax.stop_gradient((theta, parts))
@@ -262,7 +262,7 @@ class Computation:
     def _seen_again(
         self, theta: jax.Array, parts: SteadyParts, solved: Solved, responses: jax.Array | None
     ) -> tuple[Seen, Aside]:
-        """As :meth:`_see`, of a solution that has been found: with the derivatives of the equations that it solves."""
+        """As :meth:`_see`, differentiable through the equations that the solution solves: for gradients."""
         system = linearize(self.model, parts.values, self._parameters(theta, parts))
         if responses is not None:
             assert solved.factors is not None
@@ -298,7 +298,7 @@ class Computation:
     @staticmethod
     def _outcome_of(
         found: Covariances, aside: Aside, gaussian: tuple[jax.Array, jax.Array], again: jax.Array | None
-    ) -> Outcome:
+    ) -> RouteOutcome:
         """Outcome of a log likelihood and its rounding error; ``again``: that of the other fit."""
         (value, rounding), error = gaussian, found.error
         if again is not None:
@@ -306,7 +306,7 @@ class Computation:
             error = jnp.abs(again - still) + error * jnp.maximum(1.0, jnp.abs(still) / 1e3)
         regular = jnp.isfinite(found.gamma).all() & aside.sound
         value = jnp.where(regular & found.stationary, value, jnp.nan)
-        return Outcome(value, aside.winding, regular, found.stationary, error, rounding)
+        return RouteOutcome(value, aside.winding, regular, found.stationary, error, rounding)
 
     def _gaussian(self, theta: jax.Array, gamma: jax.Array, dense: bool) -> tuple[jax.Array, jax.Array]:
         """Log likelihood of autocovariances, measurement errors added, and its error by rounding."""

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.data.yearly import declared_weights
-from estimhank.households.breaks import asset_targets
+from estimhank.households.asset_jumps import asset_jumps
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.declaration import Model
@@ -31,25 +31,25 @@ from estimhank.model.measurement_error import (
 )
 from estimhank.model.shock_priors import check_shock_priors
 from estimhank.model.source import describe_model
-from estimhank.parameters.table import ModelError, nearest
+from estimhank.parameters.parameter_table import ModelError, nearest
 from estimhank.posterior.at_point import AtPoint
 from estimhank.posterior.compiled import CompiledComputation
 from estimhank.posterior.routes import (
     CHEAPEST,
-    Outcome,
     Route,
+    RouteOutcome,
     is_imprecise,
-    judge,
     needs_longer,
     next_route,
     reason_of,
+    to_evaluation,
 )
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
 from estimhank.support.runtime import configure
-from estimhank.target.breaks import Breaks
+from estimhank.target.jumps import Jumps
 from estimhank.target.protocol import Capabilities, Evaluation, GradientLike
 from estimhank.target.transform import Transform
 
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_SOLVED = ("_steady", "_structure", "_form_works")  # of what a posterior has found out, what goes to workers
-_OF_ALL_HORIZONS = ("_log_prior", "_gauss", "_gauss_with_slopes", "_conclude")  # compiled functions
+_SOLVED = ("_steady", "_structure", "_toeplitz_form_works")  # of what a posterior has found out, what goes to workers
+_OF_ALL_HORIZONS = ("_log_prior", "_gauss", "_gauss_with_derivatives", "_conclude")  # compiled functions
 
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
 #: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
@@ -186,10 +186,10 @@ class Posterior(CompiledComputation, Capabilities):
         if not bool(self.transform.contains(point)):
             return Evaluation(-np.inf, -np.inf, "outside_support")
         try:
-            outcome, log_prior, slope = self._outcome(point, gradient)
+            outcome, log_prior, derivatives = self._outcome(point, gradient)
         except SteadyStateError as error:
             return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
-        return judge(outcome, log_prior, slope)
+        return to_evaluation(outcome, log_prior, derivatives)
 
     def tail_error(self, theta: Mapping[str, float] | ArrayLike) -> float:
         """Estimated error of the log likelihood, in log points, for what follows the truncated solution.
@@ -206,11 +206,11 @@ class Posterior(CompiledComputation, Capabilities):
         outcome = self._outcome(self.to_array(theta), False)[0]
         return outcome.tail_error if np.isfinite(outcome.log_likelihood) else float("nan")
 
-    def _outcome(self, point: Array, gradient: GradientLike) -> tuple[Outcome, float, Array | None]:
+    def _outcome(self, point: Array, gradient: GradientLike) -> tuple[RouteOutcome, float, Array | None]:
         """Outcome, log prior and gradient, by the first route that is good enough, at a longer horizon if need be."""
         here = AtPoint(self, point, gradient)
         # who needs a longer horizon has slow roots
-        route = first = Route(fitted=self._lengthened, dense=self._needs_dense)
+        route = first = Route(fitted=self._lengthened, dense_covariance=self._needs_dense)
         while True:
             outcome, log_prior = here.outcome(route)
             further = self._further(route, outcome, first)
@@ -219,12 +219,12 @@ class Posterior(CompiledComputation, Capabilities):
             route = further
         if needs_longer(outcome) and self.longer is not None:
             return self.longer._outcome(point, gradient)
-        slope = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
-        return outcome, log_prior, slope
+        derivatives = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
+        return outcome, log_prior, derivatives
 
-    def _further(self, route: Route, outcome: Outcome, first: Route = CHEAPEST) -> Route | None:
-        formed = not route.plain and self._form_works
-        return next_route(route, outcome, first, formed, has_fast_form(np.asarray(self.data.values)))
+    def _further(self, route: Route, outcome: RouteOutcome, first: Route = CHEAPEST) -> Route | None:
+        has_toeplitz = not route.dense_form and self._toeplitz_form_works
+        return next_route(route, outcome, first, has_toeplitz, has_fast_form(np.asarray(self.data.values)))
 
     @cached_property
     def _needs_dense(self) -> bool:
@@ -239,9 +239,9 @@ class Posterior(CompiledComputation, Capabilities):
     def longer(self) -> Posterior | None:
         """The same posterior at a horizon several times as long, None where there is no further one.
 
-        One step and not several where the steady state stays: each horizon is compiled anew, which takes as long as
-        hundreds of evaluations. Where households are solved again at every point a horizon four times as long costs
-        ten times as much, and the first step is twice.
+        A first step to four times the horizon, or up to the longest, where the steady state stays: each horizon is
+        compiled anew, which takes as long as hundreds of evaluations. To twice where it is solved at every point: four
+        times costs ten times as much.
         """
         times = 2 if self._moving else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
         if self._recursive or (self._lengthened and (not self._moving or times * self.horizon > LONGEST)):
@@ -265,7 +265,7 @@ class Posterior(CompiledComputation, Capabilities):
         functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
         return not self._moving or self._steady.differentiable
 
-    def breaks_at(self, theta: ArrayLike) -> Breaks | None:
+    def jumps_at(self, theta: ArrayLike) -> Jumps | None:
         """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
         where it cannot (no household, or no parameter that moves the steady state), or without a steady state there.
         """
@@ -276,7 +276,7 @@ class Posterior(CompiledComputation, Capabilities):
             steady, _ = self._steady.stationary_at(dict(zip(self.names, point.tolist(), strict=True)))
         except SteadyStateError:
             return None
-        return asset_targets(steady)
+        return asset_jumps(steady)
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:
@@ -337,7 +337,7 @@ class Posterior(CompiledComputation, Capabilities):
             raise EstimhankError(f"no impulse responses at these parameters: {out.reason}")
         parts = self._parts_at(point)
         found = np.asarray(self._responses(point, parts))
-        return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.plain()))
+        return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.in_dense_form()))
 
     def compile(self, gradient: GradientLike) -> None:
         """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""

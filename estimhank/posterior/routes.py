@@ -18,23 +18,23 @@ PRECISION = 2e-7
 
 
 class Route(NamedTuple):
-    """How a value is computed. The first route is the cheapest, and each says whether it was enough.
+    """One way to compute a value. The first route is the cheapest, and each says whether it was enough.
 
-    ``plain``: with the household Jacobians as they are; ``fitted``: responses beyond t* go on at all of their slow
-    roots (:mod:`estimhank.likelihood.continuation`), not at the shocks' alone; ``dense``: missing values by a dense
-    factorisation.
+    ``dense_form``: household Jacobians in dense form; ``fitted``: responses beyond t* by a fitted tail, at all slow
+    roots (:mod:`estimhank.likelihood.continuation`), not at the shocks' alone; ``dense_covariance``: dense
+    factorisation of the covariance, for a sample with missing values.
     """
 
-    plain: bool = False
+    dense_form: bool = False
     fitted: bool = False
-    dense: bool = False
+    dense_covariance: bool = False
 
 
 #: The first route.
 CHEAPEST = Route()
 
 
-class Outcome(NamedTuple):
+class RouteOutcome(NamedTuple):
     """A log likelihood, and what there is to say of it.
 
     ``regular``: the autocovariances are finite; ``stationary``: nothing observed loads on a unit root; ``tail_error``:
@@ -49,12 +49,12 @@ class Outcome(NamedTuple):
     rounding: Any
 
 
-def is_imprecise(outcome: Outcome) -> bool:
+def is_imprecise(outcome: RouteOutcome) -> bool:
     """Whether rounding may have moved a log likelihood by more than there is to be said of it."""
     return bool(outcome.rounding > PRECISION * max(1.0, abs(outcome.log_likelihood) / 1e3))
 
 
-def next_route(route: Route, outcome: Outcome, first: Route, formed: bool, sparse: bool) -> Route | None:
+def next_route(route: Route, outcome: RouteOutcome, first: Route, has_toeplitz: bool, sparse: bool) -> Route | None:
     """The route to take after one whose outcome will not do; None where it will, or nothing would help.
 
     Parameters
@@ -62,27 +62,29 @@ def next_route(route: Route, outcome: Outcome, first: Route, formed: bool, spars
     route, outcome
     first : Route
         The one that was taken first, of a horizon.
-    formed : bool
-        Whether the household Jacobians have a second form that another route would do without.
+    has_toeplitz : bool
+        Whether the household Jacobians are in Toeplitz form, which another route would do without.
     sparse : bool
         Whether the data lack values, for which there is another route than the dense factorisation.
     """
     if outcome.winding != 0 or not outcome.stationary:
         return None
     if not np.isfinite(outcome.log_likelihood) or is_imprecise(outcome):
-        if not route.plain and formed and not outcome.regular:
-            return route._replace(plain=True)  # perhaps the second form failed its checks
-        return route._replace(dense=True) if sparse and not route.dense and outcome.regular else None
+        if not route.dense_form and has_toeplitz and not outcome.regular:
+            return route._replace(dense_form=True)  # perhaps the Toeplitz form failed its checks
+        return (
+            route._replace(dense_covariance=True) if sparse and not route.dense_covariance and outcome.regular else None
+        )
     second = route.fitted != first.fitted
     return None if second or outcome.tail_error <= PASSES else route._replace(fitted=not route.fitted)
 
 
-def needs_longer(outcome: Outcome) -> bool:
+def needs_longer(outcome: RouteOutcome) -> bool:
     """Whether the horizon was too short for an outcome, by every route."""
     return bool(outcome.winding == 0 and not outcome.tail_error <= TOLERANCE)
 
 
-def reason_of(outcome: Outcome) -> str:
+def reason_of(outcome: RouteOutcome) -> str:
     """The reason why there is no density, ``"ok"`` where there is one."""
     if outcome.winding == DOUBTFUL:
         return "non_finite"
@@ -97,7 +99,7 @@ def reason_of(outcome: Outcome) -> str:
     return "not_positive_definite" if is_imprecise(outcome) else "ok"  # singular to the digits that there are
 
 
-def judge(outcome: Outcome, log_prior: float, gradient: Any) -> Evaluation:
+def to_evaluation(outcome: RouteOutcome, log_prior: float, gradient: Any) -> Evaluation:
     """What an outcome amounts to."""
     reason = reason_of(outcome)
     if reason != "ok":

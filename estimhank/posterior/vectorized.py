@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from estimhank.households.stationary import SteadyStateError
 from estimhank.posterior.posterior import Posterior
-from estimhank.posterior.routes import Outcome, Route, judge
+from estimhank.posterior.routes import Route, RouteOutcome, to_evaluation
 from estimhank.sequence_space.determinacy import DOUBTFUL, coarse_winding_number
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_parts import SteadyParts
@@ -52,14 +52,14 @@ class VectorizedPosterior(Posterior):
         if self._moving:
             moved = [{n: float(theta[self.names.index(n)]) for n in self._moving} for theta in thetas[rows]]
             starts = jax.tree.map(lambda *points: np.stack(points), *map(self._steady.guess, moved))
-            out, checks, slopes = self._calls.run(self._together(bool(gradient)), thetas[rows], starts)
+            out, checks, gradients = self._calls.run(self._together(bool(gradient)), thetas[rows], starts)
         else:
             moved, checks = [{}] * len(rows), None
-            out, slopes = self._calls.run(self._together(bool(gradient)), thetas[rows], fixed=(self._parts_there,))
+            out, gradients = self._calls.run(self._together(bool(gradient)), thetas[rows], fixed=(self._parts_there,))
         for i, row in enumerate(rows):
-            one = (out, slopes) if checks is None else (out, slopes, checks)
-            values, slope, *check = jax.tree.map(lambda a, i=i: a[i], one)
-            outcome, log_prior = Outcome(*(x.item() for x in values[0])), values[1].item()
+            one = (out, gradients) if checks is None else (out, gradients, checks)
+            values, derivatives, *check = jax.tree.map(lambda a, i=i: a[i], one)
+            outcome, log_prior = RouteOutcome(*(x.item() for x in values[0])), values[1].item()
             if self._is_for_one(outcome) or (check and not check[0].search.converged):
                 found[row] = self.evaluate(thetas[row], gradient)
                 continue
@@ -70,13 +70,13 @@ class VectorizedPosterior(Posterior):
                 found[row] = Evaluation(-np.inf, float(self._log_prior(thetas[row])), "steady_state", kind=error.kind)
                 continue
             if gradient == Gradient.PARTIAL:
-                slope = self._without_costly(slope)
-            found[row] = judge(outcome, log_prior, slope if gradient else None)
+                derivatives = self._without_steady_state(derivatives)
+            found[row] = to_evaluation(outcome, log_prior, derivatives if gradient else None)
         return found
 
-    def _is_for_one(self, outcome: Outcome) -> bool:
+    def _is_for_one(self, outcome: RouteOutcome) -> bool:
         """Whether a point has to be evaluated on its own: frequencies, or the first route, that are not good enough."""
-        return outcome.winding == DOUBTFUL or self._further(Route(plain=True), outcome) is not None
+        return outcome.winding == DOUBTFUL or self._further(Route(dense_form=True), outcome) is not None
 
     @cached_property
     def _parts_there(self) -> SteadyParts:
@@ -102,7 +102,8 @@ class VectorizedPosterior(Posterior):
         return jax.jit(self._vectorized(gradient=True))
 
     def _vectorized(self, gradient: bool) -> Any:
-        """Function of points (n, d), and of the searches' beginnings or the fixed parts: values, checks, slopes."""
+        """Function of points (n, d) and of search starts (n, ...) or fixed steady parts, returning values, checks and
+        gradients."""
         coarse, places = self._coarse, {name: self.names.index(name) for name in self._moving}
 
         def density(theta: jax.Array, given: Any) -> tuple[jax.Array, Any]:
@@ -111,16 +112,16 @@ class VectorizedPosterior(Posterior):
             else:
                 parts, checks = given, None
             # a form that failed at some of many points would have to be seen to one by one
-            parts = parts.plain()
+            parts = parts.in_dense_form()
             outcome, log_prior = coarse._log_likelihood(theta, parts), self._log_prior(theta)
             return outcome.log_likelihood + log_prior, ((outcome, log_prior), checks)
 
         def one(theta: jax.Array, given: Any) -> Any:
             if gradient:
-                (_, (values, checks)), slope = jax.value_and_grad(density, has_aux=True)(theta, given)
+                (_, (values, checks)), derivatives = jax.value_and_grad(density, has_aux=True)(theta, given)
             else:
-                (_, (values, checks)), slope = density(theta, given), jnp.zeros(0)
-            return (values, checks, slope) if places else (values, slope)
+                (_, (values, checks)), derivatives = density(theta, given), jnp.zeros(0)
+            return (values, checks, derivatives) if places else (values, derivatives)
 
         return jax.vmap(one, (0, 0 if places else None))
 

@@ -17,7 +17,7 @@ from estimhank.analysis.modes import determinate_share
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.analysis.posterior_table import PosteriorRow, SurrogateGap, compare_surrogate, posterior_table
 from estimhank.analysis.summary import DrawSummary, summarise_draws
-from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Verdict, judge
+from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Verdict, judge_run
 from estimhank.households.micro_moments import MicroMoments
 from estimhank.mode.mode_result import ModeResult
 
@@ -173,4 +173,4 @@ class ReportInputs:
             failures=self.failures,
             criteria=self.criteria,
         )
-        return judge(evidence)
+        return judge_run(evidence)

@@ -31,7 +31,8 @@ class ModelConfig:
     horizon : int
         Length T of the sequence space.
     tail_start : int
-        Date from which responses continue geometrically at the shock's own root.
+        Date t* from which responses are extrapolated: at the shocks' roots, or at all slow roots where that is not
+        enough.
     calibration : mapping of str to float
         Values of entries of the model's parameter table that are not estimated.
     grid : mapping of str to float

@@ -19,7 +19,7 @@ from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.workers import Workers
 from estimhank.model.registry import find_model
-from estimhank.parameters.table import ModelError
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.run.config import Config
 from estimhank.run.manifest import Manifest
 from estimhank.support.errors import DataError, ResultsError
@@ -118,7 +118,7 @@ class RunContext:
 
     @property
     def open_workers(self) -> Workers | None:
-        """Workers that are there already; none are started for work that this process does as fast."""
+        """The engine, if it has been opened; else None. Work that this process does as fast starts no workers."""
         return self.recorder.engine if "recorder" in self.__dict__ else None
 
     def take_rates(self) -> dict[str, dict[str, float]]:

@@ -33,6 +33,8 @@ class StageRecord:
         ``"running"`` (also after a crash) or ``"finished"``.
     digest : str
         Digest of the settings that the stage and those before it depend on.
+    started : str
+        When the stage was begun, UTC, in ISO format.
     seconds : float
         Wall time of the call that finished it.
     files : mapping of str to str
@@ -60,6 +62,9 @@ class Manifest:
         The canonical configuration (:meth:`estimhank.run.config.Config.canonical`).
     config_file, profile : str
         The file and the profile that it came from.
+    format, status, created, finished, wall_seconds
+        Version of this file's layout; ``"running"`` (also after a crash) or ``"finished"``; when the run was begun and
+        finished, UTC; seconds of all calls.
     fingerprint : mapping of str to str
         What the log density depends on, part by part; empty before it was built.
     data : mapping

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from estimhank.data import Dataset, load_dataset
 from estimhank.model.registry import configure_model, find_model
-from estimhank.parameters.table import ModelError
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config, load_config
 from estimhank.support.errors import ConfigError

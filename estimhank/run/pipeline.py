@@ -59,7 +59,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a call ended: the stages it ran (none if the folder was up to date) and the manifest."""
 
     ran: tuple[str, ...]
@@ -90,7 +90,7 @@ def run_pipeline(
     resume: bool = False,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
-) -> Outcome:
+) -> RunOutcome:
     """Run all stages, or one, in a results folder.
 
     Parameters
@@ -122,7 +122,7 @@ def run_pipeline(
     # decide before anything is created, so that a refusal leaves no trace
     plan = make_plan(context, stages, only, resume, overwrite)
     if not plan.todo:
-        return Outcome((), plan.manifest, context.folder)
+        return RunOutcome((), plan.manifest, context.folder)
     if only != "data":
         say(f"solving for the steady state; {compiled_code()}")
         if only != "report" and isinstance(context.target, CompiledTarget):
@@ -141,7 +141,7 @@ def run_pipeline(
             say(f"[{number}/{len(plan.todo)}] {name}")
             manifest = run_one(context, stages, name, manifest)
             say(f"[{number}/{len(plan.todo)}] {name}: done in {manifest.stages[name].seconds:.1f} s")
-    return Outcome(plan.todo, manifest, context.folder)
+    return RunOutcome(plan.todo, manifest, context.folder)
 
 
 def check_sources(context: RunContext, only: str | None) -> None:

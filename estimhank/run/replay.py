@@ -72,7 +72,7 @@ class Replay:
         value = self.evaluation
         lines.append(f"log likelihood {value.log_likelihood!r}, log prior {value.log_prior!r}, {value.reason}")
         if value.gradient is not None:
-            lines.append("gradient " + ", ".join(repr(float(slope)) for slope in value.gradient))
+            lines.append("gradient " + ", ".join(repr(float(number)) for number in value.gradient))
         return lines
 
 

@@ -23,8 +23,8 @@ from estimhank.households.micro_moments import MOMENTS, MicroMoment, MicroMoment
 from estimhank.households.stationary import SteadyStateError
 from estimhank.mode.mode_result import ModeResult, read_mode
 from estimhank.model.measurement_error import describe_errors
+from estimhank.parameters.parameter_table import Values
 from estimhank.parameters.priors import Prior
-from estimhank.parameters.table import Values
 from estimhank.posterior.posterior import Posterior
 from estimhank.report.inputs import ReportInputs, TrainingRound
 from estimhank.run.config import Config

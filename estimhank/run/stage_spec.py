@@ -39,7 +39,7 @@ class StageSpec:
     name : str
         Of the stage and of its command.
     run : callable
-        Does it.
+        The stage's function, of a run's context.
     help : str
         What the command says of itself.
     sections : tuple of str

@@ -26,7 +26,7 @@ from estimhank.support.files import replacing, write_json
 from estimhank.surrogate.searched import Searched
 
 if TYPE_CHECKING:
-    from estimhank.surrogate.exact import ExactDraws
+    from estimhank.surrogate.exact import ExactChains
     from estimhank.surrogate.posterior_stage import PosteriorStageResult
     from estimhank.surrogate.surrogate_stage import RoundReport
 
@@ -125,7 +125,7 @@ def _describe_round(report: RoundReport) -> dict[str, Any]:
         "gradient_rmse": report.fit.gradient_rmse,
         "fresh_evaluations": report.evaluations,
         "fresh_s_e": report.fresh_s_e,
-        "sought_error": report.sought_error,
+        "sought_error": report.pool_error,
         "beyond_edge": report.beyond,
         "fit_seconds": round(report.fit_seconds, 3),
         "epoch": (kept + 1) * report.epochs / len(losses),
@@ -134,7 +134,7 @@ def _describe_round(report: RoundReport) -> dict[str, Any]:
 
 
 def _posterior(context: RunContext) -> Posterior:
-    """The target, solved already, as what it is in a run of the stages here."""
+    """The target as a posterior."""
     assert isinstance(context.target, Posterior)
     return context.target
 
@@ -184,7 +184,7 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
         "rounds": exact.rounds,
         "burn_in": exact.burn_in,
         "subchain": exact.policy.subchain,
-        "plain_share": exact.policy.plain_share,
+        "plain_share": exact.policy.random_walk_share,
         "acceptance": {block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
         "surrogate_trusted": result.trusted,
         "surrogate_draws_per_second": result.surrogate.draws_per_second,
@@ -195,7 +195,7 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
     }
 
 
-def _share_accepted(exact: ExactDraws, kind: int) -> list[float]:
+def _share_accepted(exact: ExactChains, kind: int) -> list[float]:
     """Share of a chain's steps of one kind that were accepted, for every chain; nan where it made none."""
     pairs = zip(exact.accepted, exact.step_kind == kind, strict=True)
     return [round(float(accepted[chosen].mean()), 6) if chosen.any() else math.nan for accepted, chosen in pairs]

@@ -1,1 +1,1 @@
-"""Evaluating a log density on many workers, keeping every evaluation, finding its modes and sampling from it."""
+"""Samplers of the exact density, by name."""

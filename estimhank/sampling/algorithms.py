@@ -28,7 +28,7 @@ from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
 from estimhank.sampling.sample import STAGE, MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.tempered import run_tempered
 from estimhank.support.progress_event import Progress
-from estimhank.target.protocol import Target, cheap_gradient
+from estimhank.target.protocol import Target, affordable_gradient
 
 Array = NDArray[np.float64]
 
@@ -101,7 +101,7 @@ ALGORITHMS: dict[str, Sampler] = {
 def sizes_for(target: Target, settings: MultiProposalConfig) -> MultiProposalConfig:
     """The sizes in some settings; where these ask for gradients, with those that cost the target little."""
     sizes = {f.name: getattr(settings, f.name) for f in fields(MultiProposalConfig)}
-    return MultiProposalConfig(**{**sizes, "gradient": settings.gradient and cheap_gradient(target)})
+    return MultiProposalConfig(**{**sizes, "gradient": settings.gradient and affordable_gradient(target)})
 
 
 def describe_draws(draws: Draws) -> dict[str, Any]:

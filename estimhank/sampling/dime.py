@@ -1,7 +1,7 @@
 """DIME: differential-independence mixture ensemble MCMC (Boehl 2022, "Ensemble MCMC sampling for robust Bayesian
 inference").
 
-An ensemble of M chains is split into halves. Each half moves given the other, all of its proposals in one batch:
+An ensemble of M chains is split into halves. Each half moves given the other, all of its proposals in one batch::
 
     x_i' = x_i + g (x_r - x_s) + noise,  r, s from the other half,  g = 2.38 / (2 d)^(1/2)     differential evolution
     x_i' ~ t(mean, covariance)                                     with probability 0.1        global independence

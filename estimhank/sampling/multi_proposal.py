@@ -1,6 +1,6 @@
 """Multi-proposal Metropolis-Hastings with an auxiliary point (Tjelmeland 2004; Calderhead 2014).
 
-One iteration from the state x, with proposal covariance S:
+One iteration from the state x, with proposal covariance S::
 
     z ~ N(x, S/2);  x_0 = x;  x_j ~ N(z, S/2), j = 1..N
     w = softmax(log p(x_0), ..., log p(x_N));  m indices independently from w; the last one is the next state

@@ -99,9 +99,9 @@ class Answers:
         values, batch = self._density(x), self._density.last
         # without a gradient the momentum stays: any force that depends on the place alone leaves the method exact
         usable = np.where(batch.ok[:, None] & np.isfinite(batch.gradient), batch.gradient, 0.0)
-        slopes = self._density.target.transform.gradient_to_unconstrained(x, usable) @ self._root
-        slopes = np.where(batch.ok[:, None], slopes, 0.0)
-        rows = zip(values, slopes, x, batch.theta, batch.log_likelihood, batch.log_prior, strict=True)
+        gradients = self._density.target.transform.gradient_to_unconstrained(x, usable) @ self._root
+        gradients = np.where(batch.ok[:, None], gradients, 0.0)
+        rows = zip(values, gradients, x, batch.theta, batch.log_likelihood, batch.log_prior, strict=True)
         self.known.update({point.tobytes(): row for point, row in zip(z, rows, strict=True)})
 
 
@@ -111,8 +111,8 @@ def traceable(answers: Callable[[Array], tuple[Array, Array]], d: int) -> Callab
 
     def call(point: Any) -> tuple[Array, Array]:
         points = np.asarray(point, float)
-        values, slopes = answers(points.reshape(-1, d))
-        return values.reshape(points.shape[:-1]), slopes.reshape(points.shape)
+        values, gradients = answers(points.reshape(-1, d))
+        return values.reshape(points.shape[:-1]), gradients.reshape(points.shape)
 
     def ask(point: jax.Array) -> Any:
         return jax.pure_callback(call, shapes, point, vmap_method="broadcast_all")
@@ -122,8 +122,8 @@ def traceable(answers: Callable[[Array], tuple[Array, Array]], d: int) -> Callab
         value: jax.Array = ask(point)[0]
         return value
 
-    def backward(slope: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
-        return (cotangent * slope,)
+    def backward(gradient: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
+        return (cotangent * gradient,)
 
     log_density.defvjp(ask, backward)
     return log_density

@@ -1,0 +1,1 @@
+"""The linear model in the sequence space: elimination, solution, determinacy, steady state."""

@@ -1,8 +1,8 @@
 """Recursions that solve the banded part of the linear system and its transpose.
 
-The block-tridiagonal matrix with constant blocks (lag, now, lead) over T dates has the pivots
+The block-tridiagonal matrix with constant blocks (lag, now, lead) over T dates has the pivots::
 
-    S_0 = now,    S_t = now - lag S_{t-1}^{-1} lead.
+    S_0 = now,    S_t = now - lag S_{t-1}^{-1} lead
 
 ``lag`` has few non-zero columns (the lagged variables, l of them), ``lead`` too (p of them), so S_t differs from
 ``now`` in p columns and S_t^{-1} = (I + G_t E_p') now^{-1} with G_t of shape (n, p): one small recursion, and every
@@ -74,8 +74,10 @@ def small_inverse(matrix: jax.Array) -> jax.Array:
 
 
 def _carried(factor: BandedFactor, e: Elimination) -> tuple[jax.Array, jax.Array]:
-    """What a date passes on: from the lagged variables of the date before to its own, (T, l, l), and from the leading
-    variables of the date after, (T, p, p). Recursions of these few numbers are all that has to go date by date."""
+    """Transitions of the lagged variables forward, (T, l, l), and of the leading ones backward, (T, p, p).
+
+    Recursions of these few numbers are all that has to go date by date.
+    """
     lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
     passed = jnp.einsum("tlp,pm->tlm", factor.correction[:, lagged], factor.from_lag[leading])
     return -(factor.from_lag[lagged] + passed), -factor.to_lead[:, leading]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.model.declaration import NO_LEVEL, Model
-from estimhank.parameters.table import ModelError, Values
+from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.support.errors import ModelWarning

@@ -1,7 +1,7 @@
 """Which variables are solved for densely, and which by recursions in time.
 
 The linear system of a model couples all dates densely only through the household Jacobians. With ``m`` well-chosen
-dense variables (one for each household output that has a Jacobian, usually), the remaining *banded* block
+dense variables (one for each household output that has a Jacobian, usually), the remaining *banded* block::
 
     F_lag[rows, rest] v_{t-1} + F_now[rows, rest] v_t + F_lead[rows, rest] v_{t+1}
 
@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.parameters.table import ModelError, nearest
+from estimhank.parameters.parameter_table import ModelError, nearest
 from estimhank.sequence_space.linear_system import LinearSystem
 
 Array = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """General equilibrium in the sequence space: linear responses to shocks, with an exact and cheap derivative.
 
-The unknowns of all dates solve
+The unknowns of all dates solve::
 
     [ B  D ] [ rest  ]      [ E_B ]            B: banded block          D: dense variables in the banded equations
     [ G  H ] [ dense ]  = - [ E_D ] z          G, H: household Jacobians and the equations moved beside them
@@ -67,8 +67,8 @@ class EquilibriumFactors(NamedTuple):
 
 
 def _usable(st: Structure, household: HouseholdOperator) -> HouseholdOperator:
-    """The household without its second form if the equations cannot use that."""
-    return household if has_form(st.elimination) and not st.late else household.plain()
+    """The household without its Toeplitz form if the equations cannot use that."""
+    return household if has_form(st.elimination) and not st.late else household.in_dense_form()
 
 
 def factorize_equilibrium(st: Structure, system: LinearSystem, household: HouseholdOperator) -> EquilibriumFactors:
@@ -131,8 +131,8 @@ def solve_equilibrium(
     structure : Structure
     system : LinearSystem
     household : HouseholdOperator
-        With its second form the solution takes O(T^2) operations where the equations allow it, and is nan where that
-        form did not pass its checks: then ``household.plain()`` gives the solution.
+        In Toeplitz form the solution takes O(T^2) operations where the equations allow it, and is nan where that
+        form did not pass its checks: then ``household.in_dense_form()`` gives the solution.
     paths : array of shape (T, n_z)
         Path of each shock process.
 
@@ -198,7 +198,7 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     system_bar = LinearSystem(lag_bar, now_bar, lead_bar, -jnp.einsum("tez,tz->ez", adjoint, paths))
     inputs = solution[:, jnp.array(st.inputs, int)]
     by_date_bar = -jnp.einsum("toz,siz->siot", household_adjoint, inputs).reshape(household.by_date.shape)
-    household_bar = HouseholdOperator(by_date_bar, None)  # nothing through the second form
+    household_bar = HouseholdOperator(by_date_bar, None)  # nothing through the Toeplitz form
     # nothing through factors and solution: they follow from the rest
     return system_bar, household_bar, -jnp.einsum("ez,tez->tz", system.shock, adjoint), None, None
 

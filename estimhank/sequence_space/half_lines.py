@@ -1,10 +1,10 @@
 """The banded equations on half of all dates: how what is known at their edge determines the rest.
 
-With u_t the lagged variables and w_t the leading ones (l and p of them), the banded block
+With u_t the lagged variables and w_t the leading ones (l and p of them), the banded block has::
 
-    lag v_{t-1} + now v_t + lead v_{t+1} = q_t    has    v_t = now^{-1} q_t - from_lag u_{t-1} - from_lead w_{t+1}
+    lag v_{t-1} + now v_t + lead v_{t+1} = q_t    so that    v_t = now^{-1} q_t - from_lag u_{t-1} - from_lead w_{t+1}
 
-so that a date turns (u_{t-1}, w_{t+1}) into (u_t, w_t), as a layer of glass turns light from either side into light to
+A date turns (u_{t-1}, w_{t+1}) into (u_t, w_t), as a layer of glass turns light from either side into light to
 either side. Two layers make one (Redheffer 1962), and doubling a few times gives half of all dates: what comes back
 from the future, w_{t+1} = ``ahead`` u_t, and from the past, u_{t-1} = ``behind`` w_t.
 """

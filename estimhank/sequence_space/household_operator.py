@@ -1,4 +1,5 @@
-"""Household Jacobians as operators on paths: as they are, and as Toeplitz matrices less a product of a few columns.
+"""Household Jacobians as operators on paths, in two forms that are both exact: dense, as T x T numbers, and Toeplitz
+plus low rank (for short: the Toeplitz form), a Toeplitz matrix less a product of a few columns and rows.
 
 Far from date 0 the response to news depends on the distance between dates alone: J[t, s] = phi[t - s] - C[t, s]. What
 the announcement adds, C[t, s] = sum of the fake-news matrix F[t + j, s + j] over j >= 1, dies out in t and in s, and F
@@ -57,7 +58,7 @@ class HouseholdOperator(NamedTuple):
     """Household Jacobians, laid out for the recursions.
 
     ``by_date`` (T, n_i, n_o T): ``[s, i, o T + t]`` is minus the Jacobian of output o at date t with respect to input
-    i at date s. ``toeplitz``: the same in another form, where it was asked for; derivatives do not go through it.
+    i at date s. ``toeplitz``: the same in Toeplitz form, where it was asked for; derivatives do not go through it.
     """
 
     by_date: jax.Array
@@ -69,13 +70,13 @@ class HouseholdOperator(NamedTuple):
         horizon, n_i, width = self.by_date.shape
         return -self.by_date.reshape(horizon, n_i, width // horizon, horizon).transpose(2, 1, 3, 0)
 
-    def plain(self) -> HouseholdOperator:
-        """Without the second form."""
+    def in_dense_form(self) -> HouseholdOperator:
+        """In dense form only."""
         return HouseholdOperator(self.by_date)
 
 
-def form_pays(shape: tuple[int, ...], moving: bool) -> bool:
-    """Whether Jacobians of this shape, (T, n_i, n_o, T), are worth the second form; ``moving``: parameters that are
+def toeplitz_form_pays(shape: tuple[int, ...], moving: bool) -> bool:
+    """Whether Jacobians of this shape, (T, n_i, n_o, T), are worth the Toeplitz form; ``moving``: parameters that are
     estimated move the steady state."""
     horizon, n_i, n_o, _ = shape
     return n_o == 1 and n_i > 0 and horizon >= (SHORTEST_MOVING if moving else SHORTEST)
@@ -83,7 +84,7 @@ def form_pays(shape: tuple[int, ...], moving: bool) -> bool:
 
 def household_operator(by_date: jax.Array, toeplitz: bool = False) -> HouseholdOperator:
     """Operator of household Jacobians that are given by date of the input: (T, n_i, n_o, T), ``[s, i, o, t]``;
-    ``toeplitz``: of one output, with the second form."""
+    ``toeplitz``: of one output, with the Toeplitz form."""
     horizon, n_i, n_o, _ = by_date.shape
     form = toeplitz_form(jax.lax.stop_gradient(by_date)) if toeplitz else None
     return HouseholdOperator(-by_date.reshape(horizon, n_i, n_o * horizon), form)
@@ -151,7 +152,7 @@ def apply_form_transposed(form: ToeplitzForm, path: jax.Array) -> jax.Array:
 
 
 def multiply(household: HouseholdOperator, paths: jax.Array) -> jax.Array:
-    """Jacobians times paths of the inputs: (T, n_i, k) to (n_o T, k). By the second form where there is one."""
+    """Jacobians times paths of the inputs: (T, n_i, k) to (n_o T, k). By the Toeplitz form where there is one."""
     if household.toeplitz is not None:
         return apply_form(household.toeplitz, paths.transpose(2, 1, 0)).T
     horizon, n_i, width = household.by_date.shape

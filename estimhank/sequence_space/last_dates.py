@@ -1,10 +1,9 @@
 """The last dates of the sequence space, where a variable may matter only beyond the horizon.
 
-A return that is fixed a period ahead, r_t = q_{t-1}, and that nothing else carries: q at the last date does nothing
-within the horizon, so that the truncated system has a column of zeros. The market that q would clear, that of the last
-date, cannot be cleared within the horizon either. So this one equation waits: it is given a slack of its own, which
-takes the place of q at the last date, and everything before is what the infinite system says of it, the inputs beyond
-the horizon at rest as everywhere.
+In r_t = q_{t-1}, a return that is fixed a period ahead, with q in no other equation, the last q has no effect within
+the horizon: its column of the truncated system is zero. The market that q would clear, that of the last date, cannot be
+cleared within the horizon either. So this one equation is given a slack, which takes the place of q at the last date.
+Everything before is what the infinite system says of it, the inputs beyond the horizon at rest as everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.parameters.table import ModelError
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.sequence_space.banded import factorize_banded
 from estimhank.sequence_space.dense_equations import assemble_transposed
 from estimhank.sequence_space.household_operator import HouseholdOperator
@@ -93,7 +92,7 @@ def _dense_system(st: Structure, system: LinearSystem, household: HouseholdOpera
 
     def assemble(system: LinearSystem, household: HouseholdOperator) -> jax.Array:
         banded = factorize_banded(system, st.elimination, horizon)
-        return assemble_transposed(st, system, household.plain(), banded).T
+        return assemble_transposed(st, system, household.in_dense_form(), banded).T
 
     return np.asarray(jax.jit(assemble)(system, household))
 

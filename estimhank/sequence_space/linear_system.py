@@ -1,9 +1,9 @@
-"""The declared equations, linearised: constant lag, now and lead matrices by automatic differentiation.
+"""The declared equations, linearised: constant lag, now and lead matrices by automatic differentiation::
 
     F_lag v_{t-1} + F_now v_t + F_lead v_{t+1} + F_shock z_t = 0,    v_t = (aggregate variables, household outputs)
 
-holds the model's equations and the household block's identities; the household outputs that are not derived from an
-identity have Jacobians of their own, which close the system (:mod:`estimhank.sequence_space.equilibrium`).
+This holds the model's equations and the household block's identities; the household outputs that are not derived from
+an identity have Jacobians of their own, which close the system (:mod:`estimhank.sequence_space.equilibrium`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from estimhank.model.declaration import Model
-from estimhank.parameters.table import Values
+from estimhank.parameters.parameter_table import Values
 
 
 class LinearSystem(NamedTuple):

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from estimhank.model.declaration import Model
+from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.parameters.priors import Prior
-from estimhank.parameters.table import ModelError, Values
 from estimhank.sequence_space.declaration_checks import check_growth, check_kinks, check_shocks_matter
 from estimhank.sequence_space.elimination import choose_elimination
 from estimhank.sequence_space.linear_system import LinearSystem, linearize

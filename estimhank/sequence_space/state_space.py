@@ -1,6 +1,6 @@
 """Models without households: their solution over the infinite horizon, as a state space.
 
-With u_t the variables that enter with a lag and w_t those that enter with a lead, the equations are solved by
+With u_t the variables that enter with a lag and w_t those that enter with a lead, the equations are solved by::
 
     x_t = G u_{t-1} + Q z_t,    u_t = F u_{t-1} + Q_u z_t,    z_t = rho z_{t-1} + innovation
 

@@ -27,9 +27,9 @@ class SteadyParts(NamedTuple):
     household: HouseholdOperator
     symbol: HouseholdSymbol
 
-    def plain(self) -> SteadyParts:
-        """With the household Jacobians as they are."""
-        return self._replace(household=self.household.plain())
+    def in_dense_form(self) -> SteadyParts:
+        """With the household Jacobians in dense form only."""
+        return self._replace(household=self.household.in_dense_form())
 
     @property
     def moved(self) -> Moved:
@@ -37,7 +37,7 @@ class SteadyParts(NamedTuple):
         return Moved(self.values, self.parameters, self.household.by_date)
 
     def with_moved(self, moved: Moved) -> SteadyParts:
-        """With that replaced."""
+        """With these values, parameters and Jacobians in place of its own."""
         household = self.household._replace(by_date=moved.by_date)
         return self._replace(values=moved.values, parameters=moved.parameters, household=household)
 

@@ -34,9 +34,9 @@ from estimhank.households.stationary import (
     SteadyStateError,
 )
 from estimhank.model.declaration import Model
-from estimhank.parameters.table import ModelError, Values
+from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.determinacy import household_symbol
-from estimhank.sequence_space.household_operator import form_pays, household_operator
+from estimhank.sequence_space.household_operator import household_operator, toeplitz_form_pays
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
 from estimhank.support.runtime import configure
@@ -47,10 +47,11 @@ _REACH = 2.5  # guesses are not extrapolated further than this many prior standa
 
 
 class _Guess(NamedTuple):
-    """Second-order guess: a point, its slopes and its curvatures along each parameter, in prior standard deviations."""
+    """Second-order guess: a point, its derivatives and its curvatures along each parameter, in prior standard
+    deviations."""
 
     point: StationaryPoint
-    slopes: StationaryPoint
+    derivatives: StationaryPoint
     curvatures: StationaryPoint
 
 
@@ -266,7 +267,7 @@ class SteadySolver:
 
     @cached_property
     def _pull_back(self) -> Any:
-        return jax.jit(lambda pullback, slopes: pullback(slopes)[0])
+        return jax.jit(lambda pullback, derivatives: pullback(derivatives)[0])
 
     @cached_property
     def _kernel(self) -> Any:
@@ -278,7 +279,7 @@ class SteadySolver:
             p = Values({**given.parameters, **({problem.unknown: point.unknown} if problem.unknown else {})})
             by_date = jacobians_by_date(block, steady, given.inputs, p, horizon)
             symbol = jax.lax.stop_gradient(household_symbol(by_date))
-            operator = household_operator(by_date, form_pays(by_date.shape, moving))
+            operator = household_operator(by_date, toeplitz_form_pays(by_date.shape, moving))
             return steady, checks, operator, symbol, point.unknown
 
         return jax.jit(solve, static_argnums=0)
@@ -351,9 +352,9 @@ class SteadySolver:
                     return None
                 side.append(point)
         low, high = (jax.tree.map(lambda *x: np.stack([np.asarray(a) for a in x]), *side) for side in sides)
-        slopes = jax.tree.map(lambda a, b: (b - a) / 2, low, high)
+        derivatives = jax.tree.map(lambda a, b: (b - a) / 2, low, high)
         curvatures = jax.tree.map(lambda a, b, c: (a + b) / 2 - c, low, high, centre)
-        return _Guess(centre, slopes, curvatures)
+        return _Guess(centre, derivatives, curvatures)
 
     def __reduce__(self) -> Any:
         # with what has been solved, so that whoever receives it need not solve, nor compile, the same again
@@ -362,9 +363,9 @@ class SteadySolver:
 
 
 def _precise(parts: SteadyParts) -> SteadyParts:
-    """Without the household Jacobians' second form where that is not precise."""
+    """Without the household Jacobians' Toeplitz form where that is not precise."""
     form = parts.household.toeplitz
-    return parts.plain() if form is not None and not bool(form.precise) else parts
+    return parts.in_dense_form() if form is not None and not bool(form.precise) else parts
 
 
 @contextmanager

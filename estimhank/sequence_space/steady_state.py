@@ -18,7 +18,7 @@ from estimhank.households.stationary import (
     solve_stationary,
 )
 from estimhank.model.declaration import Model
-from estimhank.parameters.table import ModelError, Values
+from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.support.runtime import configure
 
 #: Largest residual of an equation at the steady state that counts as zero.

@@ -4,14 +4,14 @@ S = H - G B^{-1} D, with the household Jacobians in G and H in the form of
 :class:`estimhank.sequence_space.household_operator.ToeplitzForm`. If there were no first and no last date, S would
 depend on the distance between dates alone. Everything else has few columns: what the announcement adds to the Jacobians
 (r of them), and what the missing dates before the first and after the last one take away, through the variables that
-carry over from there (l + p and two at most). So
+carry over from there (l + p and two at most). So::
 
-    S = T(sigma) + columns rows,
+    S = T(sigma) + columns rows
 
 without any approximation of the T x T system, and the inverse of a Toeplitz matrix takes T^2 operations, not 2/3 T^3.
 The recursion that finds it can break down where the matrix itself is well behaved, and a banded block may have a unit
-root. So the result is checked every time, and is nan where it does not pass: there the system has to be factorised as
-it is.
+root. So the result is checked every time, and is nan where it does not pass: there the system has to be factorised
+in dense form.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STILL = 1e-13  # what may pass through 2^24 dates of the banded block
 
 
 @dataclass(frozen=True)
-class Places:
+class HouseholdPlaces:
     """Where the household's variables stand.
 
     Attributes
@@ -86,10 +86,10 @@ def has_form(e: Elimination) -> bool:
     return len(e.dense) == 1 and bool(e.rest) and not e.targets
 
 
-def find_places(e: Elimination, inputs: tuple[int, ...], output: int) -> Places:
+def find_places(e: Elimination, inputs: tuple[int, ...], output: int) -> HouseholdPlaces:
     """Places of the household's variables, which are given as positions among the unknowns."""
     dense = e.dense[0]
-    return Places(
+    return HouseholdPlaces(
         tuple((i, e.rest.index(v)) for i, v in enumerate(inputs) if v != dense),
         None if output == dense else e.rest.index(output),
         inputs.index(dense) if dense in inputs else None,
@@ -128,8 +128,11 @@ class _Onward(NamedTuple):
 
 
 def _react(half: HalfLines, onward: _Onward, e: Elimination, forces: jax.Array, at: jax.Array) -> _Reaction:
-    """``forces`` (n, 3): now^{-1} times what the dense variable does to the equations a date earlier, at its date and a
-    date later; ``at``: the rows of interest."""
+    """Responses to a unit of the dense variable without first and last date.
+
+    ``forces`` (n, 3): its effect, through now^{-1}, on the equations a date earlier, at its date and a date later;
+    ``at``: the rows that are returned.
+    """
     n_l, size = len(e.lagged), len(e.lagged) + len(e.leading)
     lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
     # three dates solved together, (lagged, leading) of each; at rest before and after
@@ -216,7 +219,7 @@ def _edges(
 
 
 def toeplitz_plus(
-    places: Places, e: Elimination, system: LinearSystem, form: ToeplitzForm, banded: BandedFactor
+    places: HouseholdPlaces, e: Elimination, system: LinearSystem, form: ToeplitzForm, banded: BandedFactor
 ) -> ToeplitzPlus:
     """Assemble the dense system in this form: no operation on T x T numbers."""
     rank, _, horizon = form.rows.shape

@@ -58,6 +58,8 @@ def identify(value: Any, entries: Iterable[str] = ("__call__",), without: frozen
     entries : iterable of str
         Methods of the classes met that are called from outside. Only code that can be reached from a function, or
         from one of these, counts where it reads files; a constructor may.
+    without : frozenset of str
+        Places that are left out (:func:`changed_places`).
     """
     walk = Walk(without=without)
     try:

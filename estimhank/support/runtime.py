@@ -171,7 +171,7 @@ def _note_miss(event: str, **details: object) -> None:
 
 
 def compiled_anew() -> bool:
-    """Whether this process has had to compile what a machine on which a run has been made has in its cache."""
+    """Whether this process had to compile something that the cache on disk lacked."""
     return bool(_misses)
 
 

@@ -18,7 +18,7 @@ class Stream(IntEnum):
     EXACT = 5
     TAIL_CHAINS = 6
     PRIOR_DRAWS = 8
-    FENCE = 11
+    TRUST_REGION = 11
     PARETO = 12
     EDGE = 13
     DIME = 21

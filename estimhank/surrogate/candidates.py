@@ -1,11 +1,11 @@
-"""Where a round evaluates next: draws of the surrogate, and those among many in which it is most likely to be wrong.
+"""Where a round evaluates next: draws of the surrogate, and points acquired where it is most likely to be wrong.
 
 An error that matters need not be seen by a few hundred draws. One draw in thousands at which the surrogate is wrong by
 hundreds of log points spoils its importance weights, and one state in thousands that it underrates by one holds an
 exact chain up. Thousands of draws cost no exact evaluation, and two things tell which of them to look at: where the
-networks disagree, and how far it is to the nearest point that they have seen. Half of these draws are of the networks
-without the caution that keeps the surrogate out of places where it has seen nothing: there it may be too low, and with
-no draws it would never know.
+networks disagree, and how far it is to the nearest point that they have seen. Half of the pool are draws of the
+uncorrected surrogate: where nothing has been seen, the lower confidence bound may be too low, and its own draws would
+never show it.
 """
 
 from __future__ import annotations
@@ -23,55 +23,57 @@ from estimhank.surrogate.surrogate import Surrogate, whiten
 
 Array = NDArray[np.float64]
 
-_SOUGHT_LAST = 6  # of a round's points one in so many is sought out to look at the last fit
+_ACQUIRED_LAST = 6  # of a round's points one in so many is acquired to look at the last fit
 _LARGEST_WEIGHT = 10.0
 _BEYOND = 3.0
 _FEWEST_WITHIN = 0.5  # share of draws that must have a density for their error to say something, where an edge is known
 
 
-class Draws(NamedTuple):
-    """Draws of a surrogate, coordinates x: tempered ones, (temperature, chain, d), temperature 1 first, and as many
-    ``plain`` draws at temperature 1 as ``bold`` ones, of the surrogate without caution, both (n, d)."""
+class CandidateDraws(NamedTuple):
+    """Draws of a surrogate, coordinates x: tempered ones, (temperature, chain, d), temperature 1 first; and the
+    candidate pool: draws of the surrogate and of the uncorrected one at temperature 1, (n, d) each."""
 
     tempered: Array
-    plain: Array
-    bold: Array
+    surrogate: Array
+    uncorrected: Array
 
 
 class Candidates(NamedTuple):
-    """Points to evaluate, coordinates x, (n, d): ``cold`` draws at temperature 1 first, then hotter ones, and at the
-    end ``sought`` members of a pool of ``pool`` draws, plain and bold. ``log_ratio`` is the logarithm of the mass that
-    the bold density has to that of the surrogate."""
+    """Points to evaluate, coordinates x, (n, d): ``cold`` draws at temperature 1, then hotter draws, then ``acquired``
+    acquired points, from a pool of ``pool`` draws. ``log_ratio``: log of the uncorrected surrogate's mass over the
+    surrogate's."""
 
     x: Array
     cold: int
-    sought: int
+    acquired: int
     pool: int
     log_ratio: float
 
 
 class RoundErrors(NamedTuple):
-    """What a round's evaluations say about the surrogate: the standard deviation of its error on the draws at
-    temperature 1, the root mean square that what was found at the draws sought out comes to at least, over draws of
-    the surrogate or of the posterior, whichever there are more of there, and the share of the draws at temperature 1
-    that are beyond an edge that the surrogate knows of."""
+    """What a round's evaluations say about the surrogate.
+
+    ``s_e``: standard deviation of the error at temperature 1; ``over_pool``: lower bound on the RMS error over the
+    pool, weighted by the surrogate's density or the posterior's, whichever is larger; ``beyond``: share of the draws at
+    temperature 1 beyond an edge that the surrogate knows of.
+    """
 
     s_e: float
-    sought: float
+    over_pool: float
     beyond: float = 0.0
 
     @property
     def total(self) -> float:
         """All together; one draw in a hundred beyond the edge counts as much as an error of 0.03."""
-        return float(np.linalg.norm([self.s_e, self.sought, _BEYOND * self.beyond]))
+        return float(np.linalg.norm([self.s_e, self.over_pool, _BEYOND * self.beyond]))
 
 
 def choose_candidates(
-    draws: Draws, known: Points, surrogate: Surrogate, n: int, rng: np.random.Generator, last: bool
+    draws: CandidateDraws, known: Points, surrogate: Surrogate, n: int, rng: np.random.Generator, last: bool
 ) -> Candidates:
-    """About ``n`` points: equal shares of the temperatures, but half of the hotter ones give way to draws sought out.
+    """About ``n`` points: equal shares of the temperatures, but half of the hotter ones give way to acquired points.
 
-    ``last``: only draws at temperature 1, and some sought out, to look at a last fit.
+    ``last``: only draws at temperature 1, and some acquired points, to look at a last fit.
     """
     temperatures = len(draws.tempered)
     share = -(-n // temperatures)
@@ -79,21 +81,22 @@ def choose_candidates(
     hot = np.concatenate(
         [x[: max(0, min(share, n - t * share))] for t, x in enumerate(draws.tempered) if t] or [cold[:0]]
     )
-    wanted = n // _SOUGHT_LAST if last else len(hot) // 2
-    bold = surrogate.without_caution()
+    wanted = n // _ACQUIRED_LAST if last else len(hot) // 2
+    uncorrected = surrogate.uncorrected()
     seen = np.concatenate([known.x, known.infeasible])
-    plainly = seek(draws.plain, seen, surrogate, wanted - wanted // 2, rng)
-    boldly = seek(draws.bold, np.concatenate([seen, plainly]), bold, wanted // 2, rng)
-    sought = np.concatenate([plainly, boldly])
-    hot = hot[:0] if last else hot[rng.permutation(len(hot))[len(sought) :]]
-    # the surrogate is hardly ever above the bold density, so the mean of the quotient over bold draws has little noise
-    quotient = surrogate.log_density(draws.bold) - bold.log_density(draws.bold)
+    by_surrogate = acquire(draws.surrogate, seen, surrogate, wanted - wanted // 2, rng)
+    by_uncorrected = acquire(draws.uncorrected, np.concatenate([seen, by_surrogate]), uncorrected, wanted // 2, rng)
+    acquired = np.concatenate([by_surrogate, by_uncorrected])
+    hot = hot[:0] if last else hot[rng.permutation(len(hot))[len(acquired) :]]
+    # the surrogate is hardly ever above the uncorrected one, so the mean of the quotient over the latter's draws has
+    # little noise
+    quotient = surrogate.log_density(draws.uncorrected) - uncorrected.log_density(draws.uncorrected)
     log_ratio = -float(logsumexp(quotient) - np.log(len(quotient)))
-    pool = len(draws.plain) + len(draws.bold)
-    return Candidates(np.concatenate([cold, hot, sought]), len(cold), len(sought), pool, log_ratio)
+    pool = len(draws.surrogate) + len(draws.uncorrected)
+    return Candidates(np.concatenate([cold, hot, acquired]), len(cold), len(acquired), pool, log_ratio)
 
 
-def seek(pool: Array, seen: Array, surrogate: Surrogate, n: int, rng: np.random.Generator) -> Array:
+def acquire(pool: Array, seen: Array, surrogate: Surrogate, n: int, rng: np.random.Generator) -> Array:
     """About ``n`` draws of a pool at which the surrogate may be wrong, shape (m, d).
 
     Two of three where the networks disagree, with probabilities proportional to the variance between them (what a draw
@@ -117,20 +120,20 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     ``fewest`` of those at temperature 1 have one, the rest says nothing: the error is infinite. A surrogate that knows
     where the density ends may have more such draws, which are counted.
     """
-    cold, sought = candidates.cold, candidates.sought
+    cold, acquired = candidates.cold, candidates.acquired
     edge = bool(surrogate.shape.edge)
     fewest = _FEWEST_WITHIN if edge else fewest
     value = surrogate.log_density(candidates.x)
     error = centred_error(value[:cold], exact[:cold])
     if len(error) <= fewest * cold or not np.isfinite(error).all():
         return RoundErrors(float("inf"), 0.0)
-    here = np.flatnonzero(np.isfinite(exact) & (np.arange(len(exact)) >= len(exact) - sought))
+    here = np.flatnonzero(np.isfinite(exact) & (np.arange(len(exact)) >= len(exact) - acquired))
     there = np.isfinite(exact[:cold])
     offset = (value[:cold] - exact[:cold])[there].mean()
     rest = value[here] - exact[here] - offset
     # of the surrogate's or the posterior's density, over that of the pool, a mixture in equal parts
-    bold = surrogate.without_caution().log_density(candidates.x[here]) - candidates.log_ratio
-    drawn = np.logaddexp(value[here], bold) - np.log(2)
+    uncorrected = surrogate.uncorrected().log_density(candidates.x[here]) - candidates.log_ratio
+    drawn = np.logaddexp(value[here], uncorrected) - np.log(2)
     weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(_LARGEST_WEIGHT)))
     left = float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1)))
     beyond = 1 - float(there.mean()) if edge else 0.0

@@ -2,16 +2,13 @@
 
 With e = log surrogate - log posterior, centred:
 
-* s_e is its standard deviation over fresh draws of the surrogate, and over the exact stage's states: the first
-cannot see
-  what the surrogate misses, the second can. Any posterior mean is off by at most about s_e posterior standard
-  deviations.
-* wrong accepts E max(a' - a, 0) and wrong rejects E max(a - a', 0): x an exact draw, x* a fresh random-walk
-proposal, a and
-  a' the acceptance probabilities by the posterior and by the surrogate, the proposal's scale such that a quarter is
-  accepted.
+* s_e: standard deviation of e over fresh draws of the surrogate, and over exact draws, which also see what the
+  surrogate misses. A posterior mean is off by at most about s_e posterior standard deviations.
+* wrong accepts and wrong rejects: E max(a' - a, 0) and E max(a - a', 0), where a and a' are the acceptance
+  probabilities, by the posterior and by the surrogate, of a fresh random-walk proposal from an exact draw, scaled so
+  that a quarter is accepted.
 * Pareto k of the weights posterior / surrogate over the fresh draws.
-* mean acceptance probability of the exact stage's subchain steps, and the share of its states outside the fence.
+* mean acceptance probability of the exact stage's subchain steps, and the share of its states outside the trust region.
 """
 
 from __future__ import annotations

@@ -51,10 +51,10 @@ class SurrogateConfig:
     temperatures : tuple of float
         Powers 1/T of the surrogate's density from which a round draws, in equal shares; the first must be 1: its draws
         are the ones that the surrogate's error is measured on before it learns from them. Half of the others are
-        replaced by draws at temperature 1 sought out where it is likely to be wrong
+        replaced by acquired points, draws at temperature 1 where it is likely to be wrong
         (:mod:`estimhank.surrogate.candidates`).
     stop_s_e : float
-        No further round, only the last fit, once the error on a round's fresh draws, at temperature 1 and sought out,
+        No further round, only the last fit, once the error on a round's fresh draws and over its candidate pool
         is below this. A last fit of four times the epochs errs by a third to a half as much.
     final_s_e : float
         The last fit is done once it errs by less on fresh draws of its own; until then it goes on with what they have
@@ -118,12 +118,12 @@ class PosteriorConfig:
     dispersed : int
         How many of them start overdispersed rather than at a draw of the surrogate.
     burn_in : int
-        Rounds, at least, that are discarded at the beginning; half of their steps are plain exact ones. More, up to
-        thirty times as many, until a subchain has led every chain somewhere.
+        Rounds, at least, that are discarded at the beginning; half of their steps are random-walk steps. More, up
+        to thirty times as many, until every chain has accepted a surrogate proposal.
     burn_in_share : float
         Share of all rounds, at least, that is discarded.
     plain_share : float
-        Probability that a step is a plain exact one where the surrogate is trusted after the fresh draws.
+        Probability that a step is a random-walk step where the surrogate is trusted after the fresh draws.
     distrust_plain_share : float
         The same where it is not; subchains are then of mixed lengths.
     min_ess : float

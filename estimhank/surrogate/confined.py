@@ -35,24 +35,24 @@ _STEP = 0.1  # of second differences, whitened units
 _FLATTEST, _STEEPEST = 0.1, 1e6  # curvatures that a random walk is shaped by
 
 
-class Places(NamedTuple):
+class TailStates(NamedTuple):
     """Whitened places (n, d), exact log density (n,), and by how much the surrogate underrates them (n,)."""
 
     z: Array
     log_density: Array
     underrated: Array
 
-    def rows(self, rows: NDArray[np.int64]) -> Places:
+    def rows(self, rows: NDArray[np.int64]) -> TailStates:
         """Some of the places, by number."""
-        return Places(*(column[rows] for column in self))
+        return TailStates(*(column[rows] for column in self))
 
 
-Quantity = Callable[[Places], Array]
+Quantity = Callable[[TailStates], Array]
 
 
 def far_out(z: Array, surrogate: Surrogate, names: Sequence[str]) -> dict[str, Quantity]:
-    """By name, what says how far out a place is by its coordinates alone: the Mahalanobis distance and, as among many
-    other parameters the end of a long tail of one is not what is farthest out, the coordinates with the longest tails.
+    """Measures, by name, of how far out a point is: the Mahalanobis distance and, as among many parameters the end of
+    a long tail of one is not what is farthest out, the coordinates with the longest tails.
 
     ``z`` are draws, whitened, (n, d); nothing is far out where they do not span the space.
     """
@@ -87,12 +87,12 @@ def longest_tails(x: Array, most: int = _TAILS) -> list[tuple[int, int]]:
 
 
 @dataclass
-class Chains:
+class TailChains:
     """Chains side by side; ``inside`` says which places are as far out as they must stay, ``roots`` (n, d, d) shape the
     random walks of those that are now in ``state``."""
 
-    inside: Callable[[Places], NDArray[np.bool_]]
-    state: Places
+    inside: Callable[[TailStates], NDArray[np.bool_]]
+    state: TailStates
     roots: Array
 
 
@@ -104,7 +104,7 @@ class Kernel:
     transform: Transform
     surrogate: Surrogate
 
-    def look(self, number: int, z: Array) -> Places:
+    def look(self, number: int, z: Array) -> TailStates:
         """Evaluate whitened places, (n, d), as batch ``number``; they are rounded to single precision."""
         z = z.astype(np.float32).astype(float)
         x = self.surrogate.unwhiten(z)
@@ -112,9 +112,9 @@ class Kernel:
         there = np.isfinite(density)
         density = np.where(there, density, -np.inf)
         rated = np.where(there, self.surrogate.log_density(x), 0.0)
-        return Places(z, density, np.where(there, density - rated, -np.inf))
+        return TailStates(z, density, np.where(there, density - rated, -np.inf))
 
-    def step(self, rng: np.random.Generator, several: Sequence[Chains], number: int) -> int:
+    def step(self, rng: np.random.Generator, several: Sequence[TailChains], number: int) -> int:
         """One step of all chains; what is not inside is rejected. Returns the number of evaluations."""
         z, log_factor = _propose(
             rng, np.concatenate([c.state.z for c in several]), np.concatenate([c.roots for c in several])
@@ -128,7 +128,7 @@ class Kernel:
                 taken = uniform[rows] < new.log_density - chains.state.log_density + log_factor[rows]
             taken &= np.isfinite(new.log_density) & chains.inside(new)
             pairs = zip(chains.state, new, strict=True)
-            chains.state = Places(*(np.where(taken[:, None] if a.ndim == 2 else taken, b, a) for a, b in pairs))
+            chains.state = TailStates(*(np.where(taken[:, None] if a.ndim == 2 else taken, b, a) for a, b in pairs))
         return len(z)
 
 
@@ -164,9 +164,9 @@ def local_roots(surrogate: Surrogate, z: Array) -> Array:
 
 
 def lacking(underrated: Array) -> float:
-    """Root mean square over all draws of by how much places far out are underrated, shape (chain, state).
+    """RMS, over all draws, of how far the surrogate underrates points far out, ``underrated`` (chain, state).
 
-    Places without a density say nothing, and one chain alone too little: the one that says most is left out.
+    Infeasible points count as zero; the most extreme chain is left out, as one alone says too little.
     """
     excess = np.clip(np.where(np.isfinite(underrated), underrated, 0.0), 0.0, _MOST_LOG_POINTS)
     each = np.sort((excess**2).mean(axis=1))

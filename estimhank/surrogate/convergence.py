@@ -3,10 +3,9 @@
 Coordinates can look mixed one by one while chains do not agree on how far out the posterior goes. So the log density
 and the Mahalanobis distance from the centre are judged as parameters are.
 
-Where the surrogate is good its error says nothing. Where it is not, chains are slow exactly where it is wrong: in a
-place that it holds for far less probable than it is, a chain waits for plain steps, hundreds of rounds perhaps.
-Parameters can look mixed before such visits have been seen often enough to be counted; the error, and whether a state
-is inside the fence, show them sooner. So both must have mixed too, the second by half the tolerance.
+A poor surrogate slows exact chains where it is far too low: they leave only by random-walk steps, after hundreds of
+rounds perhaps. Parameters may look mixed before that has been seen often enough, so the error and the share outside the
+trust region must have mixed too, the second by half the tolerance. The error of a good surrogate says nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Convergence(NamedTuple):
         return f"{rate}, R-hat {self.r_hat.max():.3f}, {self.fewest:.0f} effective draws"
 
 
-def judge(
+def judge_chains(
     theta: Array,
     error: Array,
     outside: NDArray[np.bool_],
@@ -67,7 +66,7 @@ def judge(
     error : ndarray of shape (chain, draw)
         Log surrogate less log posterior, up to a constant.
     outside : ndarray of bool, shape (chain, draw)
-        Which draws are outside the fence.
+        Which draws are outside the trust region.
     config : PosteriorConfig
         Its criteria.
     depths : mapping of str to ndarray of shape (chain, draw), optional
@@ -97,7 +96,7 @@ def _unmixed_depths(depths: Mapping[str, Array], config: PosteriorConfig) -> str
 
 def _unmixed(error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) -> str:
     if not np.isfinite(error).all() or error.std() < LIMITS["s_e_exact_states"]:
-        return ""  # of a network that is not a number nothing is accepted but plain steps, wherever they are
+        return ""  # of a network that is not a number nothing is accepted but random-walk steps, wherever they are
     ratio = float(r_hat(error[..., None])[0])
     fewest = min(float(ess(error[..., None], method)[0]) for method in ("bulk", "tail"))
     if ratio > config.max_r_hat or fewest < config.min_ess:
@@ -105,7 +104,7 @@ def _unmixed(error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) 
     if outside.mean() > LIMITS["outside_fence"] and not outside.all():
         ratio = float(r_hat(outside[..., None].astype(float))[0])
         if ratio > 1 + (config.max_r_hat - 1) / 2:
-            return f"whether a draw is outside the fence has R-hat {ratio:.4f}"
+            return f"whether a draw is outside the trust region has R-hat {ratio:.4f}"
     return ""
 
 

@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 #: Share of a round's draws at temperature 1 without a density from which on the edge is learned.
 NOTICED = 0.01
 _SEGMENTS, _TOLERANCE, _HALVINGS = 64, 0.005, 10
-_AROUND = 1.5  # multiple of the fence's radius within which points say where the edge is
+_AROUND = 1.5  # multiple of the trust region's radius within which points say where the edge is
 _MOST = 20_000  # points of a classifier, the latest
 
 EvaluateX = Callable[[int, Array], EvaluationBatch]
@@ -40,8 +40,8 @@ class EdgeSearch:
     Attributes
     ----------
     target : Target
-    evaluate : callable
-        ``evaluate(step, x)`` gives exact evaluations at coordinates x, the step-th batch of this round's search.
+    config : SurrogateConfig
+        Its ``max_points`` bounds the points that the edge is learned from.
     known : bool
         Whether the edge has been noticed.
     evaluations : int

@@ -5,9 +5,9 @@ A step of a chain in state x (density pi, surrogate density s):
 * subchain step: k steps of the surrogate's own reversible kernel lead from x to y; accept y with probability
   min(1, pi(y) s(x) / (pi(x) s(y))). The k-step kernel is reversible with respect to s, so the step is reversible with
   respect to pi whatever s is (Christen and Fox 2005; Liu 2001). The s that is divided out is the one the subchain used.
-* plain step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); or one along the ray from the
-  centre, from z to exp(f) z with f normal, accepted with min(1, exp(d f) pi(y) / pi(x)), which crosses heavy tails. It
-  never asks the surrogate.
+* random-walk step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); or a ray step from z to
+  exp(f) z with f normal, accepted with min(1, exp(d f) pi(y) / pi(x)), which crosses heavy tails. It never asks the
+  surrogate.
 
 Which one is taken, and k, are drawn independently of the state. All chains move in lockstep: one batch of exact
 evaluations a round. Nothing adapts.
@@ -29,9 +29,9 @@ from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.config import PosteriorConfig
-from estimhank.surrogate.convergence import Convergence, judge, mahalanobis
-from estimhank.surrogate.fast_mh import Chains, Proposal, run_steps, start_chains
-from estimhank.surrogate.plain_steps import plain_proposals
+from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
+from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, run_steps, start_chains
+from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import GradientLike, Target
@@ -39,17 +39,18 @@ from estimhank.target.protocol import GradientLike, Target
 Array = NDArray[np.float64]
 
 STAGE = "exact"
-#: Kinds of steps; the position is the code in :attr:`ExactDraws.step_kind`.
+#: Kinds of steps; the position is the code in :attr:`ExactChains.step_kind`.
 STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
 
 _START_TRIES = 20
 _OVERDISPERSION = 1.5
 _SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
-#: Steps along rays, of the plain ones: where the surrogate is not trusted, and where it has found heavy tails.
+#: Ray steps, of the random-walk steps: where the surrogate is not trusted, and where it has found heavy tails.
 _RADIAL_SHARE, _RADIAL_SHARE_OF_HEAVY = 0.2, 0.5
-_BURN_IN_PLAIN, _NOT_LED_PLAIN = 0.5, 0.9  # share of plain steps then, and of chains that no subchain has led
+#: Share of random-walk steps in the burn-in, and of chains that have accepted no surrogate proposal after it.
+_BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED = 0.5, 0.9
 _DISTRUST_BURN_IN = 0.25
-#: The burn-in lasts until a subchain has led every chain somewhere, but no longer than this many times its length
+#: The burn-in lasts until every chain has accepted a surrogate proposal, but no longer than this many times its length
 #: or a quarter of all rounds.
 _LONGEST_BURN_IN = 30
 
@@ -94,8 +95,8 @@ class Policy:
     ----------
     subchain : int
         Steps of a full subchain.
-    plain_share : float
-        Probability of a plain step after the burn-in.
+    random_walk_share : float
+        Probability of a random-walk step after the burn-in.
     mixed_lengths : bool
         Whether subchains are now and then 10 or 100 times shorter: a poor surrogate leads the shorter ones less
         astray.
@@ -104,20 +105,21 @@ class Policy:
     """
 
     subchain: int
-    plain_share: float
+    random_walk_share: float
     mixed_lengths: bool
     burn_in_share: float
 
     @classmethod
     def choose(cls, config: PosteriorConfig, subchain: int, trusted: bool) -> Policy:
-        """Few plain steps where the fresh draws speak for the surrogate, many and a longer burn-in where not."""
+        """Few random-walk steps if the surrogate is trusted; else more of them, subchains of mixed lengths, and a
+        longer burn-in."""
         if trusted:
             return cls(subchain, config.plain_share, False, config.burn_in_share)
         return cls(subchain, config.distrust_plain_share, True, max(config.burn_in_share, _DISTRUST_BURN_IN))
 
 
 @dataclass(frozen=True)
-class ExactDraws:
+class ExactChains:
     """Draws of the exact posterior, burn-in discarded; M chains of n draws.
 
     Attributes
@@ -204,7 +206,7 @@ class _History:
 def acceptance(current: States, proposed: States, kind: NDArray[np.uint8], log_factor: Array | float = 0.0) -> Array:
     """Probability of accepting each proposal, shape (M,): the formulas at the head of this file.
 
-    ``log_factor`` (M,) is d f of steps along rays, zero for all others.
+    ``log_factor`` (M,) is d f of ray steps, zero for all others.
     """
     with np.errstate(invalid="ignore"):
         ratio = proposed.log_density - current.log_density + log_factor
@@ -223,7 +225,7 @@ def run_exact(
     config: PosteriorConfig,
     seed: int,
     progress: Progress | None = None,
-) -> ExactDraws:
+) -> ExactChains:
     """Run the chains until they meet the criteria, looked at after fixed numbers of rounds, or will not in time.
 
     Parameters
@@ -249,40 +251,42 @@ def run_exact(
     state = _start(counter, surrogate, starts, config, seed)
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), Stream.EXACT)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
-    anchors = surrogate.whiten(surrogate.anchors) if len(surrogate.anchors) > 1 else np.empty((0, surrogate.dimension))
+    modes = surrogate.whiten(surrogate.modes) if len(surrogate.modes) > 1 else np.empty((0, surrogate.dimension))
     radial_share = _RADIAL_SHARE_OF_HEAVY if surrogate.shape.heavy else _RADIAL_SHARE if policy.mixed_lengths else 0.0
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
-    burn_in, burning, led = config.burn_in, True, np.zeros(config.chains, bool)
+    burn_in, burning, accepted_one = config.burn_in, True, np.zeros(config.chains, bool)
     longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
     outlook = Outlook(config.min_ess, config.max_rounds)
     while done < config.max_rounds and not verdict.converged and not hopeless:
         rng = generator(seed, Stream.EXACT, done + 1)
         if burning:
-            at_first = np.where(led | (done < config.burn_in), _BURN_IN_PLAIN, _NOT_LED_PLAIN)
-            share = np.maximum(policy.plain_share, at_first)
+            at_first = np.where(accepted_one | (done < config.burn_in), _BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED)
+            share = np.maximum(policy.random_walk_share, at_first)
         else:
-            share = np.full(config.chains, policy.plain_share)
+            share = np.full(config.chains, policy.random_walk_share)
         kind = (rng.random(config.chains) < share).astype(np.uint8)
         steps = np.where(kind == 0, _lengths(rng, policy, config.chains), 0)
-        now = Chains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
+        now = SurrogateChains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
         ends, _ = run_steps(
             surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
             jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
         )  # fmt: skip
-        walked, log_factor = plain_proposals(rng, state.z, root, anchors, radial_share)
-        plain = start_chains(surrogate, walked)
+        walked, log_factor = random_walk_proposals(rng, state.z, root, modes, radial_share)
+        walked_chains = start_chains(surrogate, walked)
         z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
-        proposed = counter(z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(plain.value, float)))
+        proposed = counter(
+            z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(walked_chains.value, float))
+        )
         probability = acceptance(state, proposed, kind, np.where(kind == 1, log_factor, 0.0))
         accepted = rng.random(config.chains) < probability
         state = _replace(state, np.flatnonzero(accepted), proposed.rows(accepted))
         history.states.append(state)
         history.steps.append((accepted, kind, probability))
         done += 1
-        led |= accepted & (kind == 0)
+        accepted_one |= accepted & (kind == 0)
         if burning and done >= config.burn_in:
             # a chain that began where the surrogate is far too low would wait there for hundreds of rounds
-            burning, burn_in = not (led.all() or done >= longest), done
+            burning, burn_in = not (accepted_one.all() or done >= longest), done
         if not burning and (done % config.check_every == 0 or done == config.max_rounds):
             first = discarded(done, burn_in, policy)
             verdict = _judge(history, first, surrogate, config)
@@ -292,7 +296,7 @@ def run_exact(
     first = discarded(done, burn_in, policy)
     columns = ("theta", "x", "z", "log_likelihood", "log_prior", "log_density")
     draws: dict[str, Any] = {name: history.column(name, first) for name in columns}
-    return ExactDraws(
+    return ExactChains(
         **draws,
         surrogate_log_density=surrogate.constant + history.column("surrogate", first),
         accepted=history.step(0, first),
@@ -349,7 +353,7 @@ def _start(
     """First states: draws of the surrogate; overdispersed points and known local modes for the last chains."""
     rng = generator(seed, Stream.EXACT, 0)
     m, d = config.chains, surrogate.dimension
-    modes = surrogate.whiten(surrogate.anchors)[: config.dispersed] if len(surrogate.anchors) > 1 else np.empty((0, d))
+    modes = surrogate.whiten(surrogate.modes)[: config.dispersed] if len(surrogate.modes) > 1 else np.empty((0, d))
     spread = np.std(starts, axis=0)
     state: States | None = None
     for attempt in range(_START_TRIES):
@@ -387,4 +391,4 @@ def _judge(history: _History, first: int, surrogate: Surrogate, config: Posterio
     error = history.column("surrogate", first) - density
     z = history.column("z", first).reshape(-1, surrogate.dimension).astype(float)
     depths = {"the log density": density, "the distance from the centre": mahalanobis(z).reshape(x.shape[:2])}
-    return judge(history.column("theta", first), error, outside, config, depths)
+    return judge_chains(history.column("theta", first), error, outside, config, depths)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import Workers
-from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate, relative_log_density, relative_values
+from estimhank.surrogate.surrogate import Shape, Surrogate, SurrogateArrays, relative_log_density, relative_values
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ _PHASES, _PHASE_STEPS = 8, 150
 _TARGET_RATE = 0.25
 
 
-class Chains(NamedTuple):
+class SurrogateChains(NamedTuple):
     """States of C chains: whitened coordinates (C, d), the surrogate's relative log density there (C,)."""
 
     z: jax.Array
@@ -50,9 +50,11 @@ class Proposal(NamedTuple):
     archived: jax.Array
 
 
-def start_chains(surrogate: Surrogate, z: NDArray[np.float32]) -> Chains:
+def start_chains(surrogate: Surrogate, z: NDArray[np.float32]) -> SurrogateChains:
     """States at whitened coordinates of shape (C, d)."""
-    return Chains(jnp.asarray(z, jnp.float32), jnp.asarray(relative_values(surrogate.parameters, z, surrogate.shape)))
+    return SurrogateChains(
+        jnp.asarray(z, jnp.float32), jnp.asarray(relative_values(surrogate.parameters, z, surrogate.shape))
+    )
 
 
 def _propose(key: jax.Array, z: jax.Array, proposal: Proposal, stretch: jax.Array) -> jax.Array:
@@ -78,8 +80,13 @@ def _stretch_rays(key: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array, j
 
 
 def _step(
-    parameters: Parameters, chains: Chains, key: jax.Array, proposal: Proposal, power: jax.Array, shape: Shape
-) -> tuple[Chains, jax.Array]:
+    parameters: SurrogateArrays,
+    chains: SurrogateChains,
+    key: jax.Array,
+    proposal: Proposal,
+    power: jax.Array,
+    shape: Shape,
+) -> tuple[SurrogateChains, jax.Array]:
     """One step of every chain on the density to its ``power`` (C,); returns states and whether they moved."""
     move, coin = jax.random.split(key)
     z = _propose(move, chains.z, proposal, jax.lax.rsqrt(power))
@@ -91,27 +98,27 @@ def _step(
     uniform = jax.random.uniform(coin, power.shape, jnp.float32)
     # false for nan: such a place is never entered
     accept = jnp.log(uniform) < power * (value - chains.value) + volume
-    return Chains(jnp.where(accept[:, None], z, chains.z), jnp.where(accept, value, chains.value)), accept
+    return SurrogateChains(jnp.where(accept[:, None], z, chains.z), jnp.where(accept, value, chains.value)), accept
 
 
 @partial(jax.jit, static_argnames="shape")
 def run_steps(
-    parameters: Parameters,
-    chains: Chains,
+    parameters: SurrogateArrays,
+    chains: SurrogateChains,
     key: jax.Array,
     proposal: Proposal,
     power: jax.Array,
     steps: jax.Array,
     shape: Shape,
-) -> tuple[Chains, jax.Array]:
+) -> tuple[SurrogateChains, jax.Array]:
     """Run each chain c for ``steps[c]`` steps; returns states and the share of all steps that were accepted."""
 
-    def body(i: jax.Array, carry: tuple[Chains, jax.Array]) -> tuple[Chains, jax.Array]:
+    def body(i: jax.Array, carry: tuple[SurrogateChains, jax.Array]) -> tuple[SurrogateChains, jax.Array]:
         now, moved = carry
         after, accept = _step(parameters, now, jax.random.fold_in(key, i), proposal, power, shape)
         going = i < steps
         z = jnp.where(going[:, None], after.z, now.z)
-        return Chains(z, jnp.where(going, after.value, now.value)), moved + jnp.sum(accept & going)
+        return SurrogateChains(z, jnp.where(going, after.value, now.value)), moved + jnp.sum(accept & going)
 
     last, moved = jax.lax.fori_loop(0, steps.max(), body, (chains, jnp.zeros((), jnp.int64)))
     return last, moved / jnp.maximum(steps.sum(), 1)
@@ -140,7 +147,7 @@ class FastDraws(NamedTuple):
 
 def warm_up(
     surrogate: Surrogate, starts: NDArray[np.float32], power: Array, seed: int, phases: int = _PHASES
-) -> tuple[Chains, Proposal]:
+) -> tuple[SurrogateChains, Proposal]:
     """Burn chains in and adapt the proposals to the chains at power 1; both are then frozen.
 
     Parameters
@@ -190,7 +197,7 @@ def _proposal(states: Array, scale: float, covariance: Array) -> Proposal:
 class _Part(NamedTuple):
     """What :func:`draw_part` draws: some of the chains, under a key of their own."""
 
-    chains: Chains
+    chains: SurrogateChains
     seed: int
     part: int
     parts: int
@@ -198,7 +205,7 @@ class _Part(NamedTuple):
 
 def draw(
     surrogate: Surrogate,
-    chains: Chains,
+    chains: SurrogateChains,
     proposal: Proposal,
     draws: int,
     thin: int,
@@ -234,7 +241,7 @@ def _covered(spans: list[tuple[float, float]]) -> float:
 
 
 def draw_part(
-    parameters: Parameters, part: _Part, proposal: Proposal, shape: Shape, draws: int, thin: int
+    parameters: SurrogateArrays, part: _Part, proposal: Proposal, shape: Shape, draws: int, thin: int
 ) -> tuple[NDArray[np.float32], float, tuple[float, float]]:
     """Draws of some of the chains, (chain, draw, d), the share of steps accepted, and when that began and ended; in a
     worker."""
@@ -242,8 +249,8 @@ def draw_part(
     key = jax.random.split(jax.random.key(part.seed), part.parts)[part.part]
     powers, steps = jnp.ones(len(chains.value), jnp.float32), jnp.full(len(chains.value), thin)
 
-    def advance(now: Chains, key: jax.Array) -> tuple[Chains, jax.Array]:
-        after: tuple[Chains, jax.Array] = run_steps(parameters, now, key, proposal, powers, steps, shape)
+    def advance(now: SurrogateChains, key: jax.Array) -> tuple[SurrogateChains, jax.Array]:
+        after: tuple[SurrogateChains, jax.Array] = run_steps(parameters, now, key, proposal, powers, steps, shape)
         return after
 
     jax.block_until_ready(advance(chains, key))  # compiled, before the clock begins

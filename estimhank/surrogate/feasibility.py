@@ -3,9 +3,9 @@
 A posterior may be cut off inside its own mass: an equilibrium stops being determinate, an order of parameters is
 imposed. A smooth network that is told "far too low here" blurs such an edge over the distance between its points; it
 underrates what is inside and overrates what is outside. So the edge is learned apart from the density. With u(z) the
-log odds that a network gives to whitened coordinates z being feasible, the surrogate's log density is
+log odds that a network gives to whitened coordinates z being feasible, the surrogate's density is::
 
-    s(z) = p(u) exp(f(z)) + (1 - p(u)) exp(min(f(z), top) - floor),      p(u) = 1 / (1 + exp(-u)),
+    s(z) = p(u) exp(f(z)) + (1 - p(u)) exp(min(f(z), top) - floor),      p(u) = 1 / (1 + exp(-u))
 
 f being what the other networks learn from feasible points alone, and ``top`` the highest value that one of them has:
 where a density rises to its edge, f goes on rising beyond. Inside nothing is taken off. Beyond the edge s is far below
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 HIDDEN: tuple[int, ...] = (32, 32)
 _ACTIVATION = "tanh"
 _BELOW_TYPICAL = 5.0  # log points below what posterior draws reach that a surrogate is beyond the edge, at least
-_BOLDLY = 0.1  # distance, about one in whitened units, that a surrogate without caution goes beyond the edge
+_BEYOND_EDGE = 0.1  # distance, about one in whitened units, that the uncorrected surrogate goes beyond the edge
 _OUTWARDS = 2.0  # log odds by which the edge is moved
 _STEPS, _BATCH = 8_000, 256
 _RATE, _DECAY = 1e-2, 1e-5
@@ -51,9 +51,12 @@ _PAD = 1_024
 
 
 class Edge(NamedTuple):
-    """What :func:`cut_off` reads, single precision: the classifier's output is ``z @ linear + z @ curved @ z`` and
-    a network's, ``odds`` = (a, b) make log odds a output + b of it; ``top`` and ``floor`` are those of the formula
-    above, the first less the surrogate's constant."""
+    """Classifier in single precision, as :func:`cut_off` reads it.
+
+    ``linear`` (d,), ``curved`` (d, d) and ``network`` give its output, ``z @ linear + z @ curved @ z`` plus the
+    network's; ``odds`` (a, b) its log odds a output + b; ``top`` and ``floor`` as in the formula at the module's head,
+    the first less the surrogate's constant.
+    """
 
     linear: jax.Array
     curved: jax.Array
@@ -72,9 +75,9 @@ def _polynomial(d: int) -> tuple[jax.Array, jax.Array]:
     return jnp.zeros(d, jnp.float32), jnp.zeros((d, d), jnp.float32)
 
 
-def bold_edge(edge: Edge) -> Edge:
-    """The same edge, moved outwards so that draws go some way beyond it."""
-    return edge._replace(odds=edge.odds.at[1].add(_BOLDLY * edge.odds[0]))
+def uncorrected_edge(edge: Edge) -> Edge:
+    """The edge of the uncorrected surrogate: moved outwards so that draws go some way beyond it."""
+    return edge._replace(odds=edge.odds.at[1].add(_BEYOND_EDGE * edge.odds[0]))
 
 
 class _Classifier(NamedTuple):
@@ -157,8 +160,8 @@ def _train(begin: _Classifier, z: jax.Array, label: jax.Array, index: jax.Array,
     def step(carry: Any, xs: Any) -> tuple[Any, None]:
         trained, memory = carry
         rows, sharp, length = xs
-        slope = jax.grad(_loss)(trained, z[rows], label[rows], sharp)
-        update, memory = optimizer.update(slope, memory)
+        gradient = jax.grad(_loss)(trained, z[rows], label[rows], sharp)
+        update, memory = optimizer.update(gradient, memory)
         update = update._replace(
             curved=moves[0] * update.curved, network=jax.tree.map(lambda u: moves[1] * u, update.network)
         )

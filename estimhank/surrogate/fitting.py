@@ -1,4 +1,4 @@
-"""From points to a surrogate: whiten, fit the quadratic, train the networks on what is left, build the fence."""
+"""From points to a surrogate: whiten, fit the quadratic, train the networks on what is left, build the trust region."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.networks.mlp import Weights
-from estimhank.surrogate.break_map import features_of, no_breaks
-from estimhank.surrogate.breaks import BreakFinder
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
-from estimhank.surrogate.fence import LANDMARKS, Fence, build_fence, outside
+from estimhank.surrogate.jump_finder import JumpFinder
+from estimhank.surrogate.jump_map import features_of, no_jumps
 from estimhank.surrogate.points import (
     Points,
     deepest,
@@ -29,7 +28,7 @@ from estimhank.surrogate.points import (
     usable,
 )
 from estimhank.surrogate.quadratic import Quadratic, fit_base
-from estimhank.surrogate.surrogate import DISAGREEMENT, Parameters, Shape, Surrogate, whiten
+from estimhank.surrogate.surrogate import DISAGREEMENT, Shape, Surrogate, SurrogateArrays, whiten
 from estimhank.surrogate.training import (
     Examples,
     TrainingError,
@@ -39,6 +38,7 @@ from estimhank.surrogate.training import (
     select,
     train_ensemble,
 )
+from estimhank.surrogate.trust_region import LANDMARKS, TrustRegion, build_trust_region, outside
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
@@ -62,23 +62,24 @@ class Whitening:
     root: Array
 
     @classmethod
-    def from_moments(cls, mean: Array, covariance: Array, costly: NDArray[np.bool_] | None = None) -> Whitening:
+    def from_moments(cls, mean: Array, covariance: Array, steady_state: NDArray[np.bool_] | None = None) -> Whitening:
         """Whitening by a mean and a covariance; ``LinAlgError`` if the latter is not positive definite.
 
-        A step along a whitened coordinate moves its own x and those that come after it. The ``costly`` ones, shape
-        (d,), come first: where a gradient leaves them out it still gives the slopes along all later coordinates.
+        A step along a whitened coordinate moves its own x and those that come after it. The ``steady_state`` ones,
+        shape (d,), come first: where a gradient leaves them out it still gives the derivatives along all later
+        coordinates.
         """
         d = len(mean)
-        order = np.argsort(np.zeros(d, bool) if costly is None else ~costly, kind="stable")
+        order = np.argsort(np.zeros(d, bool) if steady_state is None else ~steady_state, kind="stable")
         root = np.empty((d, d))
         root[order] = np.linalg.cholesky(np.asarray(covariance)[np.ix_(order, order)])
         return cls(np.array(mean, float), root)
 
-    def slopes(self, gradient: Array) -> Array:
+    def gradients(self, gradient: Array) -> Array:
         """Gradients in z from gradients in x, both (n, d), nan where they are not known."""
         missing = ~np.isfinite(gradient)
-        slope = np.where(missing, 0.0, gradient) @ self.root
-        return np.where(missing @ (self.root != 0), np.nan, slope)
+        in_z = np.where(missing, 0.0, gradient) @ self.root
+        return np.where(missing @ (self.root != 0), np.nan, in_z)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def fit_surrogate(
     epochs: int,
     seed: int,
     tick: Callable[[float], None] | None = None,
-    breaks: BreakFinder | None = None,
+    finder: JumpFinder | None = None,
     workers: Workers | None = None,
     begin: Surrogate | None = None,
 ) -> tuple[Surrogate, FitReport]:
@@ -139,13 +140,13 @@ def fit_surrogate(
     seed : int
     tick : callable, optional
         Told the share of the training that is done.
-    breaks : BreakFinder, optional
+    finder : JumpFinder, optional
         Knows where the density may jump.
     workers : Workers, optional
         Train the networks, side by side; by default this process does, one after the other.
     begin : Surrogate, optional
-        A surrogate with this whitening and trained with these ``breaks``, to go on from: its networks learn from the
-        points, the rest of it stays but for the fence.
+        A surrogate with this whitening and trained with this ``finder``, to go on from: its networks learn from the
+        points, the rest of it stays but for the trust region.
 
     Raises
     ------
@@ -157,25 +158,25 @@ def fit_surrogate(
     chosen = usable(points, config.drop_lowest, config.max_points)
     d = points.x.shape[1]
     z = whiten(chosen.x, whitening.center, whitening.root)
-    slope = whitening.slopes(chosen.gradient)
+    gradient = whitening.gradients(chosen.gradient)
     weight = depth_weights(chosen.log_density, d, config.depth_weight)
-    quadratic = begin.quadratic if begin else fit_base(z, chosen.log_density, slope, weight)
+    quadratic = begin.quadratic if begin else fit_base(z, chosen.log_density, gradient, weight)
     heavy = not math.isinf(quadratic.power)
     if heavy:  # draws of it reach deeper
         weight = depth_weights(chosen.log_density, d, config.depth_weight, quadratic.freedom)
     near = near_posterior(chosen, quadratic.freedom)
-    rest, rest_slope = chosen.log_density - quadratic.value(z), slope - quadratic.gradient(z)
+    rest, rest_gradient = chosen.log_density - quadratic.value(z), gradient - quadratic.gradient(z)
     scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
     if begin:
         scale = float(begin.parameters.scale)
-    fence = build_fence(z[near], seed=seed, heavy=heavy)
-    ceilings = _ceilings(points, chosen, whitening, quadratic, fence, config)
-    jumps = breaks.map if breaks else None
-    beside = _beside(np.concatenate([chosen.x, whitening.center + ceilings.z @ whitening.root.T]), breaks)
-    data = _examples((z, rest / scale, rest_slope / scale, weight), ceilings, scale, beside)
+    trust_region = build_trust_region(z[near], seed=seed, heavy=heavy)
+    upper_bounds = _upper_bounds(points, chosen, whitening, quadratic, trust_region, config)
+    jump_map = finder.map if finder else None
+    beside = _beside(np.concatenate([chosen.x, whitening.center + upper_bounds.z @ whitening.root.T]), finder)
+    data = _examples((z, rest / scale, rest_gradient / scale, weight), upper_bounds, scale, beside)
     kept_out = _kept_out(chosen.x, config.holdout)
     learned = np.setdiff1d(np.arange(len(chosen)), kept_out)
-    rows = np.concatenate([learned, np.arange(len(chosen), len(chosen) + len(ceilings.z))])
+    rows = np.concatenate([learned, np.arange(len(chosen), len(chosen) + len(upper_bounds.z))])
     networks, losses = train_ensemble(
         data, rows, config, epochs, seed, workers or InTurn(target), tick, begin.parameters.networks if begin else ()
     )
@@ -185,11 +186,11 @@ def fit_surrogate(
         center=whitening.center,
         root=whitening.root,
         constant=quadratic.constant,
-        parameters=_parameters(quadratic, networks, scale, fence)._replace(
-            breaks=jumps.arrays(whitening.center, whitening.root) if jumps else no_breaks(d)
+        parameters=_parameters(quadratic, networks, scale, trust_region)._replace(
+            jumps=jump_map.arrays(whitening.center, whitening.root) if jump_map else no_jumps(d)
         ),
-        shape=Shape(config.hidden, config.activation, jumps.degree if jumps else 0, heavy),
-        anchors=np.empty((0, d)),
+        shape=Shape(config.hidden, config.activation, jump_map.degree if jump_map else 0, heavy),
+        modes=np.empty((0, d)),
         known=_thin(chosen.x[near]),
         training_evaluations=0,
     )
@@ -199,13 +200,13 @@ def fit_surrogate(
     return surrogate, FitReport(
         points=len(chosen) - len(kept_out),
         with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
-        infeasible=ceilings.infeasible,
-        far_below=len(ceilings.z) - ceilings.infeasible,
+        infeasible=upper_bounds.infeasible,
+        far_below=len(upper_bounds.z) - upper_bounds.infeasible,
         held_out=len(kept_out),
         dropped_low=len(points) - len(chosen),
         quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
         value_rmse=scale * float(errors.value),
-        gradient_rmse=scale * float(errors.slope) if known else float("nan"),
+        gradient_rmse=scale * float(errors.gradient) if known else float("nan"),
         losses=losses,
     )
 
@@ -218,10 +219,10 @@ def _kept_out(x: Array, share: float) -> NDArray[np.int64]:
     return kept_out if len(kept_out) else digest.argmin(keepdims=True)
 
 
-def _beside(x: Array, breaks: BreakFinder | None) -> Array:
-    if breaks is None or breaks.map is None:
+def _beside(x: Array, finder: JumpFinder | None) -> Array:
+    if finder is None or finder.map is None:
         return np.zeros((len(x), 0))
-    return np.asarray(features_of(*jnp.asarray(breaks.places(x))), float)
+    return np.asarray(features_of(*jnp.asarray(finder.places(x))), float)
 
 
 def _thin(x: Array) -> Array:
@@ -229,9 +230,9 @@ def _thin(x: Array) -> Array:
     return found
 
 
-class _Ceilings(NamedTuple):
-    """Places that the surrogate must not overrate: whitened coordinates (m, d), how far above the quadratic it may be
-    there (m,), their weights (m,); the first ``infeasible`` of them have no density at all."""
+class _UpperBounds(NamedTuple):
+    """Upper-bound targets: whitened points (m, d), bounds above the base (m,), weights (m,); the first ``infeasible``
+    are infeasible points."""
 
     z: Array
     value: Array
@@ -239,15 +240,15 @@ class _Ceilings(NamedTuple):
     infeasible: int
 
 
-def _ceilings(
+def _upper_bounds(
     points: Points,
     chosen: Points,
     whitening: Whitening,
     quadratic: Quadratic,
-    fence: Fence,
+    trust_region: TrustRegion,
     config: SurrogateConfig,
-) -> _Ceilings:
-    """Places inside the fence with no density, or with one far too low for its value to be learned.
+) -> _UpperBounds:
+    """Places inside the trust region with no density, or with one far too low for its value to be learned.
 
     A smooth function cannot jump to minus infinity, but it can fall to where posterior draws do not go. Without those
     far below, a surrogate that is too high somewhere would never be told: its draws there would be dropped again and
@@ -260,46 +261,51 @@ def _ceilings(
         (far_below(points, config.max_points), deepest(d)),
     ):
         z = whiten(x, whitening.center, whitening.root) if len(x) else np.empty((0, d))
-        z = z[~outside(fence, z)]
+        z = z[~outside(trust_region, z)]
         highest = np.full(len(z), top - depth)
         weight = depth_weights(np.append(highest, top), d, config.depth_weight, quadratic.freedom)[:-1]
         columns.append((z, highest - quadratic.value(z), weight))
     z, value, weight = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return _Ceilings(z, value, weight, len(columns[0][0]))
+    return _UpperBounds(z, value, weight, len(columns[0][0]))
 
 
-def _examples(columns: tuple[Array, Array, Array, Array], ceilings: _Ceilings, scale: float, beside: Array) -> Examples:
-    """Examples of points (inputs, values, gradients, weights) and then of ceilings; ``beside`` are inputs about jumps.
+def _examples(
+    columns: tuple[Array, Array, Array, Array], upper_bounds: _UpperBounds, scale: float, beside: Array
+) -> Examples:
+    """Examples of points (inputs, values, gradients, weights) and then of upper-bound targets; ``beside`` are inputs
+    about jumps.
 
     These do not move with the coordinates along which gradients are known.
     """
-    z, rest, slope, weight = columns
-    everywhere = np.concatenate([z, ceilings.z])
-    slopes = np.concatenate([slope, np.full_like(ceilings.z, np.nan)])
+    z, rest, gradient, weight = columns
+    everywhere = np.concatenate([z, upper_bounds.z])
+    gradients = np.concatenate([gradient, np.full_like(upper_bounds.z, np.nan)])
     return examples(
         np.concatenate([everywhere, beside], axis=1),
-        np.concatenate([rest, ceilings.value / scale]),
-        np.concatenate([slopes, np.full_like(beside, np.nan)], axis=1),
-        np.concatenate([weight, ceilings.weight]),
-        np.arange(len(z) + len(ceilings.z)) >= len(z),
+        np.concatenate([rest, upper_bounds.value / scale]),
+        np.concatenate([gradients, np.full_like(beside, np.nan)], axis=1),
+        np.concatenate([weight, upper_bounds.weight]),
+        np.arange(len(z) + len(upper_bounds.z)) >= len(z),
     )
 
 
-def _parameters(quadratic: Quadratic, networks: tuple[Weights, ...], scale: float, fence: Fence) -> Parameters:
+def _parameters(
+    quadratic: Quadratic, networks: tuple[Weights, ...], scale: float, trust_region: TrustRegion
+) -> SurrogateArrays:
     def single(value: Array | float) -> jnp.ndarray:
         return jnp.asarray(value, jnp.float32)
 
-    return Parameters(
+    return SurrogateArrays(
         linear=single(quadratic.linear),
         quadratic=single(quadratic.matrix),
         networks=networks,
         scale=single(scale),
         # repeated where there are few, which changes nothing: another number would be compiled anew
-        landmarks=single(np.resize(fence.landmarks, (LANDMARKS, len(quadratic.linear)))),
-        radius=single(fence.radius),
-        strength=single(fence.strength),
+        landmarks=single(np.resize(trust_region.landmarks, (LANDMARKS, len(quadratic.linear)))),
+        radius=single(trust_region.radius),
+        strength=single(trust_region.strength),
         disagreement=single(DISAGREEMENT),
-        breaks=no_breaks(len(quadratic.linear)),
+        jumps=no_jumps(len(quadratic.linear)),
         edge=no_edge(len(quadratic.linear)),
         power=single(quadratic.power),
     )

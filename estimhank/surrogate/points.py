@@ -17,7 +17,7 @@ from estimhank.target.transform import Transform
 Array = NDArray[np.float64]
 
 _FALL = 5.0  # log points over which weights fall below the typical depth
-_NEAR = 1.3  # multiples of the typical depth down to which the fence encloses points: beyond, data are too thin
+_NEAR = 1.3  # multiples of the typical depth down to which the trust region encloses points: beyond, data are too thin
 _DEEPEST = 6.0  # multiples of the typical depth below which a point says nothing about the posterior
 
 
@@ -59,7 +59,7 @@ class Points:
         """Return the points that an index, a slice or a mask picks."""
         return replace(self, x=self.x[rows], log_density=self.log_density[rows], gradient=self.gradient[rows])
 
-    def without_slopes(self, along: NDArray[np.bool_]) -> Self:
+    def without_gradients(self, along: NDArray[np.bool_]) -> Self:
         """These points with gradients whose components ``along``, shape (d,), are not known."""
         return replace(self, gradient=np.where(along, np.nan, self.gradient))
 

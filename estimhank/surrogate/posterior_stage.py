@@ -22,8 +22,8 @@ from estimhank.surrogate.certificate import (
     error_spread,
 )
 from estimhank.surrogate.config import PosteriorConfig
-from estimhank.surrogate.exact import Evaluate, ExactDraws, Policy, run_exact
-from estimhank.surrogate.fast_mh import Chains, FastDraws, Proposal, draw, warm_up
+from estimhank.surrogate.exact import Evaluate, ExactChains, Policy, run_exact
+from estimhank.surrogate.fast_mh import FastDraws, Proposal, SurrogateChains, draw, warm_up
 from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.tail_chains import look_beyond
@@ -78,17 +78,17 @@ class PosteriorStageResult:
     ----------
     surrogate : SurrogateDraws
     fresh : FreshDraws
-    exact : ExactDraws
+    exact : ExactChains
     outside_fence : ndarray of bool, shape (chain, draw)
-        Which exact draws are outside the fence.
+        Which exact draws are outside the trust region.
     certificate : Certificate
     trusted : bool
-        Whether the fresh draws spoke for the surrogate, on which the share of plain exact steps depends.
+        Whether the fresh draws spoke for the surrogate, on which the share of random-walk steps depends.
     """
 
     surrogate: SurrogateDraws
     fresh: FreshDraws
-    exact: ExactDraws
+    exact: ExactChains
     outside_fence: NDArray[np.bool_]
     certificate: Certificate
     trusted: bool
@@ -185,7 +185,7 @@ def run_posterior(
     return PosteriorStageResult(draws, fresh, exact, outside, certificate, trusted)
 
 
-def _check_again(evaluate: Evaluate, target: Target, exact: ExactDraws) -> int:
+def _check_again(evaluate: Evaluate, target: Target, exact: ExactChains) -> int:
     """Evaluate some of the exact draws again; returns how many."""
     theta, density = exact.theta.reshape(-1, exact.theta.shape[-1]), (exact.log_likelihood + exact.log_prior).ravel()
     rows = np.unique(np.linspace(0, len(theta) - 1, _REPEATED).astype(int))
@@ -203,7 +203,7 @@ def _integer(seed: int, number: int) -> int:
     return int(generator(seed, Stream.POSTERIOR, number).integers(2**31))
 
 
-def _settle(surrogate: Surrogate, config: PosteriorConfig, seed: int) -> tuple[Chains, Proposal]:
+def _settle(surrogate: Surrogate, config: PosteriorConfig, seed: int) -> tuple[SurrogateChains, Proposal]:
     """Chains from a wide normal around the centre of the training points, burnt in, with their proposals."""
     rng = generator(seed, Stream.POSTERIOR, 0)
     landmarks = np.asarray(surrogate.parameters.landmarks)
@@ -213,10 +213,10 @@ def _settle(surrogate: Surrogate, config: PosteriorConfig, seed: int) -> tuple[C
 
 
 def _autocorrelation_time(
-    surrogate: Surrogate, chains: Chains, proposal: Proposal, seed: int, workers: Workers
+    surrogate: Surrogate, chains: SurrogateChains, proposal: Proposal, seed: int, workers: Workers
 ) -> float:
     """Steps of the slowest coordinate's chain that are worth one independent draw."""
-    some = Chains(chains.z[:_PILOT_CHAINS], chains.value[:_PILOT_CHAINS])
+    some = SurrogateChains(chains.z[:_PILOT_CHAINS], chains.value[:_PILOT_CHAINS])
     pilot = draw(surrogate, some, proposal, _PILOT_DRAWS, 2, _integer(seed, 2), workers)
     effective = ess(pilot.z.astype(float), "bulk")
     slowest = float(np.nanmin(effective)) if np.isfinite(effective).any() else 1.0
@@ -225,7 +225,12 @@ def _autocorrelation_time(
 
 
 def _draw(
-    surrogate: Surrogate, chains: Chains, proposal: Proposal, config: PosteriorConfig, seed: int, workers: Workers
+    surrogate: Surrogate,
+    chains: SurrogateChains,
+    proposal: Proposal,
+    config: PosteriorConfig,
+    seed: int,
+    workers: Workers,
 ) -> FastDraws:
     each = -(-config.surrogate_draws // config.surrogate_chains)
     return draw(surrogate, chains, proposal, each, config.thin, _integer(seed, 3), workers)
@@ -244,10 +249,10 @@ def evaluate_fresh(
 
 
 def choose_starts(surrogate: Surrogate, fresh: FreshDraws) -> NDArray[np.float32]:
-    """Fresh draws that exact chains may start from, whitened, shape (m, d).
+    """Starts of the exact chains: fresh draws with a density, except where the surrogate is far too high; whitened,
+    (m, d).
 
-    Left out are those without a density, and those in places that the surrogate holds for far more probable than they
-    are: a chain can be slow to leave them. With a poor surrogate almost all remain, as dispersed as they are.
+    A chain can be slow to leave such a place. With a poor surrogate almost all remain, as dispersed as they are.
     """
     weights = _log_weights(fresh)
     finite = np.isfinite(weights)
@@ -278,7 +283,7 @@ def predicted_acceptance(log_weights: Array) -> float:
 
 
 def evaluate_pairs(
-    evaluate: Evaluate, target: Target, surrogate: Surrogate, exact: ExactDraws, proposal: Proposal, n: int, seed: int
+    evaluate: Evaluate, target: Target, surrogate: Surrogate, exact: ExactChains, proposal: Proposal, n: int, seed: int
 ) -> tuple[ProposalPairs, int]:
     """Fresh random-walk proposals from about n exact draws, evenly spread over the chains; and their number."""
     rng = generator(seed, Stream.POSTERIOR, 4)

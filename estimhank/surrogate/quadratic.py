@@ -138,8 +138,8 @@ def fit_student(z: Array, value: Array, gradient: Array, weight: Array, freedom:
         return None
     form = np.exp(-2 * (value - top) / power)  # the quadratic that is looked for
     root = np.sqrt(weight) * 0.5 * power / form  # errors in log points
-    slopes = -2 / power * form[:, None] * gradient
-    rows, right = _regression(z, form, slopes, root, known, (i, j))
+    gradients = -2 / power * form[:, None] * gradient
+    rows, right = _regression(z, form, gradients, root, known, (i, j))
     square = rows.T @ rows  # normal equations: many rows, few columns, and nothing near singular
     square += _RIDGE * np.diag(np.diag(square))
     solution = np.linalg.solve(square, rows.T @ right)
@@ -160,8 +160,8 @@ def fit_student(z: Array, value: Array, gradient: Array, weight: Array, freedom:
 
 def _squared_error(base: Quadratic, z: Array, value: Array, gradient: Array, weight: Array) -> float:
     known = np.isfinite(gradient)
-    slopes = np.where(known, gradient - base.gradient(z), 0.0)
-    total = (weight * ((value - base.value(z)) ** 2 + (slopes**2).sum(axis=1))).sum()
+    gradients = np.where(known, gradient - base.gradient(z), 0.0)
+    total = (weight * ((value - base.value(z)) ** 2 + (gradients**2).sum(axis=1))).sum()
     return float(total / (weight * (1 + known.sum(axis=1))).sum())
 
 
@@ -177,11 +177,11 @@ def _regression(
     i, j = pairs
     k = 1 + d + len(i)
     rows = np.concatenate([np.ones((n, 1)), z, z[:, i] * z[:, j]], axis=1) * root[:, None]
-    slopes = np.zeros((n, d, k))
-    slopes[:, np.arange(d), 1 + np.arange(d)] = 1.0
+    gradients = np.zeros((n, d, k))
+    gradients[:, np.arange(d), 1 + np.arange(d)] = 1.0
     columns = 1 + d + np.arange(len(i))
-    slopes[:, i, columns] += z[:, j]
-    slopes[:, j, columns] += z[:, i]
-    slopes = (slopes * root[:, None, None])[known]
+    gradients[:, i, columns] += z[:, j]
+    gradients[:, j, columns] += z[:, i]
+    gradients = (gradients * root[:, None, None])[known]
     right = np.concatenate([value * root, (gradient * root[:, None])[known]])
-    return np.concatenate([rows, slopes]), right
+    return np.concatenate([rows, gradients]), right

@@ -1,10 +1,13 @@
 """When the exact stage should give up, and what to tell the user then.
 
-Chains that gain a tenth of an effective draw a round need tens of thousands of rounds for what a run asks; whoever
-waits for two thousand learns nothing that a few hundred have not shown. The number of effective draws e after n rounds
-is extrapolated as a power of n, e(N) = e(n) (N / n)^g, with the g that its growth since n / 2 shows, held in [1, 2]: in
-a stationary chain g is 1; it is more while chains still find their way to the posterior, and less only by noise. A run
-whose goal is then beyond a multiple of its budget, at several looks in succession, is stopped.
+A run with too few effective draws a round is stopped early: one that would need tens of thousands of rounds shows so
+within a few hundred. The number of effective draws e after n rounds is extrapolated as a power of n::
+
+    e(N) = e(n) (N / n)^g
+
+with the g that its growth since n / 2 shows, held in [1, 2]: in a stationary chain g is 1; it is more while chains
+still find their way to the posterior, and less only by noise. A run whose goal is then beyond a multiple of its budget,
+at several looks in succession, is stopped.
 
 What hinders it is told from the proposals that had no density: where a parameter separates them from the draws, the
 posterior ends there.

@@ -1,11 +1,11 @@
-"""The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, minus two penalties: of the fence,
-and of disagreement.
+"""The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, less a multiple of the
+variance between them (a lower confidence bound) and a penalty outside the trust region.
 
-A density that jumps where a known quantity crosses an integer (:mod:`estimhank.surrogate.breaks`) has networks that are
-given that quantity's fractional part beside z.
+A density that jumps where a known quantity crosses an integer (:mod:`estimhank.surrogate.jump_finder`) has networks
+that are given that quantity's fractional part beside z.
 
 Networks agree where they have seen points and go apart where they have not, so the variance between them, which is next
-to nothing near the data, pulls down places that one of them makes up (a lower confidence bound).
+to nothing near the data, pulls down places that one of them makes up.
 
 Everything is computed in whitened coordinates z = root^{-1} (x - center) in single precision; the constant is added in
 double precision at the boundary. The functions that kernels call are pure: :func:`relative_log_density` of
@@ -30,26 +30,45 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.networks.mlp import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import read_json, reading, replacing, write_json
-from estimhank.surrogate.break_map import BreakArrays, break_features
-from estimhank.surrogate.feasibility import Edge, bold_edge, cut_off
-from estimhank.surrogate.fence import Fence, hold_inside, outside, penalty
+from estimhank.surrogate.feasibility import Edge, cut_off, uncorrected_edge
+from estimhank.surrogate.jump_map import JumpArrays, jump_features
 from estimhank.surrogate.quadratic import Quadratic
+from estimhank.surrogate.trust_region import TrustRegion, hold_inside, outside, penalty
 
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
 _FORMAT = 6
-_NESTED = ("networks", "breaks", "edge")  # of the parameters: kept under names of their own
+_NESTED = ("networks", "jumps", "edge")  # of the parameters: kept under names of their own
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0
 _EDGE_ARRAYS = tuple(name for name in Edge._fields if name != "network")
 _NUMBERS = (64, 512, 1024)  # of points that are computed at once: one of these, or a multiple of the last
-_BOLDER = 1.5  # multiple of the fence's radius up to which a surrogate without caution goes
+_WIDER = 1.5  # multiple of the trust region's radius up to which the uncorrected surrogate goes
 
 
-class Parameters(NamedTuple):
-    """What the pure functions read, single precision: base (linear, quadratic), networks and their scale, fence, what
-    disagreement costs; where the density may jump, where it ends; the power of the base's tails."""
+class SurrogateArrays(NamedTuple):
+    """What the pure functions read, single precision.
+
+    Attributes
+    ----------
+    linear, quadratic : array of shape (d,), (d, d)
+        Of the base.
+    networks : tuple of weights
+        One for each of the ensemble's K networks.
+    scale : scalar
+        Log points for a unit of the networks' output.
+    landmarks, radius, strength : array of shape (m, d), scalar, scalar
+        Of the trust region and of the penalty outside it.
+    disagreement : scalar
+        Multiple of the variance between the networks that is taken off.
+    jumps : JumpArrays
+        Where the density may jump.
+    edge : Edge
+        Where it ends.
+    power : scalar
+        Degrees of freedom + d of the base's tails, infinite for a normal.
+    """
 
     linear: jax.Array
     quadratic: jax.Array
@@ -59,7 +78,7 @@ class Parameters(NamedTuple):
     radius: jax.Array
     strength: jax.Array
     disagreement: jax.Array
-    breaks: BreakArrays
+    jumps: JumpArrays
     edge: Edge
     power: jax.Array | float = math.inf
 
@@ -71,24 +90,24 @@ class Shape(NamedTuple):
 
     hidden: tuple[int, ...]
     activation: str
-    break_degree: int = 0
+    jump_degree: int = 0
     heavy: bool = False
     edge: tuple[int, ...] = ()
 
 
-def each_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
+def each_log_density(parameters: SurrogateArrays, z: jax.Array, shape: Shape) -> jax.Array:
     """Log density by each network on its own, without the constant, shape (K, n)."""
     held, beyond = hold_inside(z, parameters.landmarks, parameters.radius)
     base = z @ parameters.linear + 0.5 * jnp.sum((z @ parameters.quadratic) * z, axis=-1)
     if shape.heavy:
         base = -0.5 * parameters.power * jnp.log1p(-2 * base / parameters.power)
-    fence = penalty(beyond, parameters.strength, shape.heavy)
-    inputs = jnp.concatenate([held, break_features(parameters.breaks, held, shape.break_degree)], axis=1)
+    taken_off = penalty(beyond, parameters.strength, shape.heavy)
+    inputs = jnp.concatenate([held, jump_features(parameters.jumps, held, shape.jump_degree)], axis=1)
     parts = [evaluate_network(weights, inputs, shape.hidden, shape.activation) for weights in parameters.networks]
-    return base - fence + parameters.scale * jnp.stack(parts)
+    return base - taken_off + parameters.scale * jnp.stack(parts)
 
 
-def relative_log_density(parameters: Parameters, z: jax.Array, shape: Shape) -> jax.Array:
+def relative_log_density(parameters: SurrogateArrays, z: jax.Array, shape: Shape) -> jax.Array:
     """Log density in whitened coordinates, without its constant; shape (n, d) to (n,), single precision."""
     each = each_log_density(parameters, z, shape)
     value = each.mean(axis=0) - parameters.disagreement * each.var(axis=0)
@@ -102,7 +121,7 @@ _relative = partial(jax.jit, static_argnames="shape")(relative_log_density)
 _each = partial(jax.jit, static_argnames="shape")(each_log_density)
 
 
-def relative_values(parameters: Parameters, z: ArrayLike, shape: Shape) -> NDArray[np.float32]:
+def relative_values(parameters: SurrogateArrays, z: ArrayLike, shape: Shape) -> NDArray[np.float32]:
     """What :func:`relative_log_density` gives, compiled for few numbers of points n only."""
     points = np.asarray(z, np.float32)
     values: NDArray[np.float32] = np.asarray(_relative(parameters, _filled(points), shape))[: len(points)]
@@ -131,11 +150,11 @@ class Surrogate:
         x = center + root z; a permutation of its rows is lower triangular.
     constant : float
         Log density of the quadratic at the centre.
-    parameters : Parameters
+    parameters : SurrogateArrays
         Everything else, single precision.
     shape : Shape
         Of the networks.
-    anchors : ndarray of shape (m, d)
+    modes : ndarray of shape (m, d)
         Local modes that matter, coordinates x: exact chains start there too.
     known : ndarray of shape (k, d)
         Some of the training points near the posterior, coordinates x: exact chains fall back on them for a start.
@@ -148,9 +167,9 @@ class Surrogate:
     center: Array
     root: Array
     constant: float
-    parameters: Parameters
+    parameters: SurrogateArrays
     shape: Shape
-    anchors: Array
+    modes: Array
     known: Array
     training_evaluations: int
 
@@ -165,10 +184,10 @@ class Surrogate:
         return float(self.parameters.power) - self.dimension if self.shape.heavy else math.inf
 
     @cached_property
-    def fence(self) -> Fence:
-        """The fence, in whitened coordinates."""
+    def trust_region(self) -> TrustRegion:
+        """The trust region, in whitened coordinates."""
         p = self.parameters
-        return Fence(np.asarray(p.landmarks, float), float(p.radius), float(p.strength))
+        return TrustRegion(np.asarray(p.landmarks, float), float(p.radius), float(p.strength))
 
     @property
     def quadratic(self) -> Quadratic:
@@ -197,8 +216,8 @@ class Surrogate:
         centred = each - each.mean(axis=1, keepdims=True)
         return centred.std(axis=0, ddof=1)
 
-    def with_fence_strength(self, strength: float) -> Surrogate:
-        """The same surrogate with a steeper or flatter penalty outside the fence."""
+    def with_penalty_strength(self, strength: float) -> Surrogate:
+        """The same surrogate with a steeper or flatter penalty outside the trust region."""
         return replace(self, parameters=self.parameters._replace(strength=jnp.asarray(strength, jnp.float32)))
 
     def with_edge(self, edge: Edge, hidden: tuple[int, ...]) -> Surrogate:
@@ -207,26 +226,31 @@ class Surrogate:
             self, parameters=self.parameters._replace(edge=edge), shape=self.shape._replace(edge=tuple(hidden))
         )
 
-    def without_caution(self) -> Surrogate:
-        """The same networks, believed where they disagree and some way beyond the fence and the edge.
+    def uncorrected(self) -> Surrogate:
+        """The uncorrected surrogate: no lower confidence bound, a wider trust region and edge.
 
-        Nothing to sample a posterior from, but its draws go where there may be mass that a cautious surrogate, having
-        no draws there, would never be told of.
+        Only for choosing points to evaluate: its draws go where there may be mass that the surrogate, having no draws
+        there, would never be told of.
         """
         p = self.parameters
-        bold = p._replace(
-            disagreement=jnp.zeros_like(p.disagreement), radius=_BOLDER * p.radius, edge=bold_edge(p.edge)
+        uncorrected = p._replace(
+            disagreement=jnp.zeros_like(p.disagreement), radius=_WIDER * p.radius, edge=uncorrected_edge(p.edge)
         )
-        return replace(self, parameters=bold)
+        return replace(self, parameters=uncorrected)
 
     def outside(self, x: ArrayLike, factor: float = 1.0) -> NDArray[np.bool_]:
-        """Which points, shape (n, d), are outside the fence, or outside ``factor`` times its radius."""
-        return outside(self.fence, whiten(np.asarray(x, float), self.center, self.root), factor)
+        """Which points, shape (n, d), are outside the trust region, or outside ``factor`` times its radius."""
+        return outside(self.trust_region, whiten(np.asarray(x, float), self.center, self.root), factor)
 
 
 def whiten(x: Array, center: Array, root: Array) -> Array:
     """Solve root z = x - center for each row; shape (n, d)."""
     return np.linalg.solve(root, (x - center).T).T
+
+
+def _jump_key(field: str) -> str:
+    """Where a field of :class:`JumpArrays` is kept: under the name that it had when the format was settled."""
+    return "breaks/" + ("bend" if field == "kinks" else field)
 
 
 def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path]:
@@ -236,10 +260,10 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
     arrays |= {
         "center": surrogate.center,
         "root": surrogate.root,
-        "anchors": surrogate.anchors,
+        "anchors": surrogate.modes,
         "known": surrogate.known,
     }
-    arrays |= {f"breaks/{name}": np.asarray(value) for name, value in p.breaks._asdict().items()}
+    arrays |= {_jump_key(name): np.asarray(value) for name, value in p.jumps._asdict().items()}
     arrays |= {f"edge/{name}": np.asarray(getattr(p.edge, name)) for name in _EDGE_ARRAYS}
     arrays |= {f"edge/network/{name}": value for name, value in flatten_weights(p.edge.network).items()}
     for k, weights in enumerate(p.networks):
@@ -252,7 +276,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "fingerprint": surrogate.fingerprint,
         "hidden": surrogate.shape.hidden,
         "activation": surrogate.shape.activation,
-        "break_degree": surrogate.shape.break_degree,
+        "break_degree": surrogate.shape.jump_degree,
         "heavy": surrogate.shape.heavy,
         "edge": surrogate.shape.edge,
         "networks": len(p.networks),
@@ -304,15 +328,15 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
     edge = Edge(
         network=nested("edge/network/"), **{n: jnp.asarray(arrays[f"edge/{n}"], jnp.float32) for n in _EDGE_ARRAYS}
     )
-    single = {name: jnp.asarray(arrays[name], jnp.float32) for name in Parameters._fields if name not in _NESTED}
-    breaks = BreakArrays(*(jnp.asarray(arrays[f"breaks/{name}"], jnp.float32) for name in BreakArrays._fields))
+    single = {name: jnp.asarray(arrays[name], jnp.float32) for name in SurrogateArrays._fields if name not in _NESTED}
+    jumps = JumpArrays(*(jnp.asarray(arrays[_jump_key(name)], jnp.float32) for name in JumpArrays._fields))
     return Surrogate(
         names=tuple(description["names"]),
         fingerprint=dict(description["fingerprint"]),
         center=arrays["center"],
         root=arrays["root"],
         constant=float(description["constant"]),
-        parameters=Parameters(networks=tuple(networks), breaks=breaks, edge=edge, **single),
+        parameters=SurrogateArrays(networks=tuple(networks), jumps=jumps, edge=edge, **single),
         shape=Shape(
             tuple(description["hidden"]),
             str(description["activation"]),
@@ -320,7 +344,7 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
             bool(description["heavy"]),
             tuple(description["edge"]),
         ),
-        anchors=arrays["anchors"],
+        modes=arrays["anchors"],
         known=arrays["known"],
         training_evaluations=int(description["training_evaluations"]),
     )

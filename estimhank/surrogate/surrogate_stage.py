@@ -1,4 +1,5 @@
-"""The surrogate stage: fit, look where the surrogate's own posterior lies, evaluate there, fit again."""
+"""The surrogate stage: fit a surrogate, evaluate the target at draws of it, fit again until fresh draws show a small
+error."""
 
 from __future__ import annotations
 
@@ -15,36 +16,37 @@ from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.mode.mode_result import ModeResult
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
-from estimhank.surrogate.breaks import BreakFinder
-from estimhank.surrogate.candidates import Draws, choose_candidates, measure_errors
+from estimhank.surrogate.candidates import CandidateDraws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.edge_search import EdgeSearch
 from estimhank.surrogate.exact import Evaluate
-from estimhank.surrogate.fast_mh import Chains, draw, start_chains, warm_up
+from estimhank.surrogate.fast_mh import SurrogateChains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
+from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.target.protocol import Gradient, Target, cheap_gradient
+from estimhank.target.protocol import Gradient, Target, affordable_gradient
 
 Array = NDArray[np.float64]
 
 STAGE = "surrogate"
 _FEWEST_CHAINS = 64
-_POOL_DRAWS, _POOL_THIN = 20, 75  # of every chain at temperature 1, with caution and without, and steps between
+#: Pool draws of every chain at temperature 1, on the surrogate and on the uncorrected one, and steps between two.
+_POOL_DRAWS, _POOL_THIN = 20, 75
 _MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
 _FEWEST_DRAWS = 4  # for each dimension, to whiten by
 _STEEPER, _STEEPENINGS = 4.0, 4
-_FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the fence's radius, and the share of a surrogate's draws beyond it
+_FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the trust region's radius, and the share of a surrogate's draws beyond it
 _EDGE_BATCHES = 1_000  # numbers of a round's batches that search for the edge of the feasible region begin there
 _MAY_BE_FAR_OF_HEAVY = 0.02
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
 
-#: A last fit that errs by more than ``final_s_e``, at its fresh draws or where it was sought to err, has seen too
+#: A last fit that errs by more than ``final_s_e``, at its fresh draws or over the candidate pool, has seen too
 #: little somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by
 #: far more has settled in a wrong place, and is done anew.
 _REPEATS, _SHARE_OF_EPOCHS, _WRONG = 4, 0.2, 0.5
 
-#: Points at which positions that the density jumps at are looked up, before the first fit and before each other.
+#: Points at which the places of jumps are looked up, before the first fit and before each other.
 _FIRST_LOOKS, _LATER_LOOKS = 600, 300
 
 
@@ -61,9 +63,8 @@ class RoundReport:
         Fresh evaluations after the fit, and those of them without a density.
     fresh_s_e : float
         Standard deviation of the error on the fresh draws at temperature 1, ``nan`` without rounds.
-    sought_error : float
-        Root mean square that the draws sought out, as the surrogate may be wrong there, leave in all the draws that
-        they are from, at least; ``nan`` without rounds.
+    pool_error : float
+        Lower bound on the RMS error over the candidate pool, from the acquired points; ``nan`` without rounds.
     beyond : float
         Share of the draws at temperature 1 beyond an edge that the surrogate knows of; ``nan`` without rounds.
     fit_seconds, evaluation_seconds : float
@@ -75,7 +76,7 @@ class RoundReport:
     evaluations: int
     infeasible: int
     fresh_s_e: float
-    sought_error: float
+    pool_error: float
     beyond: float
     fit_seconds: float
     evaluation_seconds: float
@@ -124,7 +125,7 @@ def run_surrogate(
     training_data : EvaluationBatch
         All evaluations so far; those without a finite density are dropped and counted.
     mode : ModeResult
-        Its normal approximation whitens the first fit; its local modes become anchors of the exact chains.
+        Its normal approximation whitens the first fit; exact chains start at its local modes too.
     config : SurrogateConfig, optional
     seed : int
         The result is a function of it and of the evaluations.
@@ -139,14 +140,14 @@ def run_surrogate(
     """
     config, workers = config or SurrogateConfig(), workers or InTurn(target)
     points = points_from(training_data, target.transform)
-    costly = np.isin(target.names, target.costly_parameters)
-    points = points.without_slopes(costly)
-    whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, costly)
+    steady_state = np.isin(target.names, target.steady_state_parameters)
+    points = points.without_gradients(steady_state)
+    whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, steady_state)
     best: tuple[float, Surrogate] | None = None
-    gradient = cheap_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
+    gradient = affordable_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
     used, reports, good, repeats = len(training_data), [], False, 0
     begin: Surrogate | None = None  # a last fit to go on from
-    breaks = BreakFinder(target, costly, workers)
+    finder = JumpFinder(target, steady_state, workers)
     edges = EdgeSearch(target, config)
     work = _Work(config, len(points), progress)
     for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
@@ -157,7 +158,7 @@ def run_surrogate(
         clock = time.perf_counter()
         looks = _FIRST_LOOKS if number == 0 else _LATER_LOOKS
         if begin is None:
-            breaks.learn(points.x[_can_be_drawn(points)], looks, generator(seed, Stream.SURROGATE, 3000 + number))
+            finder.learn(points.x[_can_be_drawn(points)], looks, generator(seed, Stream.SURROGATE, 3000 + number))
         fit_seed = int(generator(seed, Stream.SURROGATE, 1000 + number).integers(2**31))
         surrogate, fit = fit_surrogate(
             edges.training_points(points),
@@ -167,7 +168,7 @@ def run_surrogate(
             epochs,
             fit_seed,
             work.tick(epochs * len(points), used),
-            breaks,
+            finder,
             workers,
             begin,
         )
@@ -197,7 +198,7 @@ def run_surrogate(
             surrogate = best[1]  # a longer fit has been seen to be worse than one before it
             break
         good = good or errors.total < config.stop_s_e
-        points = points.extend(points_from(batch, target.transform).without_slopes(costly))
+        points = points.extend(points_from(batch, target.transform).without_gradients(steady_state))
         if number >= min(1, config.rounds - 1):  # where the first fit draws there need not be a posterior
 
             def ask(step: int, x: Array, number: int = number) -> EvaluationBatch:
@@ -205,18 +206,18 @@ def run_surrogate(
 
             at_edge = edges.look(x, batch.ok, candidates.cold, points, surrogate, ask)
             if at_edge is not None:
-                points = points.extend(at_edge.without_slopes(costly))
+                points = points.extend(at_edge.without_gradients(steady_state))
         repeats += last
         begin = surrogate if last and errors.total < _WRONG else None
         if begin is None:
             cold = slice(candidates.cold)
-            whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], costly) or whitening
+            whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], steady_state) or whitening
     used += edges.evaluations
-    surrogate = replace(surrogate, anchors=_anchors(target, mode, points), training_evaluations=used)
+    surrogate = replace(surrogate, modes=_modes_with_mass(target, mode, points), training_evaluations=used)
     return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
 
 
-def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
+def _modes_with_mass(target: Target, mode: ModeResult, points: Points) -> Array:
     """Local modes that can hold mass, shape (m, d): judged, as mass is, by the density of the coordinates.
 
     By that of the natural parameters a mode at a bound, where a density may grow without limit, would be the only one.
@@ -228,11 +229,11 @@ def _anchors(target: Target, mode: ModeResult, points: Points) -> Array:
 
 def _contain(
     surrogate: Surrogate, points: Points, config: SurrogateConfig, rng: np.random.Generator, workers: Workers
-) -> tuple[Surrogate, Draws]:
-    """The surrogate, its fence so steep that its draws stay near; and draws of it.
+) -> tuple[Surrogate, CandidateDraws]:
+    """The surrogate, its penalty outside the trust region so steep that its draws stay near; and draws of it.
 
     A network may rise without bound where it has seen nothing. Draws at temperature 1 that end up far outside the
-    fence show it, at no exact evaluation; the penalty is then raised.
+    trust region show it, at no exact evaluation; the penalty is then raised.
     """
     temperatures = np.array(config.temperatures)
     chains = max(-(-config.round_points // len(temperatures)), _FEWEST_CHAINS)
@@ -249,16 +250,18 @@ def _contain(
         x = surrogate.unwhiten(np.asarray(end.z, float)).reshape(len(temperatures), chains, -1)
         if steepening == _STEEPENINGS or surrogate.outside(x[0], _FAR).mean() <= may_be_far:
             break
-        surrogate = surrogate.with_fence_strength(_STEEPER * surrogate.fence.strength)
-    cold = Chains(end.z[:chains], end.value[:chains])
+        surrogate = surrogate.with_penalty_strength(_STEEPER * surrogate.trust_region.strength)
+    cold = SurrogateChains(end.z[:chains], end.value[:chains])
     more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
-    plain = surrogate.unwhiten(more.z)
-    x[0] = plain[:, -1]  # long chains find the way to a place that is made up; short ones may not
-    bold = surrogate.without_caution()
-    further = start_chains(bold, more.z[:, -1])
-    others = draw(bold, further, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
+    drawn = surrogate.unwhiten(more.z)
+    x[0] = drawn[:, -1]  # long chains find the way to a place that is made up; short ones may not
+    uncorrected = surrogate.uncorrected()
+    further = start_chains(uncorrected, more.z[:, -1])
+    others = draw(uncorrected, further, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
     d = surrogate.dimension
-    return surrogate, Draws(x, plain[:, :-1].reshape(-1, d), bold.unwhiten(others.z[:, 1:]).reshape(-1, d))
+    return surrogate, CandidateDraws(
+        x, drawn[:, :-1].reshape(-1, d), uncorrected.unwhiten(others.z[:, 1:]).reshape(-1, d)
+    )
 
 
 def _plausible(exact: Array, points: Points, freedom: float = math.inf) -> NDArray[np.bool_]:
@@ -274,7 +277,7 @@ def _can_be_drawn(points: Points) -> NDArray[np.bool_]:
     return _plausible(points.log_density, points)
 
 
-def _moments(x: Array, costly: NDArray[np.bool_] | None = None) -> Whitening | None:
+def _moments(x: Array, steady_state: NDArray[np.bool_] | None = None) -> Whitening | None:
     """Whitening by draws, or none where they are few or do not span the space."""
     n, d = x.shape
     if n < _FEWEST_DRAWS * d:
@@ -284,7 +287,7 @@ def _moments(x: Array, costly: NDArray[np.bool_] | None = None) -> Whitening | N
     covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
     if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 1e-12:
         return None
-    return Whitening.from_moments(x.mean(axis=0), covariance, costly)
+    return Whitening.from_moments(x.mean(axis=0), covariance, steady_state)
 
 
 class _Work:

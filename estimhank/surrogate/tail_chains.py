@@ -25,8 +25,17 @@ from scipy.stats import hypergeom, mannwhitneyu, rankdata, wilcoxon
 
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.support.seeds import Stream, generator
-from estimhank.surrogate.confined import OUTERMOST, Chains, Kernel, Places, Quantity, far_out, lacking, local_roots
-from estimhank.surrogate.exact import Evaluate, ExactDraws
+from estimhank.surrogate.confined import (
+    OUTERMOST,
+    Kernel,
+    Quantity,
+    TailChains,
+    TailStates,
+    far_out,
+    lacking,
+    local_roots,
+)
+from estimhank.surrogate.exact import Evaluate, ExactChains
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import Target
 
@@ -44,8 +53,8 @@ _SLIGHT = 0.1  # log points of underrating that matter to nobody
 
 
 class Reach(NamedTuple):
-    """How far chains went by one quantity: ``beyond`` of ``chains`` ended beyond all draws but ``rank`` - 1, and the
-    probability of that, or of what else tells ends from draws, if the draws reach as far as the posterior."""
+    """How far chains went by one measure. ``beyond``: chains, of ``chains``, that ended beyond the ``rank``-th
+    outermost draw; ``probability``: p-value of this or another test if the draws cover the tails."""
 
     beyond: int
     chains: int
@@ -54,8 +63,7 @@ class Reach(NamedTuple):
 
 
 class Lack(NamedTuple):
-    """Root mean square, over all draws, of by how much the surrogate underrates places far out: those where chains
-    ended, and the draws that they began at."""
+    """RMS underrating by the surrogate far out, over all draws: at the chains' ends and at their starts."""
 
     ends: float
     starts: float
@@ -100,7 +108,7 @@ class TailEvidence:
 
 
 def look_beyond(
-    evaluate: Evaluate, target: Target, surrogate: Surrogate, exact: ExactDraws, batch: int, seed: int
+    evaluate: Evaluate, target: Target, surrogate: Surrogate, exact: ExactChains, batch: int, seed: int
 ) -> TailEvidence:
     """Run the chains, side by side; batches of stage ``"certificate"`` are numbered from ``batch`` on."""
     rng = generator(seed, Stream.TAIL_CHAINS, 0)
@@ -110,7 +118,7 @@ def look_beyond(
     effective = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()), float(total))
     rows = rng.choice(total, max(1, int(effective)), replace=False)
     z, density = exact.z.reshape(-1, d)[rows].astype(float), exact.log_density.ravel()[rows]
-    draws = Places(z, density, density - exact.surrogate_log_density.ravel()[rows])
+    draws = TailStates(z, density, density - exact.surrogate_log_density.ravel()[rows])
     level = float(np.median(draws.underrated))
     far = far_out(draws.z, surrogate, target.names)
     quantities = far | _underrating(draws, level)
@@ -142,7 +150,7 @@ def look_beyond(
     )
 
 
-def _underrating(draws: Places, level: float) -> dict[str, Quantity]:
+def _underrating(draws: TailStates, level: float) -> dict[str, Quantity]:
     if not np.isfinite(draws.underrated).all():
         return {}
     # what is underrated slightly is not far out: equal there, so that it is told from nothing
@@ -156,17 +164,17 @@ class _Search:
     name: str
     of: Quantity
     outermost: Array
-    starts: Places
-    chains: Chains
+    starts: TailStates
+    chains: TailChains
     level: float
 
     @classmethod
     def begin(
-        cls, name: str, of: Quantity, outermost: Array, starts: Places, surrogate: Surrogate, level: float
+        cls, name: str, of: Quantity, outermost: Array, starts: TailStates, surrogate: Surrogate, level: float
     ) -> Self:
         """Chains that have not made a step."""
         least = outermost.min()
-        chains = Chains(lambda a: of(a) >= least, starts, local_roots(surrogate, starts.z))
+        chains = TailChains(lambda a: of(a) >= least, starts, local_roots(surrogate, starts.z))
         return cls(name, of, outermost, starts, chains, level)
 
     @property

@@ -1,8 +1,12 @@
 """Training of the networks: values and gradients, AdamW with a cosine schedule, many steps in one compiled call.
 
-The loss of a point is w [ (f - r)^2 + lambda |grad f - grad r|^2 ] with r the standardised difference between log
-density and quadratic, and gradients in posterior standard deviations. By the Poincare inequality of a (near) normal
-posterior the second term alone bounds the variance of the error, which is why it earns a large weight.
+The loss of a point is::
+
+    w [ (f - r)^2 + lambda |grad f - grad r|^2 ]
+
+with r the standardised difference between log density and base, and gradients in posterior standard deviations. By the
+Poincare inequality of a (near) normal posterior the second term alone bounds the variance of the error, which is why it
+earns a large weight.
 """
 
 from __future__ import annotations
@@ -44,29 +48,29 @@ class Examples(NamedTuple):
     """What networks are trained on, single precision: inputs, standardised residuals, their gradients, weights.
 
     Shapes (n, d), (n,), (n, d), (n,), (n, d), (n,); d counts what networks are given beside the coordinates. ``known``
-    is one where the gradient is known (elsewhere ``slope`` is zero). ``ceiling`` is one where the value is only a bound
-    from above: there is no density at such a point.
+    is one where the gradient is known (elsewhere ``gradient`` is zero). ``upper_bound`` is one where the value is only
+    a bound from above: there is no density at such a point.
     """
 
     z: Single
     value: Single
-    slope: Single
+    gradient: Single
     weight: Single
     known: Single
-    ceiling: Single
+    upper_bound: Single
 
 
 class Losses(NamedTuple):
     """Root mean squared errors of value and gradient over examples, weighted, standardised units."""
 
     value: jax.Array
-    slope: jax.Array
+    gradient: jax.Array
 
 
-def examples(z: Array, value: Array, slope: Array, weight: Array, ceiling: NDArray[np.bool_]) -> Examples:
+def examples(z: Array, value: Array, gradient: Array, weight: Array, upper_bound: NDArray[np.bool_]) -> Examples:
     """Examples from arrays in double precision; nan is no gradient."""
-    known = np.isfinite(slope)
-    columns = (z, value, np.where(known, slope, 0.0), weight, known, ceiling)
+    known = np.isfinite(gradient)
+    columns = (z, value, np.where(known, gradient, 0.0), weight, known, upper_bound)
     return Examples(*(np.asarray(c, np.float32) for c in columns))
 
 
@@ -182,8 +186,8 @@ def _train_network(
     seed: list[int],
     begin: Weights | None,
 ) -> Generator[tuple[float, tuple[Any, ...]], tuple[Weights, Any, Array], tuple[Weights, Array]]:
-    """One network's training: yields the share that is done and the arguments of :func:`train_piece` for what comes
-    next, is sent its result, and returns weights and losses."""
+    """One network's training, as a generator: yields the share that is done and the arguments of the next
+    :func:`train_piece`, receives its result, returns weights and losses."""
     shape = Shape(config.hidden, config.activation)
     calls = max(1, -(-epochs * len(rows) // (config.batch_size * _STEPS)))
     gradient_weight = config.gradient_weight if bool(data.known.any()) else 0.0
@@ -237,7 +241,7 @@ def _optimizer(weight_decay: float) -> optax.GradientTransformation:
     )
 
 
-def _errors(weights: Weights, data: Examples, shape: Shape, with_slope: bool) -> tuple[jax.Array, jax.Array]:
+def _errors(weights: Weights, data: Examples, shape: Shape, with_gradient: bool) -> tuple[jax.Array, jax.Array]:
     """Squared errors of value and gradient, shapes (n,)."""
 
     def output(z: jax.Array) -> jax.Array:
@@ -245,14 +249,14 @@ def _errors(weights: Weights, data: Examples, shape: Shape, with_slope: bool) ->
 
     def squared(value: jax.Array) -> jax.Array:
         error = value - data.value
-        return jnp.where((data.ceiling > 0) & (error < 0), 0, error) ** 2
+        return jnp.where((data.upper_bound > 0) & (error < 0), 0, error) ** 2
 
-    if not with_slope:
+    if not with_gradient:
         value = output(data.z)
         return squared(value), jnp.zeros_like(value)
     value, pull = jax.vjp(output, data.z)
-    (slope,) = pull(jnp.ones_like(value))
-    return squared(value), jnp.sum(data.known * (slope - data.slope) ** 2, axis=-1)
+    (gradient,) = pull(jnp.ones_like(value))
+    return squared(value), jnp.sum(data.known * (gradient - data.gradient) ** 2, axis=-1)
 
 
 @partial(jax.jit, static_argnames=("shape", "gradient_weight", "weight_decay"))
@@ -269,14 +273,14 @@ def _train_steps(
     optimizer = _optimizer(weight_decay)
 
     def loss(current: Weights, batch: Examples) -> jax.Array:
-        value, slope = _errors(current, batch, shape, gradient_weight > 0)
-        return jnp.mean(batch.weight * (value + gradient_weight * slope))
+        value, gradient_error = _errors(current, batch, shape, gradient_weight > 0)
+        return jnp.mean(batch.weight * (value + gradient_weight * gradient_error))
 
     def step(carry: tuple[Weights, Any], xs: tuple[Examples, jax.Array]) -> tuple[tuple[Weights, Any], jax.Array]:
         current, memory = carry
         batch, rate = xs
-        here, slope = jax.value_and_grad(loss)(current, batch)
-        update, memory = optimizer.update(slope, memory, current)
+        here, gradient = jax.value_and_grad(loss)(current, batch)
+        update, memory = optimizer.update(gradient, memory, current)
         current = jax.tree.map(lambda w, u: w - rate * u, current, update)
         return (current, memory), here
 
@@ -292,8 +296,8 @@ def ensemble_losses(networks: tuple[Weights, ...], data: Examples, shape: Shape)
         return jnp.stack([evaluate_network(w, z, shape.hidden, shape.activation) for w in networks]).mean(axis=0)
 
     value, pull = jax.vjp(mean, data.z)
-    (slope,) = pull(jnp.ones_like(value))
-    off = jnp.sum(data.known * (slope - data.slope) ** 2, axis=-1)
+    (gradient,) = pull(jnp.ones_like(value))
+    off = jnp.sum(data.known * (gradient - data.gradient) ** 2, axis=-1)
     total, known = data.weight.sum(), jnp.maximum((data.weight * data.known.max(axis=-1)).sum(), 1e-30)
     return Losses(
         jnp.sqrt((data.weight * (value - data.value) ** 2).sum() / total), jnp.sqrt((data.weight * off).sum() / known)

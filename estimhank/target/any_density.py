@@ -91,11 +91,11 @@ class DensityTarget(Capabilities):
             return Evaluation(-np.inf, 0.0, "outside_support")
         return self._judge(*self._call(point, bool(gradient)))
 
-    def _judge(self, value: float, slope: Array | None) -> Evaluation:
+    def _judge(self, value: float, gradient: Array | None) -> Evaluation:
         """A point has one value, whether or not its gradient was asked for: one that is not finite is left out."""
         if not math.isfinite(value):
             return Evaluation(-np.inf, 0.0, "outside_support" if value == -math.inf else "non_finite")
-        if slope is not None and not np.isfinite(slope).all():
+        if gradient is not None and not np.isfinite(gradient).all():
             if not self._compiled.setdefault("said", False):
                 self._compiled["said"] = True
                 warnings.warn(
@@ -104,8 +104,8 @@ class DensityTarget(Capabilities):
                     RuntimeWarning,
                     stacklevel=3,
                 )
-            slope = np.where(np.isfinite(slope), slope, np.nan)
-        return Evaluation(value, 0.0, "ok", slope)
+            gradient = np.where(np.isfinite(gradient), gradient, np.nan)
+        return Evaluation(value, 0.0, "ok", gradient)
 
     def _call(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
         if self.gradient == "jax":
@@ -125,8 +125,8 @@ class DensityTarget(Capabilities):
         """Starting points: normal in unconstrained coordinates around ``start``, shape (n, d), natural units."""
         center = self.transform.to_unconstrained(self.start)
         step = 1e-6
-        slope = (self.transform.to_natural(center + step) - self.transform.to_natural(center - step)) / (2 * step)
-        return self.transform.to_natural(center + rng.standard_normal((n, len(self.names))) * self.spread / slope)
+        by_x = (self.transform.to_natural(center + step) - self.transform.to_natural(center - step)) / (2 * step)
+        return self.transform.to_natural(center + rng.standard_normal((n, len(self.names))) * self.spread / by_x)
 
     def vectorized(self, calls: Calls) -> VectorizedDensity:
         """The same density, of which many points are evaluated in one call.
@@ -173,9 +173,9 @@ class VectorizedDensity(DensityTarget):
         rows = np.flatnonzero([bool(self.transform.contains(theta)) for theta in thetas])
         if rows.size:
             out = self._calls.run(self._compiled[name], thetas[rows])
-            values, slopes = out if gradient else (out, [None] * len(rows))
-            for row, value, slope in zip(rows, values, slopes, strict=True):
-                found[row] = self._judge(float(value), slope)
+            values, derivatives = out if gradient else (out, [None] * len(rows))
+            for row, value, derivative in zip(rows, values, derivatives, strict=True):
+                found[row] = self._judge(float(value), derivative)
         return found
 
     def __reduce__(self) -> Any:

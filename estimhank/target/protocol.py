@@ -1,4 +1,4 @@
-"""What a sampler needs to know of a posterior, and nothing else.
+"""What a sampler needs to know of a posterior.
 
 The sampling, surrogate and posterior stages work on any object that answers to :class:`Target`: the posterior of a
 declared model, a user's own log density (:mod:`estimhank.target.any_density`), or a textbook target in a test.
@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.target.breaks import Breaks
+from estimhank.target.jumps import Jumps
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
@@ -95,8 +95,9 @@ class Capabilities:
         return True
 
     @property
-    def costly_parameters(self) -> tuple[str, ...]:
-        """Parameters that its partial gradients leave out, as they cost several times the value."""
+    def steady_state_parameters(self) -> tuple[str, ...]:
+        """Parameters that its partial gradients leave out, as these cost several times the value: of a model, those
+        that move the steady state."""
         return ()
 
     @property
@@ -104,7 +105,7 @@ class Capabilities:
         """Where the mode search starts, in words."""
         return "the prior"
 
-    def breaks_at(self, theta: Array) -> Breaks | None:
+    def jumps_at(self, theta: Array) -> Jumps | None:
         """Where the density may jump, seen from theta of shape (d,), natural units; None where it does not."""
         return None
 
@@ -116,7 +117,7 @@ class Capabilities:
 class Target(Protocol):
     """A log density over named parameters.
 
-    It says what else it can do by the attributes and methods of :class:`Capabilities`, from which it inherits.
+    Inherit :class:`Capabilities` for the defaults of the optional members.
 
     A target must be picklable (workers receive a copy), evaluate each point on its own (so that results do not depend
     on how points are spread over workers), and return failures as an :class:`Evaluation` with a reason. It raises only
@@ -143,7 +144,7 @@ class Target(Protocol):
         ...
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> Array:
-        """Draw ``n`` parameter vectors, shape (n, d), natural units, from the prior (for starts and fences)."""
+        """Draw ``n`` parameter vectors, shape (n, d), natural units, from the prior (for starts and trust regions)."""
         ...
 
     # of Capabilities
@@ -152,19 +153,19 @@ class Target(Protocol):
     def has_gradient(self) -> bool: ...
 
     @property
-    def costly_parameters(self) -> tuple[str, ...]: ...
+    def steady_state_parameters(self) -> tuple[str, ...]: ...
 
     @property
     def search_area(self) -> str: ...
 
-    def breaks_at(self, theta: Array) -> Breaks | None: ...
+    def jumps_at(self, theta: Array) -> Jumps | None: ...
 
     def check_declaration(self) -> None: ...
 
 
-def cheap_gradient(target: Target) -> Gradient:
+def affordable_gradient(target: Target) -> Gradient:
     """The gradient to ask for beside a value where any is welcome: a partial one where a whole one costs much more."""
-    if target.costly_parameters:
+    if target.steady_state_parameters:
         return Gradient.PARTIAL
     return Gradient.WHOLE if target.has_gradient else Gradient.NONE
 

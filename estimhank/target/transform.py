@@ -110,6 +110,6 @@ class Transform:
         with np.errstate(over="ignore"):
             e = np.exp(np.where(above | below, x, 0.0))
         density = np.exp(_LOG_SLOPE - 0.5 * (x / _SCALE) ** 2)
-        slope = np.where(both, (hi - lo) * density, np.where(above, e, np.where(below, -e, 1.0)))
+        derivative = np.where(both, (hi - lo) * density, np.where(above, e, np.where(below, -e, 1.0)))
         of_jacobian = np.where(both, -x / _SCALE**2, np.where(above | below, 1.0, 0.0))
-        return gradient * slope + of_jacobian
+        return gradient * derivative + of_jacobian

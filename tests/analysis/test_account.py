@@ -22,7 +22,7 @@ def test_everything_that_is_known_is_said() -> None:
         "stage (dime) accepted 30.0 % (20.0 % to 40.0 % by chain) of their proposals: 25.0 % of "
         "the local ones and 50.0 %",
         "exact chains accepted 85.0 % (80.0 % to 90.0 % by chain) of steps by surrogate subchains and 30.0 % of "
-        "plain exact",
+        "random-walk steps",
         "Evaluations a second, compilation included: 31 in the mode stage.",
     ):
         assert words in text, words

@@ -1,4 +1,4 @@
-"""Kernel densities: mass one, close to the true law, nothing beyond the bounds."""
+"""Kernel densities: mass one, close to the true distribution, nothing beyond the bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Summaries of draws against NumPy, known laws and ArviZ's own interface."""
+"""Summaries of draws against NumPy, known distributions and ArviZ's own interface."""
 
 from __future__ import annotations
 

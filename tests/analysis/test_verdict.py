@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Level, Verdict, judge
+from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Level, Verdict, judge_run
 from estimhank.report.inputs import ReportInputs
 from estimhank.surrogate.certificate import NOT_CONVERGED
 from tests.support.synthetic_run import PEAK, synthetic_inputs
@@ -77,7 +77,7 @@ def test_a_trial_run_that_meets_its_own_loose_criteria_is_not_to_be_quoted() -> 
 def test_a_single_chain_cannot_be_judged() -> None:
     inputs = synthetic_inputs(chains=1, draws=100)
     constant = replace(inputs.exact, r_hat=np.full(11, np.nan))
-    verdict = judge(Evidence(names=inputs.arrays.names, exact=constant, draws=100))
+    verdict = judge_run(Evidence(names=inputs.arrays.names, exact=constant, draws=100))
     assert verdict.level is Level.BAD and "cannot be computed for kappa_w" in verdict.findings[0].text
 
 
@@ -88,53 +88,54 @@ def evidence(good: ReportInputs, **changes: object) -> Evidence:
 
 
 def test_a_draw_above_the_mode_means_that_the_search_missed_the_peak(good: ReportInputs) -> None:
-    verdict = judge(evidence(good, best_draw=PEAK + 0.5))
+    verdict = judge_run(evidence(good, best_draw=PEAK + 0.5))
     assert verdict.level is Level.CARE and "0.50 above the mode" in finding(verdict, "Peak").text
     assert "peak" in verdict.headline
 
 
 def test_chains_that_have_not_mixed_where_the_surrogate_is_wrong_have_not_converged(good: ReportInputs) -> None:
-    verdict = judge(evidence(good, certificate_passed=False, certificate_reasons=(NOT_CONVERGED,)))
+    verdict = judge_run(evidence(good, certificate_passed=False, certificate_reasons=(NOT_CONVERGED,)))
     assert verdict.level is Level.BAD
     assert "not mixed between places where the surrogate is right" in finding(verdict, "Convergence").text
 
 
 def test_what_has_not_converged_is_said_in_the_words_of_the_exact_stage(good: ReportInputs) -> None:
     reason = f"{NOT_CONVERGED}: the draws do not cover the tails"
-    verdict = judge(evidence(good, certificate_passed=False, certificate_reasons=(reason,)))
+    verdict = judge_run(evidence(good, certificate_passed=False, certificate_reasons=(reason,)))
     assert verdict.level is Level.BAD
     assert finding(verdict, "Convergence").text.startswith("Not there yet: the draws do not cover the tails.")
     assert verdict.headline == "Do not trust this posterior yet: the draws do not cover the tails."
 
 
 def test_few_starts_at_the_best_mode_ask_for_care(good: ReportInputs) -> None:
-    verdict = judge(evidence(good, mode=replace(good.mode, agreeing=3)))
+    verdict = judge_run(evidence(good, mode=replace(good.mode, agreeing=3)))
     assert finding(verdict, "Mode").level is Level.CARE
 
 
 def test_a_hessian_that_is_not_that_of_a_maximum_asks_for_care(good: ReportInputs) -> None:
-    verdict = judge(evidence(good, mode=replace(good.mode, positive_definite=False)))
+    verdict = judge_run(evidence(good, mode=replace(good.mode, positive_definite=False)))
     assert "not positive definite" in finding(verdict, "Curvature").text
 
 
 def test_a_horizon_that_moves_the_likelihood_asks_for_care(good: ReportInputs) -> None:
     assert (
-        finding(judge(evidence(good, horizon=HorizonCheck(300, 500, 100, 0.0099, 0.03))), "Horizon").level is Level.GOOD
+        finding(judge_run(evidence(good, horizon=HorizonCheck(300, 500, 100, 0.0099, 0.03))), "Horizon").level
+        is Level.GOOD
     )
-    verdict = judge(evidence(good, horizon=HorizonCheck(100, 500, 100, 0.02, 0.07)))
+    verdict = judge_run(evidence(good, horizon=HorizonCheck(100, 500, 100, 0.02, 0.07)))
     assert finding(verdict, "Horizon").level is Level.CARE and "Lengthen" in finding(verdict, "Horizon").text
 
 
 def test_numerical_failures_are_counted_but_economic_ones_are_not_faults(good: ReportInputs) -> None:
-    fine = judge(evidence(good, failures={"ok": 500, "indeterminate": 400, "steady_state": 1}))
+    fine = judge_run(evidence(good, failures={"ok": 500, "indeterminate": 400, "steady_state": 1}))
     assert fine.level is Level.GOOD
-    verdict = judge(evidence(good, failures={"ok": 900, "steady_state": 60, "non_finite": 40}))
+    verdict = judge_run(evidence(good, failures={"ok": 900, "steady_state": 60, "non_finite": 40}))
     assert "10.0 % of 1,000 evaluations" in finding(verdict, "Numerical failures").text
     assert "no steady state found 60 times" in finding(verdict, "Numerical failures").text
 
 
 def test_without_a_certificate_the_report_says_so(good: ReportInputs) -> None:
-    verdict = judge(evidence(good))
+    verdict = judge_run(evidence(good))
     assert finding(verdict, "Certificate").level is Level.NOTE
     assert verdict.headline == "You can trust this posterior: the exact chains have converged."
     assert verdict.as_text().splitlines()[0] == verdict.headline

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 from estimhank.likelihood.autocovariance import autocovariances
 from estimhank.likelihood.dense import dense_log_likelihood, stacked_covariance
-from estimhank.likelihood.toeplitz import toeplitz_log_likelihood
+from estimhank.likelihood.levinson import toeplitz_log_likelihood
 
 # compiled as a whole: call by call each of their operations would be compiled on its own, at every size
 compiled_autocovariances = jax.jit(autocovariances, static_argnums=(2, 3))

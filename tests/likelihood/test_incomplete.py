@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.likelihood import incomplete, toeplitz
+from estimhank.likelihood import incomplete, levinson
 from estimhank.likelihood.dense import dense_log_likelihood, stacked_covariance
 from estimhank.likelihood.incomplete import MOST_MISSING, gaussian_log_likelihood, incomplete_log_likelihood
 from tests.support.kalman import StateSpace, kalman, random_state_space
@@ -22,10 +22,10 @@ covariance_of = jax.jit(stacked_covariance, static_argnums=1)
 @pytest.fixture(autouse=True, scope="module")
 def compiled_once() -> Iterator[None]:
     """Every call outside a compiled function would compile the recursion again, at a second each."""
-    once = jax.jit(toeplitz.run_recursion, static_argnames="with_alpha")
+    once = jax.jit(levinson.run_recursion, static_argnames="with_alpha")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(incomplete, "run_recursion", once)
-        patch.setattr(toeplitz, "run_recursion", once)
+        patch.setattr(levinson, "run_recursion", once)
         yield
 
 

@@ -10,8 +10,8 @@ import pytest
 from estimhank.model.declaration import AR1, Growth, Model
 from estimhank.model.registry import configure_model, find_model
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, Values
 from estimhank.parameters.priors import Gamma, Normal
-from estimhank.parameters.table import ModelError, Parameter, Parameters, Values
 
 
 def change(prior: dict[str, object] | None = None, fixed: float | None = None) -> SimpleNamespace:
@@ -82,7 +82,7 @@ def test_prior_relative_to_a_fixed_parameter_moves_with_it() -> None:
         ({}, {}, {"rho_i": change(fixed=1.5)}, "outside the support"),
         ({}, {}, {"rho_i": change(fixed=0.5, prior={"family": "beta"})}, "not both"),
         ({}, {}, {"beta": change(prior={"family": "beta", "mean": 0.9, "sd": 0.01})}, "determined by the steady state"),
-        ({}, {}, {"rho_i": change(prior={"family": "beta", "mean": 2.0, "sd": 0.1})}, "no beta law"),
+        ({}, {}, {"rho_i": change(prior={"family": "beta", "mean": 2.0, "sd": 0.1})}, "no beta distribution"),
         (
             {},
             {},

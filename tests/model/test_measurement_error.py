@@ -16,8 +16,8 @@ from estimhank.likelihood.dense import stacked_covariance
 from estimhank.model.declaration import Growth, Level
 from estimhank.model.measurement_error import describe_errors, error_variances
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters
 from estimhank.parameters.priors import Gamma, Normal
-from estimhank.parameters.table import ModelError, Parameter, Parameters
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import make_config, restore_config
 from estimhank.run.open_posterior import build_target

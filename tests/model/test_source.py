@@ -16,7 +16,7 @@ from estimhank.model import AR1, Growth, Level, Model, StandardIncompleteMarkets
 from estimhank.model.registry import find_model
 from estimhank.model.source import describe_model
 from estimhank.models.one_asset_hank import OneAssetHANK
-from estimhank.parameters.table import ModelError
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.support.identity import UNIDENTIFIED
 from tests.support.small_models import PARAMETERS, make_model
 

@@ -114,11 +114,11 @@ def test_a_mode_on_the_edge_of_the_feasible_region_is_reported_for_what_it_is(tm
     assert np.isfinite(result.covariance_x).all() and np.linalg.eigvalsh(result.covariance_x).min() > 0
 
 
-def test_costly_parameters_are_climbed_alone_the_others_following(tmp_path: Path) -> None:
+def test_steady_state_parameters_are_climbed_alone_the_others_following(tmp_path: Path) -> None:
     asked: list[bool | str] = []
 
     class Costly(NormalTarget):
-        costly_parameters = ("x1",)
+        steady_state_parameters = ("x1",)
 
         def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
             asked.append(gradient)
@@ -132,7 +132,7 @@ def test_costly_parameters_are_climbed_alone_the_others_following(tmp_path: Path
     np.testing.assert_allclose(result.theta, target.mean, rtol=1e-5)
     assert result.agreeing == len(result.starts) == 8
     assert asked.count(Gradient.PARTIAL) > 50
-    assert asked.count(True) < 150, "the costly parameter alone is climbed with whole gradients"
+    assert asked.count(True) < 150, "the steady-state parameter alone is climbed with whole gradients"
 
 
 def test_without_gradients_the_same_mode_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The multi-proposal kernel has the target as its stationary law; the tempting variants have not."""
+"""The multi-proposal kernel has the target as its stationary distribution; the tempting variants have not."""
 
 from __future__ import annotations
 

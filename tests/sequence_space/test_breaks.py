@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from estimhank.households.breaks import asset_targets
+from estimhank.households.asset_jumps import asset_jumps
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.steady_state import solve_steady_state
@@ -26,41 +26,41 @@ def steady(policies: list[np.ndarray]) -> SimpleNamespace:
 
 @pytest.mark.parametrize("place", [0, 1, 4, 17])
 def test_a_target_crosses_an_integer_where_the_policy_meets_the_grid_point(place: int) -> None:
-    def position(level: float) -> float:
-        return float(asset_targets(steady([level + 0.9 * A - 0.01 * A**1.5 / 5])).position[0])
+    def grid_index(level: float) -> float:
+        return float(asset_jumps(steady([level + 0.9 * A - 0.01 * A**1.5 / 5])).grid_index[0])
 
     at = A[place] - (0.9 * A[place] - 0.01 * A[place] ** 1.5 / 5)
-    assert position(at + 1e-6) > place >= position(at - 1e-6) - 1e-3 if place else position(at + 1e-6) >= 0
+    assert grid_index(at + 1e-6) > place >= grid_index(at - 1e-6) - 1e-3 if place else grid_index(at + 1e-6) >= 0
     if place:
-        assert abs(position(at + 1e-6) - position(at - 1e-6)) < 1e-2, "and moves smoothly there"
+        assert abs(grid_index(at + 1e-6) - grid_index(at - 1e-6)) < 1e-2, "and moves smoothly there"
 
 
 @pytest.mark.parametrize("binds", [-0.7, -0.1, 0.1, 0.7, 3.3])
 def test_the_margin_is_where_nothing_would_be_saved_on_both_sides_of_the_constraint(binds: float) -> None:
     at = binds * (A[1] - A[0])
-    found = asset_targets(steady([np.maximum(0.9 * (A - at) - 0.02 * (A - at) ** 2, 0.0)]))
-    assert found.margin[0] == pytest.approx(-binds, abs=0.02)
-    assert np.isnan(found.position[0]) == (binds > 0)
+    found = asset_jumps(steady([np.maximum(0.9 * (A - at) - 0.02 * (A - at) ** 2, 0.0)]))
+    assert found.distance[0] == pytest.approx(-binds, abs=0.02)
+    assert np.isnan(found.grid_index[0]) == (binds > 0)
     if binds > 0:
         assert found.mass[0] == pytest.approx(1 / len(A)), "those at the constraint"
 
 
 def test_policies_that_never_meet_the_grid_are_at_its_ends() -> None:
-    margin, position, _ = asset_targets(steady([A + 1.0, np.zeros_like(A)]))
-    assert position[0] == len(A) - 1 and np.isnan(position[1])
-    assert margin[0] > 0 > margin[1]
+    distance, grid_index, _ = asset_jumps(steady([A + 1.0, np.zeros_like(A)]))
+    assert grid_index[0] == len(A) - 1 and np.isnan(grid_index[1])
+    assert distance[0] > 0 > distance[1]
 
 
 def test_the_default_model_s_targets_are_fixed_points_of_its_policies() -> None:
     household = solve_steady_state(OneAssetHANK()).household
     assert household is not None
     a, saved = np.asarray(household.grids.a), np.asarray(household.policies.assets)
-    margin, position, mass = asset_targets(household)
-    rich = np.isfinite(position)
-    assert (np.diff(position[rich]) > 0).all(), "the more productive, the richer"
-    assert ((margin > 0) == rich).all() and ((saved[:, 0] > a[0]) == rich).all()
+    distance, grid_index, mass = asset_jumps(household)
+    rich = np.isfinite(grid_index)
+    assert (np.diff(grid_index[rich]) > 0).all(), "the more productive, the richer"
+    assert ((distance > 0) == rich).all() and ((saved[:, 0] > a[0]) == rich).all()
     for e in np.flatnonzero(rich):
-        low = int(position[e])
+        low = int(grid_index[e])
         assert saved[e, low] > a[low] and saved[e, low + 1] <= a[low + 1]
     assert mass[~rich].sum() == pytest.approx(np.asarray(household.distribution)[~rich, 0].sum())
 
@@ -68,14 +68,14 @@ def test_the_default_model_s_targets_are_fixed_points_of_its_policies() -> None:
 def test_the_endogenous_grid_and_policies_say_the_same() -> None:
     household = solve_steady_state(OneAssetHANK()).household
     assert household is not None
-    known = asset_targets(household)
-    read_off = asset_targets(household._replace(policies=household.policies._replace(endogenous_grid=None)))
-    np.testing.assert_array_equal(known.margin > 0, read_off.margin > 0)
-    rich = np.isfinite(known.position)
-    np.testing.assert_allclose(known.margin[rich], read_off.margin[rich], rtol=0.05)
-    np.testing.assert_allclose(known.margin[~rich], read_off.margin[~rich], atol=0.15)  # extrapolated
-    np.testing.assert_array_equal(np.floor(known.position[rich]), np.floor(read_off.position[rich]))
-    np.testing.assert_allclose(known.position[rich], read_off.position[rich], atol=0.01)
+    known = asset_jumps(household)
+    read_off = asset_jumps(household._replace(policies=household.policies._replace(endogenous_grid=None)))
+    np.testing.assert_array_equal(known.distance > 0, read_off.distance > 0)
+    rich = np.isfinite(known.grid_index)
+    np.testing.assert_allclose(known.distance[rich], read_off.distance[rich], rtol=0.05)
+    np.testing.assert_allclose(known.distance[~rich], read_off.distance[~rich], atol=0.15)  # extrapolated
+    np.testing.assert_array_equal(np.floor(known.grid_index[rich]), np.floor(read_off.grid_index[rich]))
+    np.testing.assert_allclose(known.grid_index[rich], read_off.grid_index[rich], atol=0.01)
     np.testing.assert_array_equal(known.mass, read_off.mass)
 
 
@@ -91,7 +91,7 @@ def test_an_endogenous_grid_that_is_none_is_not_used(odd: str) -> None:
         "short": grid[:, :-1],
     }[odd]
     without, strange = (
-        asset_targets(household._replace(policies=household.policies._replace(endogenous_grid=g)))
+        asset_jumps(household._replace(policies=household.policies._replace(endogenous_grid=g)))
         for g in (None, changed)
     )
     for mine, theirs in zip(without, strange, strict=True):
@@ -99,4 +99,4 @@ def test_an_endogenous_grid_that_is_none_is_not_used(odd: str) -> None:
 
 
 def test_a_posterior_with_a_fixed_steady_state_has_no_breaks(posterior: Posterior, reference: dict[str, float]) -> None:
-    assert posterior.breaks_at(posterior.to_array(reference)) is None
+    assert posterior.jumps_at(posterior.to_array(reference)) is None

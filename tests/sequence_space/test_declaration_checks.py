@@ -11,8 +11,8 @@ import pytest
 
 from estimhank.model import AR1, Growth, Level, Model, Parameter, StandardIncompleteMarkets
 from estimhank.model.declaration import Observable
+from estimhank.parameters.parameter_table import ModelError
 from estimhank.parameters.priors import Normal
-from estimhank.parameters.table import ModelError
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_state import solve_steady_state
 from estimhank.support.errors import ModelWarning

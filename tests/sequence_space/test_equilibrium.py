@@ -15,8 +15,8 @@ from estimhank.households.one_asset import StandardIncompleteMarkets
 from estimhank.model.declaration import AR1, Level, Model
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters
 from estimhank.parameters.priors import Beta, Gamma, Normal
-from estimhank.parameters.table import ModelError, Parameter, Parameters
 from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.dense_equations import apply_dense, apply_dense_transposed, dense_rows
 from estimhank.sequence_space.equilibrium import solve_equilibrium

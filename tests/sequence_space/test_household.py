@@ -24,7 +24,7 @@ from estimhank.households.stationary import (
 )
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
-from estimhank.parameters.table import Values
+from estimhank.parameters.parameter_table import Values
 from estimhank.sequence_space.steady_state import SteadyState, solve_steady_state
 
 HORIZON = 300

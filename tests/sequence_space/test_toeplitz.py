@@ -146,10 +146,10 @@ def test_the_two_forms_are_the_same_system(case: Any) -> None:
 
 
 @partial(jax.jit, static_argnums=0)  # once for the tests of the same equations
-def responses_and_slopes(
+def responses_and_gradients(
     st: Structure, system: LinearSystem, by_date: jax.Array, paths: jax.Array, weights: jax.Array, form: Any
 ) -> tuple[Any, Any]:
-    # the second form is an input without a derivative
+    # the Toeplitz form is an input without a derivative
     def value(s: LinearSystem, by_date: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         x = solve_equilibrium(st, s, HouseholdOperator(by_date, form), z)
         return (weights * x).sum(), x
@@ -164,7 +164,7 @@ def answers(st: Structure, system: LinearSystem, household: HouseholdOperator) -
     n_z = system.shock.shape[1]
     paths = np.linspace(0.5, 0.9, n_z) ** np.arange(T)[:, None]
     weights = rng.standard_normal((T, system.now.shape[1], n_z))
-    return responses_and_slopes(st, system, household.by_date, paths, weights, household.toeplitz)
+    return responses_and_gradients(st, system, household.by_date, paths, weights, household.toeplitz)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def answers(st: Structure, system: LinearSystem, household: HouseholdOperator) -
 )
 def test_responses_and_gradients_are_those_of_the_assembled_system(case: Any) -> None:
     st, system, household = case()
-    ours, theirs = answers(st, system, household), answers(st, system, household.plain())
+    ours, theirs = answers(st, system, household), answers(st, system, household.in_dense_form())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), ours, theirs)
 
 
@@ -277,12 +277,12 @@ def test_a_density_whose_form_fails_is_computed_without_it(posterior: Posterior,
         post.__dict__[name] = getattr(posterior, name)
     theta = post.to_array({**reference, "rho_w": 0.8, "rho_g": 0.7, "phi_b": 0.3})  # one route is enough
     assert post._steady.reference_parts.household.toeplitz is not None
-    assert not post._form_works  # found out once, not in every evaluation
+    assert not post._toeplitz_form_works  # found out once, not in every evaluation
     assert post._parts_at(theta).household.toeplitz is None
     expected = post.evaluate(theta).log_likelihood
     assert expected == pytest.approx(posterior.evaluate(theta).log_likelihood, abs=1e-7)
     # and where it fails elsewhere than at the reference values
-    post.__dict__["_form_works"] = True
+    post.__dict__["_toeplitz_form_works"] = True
     assert np.isnan(AtPoint(post, theta, False).outcome(CHEAPEST)[0].log_likelihood)
     assert post.evaluate(theta).log_likelihood == expected
 
@@ -294,7 +294,7 @@ def test_gradients_and_responses_are_computed_without_a_form_that_fails(
     monkeypatch.setattr(toeplitz_system, "CONDITION", 0.0)
     for household in (False, True):
         poor, plain = (long_posterior(posterior, shortest, household) for shortest in (250, 251))
-        poor.__dict__["_form_works"] = True
+        poor.__dict__["_toeplitz_form_works"] = True
         theta = poor.reference()
         found, expected = (post.evaluate(theta, gradient=True) for post in (poor, plain))
         assert found.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-10)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.networks.mlp import initial_weights
-from estimhank.surrogate.break_map import no_breaks
 from estimhank.surrogate.feasibility import no_edge
-from estimhank.surrogate.surrogate import Parameters, Shape, Surrogate
+from estimhank.surrogate.jump_map import no_jumps
+from estimhank.surrogate.surrogate import Shape, Surrogate, SurrogateArrays
 
 SHAPE = Shape((8,), "silu")
 
@@ -26,7 +26,7 @@ def student_surrogate(d: int, freedom: float, radius: float = 1e3, strength: flo
 
 
 def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, str] | None = None) -> Surrogate:
-    """The log density of N(mean, root root') up to a constant: a quadratic, a network of zeros, a distant fence."""
+    """The log density of N(mean, root root') up to a constant: a quadratic, a network of zeros, a distant boundary."""
     d = len(mean)
     single = {"linear": np.zeros(d), "quadratic": -np.eye(d), "scale": 1.0}
     single |= {"landmarks": np.zeros((1, d)), "radius": 20.0, "strength": 2.0, "disagreement": 2.0}
@@ -37,14 +37,14 @@ def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, 
         center=np.asarray(mean, float),
         root=np.asarray(root, float),
         constant=-3.0,
-        parameters=Parameters(
+        parameters=SurrogateArrays(
             networks=(zeros,),
-            breaks=no_breaks(d),
+            jumps=no_jumps(d),
             edge=no_edge(d),
             **{k: jnp.asarray(v, jnp.float32) for k, v in single.items()},
         ),
         shape=SHAPE,
-        anchors=np.empty((0, d)),
+        modes=np.empty((0, d)),
         known=np.asarray(mean, float)[None],
         training_evaluations=123,
     )

@@ -11,7 +11,8 @@ from scipy.linalg import solve_discrete_lyapunov
 
 @dataclass(frozen=True)
 class StateSpace:
-    """y_t = Z s_t + e_t, s_t = A s_{t-1} + u_t; u ~ N(0, Q), e ~ N(0, diag(noise)); begins in its stationary law."""
+    """y_t = Z s_t + e_t, s_t = A s_{t-1} + u_t; u ~ N(0, Q), e ~ N(0, diag(noise)); begins in its stationary
+    distribution."""
 
     A: np.ndarray
     Q: np.ndarray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimhank.data.dataset import Dataset
 from estimhank.posterior.posterior import Posterior
 
-_OF_THE_MODEL = ("_steady", "_structure", "_form_works", "_solve")  # and of the horizon
+_OF_THE_MODEL = ("_steady", "_structure", "_toeplitz_form_works", "_solve")  # and of the horizon
 
 
 def on_other_data(posterior: Posterior, data: Dataset) -> Posterior:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
-from estimhank.surrogate.exact import ExactDraws
+from estimhank.surrogate.exact import ExactChains
 from tests.support.known_targets import KnownTarget
 
 TRAINING = SurrogateConfig(
@@ -30,7 +30,7 @@ D = 3
 Z_LIMIT = 6.0
 
 
-def worst_z_scores(target: KnownTarget, exact: ExactDraws, n: int = 400_000) -> dict[str, float]:
+def worst_z_scores(target: KnownTarget, exact: ExactChains, n: int = 400_000) -> dict[str, float]:
     """Largest distance of exact draws from the truth over parameters, in Monte Carlo standard errors.
 
     Of means, standard deviations, and the shares of draws below the true 5 % and 95 % quantiles.

@@ -1,7 +1,7 @@
 """An invented run with the shapes and names of the default one, for the tests of tables, figures and the report.
 
-Nothing here comes from a model: the "posterior" is a normal law in unconstrained coordinates, the "surrogate" the same
-log density with an error of a chosen size.
+Nothing here comes from a model: the "posterior" is a normal distribution in unconstrained coordinates, the "surrogate"
+the same log density with an error of a chosen size.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from estimhank.analysis.parameters import ParameterInfo, describe_parameters
 from estimhank.analysis.verdict import Criteria, HorizonCheck
 from estimhank.data.dataset import Dataset
 from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
+from estimhank.parameters.parameter_table import Parameter
 from estimhank.parameters.priors import Beta, Gamma, Normal, Prior, SqrtInverseGamma
-from estimhank.parameters.table import Parameter
 from estimhank.report.inputs import ReportInputs, TrainingRound
 from estimhank.target.transform import Transform
 
@@ -50,7 +50,8 @@ def parameter_infos() -> tuple[ParameterInfo, ...]:
 
 @dataclass(frozen=True)
 class InventedPosterior:
-    """A normal law in unconstrained coordinates with a surrogate that errs by a smooth wave of s.d. ``error``."""
+    """A normal distribution in unconstrained coordinates with a surrogate that errs by a smooth wave of s.d.
+    ``error``."""
 
     transform: Transform
     centre: np.ndarray

@@ -51,7 +51,7 @@ def exact_states(s_e: float, seed: int = 1, outside: float = 0.0, converged: boo
 
 
 def proposal_pairs(s_e: float, seed: int = 2, n: int = 42) -> ProposalPairs:
-    """Random-walk proposals of a quarter acceptance from a normal law in eleven dimensions.
+    """Random-walk proposals of a quarter acceptance from a normal distribution in eleven dimensions.
 
     The errors at draw and proposal are independent, which makes wrong decisions twice as frequent as smooth errors do.
     """

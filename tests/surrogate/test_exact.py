@@ -1,4 +1,5 @@
-"""The exact stage has the posterior as its law whatever the surrogate, stores what it says, and repeats itself."""
+"""The exact stage has the posterior as its distribution whatever the surrogate, stores what it says, and repeats
+itself."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 from estimhank.surrogate import exact as exact_stage
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import (
-    ExactDraws,
+    ExactChains,
     NoStart,
     Policy,
     States,
@@ -20,7 +21,7 @@ from estimhank.surrogate.exact import (
     run_exact,
 )
 from estimhank.surrogate.fast_mh import Proposal, warm_up
-from estimhank.surrogate.plain_steps import plain_proposals
+from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate
 from tests.support.known_targets import KnownTarget, Memory, correlated_normal, skewed, two_modes
@@ -29,8 +30,8 @@ from tests.support.stages import SIZES, Z_LIMIT, D, worst_z_scores
 TARGET = correlated_normal(D)
 TRUTH = TARGET.sample(np.random.default_rng(0), 50_000)
 MEAN, ROOT = TRUTH.mean(axis=0), np.linalg.cholesky(np.cov(TRUTH.T))
-TRUSTED = Policy(subchain=40, plain_share=0.05, mixed_lengths=False, burn_in_share=0.05)
-DISTRUSTED = Policy(subchain=40, plain_share=0.3, mixed_lengths=True, burn_in_share=0.25)
+TRUSTED = Policy(subchain=40, random_walk_share=0.05, mixed_lengths=False, burn_in_share=0.05)
+DISTRUSTED = Policy(subchain=40, random_walk_share=0.3, mixed_lengths=True, burn_in_share=0.25)
 
 
 def moves(surrogate: Surrogate) -> tuple[Proposal, np.ndarray]:
@@ -45,7 +46,7 @@ def run(
     target: KnownTarget = TARGET,
     seed: int = 3,
     config: PosteriorConfig = SIZES,
-) -> tuple[ExactDraws, Memory]:
+) -> tuple[ExactChains, Memory]:
     memory = Memory(target)
     proposal, starts = moves(surrogate)
     return run_exact(memory, target, surrogate, proposal, starts, policy, config, seed), memory
@@ -70,7 +71,7 @@ def test_draws_are_those_of_the_posterior_whatever_the_surrogate(
     assert max(scores.values()) < Z_LIMIT, f"{label}: {scores}"
 
 
-@pytest.mark.parametrize("kind", [0, 1], ids=["subchains", "plain steps"])
+@pytest.mark.parametrize("kind", [0, 1], ids=["subchains", "random-walk steps"])
 def test_a_wrong_acceptance_is_found_out(monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
     """The limit sees what it is for: moves of one kind accepted whatever their densities."""
 
@@ -98,11 +99,11 @@ def test_acceptance_is_that_of_delayed_acceptance_with_a_subchain() -> None:
     now = states([-1.0, -1.0, -1.0, -1.0], [-2.0, -2.0, -2.0, -2.0])
     then = states([-1.5, -1.5, -np.inf, -0.5], [-2.2, -2.2, -2.0, -0.1])
     kind = np.array([0, 1, 0, 0], np.uint8)
-    # pi(y) s(x) / (pi(x) s(y)) for the subchains, pi(y) / pi(x) for the plain step
+    # pi(y) s(x) / (pi(x) s(y)) for the subchains, pi(y) / pi(x) for the random-walk step
     np.testing.assert_allclose(acceptance(now, then, kind), np.exp([-0.3, -0.5, -np.inf, 0.5 - 1.9]))
 
 
-def test_plain_steps_keep_the_posterior_along_rays_too() -> None:
+def test_random_walk_steps_keep_the_posterior_along_rays_too() -> None:
     """From stationarity, (start, end) and (end, start) have the same distribution: odd statistics have mean zero."""
     n, rng = 60_000, np.random.default_rng(5)
     x = (rng.standard_normal((n, D)) * np.sqrt(5.0 / rng.chisquare(5.0, n))[:, None]).astype(np.float32)
@@ -111,7 +112,7 @@ def test_plain_steps_keep_the_posterior_along_rays_too() -> None:
         value = -4.0 * np.log1p((z.astype(float) ** 2).sum(axis=1) / 5.0)
         return States(z, z.astype(float), z.astype(float), value, value, value, np.zeros(n))
 
-    y, factor = plain_proposals(rng, x, 0.8 * np.eye(D), np.empty((0, D)), radial_share=0.5)
+    y, factor = random_walk_proposals(rng, x, 0.8 * np.eye(D), np.empty((0, D)), radial_share=0.5)
     assert 0.45 < (factor != 0).mean() < 0.55
     moved = rng.random(n) < acceptance(states(x), states(y), np.ones(n, np.uint8), factor)
     end = np.where(moved[:, None], y, x)
@@ -174,11 +175,11 @@ def test_it_stops_only_at_the_fixed_rounds_or_gives_up_and_says_so() -> None:
     assert given_up.convergence.startswith("not converged")
 
 
-def test_a_mode_that_the_surrogate_does_not_know_is_found_from_its_anchor_or_convergence_is_refused() -> None:
+def test_a_mode_that_the_surrogate_does_not_know_is_found_from_its_known_mode_or_convergence_is_refused() -> None:
     target = two_modes(D, apart=9.0)
     surrogate = normal_surrogate(np.array([4.5, 0.0, 0.0]), np.eye(D))
-    surrogate = replace(surrogate, anchors=np.array([[4.5, 0.0, 0.0], [-4.5, 0.0, 0.0]]))
-    exact, _ = run(surrogate, replace(DISTRUSTED, plain_share=0.5), target)
+    surrogate = replace(surrogate, modes=np.array([[4.5, 0.0, 0.0], [-4.5, 0.0, 0.0]]))
+    exact, _ = run(surrogate, replace(DISTRUSTED, random_walk_share=0.5), target)
     share = (exact.theta[..., 0] < 0).mean()
     assert share > 0.05, "chains have been in the other mode"
     if exact.converged:
@@ -201,7 +202,7 @@ def test_no_possible_start_is_refused_in_a_sentence() -> None:
         run(normal_surrogate(np.array([-90.0, 0.0, 0.0]), np.eye(D)), TRUSTED, target)
 
 
-def test_a_surrogate_that_is_not_a_number_leaves_the_plain_steps() -> None:
+def test_a_surrogate_that_is_not_a_number_leaves_the_random_walk_steps() -> None:
     surrogate = normal_surrogate(MEAN, ROOT)
     proposal, starts = moves(surrogate)
     broken = jax.tree.map(lambda leaf: leaf * np.nan, surrogate.parameters.networks)
@@ -214,14 +215,14 @@ def test_a_surrogate_that_is_not_a_number_leaves_the_plain_steps() -> None:
 
 def test_the_policy_is_more_careful_where_the_surrogate_is_not_trusted() -> None:
     trusted, distrusted = (Policy.choose(SIZES, 100, t) for t in (True, False))
-    assert trusted.plain_share == SIZES.plain_share < distrusted.plain_share
+    assert trusted.random_walk_share == SIZES.plain_share < distrusted.random_walk_share
     assert distrusted.mixed_lengths and not trusted.mixed_lengths
     assert discarded(100, SIZES.burn_in, trusted) == SIZES.burn_in < discarded(100, SIZES.burn_in, distrusted) == 25
     assert discarded(3, SIZES.burn_in, trusted) == 2, "one draw is kept"
 
 
 def test_the_burn_in_lasts_until_subchains_have_led_every_chain_somewhere() -> None:
-    """Chains that begin where the surrogate is far too low: with few plain steps they would wait there."""
+    """Chains that begin where the surrogate is far too low: with few random-walk steps they would wait there."""
     surrogate = normal_surrogate(MEAN, 0.5 * ROOT)
     proposal, _ = moves(surrogate)
     far = surrogate.whiten(MEAN + 3.0 * ROOT[:, 0] + np.zeros((1, D)))

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import f as f_distribution
 
 from estimhank.evaluation.workers import InTurn
-from estimhank.surrogate.fast_mh import Chains, draw, run_steps, start_chains, warm_up
+from estimhank.surrogate.fast_mh import SurrogateChains, draw, run_steps, start_chains, warm_up
 from estimhank.surrogate.surrogate import Surrogate
 from tests.support.hand_made import normal_surrogate, student_surrogate
 from tests.support.textbook import NormalTarget
@@ -51,7 +51,7 @@ def test_draws_are_a_function_of_the_seed() -> None:
 
 
 def test_a_subchain_is_reversible() -> None:
-    """From stationarity, (start, end) and (end, start) have the same law: an odd statistic has mean zero."""
+    """From stationarity, (start, end) and (end, start) have the same distribution: an odd statistic has mean zero."""
     n = 20_000
     x = starts(3, n)
     _, proposal = warm_up(standard(), starts(), np.ones(CHAINS), seed=1)
@@ -139,7 +139,7 @@ def test_a_place_that_is_not_a_number_is_never_entered() -> None:
     broken = standard()
     nan = jax.tree.map(lambda a: a * jnp.nan, broken.parameters.networks)
     broken = replace(broken, parameters=broken.parameters._replace(networks=nan))
-    chains = Chains(jnp.asarray(starts()), jnp.zeros(CHAINS, jnp.float32))
+    chains = SurrogateChains(jnp.asarray(starts()), jnp.zeros(CHAINS, jnp.float32))
     _, proposal = warm_up(standard(), starts(), np.ones(CHAINS), seed=1)
     ends, rate = run_steps(
         broken.parameters, chains, jax.random.key(0), proposal, jnp.ones(CHAINS, jnp.float32),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from estimhank.surrogate.config import SurrogateConfig
-from estimhank.surrogate.feasibility import HIDDEN, bold_edge, cut_off, is_beyond, learn_edge
+from estimhank.surrogate.feasibility import HIDDEN, cut_off, is_beyond, learn_edge, uncorrected_edge
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
@@ -148,8 +148,8 @@ def test_the_edge_of_a_ball_is_where_it_is() -> None:
     # where the density would go on rising beyond its edge, it is no higher there than its top less the floor
     high = np.asarray(cut_off(edge, jnp.asarray(fresh, jnp.float32), flat + 50, HIDDEN))
     assert high[np.linalg.norm(fresh, axis=1) > 1.8].max() < 0
-    bold = np.asarray(cut_off(bold_edge(edge), jnp.asarray(fresh, jnp.float32), flat, HIDDEN))
-    assert (bold >= value - 1e-5).all() and (bold > value + 1).any()
+    uncorrected = np.asarray(cut_off(uncorrected_edge(edge), jnp.asarray(fresh, jnp.float32), flat, HIDDEN))
+    assert (uncorrected >= value - 1e-5).all() and (uncorrected > value + 1).any()
 
 
 def test_too_few_of_a_kind_are_no_edge() -> None:

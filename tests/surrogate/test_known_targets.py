@@ -1,4 +1,5 @@
-"""Known laws through the whole of both stages: certified where the surrogate can follow them, exact in any case."""
+"""Known distributions through the whole of both stages: certified where the surrogate can follow them, exact in any
+case."""
 
 from __future__ import annotations
 

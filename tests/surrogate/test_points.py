@@ -38,7 +38,7 @@ def test_failures_and_non_finite_values_are_dropped_and_counted() -> None:
     assert dict(points.dropped) == {"outside_support": 1, "non_finite": 1}
     np.testing.assert_array_equal(points.has_gradient, [True, True, True])
     np.testing.assert_array_equal(np.isnan(points.gradient[1]), [False, True])
-    assert np.isnan(points.without_slopes(np.array([True, False])).gradient[0]).tolist() == [True, False]
+    assert np.isnan(points.without_gradients(np.array([True, False])).gradient[0]).tolist() == [True, False]
     np.testing.assert_array_equal(points.infeasible, theta[[1]])
 
 

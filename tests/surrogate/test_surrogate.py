@@ -54,12 +54,12 @@ def test_the_value_is_the_mean_less_twice_the_variance_of_the_networks_and_the_s
 
 
 def test_a_loaded_surrogate_is_the_saved_one_to_the_bit(tmp_path: Path) -> None:
-    surrogate = replace(with_networks(2), anchors=points(2), known=points(4))
+    surrogate = replace(with_networks(2), modes=points(2), known=points(4))
     save_surrogate(surrogate, tmp_path)
     again = load_surrogate(tmp_path, surrogate.fingerprint)
     np.testing.assert_array_equal(again.log_density(points()), surrogate.log_density(points()))
     jax.tree.map(np.testing.assert_array_equal, again.parameters, surrogate.parameters)
-    for name in ("center", "root", "anchors", "known"):
+    for name in ("center", "root", "modes", "known"):
         np.testing.assert_array_equal(getattr(again, name), getattr(surrogate, name))
     assert (again.names, again.constant, again.training_evaluations) == (surrogate.names, -3.0, 123)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["surrogate.json", "surrogate.npz"]
@@ -98,7 +98,7 @@ def test_far_outside_the_fence_the_surrogate_is_finite_and_low() -> None:
 
 def test_a_steeper_fence_changes_nothing_inside() -> None:
     surrogate = with_networks(1)
-    steep = surrogate.with_fence_strength(100.0)
+    steep = surrogate.with_penalty_strength(100.0)
     np.testing.assert_array_equal(steep.log_density(points()), surrogate.log_density(points()))
     outer = surrogate.unwhiten(jnp.array([[30.0, 0.0, 0.0]]))
     assert steep.log_density(outer)[0] < surrogate.log_density(outer)[0]

@@ -18,7 +18,7 @@ from estimhank.surrogate.config import PAPER_POSTERIOR, PAPER_SURROGATE, Posteri
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.surrogate_stage import (
     SurrogateStageResult,
-    _anchors,
+    _modes_with_mass,
     _moments,
     _plausible,
     run_surrogate,
@@ -49,7 +49,7 @@ def check_rounds(result: SurrogateStageResult, memory: Memory, config: Surrogate
     Returns the errors of the looks at the last fits.
     """
     counts = [report.evaluations for report in result.rounds]
-    errors = [float(np.hypot(report.fresh_s_e, report.sought_error)) for report in result.rounds]
+    errors = [float(np.hypot(report.fresh_s_e, report.pool_error)) for report in result.rounds]
     first = next((i + 1 for i, error in enumerate(errors) if error < config.stop_s_e), config.rounds)
     rounds = min(first, config.rounds)
     assert counts == [300] * rounds + [118] * (len(counts) - rounds) and sum(counts) == memory.count("surrogate")
@@ -98,7 +98,7 @@ def test_a_last_fit_is_looked_at_and_ends_once_it_is_good() -> None:
 def test_errors_decide_how_a_last_fit_goes_on(
     monkeypatch: pytest.MonkeyPatch, found: list[float], epochs: list[int]
 ) -> None:
-    """Errors that are given, half of them where they were sought, which a fit's own draws do not show."""
+    """Errors that are given, half of them where points were acquired, which a fit's own draws do not show."""
     left = iter(found)
     monkeypatch.setattr(surrogate_stage, "measure_errors", lambda *_: RoundErrors(0.6 * (e := next(left)), 0.8 * e))
     changes = {"round_epochs": 2, "epochs": 10}
@@ -120,7 +120,7 @@ def test_rounds_end_once_the_fresh_error_is_small() -> None:
     result, memory = train(**changes)
     check_rounds(result, memory, replace(TRAINING, **changes), 400)
     first, second = (report.evaluations for report in result.rounds[:2])
-    assert first == 300 and 100 < second <= 150, "a last fit is looked at with cold draws and some sought out"
+    assert first == 300 and 100 < second <= 150, "a last fit is looked at with cold draws and some acquired"
     assert result.rounds[1].fit.points > result.rounds[0].fit.points, "the last fit has the round's points"
 
 
@@ -140,15 +140,15 @@ def test_without_gradients_values_are_enough() -> None:
     assert result.rounds[-1].fit.with_gradient > 0, "those of the candidates are still used"
 
 
-def test_local_modes_near_the_best_become_anchors() -> None:
+def test_local_modes_near_the_best_become_modes_of_the_surrogate() -> None:
     mode = mode_of(TARGET, anchors=(np.zeros(D), np.ones(D)))
     mode.modes[1].log_density = -5.0
     far = mode_of(TARGET, anchors=(np.zeros(D), np.ones(D)))
     far.modes[1].log_density = -50.0
     evaluated = candidates(TARGET, 100)
     result = run_surrogate(Memory(TARGET), TARGET, evaluated, mode, replace(TRAINING, rounds=0))
-    assert len(result.surrogate.anchors) == 2
-    assert len(_anchors(TARGET, far, points_from(evaluated, TARGET.transform))) == 1
+    assert len(result.surrogate.modes) == 2
+    assert len(_modes_with_mass(TARGET, far, points_from(evaluated, TARGET.transform))) == 1
 
 
 def test_progress_is_reported_and_ends_at_its_total() -> None:
@@ -219,10 +219,10 @@ def test_coordinates_follow_the_posterior_not_what_a_bad_fit_drew() -> None:
     assert _moments(np.zeros((30, D))) is None, "all at one place"
 
 
-def test_anchors_are_judged_by_the_density_of_the_coordinates() -> None:
+def test_modes_of_the_surrogate_are_judged_by_the_density_of_the_coordinates() -> None:
     """At a bound where the natural density grows without limit there is a mode of it, and no mass."""
     target = skewed(D)
     points = points_from(candidates(target, 200), target.transform)
     best, bound = np.array([0.7, 1.0, 1.0]), np.array([-300.0, 0.0, 0.0])
     modes = [SimpleNamespace(x=bound, log_density=200.0), SimpleNamespace(x=best, log_density=-1.5)]
-    np.testing.assert_array_equal(_anchors(target, SimpleNamespace(modes=modes), points), best[None])
+    np.testing.assert_array_equal(_modes_with_mass(target, SimpleNamespace(modes=modes), points), best[None])

@@ -74,21 +74,21 @@ def test_points_without_gradient_train_beside_points_with_one() -> None:
 
 def test_partial_gradients_are_whole_along_the_coordinates_that_do_not_need_the_rest() -> None:
     points = training_points()
-    costly = np.array([False, False, True])
+    steady_state = np.array([False, False, True])
     covariance = np.array([[1.0, 0.5, 0.3], [0.5, 2.4, -0.4], [0.3, -0.4, 1.0]])
-    whitening = Whitening.from_moments(np.zeros(D), covariance, costly)
+    whitening = Whitening.from_moments(np.zeros(D), covariance, steady_state)
     np.testing.assert_allclose(whitening.root @ whitening.root.T, covariance, rtol=1e-12)
-    partial = np.where(costly, np.nan, points.gradient)
-    slopes = whitening.slopes(partial)
-    np.testing.assert_array_equal(np.isnan(slopes), np.tile([True, False, False], (len(points), 1)))
-    np.testing.assert_allclose(slopes[:, 1:], (points.gradient @ whitening.root)[:, 1:], rtol=1e-12)
+    partial = np.where(steady_state, np.nan, points.gradient)
+    gradients = whitening.gradients(partial)
+    np.testing.assert_array_equal(np.isnan(gradients), np.tile([True, False, False], (len(points), 1)))
+    np.testing.assert_allclose(gradients[:, 1:], (points.gradient @ whitening.root)[:, 1:], rtol=1e-12)
 
 
 def test_partial_gradients_help() -> None:
     points = training_points()
-    costly = np.array([False, False, True])
-    whitening = Whitening.from_moments(WHITENING.center, np.diag([1.0, 2.4, 1.0]), costly)
-    partial = replace(points, gradient=np.where(costly, np.nan, points.gradient))
+    steady_state = np.array([False, False, True])
+    whitening = Whitening.from_moments(WHITENING.center, np.diag([1.0, 2.4, 1.0]), steady_state)
+    partial = replace(points, gradient=np.where(steady_state, np.nan, points.gradient))
     values = replace(points, gradient=np.full_like(points.gradient, np.nan))
     errors = [
         np.mean([error(fit_surrogate(p, whitening, TARGET, TRAINING, 200, seed)[0]) for seed in (1, 2, 3)])
@@ -174,18 +174,18 @@ def test_training_goes_on_from_a_surrogate_and_leaves_its_base_alone() -> None:
     assert error(again) != error(further)
 
 
-def test_without_caution_disagreement_costs_nothing_and_the_fence_is_farther_out() -> None:
+def test_uncorrected_disagreement_costs_nothing_and_the_fence_is_farther_out() -> None:
     surrogate, _ = fit_surrogate(training_points(200), WHITENING, TARGET, replace(TRAINING, ensemble=2), 20, 1)
-    bold, x = surrogate.without_caution(), TARGET.sample(np.random.default_rng(3), 500)
+    uncorrected, x = surrogate.uncorrected(), TARGET.sample(np.random.default_rng(3), 500)
     inside = ~surrogate.outside(x)
-    taken_off = bold.log_density(x[inside]) - surrogate.log_density(x[inside])
+    taken_off = uncorrected.log_density(x[inside]) - surrogate.log_density(x[inside])
     alone = [
         replace(surrogate, parameters=surrogate.parameters._replace(networks=(network,))).log_density(x[inside])
         for network in surrogate.parameters.networks
     ]
     np.testing.assert_allclose(taken_off, 2 * np.var(alone, axis=0), atol=2e-5)
     assert taken_off.max() > 0.01
-    np.testing.assert_array_equal(bold.spread(x[inside]), surrogate.spread(x[inside]))
+    np.testing.assert_array_equal(uncorrected.spread(x[inside]), surrogate.spread(x[inside]))
     outward = np.linspace(0, 40, 400)[:, None] * np.eye(D)[0]
-    sooner, later = surrogate.outside(outward), bold.outside(outward)
+    sooner, later = surrogate.outside(outward), uncorrected.outside(outward)
     assert sooner[-1] and later[-1] and not (later & ~sooner).any() and (sooner & ~later).any()

@@ -119,7 +119,7 @@ class Parameters(Mapping[str, Parameter]):
                     raise ModelError(
                         f"the prior of {name} is relative to {entry.prior_relative_to}, "
                         f"which must then be fixed at a value; to estimate both, give {name} a prior of its own "
-                        "(family, mean, sd, and shift where its law begins above zero)"
+                        "(family, mean, sd, and shift where its distribution begins above zero)"
                     )
                 prior = replace(prior, shift=base.value)
             found[name] = prior

@@ -24,8 +24,8 @@ class Predictors(NamedTuple):
 
     Rows of ``ahead`` (n_o, n n_o) hold the coefficients on dates 0..m of the error in predicting date m from the dates
     before it; rows of ``back`` those of the error in predicting date 0 from dates 1..m. ``ahead_var`` and ``back_var``:
-    error variances; ``error``: the realised ahead error; ``back_error``: the realised back error; ``alpha``: the
-    inverse covariance times the sample.
+    error variances; ``back_error``: the realised back error; ``alpha``: the inverse covariance times the sample;
+    ``log_likelihood``: of dates 0..m.
     """
 
     ahead: jax.Array
@@ -162,7 +162,7 @@ def inverse_factors(state: Predictors) -> tuple[jax.Array, jax.Array]:
     return back, ahead
 
 
-def toeplitz_slope(state: Predictors, alpha: jax.Array) -> jax.Array:
+def toeplitz_gradient(state: Predictors, alpha: jax.Array) -> jax.Array:
     """Half the sums along block diagonals of alpha alpha' less the inverse covariance; alpha (n, 1, n_o).
 
     With ``alpha`` the inverse covariance times the sample this is the log likelihood's derivative in the
@@ -182,7 +182,7 @@ def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array]
 def _backward(sample: Any, state: Predictors, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
     bar = bars[0]  # nobody asks for the derivative of an error
     n, n_o = sample.array.shape
-    both = toeplitz_slope(state, state.alpha.reshape(n, 1, n_o))
+    both = toeplitz_gradient(state, state.alpha.reshape(n, 1, n_o))
     # lag k stands below and, transposed, above the diagonal
     return (bar * both.at[1:].multiply(2.0),)
 

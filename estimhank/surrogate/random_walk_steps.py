@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_FREEDOM = 5  # degrees of freedom of the plain proposals
+_FREEDOM = 5  # degrees of freedom of the random-walk proposals
 _STRETCHES, _STRETCH_SHARES = (0.1, 0.3, 1.0, 3.0), (0.1, 0.3, 0.5, 0.1)
-_JUMP_SHARE = 0.3  # of the plain steps, where there are several modes to jump between
+_JUMP_SHARE = 0.3  # of the random-walk steps, where there are several modes to jump between
 _RADIAL_WIDTH = 0.5  # s.d. of the logarithm of the factor
 
 
-def plain_proposals(
-    rng: np.random.Generator, z: NDArray[np.float32], root: Array, anchors: np.ndarray, radial_share: float
+def random_walk_proposals(
+    rng: np.random.Generator, z: NDArray[np.float32], root: Array, modes: np.ndarray, radial_share: float
 ) -> tuple[NDArray[np.float32], Array]:
     """Proposals and the logarithm of the factor of their acceptance.
 
@@ -25,9 +25,9 @@ def plain_proposals(
     heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
     stretch = rng.choice(_STRETCHES, n, p=_STRETCH_SHARES)
     move = rng.standard_normal((n, d)) @ root.T * (heavy * stretch)[:, None]
-    if len(anchors) > 1:
-        a, b = rng.integers(0, len(anchors), n), rng.integers(0, len(anchors), n)
-        leap = anchors[a] - anchors[b] + 0.1 * move
+    if len(modes) > 1:
+        a, b = rng.integers(0, len(modes), n), rng.integers(0, len(modes), n)
+        leap = modes[a] - modes[b] + 0.1 * move
         jump = np.asarray(rng.random(n) < _JUMP_SHARE)
         move = np.where(jump[:, None], leap, move)
     if radial_share == 0:

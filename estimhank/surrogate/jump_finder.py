@@ -1,9 +1,9 @@
 """What a surrogate is told about jumps of the density: where they are, not how large.
 
 A density of household parameters jumps where quantities that move smoothly with them change sign or cross an integer
-(:mod:`estimhank.households.breaks`). They are looked up at some hundreds of points, and polynomials fitted to them
-(:mod:`estimhank.surrogate.break_fit`) tell the networks which side of a jump a point is on
-(:mod:`estimhank.surrogate.break_map`). How large the jumps are they learn.
+(:mod:`estimhank.households.asset_jumps`). They are looked up at some hundreds of points, and polynomials fitted to them
+(:mod:`estimhank.surrogate.jump_fit`) tell the networks which side of a jump a point is on
+(:mod:`estimhank.surrogate.jump_map`). How large the jumps are they learn.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
-from estimhank.surrogate.break_fit import closeness, fit_breaks
-from estimhank.surrogate.break_map import BreakMap, stretched
-from estimhank.target.breaks import Breaks
+from estimhank.surrogate.jump_fit import closeness, fit_jumps
+from estimhank.surrogate.jump_map import JumpMap, stretched
+from estimhank.target.jumps import Jumps
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
@@ -27,32 +27,32 @@ _BEYOND, _BEYOND_SHARE = 1.4, 3  # how much further out one in so many points is
 _AT_A_TIME = 8  # points that a worker looks at in a call
 
 
-def look_at(target: Target, thetas: Array) -> list[Breaks | None]:
+def look_at(target: Target, thetas: Array) -> list[Jumps | None]:
     """Where a target jumps, at natural parameters of shape (n, d); in a worker."""
-    return [target.breaks_at(theta) for theta in thetas]
+    return [target.jumps_at(theta) for theta in thetas]
 
 
-class BreakFinder:
+class JumpFinder:
     """Learns where a target's density jumps from points at which it was evaluated.
 
     Parameters
     ----------
     target : Target
-        Its ``breaks_at`` gives :class:`~estimhank.target.breaks.Breaks` at natural parameters, None where there
+        Its ``jumps_at`` gives :class:`~estimhank.target.jumps.Jumps` at natural parameters, None where there
         are none.
-    costly : ndarray of bool, shape (d,)
+    steady_state : ndarray of bool, shape (d,)
         The coordinates that move them.
     workers : Workers, optional
         Look at them; by default this process does.
     """
 
-    def __init__(self, target: Target, costly: NDArray[np.bool_], workers: Workers | None = None) -> None:
-        self.target, self.costly, self.workers = target, costly, workers or InTurn(target)
-        self.map: BreakMap | None = None
-        self._known: dict[bytes, Breaks | None] = {}
+    def __init__(self, target: Target, steady_state: NDArray[np.bool_], workers: Workers | None = None) -> None:
+        self.target, self.steady_state, self.workers = target, steady_state, workers or InTurn(target)
+        self.map: JumpMap | None = None
+        self._known: dict[bytes, Jumps | None] = {}
         self._fitted: dict[bytes, None] = {}  # which of them the map is fitted to, in order
         self._chosen: set[bytes] = set()  # points that these were, or were moved from
-        self._smooth = not costly.any()
+        self._smooth = not steady_state.any()
 
     def learn(self, x: Array, n: int, rng: np.random.Generator) -> None:
         """Look at ``n`` more of the points x, shape (m, d), where posterior draws can be, and fit the map again.
@@ -64,12 +64,12 @@ class BreakFinder:
         if self._smooth or not len(x):
             return
         center = x.mean(axis=0)
-        x = x[[point.tobytes() not in self._chosen for point in x[:, self.costly]]]
+        x = x[[point.tobytes() not in self._chosen for point in x[:, self.steady_state]]]
         likely = np.ones(len(x)) if self.map is None else closeness(self.map.places(x)[0]).sum(axis=1)
         chosen = x[:0]
         if len(x):
             chosen = x[np.sort(rng.choice(len(x), min(n, len(x)), replace=False, p=likely / likely.sum()))]
-        self._chosen |= {point.tobytes() for point in chosen[:, self.costly]}
+        self._chosen |= {point.tobytes() for point in chosen[:, self.steady_state]}
         chosen[::_BEYOND_SHARE] += (_BEYOND - 1) * (chosen[::_BEYOND_SHARE] - center)
         self._fitted |= dict.fromkeys(self._look_at(chosen))
         pairs = [(np.frombuffer(key), self._known[key]) for key in self._fitted]
@@ -78,37 +78,37 @@ class BreakFinder:
         if self._smooth:
             return
         moved = np.stack([point for point, _ in known])
-        seen = Breaks(*(np.stack(part) for part in zip(*(found for _, found in known), strict=True)))
-        self.map = fit_breaks(moved, seen, self.costly)
+        seen = Jumps(*(np.stack(part) for part in zip(*(found for _, found in known), strict=True)))
+        self.map = fit_jumps(moved, seen, self.steady_state)
 
     def places(self, x: Array) -> Array:
-        """Margins and positions at points x of shape (n, d) that a network learns from, (2, n, m): exact where it
-        matters, near a jump, on the wrong side of which a point would teach the network one that is not there.
+        """Distances to the constraint and grid indices at points x of shape (n, d), (2, n, m): looked up exactly near a
+        jump, by polynomial elsewhere, so that no training point lies on the wrong side of a jump.
 
-        Not where the polynomials are wrong by far, outside of what they are fitted to: there the network has to learn
+        By polynomial too where that is wrong by far, outside of what it is fitted to: there the network has to learn
         what goes with what it will be told.
         """
         if self.map is None:
             return np.zeros((2, len(x), 0))
-        margin, position = found = self.map.places(x)
-        close = np.abs(margin) < _DOUBT * self.map.error[0]
-        close |= (margin > 0) & (np.abs(position - np.round(position)) < _DOUBT * self.map.error[1])
+        distance, grid_index = found = self.map.places(x)
+        close = np.abs(distance) < _DOUBT * self.map.error[0]
+        close |= (distance > 0) & (np.abs(grid_index - np.round(grid_index)) < _DOUBT * self.map.error[1])
         self._look_at(x[close.any(axis=1)])
         trusted = _TRUSTED * self.map.error
-        for row, point in enumerate(x[:, self.costly]):
+        for row, point in enumerate(x[:, self.steady_state]):
             exact = self._known.get(point.tobytes())
             if exact is not None:
-                seen = np.stack([exact.margin, exact.position])[:, self.map.chosen]
+                seen = np.stack([exact.distance, exact.grid_index])[:, self.map.chosen]
                 seen[0] = stretched(seen[0], self.map.stretch)
                 off = np.abs(seen - found[:, row])
-                off[0, seen[0] * margin[row] > 0] = 0.0  # of a margin the sign is all that is told
-                right = off <= trusted  # never where a position is not known, or not there
+                off[0, seen[0] * distance[row] > 0] = 0.0  # of a distance the sign is all that is told
+                right = off <= trusted  # never where an index is not known, or not there
                 found[:, row][right] = seen[right]
         return found
 
     def _look_at(self, x: Array) -> list[bytes]:
         """The keys of points x of shape (n, d), after which all of them are known."""
-        keys = [point.tobytes() for point in x[:, self.costly]]
+        keys = [point.tobytes() for point in x[:, self.steady_state]]
         new = {key: row for row, key in enumerate(keys) if key not in self._known}
         if new:
             thetas = self.target.transform.to_natural(x[list(new.values())])

@@ -1,11 +1,14 @@
-"""A fence around the training points: outside it the network is not asked, and the surrogate is pushed down.
+"""Trust region around the training points: outside it the networks are not asked, and the surrogate is pushed down.
 
-Landmarks summarise the points (k-means). The distance of a place from the nearest one says how far from data it is.
-Beyond the radius that covers the points the networks are read where the way from the landmark crosses the fence, so
-that what they do where they have seen nothing has no effect, and strength * (distance - radius)^2 is taken off. The
-penalty is finite, so that a chain that starts outside walks in, and grows without bound. Where the base has heavy tails
-strength / 2 * log(1 + (distance - radius)^2) is taken off instead, a power of the distance: a penalty that grew faster
-would cut them off.
+Landmarks, centres of clusters (k-means), summarise the points; the region is all that is within a radius of one of
+them. Outside, networks are read at the boundary point on the way to the nearest landmark, so that what they do where
+they have seen nothing has no effect, and a penalty grows with the distance from the landmark::
+
+    strength (distance - radius)^2                        or, where the base has heavy tails,
+    strength / 2 log(1 + (distance - radius)^2)
+
+The penalty is finite, so that a chain that starts outside walks in, and grows without bound. The second is that of a
+power of the distance: one that grew faster would cut heavy tails off.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ _SWEEPS = 10
 
 
 @dataclass(frozen=True)
-class Fence:
+class TrustRegion:
     """Region near the training points, in whitened coordinates.
 
     Attributes
@@ -39,7 +42,7 @@ class Fence:
     landmarks : ndarray of shape (m, d)
         Centres of clusters of the points.
     radius : float
-        Distance from the nearest landmark at which the fence stands.
+        Distance from the nearest landmark of its boundary.
     strength : float
         Log points per squared distance beyond it.
     """
@@ -49,9 +52,9 @@ class Fence:
     strength: float = _STRENGTH
 
 
-def build_fence(z: Array, landmarks: int = LANDMARKS, seed: int = 0, heavy: bool = False) -> Fence:
-    """Fence around whitened points of shape (n, d), n >= 2; with the penalty of ``heavy`` tails."""
-    rng = generator(seed, Stream.FENCE)
+def build_trust_region(z: Array, landmarks: int = LANDMARKS, seed: int = 0, heavy: bool = False) -> TrustRegion:
+    """Trust region around whitened points of shape (n, d), n >= 2; with the penalty of ``heavy`` tails."""
+    rng = generator(seed, Stream.TRUST_REGION)
     count = min(landmarks, max(1, len(z) // 4))
     centres = z[rng.choice(len(z), count, replace=False)]
     for _ in range(_SWEEPS):  # Lloyd's algorithm; nothing here needs the best clustering
@@ -62,7 +65,7 @@ def build_fence(z: Array, landmarks: int = LANDMARKS, seed: int = 0, heavy: bool
         centres = np.where(members[:, None] > 0, sums / np.maximum(members, 1)[:, None], centres)
     distance = np.sqrt(squared_distance(np, z, centres).min(axis=1))
     strength = _STRENGTH_OF_HEAVY if heavy else _STRENGTH
-    return Fence(centres, float(np.quantile(distance, _COVERED)) + _MARGIN, strength)
+    return TrustRegion(centres, float(np.quantile(distance, _COVERED)) + _MARGIN, strength)
 
 
 def squared_distance(xp: Any, z: Any, landmarks: Any) -> Any:
@@ -72,7 +75,7 @@ def squared_distance(xp: Any, z: Any, landmarks: Any) -> Any:
 
 
 def hold_inside(z: jax.Array, landmarks: jax.Array, radius: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Whitened points, those outside the fence moved to it, shape (n, d); and by how far, shape (n,)."""
+    """Whitened points, those outside the trust region moved to it, shape (n, d); and by how far, shape (n,)."""
     squared = squared_distance(jnp, z, landmarks)
     nearest = landmarks[jnp.argmin(squared, axis=-1)]
     distance = jnp.sqrt(squared.min(axis=-1))
@@ -83,11 +86,13 @@ def hold_inside(z: jax.Array, landmarks: jax.Array, radius: jax.Array) -> tuple[
 
 
 def penalty(beyond: jax.Array, strength: jax.Array, heavy: bool) -> jax.Array:
-    """Log points taken off so far beyond the fence: quadratic, or logarithmic where tails are heavy."""
+    """Log points taken off so far beyond the trust region: quadratic, or logarithmic where tails are heavy."""
     return 0.5 * strength * jnp.log1p(beyond**2) if heavy else strength * beyond**2
 
 
-def outside(fence: Fence, z: Array, factor: float = 1.0) -> NDArray[np.bool_]:
-    """Which whitened points, shape (n, d), are beyond the fence, or beyond ``factor`` times its radius."""
-    result: NDArray[np.bool_] = squared_distance(np, z, fence.landmarks).min(axis=1) > (factor * fence.radius) ** 2
+def outside(trust_region: TrustRegion, z: Array, factor: float = 1.0) -> NDArray[np.bool_]:
+    """Which whitened points, shape (n, d), are beyond the trust region, or beyond ``factor`` times its radius."""
+    result: NDArray[np.bool_] = (
+        squared_distance(np, z, trust_region.landmarks).min(axis=1) > (factor * trust_region.radius) ** 2
+    )
     return result

@@ -1,11 +1,11 @@
 """Where a density of household parameters jumps: households that gather at one point of the asset grid.
 
 On a grid of assets and productivities households gather: those of low productivity at the borrowing constraint, the
-others at the assets that their policy leads to while productivity stays what it is, the *target* a'(e, a) = a. A policy
-is kinked at every grid point, so the response of those who sit at a target jumps when the target crosses one, and most
-of all when it leaves the constraint: all of them have another marginal propensity to consume at once. With a tenth of
-all households there, the log likelihood jumps by tenths, at the constraint by several log points. A smooth surrogate
-cannot follow; one that is told where the target is can (:mod:`estimhank.surrogate.breaks`).
+others at the *fixed point* a'(e, a) = a of their savings policy, where it leads to while productivity stays what it is.
+A policy is kinked at every grid point, so the response of those who sit at a fixed point jumps when that crosses a grid
+point, and most of all when it leaves the constraint: all of them have another marginal propensity to consume at once.
+With a tenth of all households there, the log likelihood jumps by tenths, at the constraint by several log points. A
+smooth surrogate cannot follow; one that is told where the fixed point is can (:mod:`estimhank.surrogate.jump_finder`).
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
 from estimhank.households.stationary import HouseholdSteadyState
-from estimhank.target.breaks import Breaks
+from estimhank.target.jumps import Jumps
 
 Array = NDArray[np.float64]
 
 _NEIGHBOURS = 4  # grid points on either side that an interpolation reads
 
 
-def asset_targets(steady: HouseholdSteadyState) -> Breaks:
-    """Target of each productivity state as a position on the asset grid, and the mass of households next to it.
+def asset_jumps(steady: HouseholdSteadyState) -> Jumps:
+    """Grid index of each productivity state's fixed point, its distance to the constraint, and the mass next to it.
 
-    The first grid point is 0. The margin is how far below it, in cells, a state would have to be for nothing to be
-    saved: negative where the constraint binds there. Where the endogenous grid is known it gives both: today's assets
-    from which a grid point is chosen are a smooth function of the parameters on either side of the constraint, and
-    equal the grid point exactly where the policy does. Policies alone say the same with the noise of interpolation.
+    The first grid point has index 0. The distance is how far below it, in cells, a state would have to be for nothing
+    to be saved: negative where the constraint binds there. Where the endogenous grid is known it gives both: today's
+    assets from which a grid point is chosen are a smooth function of the parameters on either side of the constraint,
+    and equal the grid point exactly where the policy does. Policies alone say the same with the noise of interpolation.
     """
     a = np.asarray(steady.grids.a, float)
     policy, mass = np.asarray(steady.policies.assets, float), np.asarray(steady.distribution, float)
     origins = steady.policies.endogenous_grid
-    margin, position, gathered = (np.full(len(policy), np.nan) for _ in range(3))
+    distance, grid_index, gathered = (np.full(len(policy), np.nan) for _ in range(3))
     for e, saved in enumerate(policy):
         origin = None if origins is None else np.asarray(origins[e], float)
         if origin is None or not _is_grid(origin, a):
             threshold, saves, excess = _nothing_saved(saved - a[0], a), bool(saved[0] > a[0]), saved - a
         else:
             threshold, saves, excess = float(origin[0]), bool(origin[0] < a[0]), a - origin
-        margin[e] = (a[0] - threshold) / (a[1] - a[0])
+        distance[e] = (a[0] - threshold) / (a[1] - a[0])
         if saves:
-            position[e] = _crossing(excess)
-            low = min(int(position[e]), len(a) - 2)
+            grid_index[e] = _crossing(excess)
+            low = min(int(grid_index[e]), len(a) - 2)
             gathered[e] = mass[e, low : low + 2].sum()
         else:
             gathered[e] = mass[e, 0]
-    return Breaks(margin, position, gathered)
+    return Jumps(distance, grid_index, gathered)
 
 
 def _is_grid(origin: Array, a: Array) -> bool:
@@ -57,10 +57,10 @@ def _is_grid(origin: Array, a: Array) -> bool:
 
 
 def _crossing(excess: Array) -> float:
-    """Where what is saved beyond today's assets, positive at the first grid point, falls to zero: at grid points it is
-    given by the policy, or as the distance from the assets that a grid point is chosen from.
+    """Grid index at which saving beyond today's assets falls to zero, by a cubic through neighbouring grid points.
 
-    Between grid points by a cubic: a line would bend the position once in each cell.
+    ``excess`` (n_a,), positive at the first grid point: of the policy, or the distance from the assets that a grid
+    point is chosen from. A line in place of the cubic would kink the index once in each cell.
     """
     below = np.flatnonzero(excess <= 0)
     if not below.size:
