@@ -207,6 +207,7 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     An exception that does not survive the way to the parent process would take the pool down and be told as the death
     of a worker; a ``RuntimeError`` with its traceback is raised in its stead.
     """
+    configure()  # a dask worker's first call; others have done so
     try:
         return function(*arguments)
     except EvaluationError:
@@ -227,6 +228,7 @@ def prepare_worker(parent: int, ahead: Sequence[str] = ()) -> None:
     """
     from joblib.externals.loky import process_executor
 
+    configure()
     process_executor._MAX_MEMORY_LEAK_SIZE = math.inf
     warnings.simplefilter("ignore", ModelWarning)  # said once, by the main process
 
