@@ -178,22 +178,15 @@ def _climb(
     objective: Objective, starts: Array, prior_sd: Array, most: int, interior: Array, report: _Report
 ) -> list[Ascent]:
     """Climb from each start; where there are steady-state parameters, in these, the others following."""
-    steady_state = np.isin(objective.target.names, objective.target.steady_state_parameters)
-    if not steady_state.any() or steady_state.all():
+    own = np.isin(objective.target.names, objective.target.steady_state_parameters)
+    if not own.any() or own.all():
         climbs = [ascend(x, np.diag(prior_sd**2), most, interior=interior) for x in starts]
         return run_in_lockstep(climbs, report.watch(objective.natural))
-    profile = _Profile(objective, steady_state, most, {})
+    profile = _Profile(objective, own, most, {})
     for x in starts:
-        profile.keep(x, np.diag(prior_sd[~steady_state] ** 2))
+        profile.keep(x, np.diag(prior_sd[~own] ** 2))
     climbs = [
-        ascend(
-            x[steady_state],
-            np.diag(prior_sd[steady_state] ** 2),
-            most,
-            interior=interior[steady_state],
-            patience=_PATIENCE,
-        )
-        for x in starts
+        ascend(x[own], np.diag(prior_sd[own] ** 2), most, interior=interior[own], patience=_PATIENCE) for x in starts
     ]
     return [profile.complete(end, prior_sd) for end in run_in_lockstep(climbs, report.watch(profile.evaluate))]
 

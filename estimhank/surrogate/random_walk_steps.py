@@ -19,7 +19,7 @@ def random_walk_proposals(
     """Proposals and the logarithm of the factor of their acceptance.
 
     Symmetric ones: multivariate t at several scales, and jumps by the difference of two local modes. The others are
-    along rays from the centre.
+    ray steps.
     """
     n, d = z.shape
     heavy = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
