@@ -103,13 +103,18 @@ class Transform:
         inner = np.log(width) + _LOG_SLOPE - 0.5 * (x / _SCALE) ** 2
         return np.where(both, inner, np.where(above | below, x, 0.0)).sum(axis=-1)
 
-    def gradient_to_unconstrained(self, x: ArrayLike, gradient: ArrayLike) -> Array:
-        """Gradient in x of ``f(T(x)) + log_jacobian(x)`` from the gradient of ``f`` in theta; shapes (..., d)."""
-        x, gradient = np.asarray(x, float), np.asarray(gradient, float)
+    def slope(self, x: ArrayLike) -> Array:
+        """Derivative of each natural parameter in its coordinate, d theta_i / d x_i; shapes (..., d)."""
+        x = np.asarray(x, float)
         lo, hi, both, above, below = self._bounds
         with np.errstate(over="ignore"):
             e = np.exp(np.where(above | below, x, 0.0))
         density = np.exp(_LOG_SLOPE - 0.5 * (x / _SCALE) ** 2)
-        slope = np.where(both, (hi - lo) * density, np.where(above, e, np.where(below, -e, 1.0)))
+        return np.where(both, (hi - lo) * density, np.where(above, e, np.where(below, -e, 1.0)))
+
+    def gradient_to_unconstrained(self, x: ArrayLike, gradient: ArrayLike) -> Array:
+        """Gradient in x of ``f(T(x)) + log_jacobian(x)`` from the gradient of ``f`` in theta; shapes (..., d)."""
+        x, gradient = np.asarray(x, float), np.asarray(gradient, float)
+        _, _, both, above, below = self._bounds
         of_jacobian = np.where(both, -x / _SCALE**2, np.where(above | below, 1.0, 0.0))
-        return gradient * slope + of_jacobian
+        return gradient * self.slope(x) + of_jacobian

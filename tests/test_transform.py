@@ -112,3 +112,15 @@ def test_empty_support_is_refused(lower: tuple[float, ...], upper: tuple[float, 
 def test_bounds_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="1 lower bounds but 2"):
         Transform((0.0,), (1.0, 2.0))
+
+
+def test_slope_is_that_of_the_bijection_however_near_the_bound() -> None:
+    """As a difference of two gradients it would be zero where the Jacobian's own derivative is far larger."""
+    x = np.array([-20.0, -13.2, -6.0, 0.0, 6.0, 13.2, 20.0])
+    between = Transform((1.0,) * 7, (3.0,) * 7)
+    scale = math.sqrt(8 / math.pi)
+    np.testing.assert_allclose(between.slope(x), 2 * norm.pdf(x / scale) / scale, rtol=1e-12)
+    half = Transform((1.0,) * 7, (math.inf,) * 7)
+    np.testing.assert_allclose(half.slope(4 * x), np.exp(4 * x), rtol=1e-12)
+    other = Transform((-math.inf,) * 7, (1.0,) * 7)
+    np.testing.assert_allclose(other.slope(4 * x), -np.exp(4 * x), rtol=1e-12)

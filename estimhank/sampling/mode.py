@@ -22,11 +22,10 @@ from estimhank.sampling.curvature import (
     hessian_in_natural,
     hessian_with_jacobian,
     is_positive_definite,
-    slope,
 )
 from estimhank.sampling.extremes import at_bounds, find_suprema, is_flat, merge_suprema
 from estimhank.sampling.mode_result import LocalMode, ModeResult, StartResult
-from estimhank.sampling.objective import Objective, costly_parameters
+from estimhank.sampling.objective import Objective, costly_parameters, has_gradient
 from estimhank.sampling.recorder import Recorder
 from estimhank.sampling.starts import find_starts, prior_scale
 from estimhank.target import Target
@@ -127,9 +126,9 @@ def find_mode(
     center, covariance = _approximate(objective, x, hessian, elsewhere)
     hessian_theta = hessian_in_natural(target.transform, x, hessian, here.gradient)
     theta = target.transform.to_natural(x)
-    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(slope(target.transform, x)), config)
+    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(target.transform.slope(x)), config)
     at_mode, slices = _evaluate_slices(objective, theta, grid)
-    gradient = _divide(here.gradient, slope(target.transform, x))
+    gradient = _divide(here.gradient, target.transform.slope(x))
     bounds = at_bounds(target.transform, theta, gradient, np.std(draws, axis=0), target.names)
     kind = _kind(bool(inside), bounds, is_flat(hessian, prior_sd) and not is_positive_definite(hessian))
     return ModeResult(
@@ -205,14 +204,19 @@ def _leave_bounds(
     for i, end in enumerate(ends):
         if end.status == "infeasible" or not np.isfinite(end.gradient).all():
             continue
-        by, theta = slope(transform, end.x), transform.to_natural(end.x)
+        by, theta = transform.slope(end.x), transform.to_natural(end.x)
         gradient = _divide(end.gradient, by)
-        held = (np.abs(by) * objective.scale < _HELD * sd) & (np.abs(gradient) * sd > _RISING)
-        names = at_bounds(transform, theta, gradient, sd, objective.target.names)
-        held &= np.isfinite(gradient) & ~np.isin(objective.target.names, names)
+        below, above = theta - np.asarray(transform.lower), np.asarray(transform.upper) - theta
+        held = np.abs(by) * objective.scale < _HELD * sd
+        if has_gradient(objective.target):
+            names = at_bounds(transform, theta, gradient, sd, objective.target.names)
+            held &= (np.abs(gradient) * sd > _RISING) & np.isfinite(gradient) & ~np.isin(objective.target.names, names)
+            upwards = gradient > 0
+        else:  # differences of coordinates that move no parameter say nothing, but there is one way only
+            upwards = below < above
         if held.any():
-            room = np.where(gradient > 0, np.asarray(transform.upper) - theta, theta - np.asarray(transform.lower))
-            inside = theta + np.sign(gradient) * np.minimum(sd / 4, room / 2)
+            room = np.where(upwards, above, below)
+            inside = theta + np.where(upwards, 1, -1) * np.minimum(sd / 4, room / 2)
             again[i] = transform.to_unconstrained(np.where(held, inside, theta)[None])[0]
     if not again:
         return ends

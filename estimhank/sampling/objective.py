@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.sampling.ascent import Value
-from estimhank.sampling.curvature import slope
 from estimhank.sampling.evaluations import EvaluationBatch
 from estimhank.sampling.recorder import Recorder
 from estimhank.target import Slope, Target
@@ -73,7 +72,7 @@ class Objective:
     def partial(self, points: Array) -> list[Value]:
         """As :meth:`natural`, with nan in those places of the gradients that a partial one leaves out."""
         batch = self.batch(self.target.transform.to_natural(points), gradient="partial")
-        gradients = batch.gradient * slope(self.target.transform, points)
+        gradients = batch.gradient * self.target.transform.slope(points)
         return _as_values(batch.log_density, gradients)
 
     def unconstrained(self, points: Array) -> list[Value]:
@@ -90,7 +89,7 @@ class Objective:
 
     def _analytic(self, points: Array) -> tuple[Array, Array]:
         batch = self.batch(self.target.transform.to_natural(points), gradient=True)
-        return batch.log_density, batch.gradient * slope(self.target.transform, points)
+        return batch.log_density, batch.gradient * self.target.transform.slope(points)
 
     def _by_differences(self, points: Array) -> tuple[Array, Array]:
         n, d = points.shape
