@@ -25,7 +25,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -88,6 +88,32 @@ class Transform:
             return np.where(
                 both, between, np.where(above, np.log(from_below), np.where(below, np.log(from_above), theta))
             )
+
+    @property
+    def sides(self) -> tuple[tuple[int, bool], ...]:
+        """All finite bounds: which parameter, and whether it is the upper one."""
+        bounds = enumerate(zip(self.lower, self.upper, strict=True))
+        return tuple(
+            (i, side)
+            for i, both in bounds
+            for side, bound in zip((False, True), both, strict=True)
+            if np.isfinite(bound)
+        )
+
+    def log_distance(self, x: ArrayLike, parameter: int, upper: bool) -> Array:
+        """Logarithm of how far a parameter is from one of its bounds, up to a constant; x are its coordinates."""
+        x = np.asarray(x, float)
+        if self._bounds[2][parameter]:
+            return np.asarray(log_ndtr((-x if upper else x) / _SCALE))
+        return x
+
+    def at_log_distance(self, distance: ArrayLike, parameter: int, upper: bool) -> Array:
+        """Coordinates of a parameter that is so far from one of its bounds: what :meth:`log_distance` came from."""
+        distance = np.asarray(distance, float)
+        if self._bounds[2][parameter]:
+            x = _SCALE * ndtri_exp(distance)
+            return np.asarray(-x if upper else x)
+        return distance
 
     def contains(self, theta: ArrayLike) -> NDArray[np.bool_]:
         """Whether each parameter vector, shape (..., d), is inside the open box; shape (...)."""

@@ -124,3 +124,16 @@ def test_slope_is_that_of_the_bijection_however_near_the_bound() -> None:
     np.testing.assert_allclose(half.slope(4 * x), np.exp(4 * x), rtol=1e-12)
     other = Transform((-math.inf,) * 7, (1.0,) * 7)
     np.testing.assert_allclose(other.slope(4 * x), -np.exp(4 * x), rtol=1e-12)
+
+
+def test_so_many_times_nearer_to_a_bound_is_what_it_says() -> None:
+    support = Transform((-np.inf, 0.5, -np.inf, -1.0), (np.inf, np.inf, 3.0, 2.5))
+    assert support.sides == ((1, False), (2, True), (3, False), (3, True))
+    x = np.random.default_rng(1).uniform(-3, 3, (20, 4))
+    for parameter, upper in support.sides:
+        nearer = x.copy()
+        distance = support.log_distance(x[:, parameter], parameter, upper)
+        nearer[:, parameter] = support.at_log_distance(distance + np.log(1e-3), parameter, upper)
+        bound = (support.upper if upper else support.lower)[parameter]
+        before, after = (np.abs(support.to_natural(a)[:, parameter] - bound) for a in (x, nearer))
+        np.testing.assert_allclose(after, 1e-3 * before, rtol=1e-9)

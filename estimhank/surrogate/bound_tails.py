@@ -1,0 +1,78 @@
+"""Where a coordinate has a tail only because its parameter ends at a bound: places to evaluate there.
+
+A parameter of which the posterior density is positive at a bound of its support, however small, has a coordinate whose
+density falls like the Jacobian of the transform, to minus infinity, while the rest of the posterior may be ten times
+narrower than that. Few draws are there, and none of a surrogate that has not seen such a place: it extrapolates what it
+knows of the bulk, which is far too low. What to expect needs no exact evaluation. Nearer to the bound by a factor u the
+density of the parameter changes by u^k, with the k that the surrogate shows at its outermost draws, zero where the
+density is positive at the bound; and the Jacobian is known. Places that are expected to matter, and that the surrogate
+does not know or holds for less probable, are worth an evaluation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from estimhank.sampling.starts import farthest_first
+from estimhank.surrogate.points import Points, typical_depth
+from estimhank.surrogate.surrogate import Surrogate, whiten
+from estimhank.transform import Transform
+
+Array = NDArray[np.float64]
+
+_OUTERMOST = 32  # draws from which a bound is approached
+_FACTORS = np.geomspace(0.5, 1e-5, 16)  # of the distance to the bound
+_FARTHER = 1.5  # factor of the distance over which the surrogate shows how the density changes: on the side it knows
+_UNDERRATED = 0.5  # log points
+
+
+def towards_bounds(draws: Array, known: Points, surrogate: Surrogate, transform: Transform, n: int) -> Array:
+    """Up to ``n`` places between a draw and a bound, where the surrogate may be far too low; shape (m, d).
+
+    Parameters
+    ----------
+    draws : ndarray of shape (k, d)
+        Draws of the surrogate, coordinates x.
+    known : Points
+        What has been evaluated.
+    surrogate : Surrogate
+    transform : Transform
+    n : int
+    """
+    found = [_approach(draws, transform, *side) for side in transform.sides]
+    if not found or not len(draws):
+        return draws[:0]
+    # draws, a little farther from the bound, and nearer to it: (bound, draw, 2 + factor, d)
+    x = np.stack(found)
+    jacobian = transform.log_jacobian(x)
+    value = surrogate.log_density(x.reshape(-1, x.shape[-1])).reshape(x.shape[:-1])
+    parameter = value - jacobian
+    power = np.maximum((parameter[..., 1:2] - parameter[..., :1]) / np.log(_FARTHER), 0.0)
+    expected = parameter[..., :1] + power * np.log(_FACTORS) + jacobian[..., 2:]
+    x, value = x[..., 2:, :], value[..., 2:]
+    matters = expected > known.log_density.max() - typical_depth(surrogate.dimension, surrogate.freedom)
+    x, lacking = x[matters], (expected - value)[matters] > _UNDERRATED
+    x = x[lacking | surrogate.outside(x)] if len(x) else x
+    if not len(x):
+        return x
+    seen = np.concatenate([known.x, known.infeasible])
+    z, seen_z = (whiten(a, surrogate.center, surrogate.root) for a in (x, seen))
+    nearest = cKDTree(seen_z).query(z)[1]
+    x, z = x[nearest < len(known.x)], z[nearest < len(known.x)]  # next to an infeasible place there is nothing to find
+    return x[farthest_first(z, seen_z, n)]
+
+
+def _approach(draws: Array, transform: Transform, parameter: int, upper: bool) -> Array:
+    """The outermost draws at a bound, a little farther, and by all factors nearer; shape (draw, 2 + factor, d).
+
+    Not a number where a little farther would be beyond the other bound: the first one is nowhere near then.
+    """
+    distance = transform.log_distance(draws[:, parameter], parameter, upper)
+    outermost = np.argsort(distance, kind="stable")[:_OUTERMOST]
+    factors = np.concatenate([[1.0, _FARTHER], _FACTORS])
+    x = np.repeat(draws[outermost, None], len(factors), axis=1)
+    there = distance[outermost, None] + np.log(factors)
+    x[..., 1:, parameter] = transform.at_log_distance(there, parameter, upper)[:, 1:]
+    return x
