@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 _OUTERMOST = 32  # draws from which a bound is approached
 _FACTORS = np.geomspace(0.5, 1e-5, 16)  # of the distance to the bound
-_FARTHER = 1.5  # factor of the distance over which the surrogate shows how the density changes: on the side it knows
+_FARTHER = 0.1  # s.d. of the logarithm of the distance over which the surrogate shows how the density changes
 _UNDERRATED = 0.5  # log points
 
 
@@ -41,15 +41,15 @@ def towards_bounds(draws: Array, known: Points, surrogate: Surrogate, transform:
     transform : Transform
     n : int
     """
-    found = [_approach(draws, transform, *side) for side in transform.sides]
-    if not found or not len(draws):
+    if not transform.sides or not len(draws):
         return draws[:0]
+    found, steps = zip(*(_approach(draws, transform, *side) for side in transform.sides), strict=True)
     # draws, a little farther from the bound, and nearer to it: (bound, draw, 2 + factor, d)
     x = np.stack(found)
     jacobian = transform.log_jacobian(x)
     value = surrogate.log_density(x.reshape(-1, x.shape[-1])).reshape(x.shape[:-1])
     parameter = value - jacobian
-    power = np.maximum((parameter[..., 1:2] - parameter[..., :1]) / np.log(_FARTHER), 0.0)
+    power = np.maximum((parameter[..., 1:2] - parameter[..., :1]) / np.array(steps)[:, None, None], 0.0)
     expected = parameter[..., :1] + power * np.log(_FACTORS) + jacobian[..., 2:]
     x, value = x[..., 2:, :], value[..., 2:]
     matters = expected > known.log_density.max() - typical_depth(surrogate.dimension, surrogate.freedom)
@@ -64,15 +64,16 @@ def towards_bounds(draws: Array, known: Points, surrogate: Surrogate, transform:
     return x[farthest_first(z, seen_z, n)]
 
 
-def _approach(draws: Array, transform: Transform, parameter: int, upper: bool) -> Array:
-    """The outermost draws at a bound, a little farther, and by all factors nearer; shape (draw, 2 + factor, d).
+def _approach(draws: Array, transform: Transform, parameter: int, upper: bool) -> tuple[Array, float]:
+    """The outermost draws at a bound, a little farther, and by all factors nearer, shape (draw, 2 + factor, d); and by
+    how much the logarithm of the distance is larger a little farther.
 
     Not a number where a little farther would be beyond the other bound: the first one is nowhere near then.
     """
     distance = transform.log_distance(draws[:, parameter], parameter, upper)
+    step = _FARTHER * float(np.std(distance)) + 1e-12
     outermost = np.argsort(distance, kind="stable")[:_OUTERMOST]
-    factors = np.concatenate([[1.0, _FARTHER], _FACTORS])
-    x = np.repeat(draws[outermost, None], len(factors), axis=1)
-    there = distance[outermost, None] + np.log(factors)
-    x[..., 1:, parameter] = transform.at_log_distance(there, parameter, upper)[:, 1:]
-    return x
+    x = np.repeat(draws[outermost, None], 2 + len(_FACTORS), axis=1)
+    there = distance[outermost, None] + np.concatenate([[step], np.log(_FACTORS)])
+    x[:, 1:, parameter] = transform.at_log_distance(there, parameter, upper)
+    return x, step
