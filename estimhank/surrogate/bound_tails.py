@@ -3,10 +3,10 @@
 A parameter of which the posterior density is positive at a bound of its support, however small, has a coordinate whose
 density falls like the Jacobian of the transform, to minus infinity, while the rest of the posterior may be ten times
 narrower than that. Few draws are there, and none of a surrogate that has not seen such a place: it extrapolates what it
-knows of the bulk, which is far too low. What to expect needs no exact evaluation. Nearer to the bound by a factor u the
-density of the parameter changes by u^k, with the k that the surrogate shows at its outermost draws, zero where the
-density is positive at the bound; and the Jacobian is known. Places that are expected to matter, and that the surrogate
-does not know or holds for less probable, are worth an evaluation.
+knows of the bulk, which is far too low. What to expect needs no exact evaluation. Nearer to the bound by a factor u
+than the outermost known point the density of the parameter changes by u^k, with the k that the surrogate shows at that
+point, zero where the density is positive at the bound; and the Jacobian is known. Places that are expected to matter,
+and that the surrogate does not know or holds for less probable, are worth an evaluation.
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ from estimhank.transform import Transform
 
 Array = NDArray[np.float64]
 
-_OUTERMOST = 32  # draws from which a bound is approached
+_OUTERMOST = 32  # points from which a bound is approached
 _FACTORS = np.geomspace(0.5, 1e-5, 16)  # of the distance to the bound
 _FARTHER = 0.1  # s.d. of the logarithm of the distance over which the surrogate shows how the density changes
 _UNDERRATED = 0.5  # log points
 
 
-def towards_bounds(draws: Array, known: Points, surrogate: Surrogate, transform: Transform, n: int) -> Array:
-    """Up to ``n`` places between a draw and a bound, where the surrogate may be far too low; shape (m, d).
+def towards_bounds(known: Points, surrogate: Surrogate, transform: Transform, n: int) -> Array:
+    """Up to ``n`` places between a point and a bound, where the surrogate may be far too low; shape (m, d).
 
     Parameters
     ----------
-    draws : ndarray of shape (k, d)
-        Draws of the surrogate, coordinates x.
     known : Points
         What has been evaluated.
     surrogate : Surrogate
     transform : Transform
     n : int
     """
-    if not transform.sides or not len(draws):
-        return draws[:0]
-    found, steps = zip(*(_approach(draws, transform, *side) for side in transform.sides), strict=True)
-    # draws, a little farther from the bound, and nearer to it: (bound, draw, 2 + factor, d)
+    lowest = known.log_density.max(initial=-np.inf) - typical_depth(surrogate.dimension, surrogate.freedom)
+    points = known.select(known.log_density > lowest)
+    if not transform.sides or not len(points):
+        return known.x[:0]
+    found, rows, steps = zip(*(_approach(points.x, transform, *side) for side in transform.sides), strict=True)
+    # points, a little farther from the bound, and nearer to it: (bound, point, 2 + factor, d)
     x = np.stack(found)
     jacobian = transform.log_jacobian(x)
     value = surrogate.log_density(x.reshape(-1, x.shape[-1])).reshape(x.shape[:-1])
     parameter = value - jacobian
-    power = np.maximum((parameter[..., 1:2] - parameter[..., :1]) / np.array(steps)[:, None, None], 0.0)
-    expected = parameter[..., :1] + power * np.log(_FACTORS) + jacobian[..., 2:]
+    power = np.maximum((parameter[..., 1] - parameter[..., 0]) / np.array(steps)[:, None], 0.0)
+    here = points.log_density[np.stack(rows)] - jacobian[..., 0]
+    expected = here[..., None] + power[..., None] * np.log(_FACTORS) + jacobian[..., 2:]
     x, value = x[..., 2:, :], value[..., 2:]
-    matters = expected > known.log_density.max() - typical_depth(surrogate.dimension, surrogate.freedom)
+    matters = expected > lowest
     x, lacking = x[matters], (expected - value)[matters] > _UNDERRATED
     x = x[lacking | surrogate.outside(x)] if len(x) else x
     if not len(x):
@@ -64,16 +65,18 @@ def towards_bounds(draws: Array, known: Points, surrogate: Surrogate, transform:
     return x[farthest_first(z, seen_z, n)]
 
 
-def _approach(draws: Array, transform: Transform, parameter: int, upper: bool) -> tuple[Array, float]:
-    """The outermost draws at a bound, a little farther, and by all factors nearer, shape (draw, 2 + factor, d); and by
-    how much the logarithm of the distance is larger a little farther.
+def _approach(
+    points: Array, transform: Transform, parameter: int, upper: bool
+) -> tuple[Array, NDArray[np.int64], float]:
+    """The outermost points at a bound, a little farther, and by all factors nearer, shape (point, 2 + factor, d); which
+    points they are; and by how much the logarithm of the distance is larger a little farther.
 
     Not a number where a little farther would be beyond the other bound: the first one is nowhere near then.
     """
-    distance = transform.log_distance(draws[:, parameter], parameter, upper)
+    distance = transform.log_distance(points[:, parameter], parameter, upper)
     step = _FARTHER * float(np.std(distance)) + 1e-12
     outermost = np.argsort(distance, kind="stable")[:_OUTERMOST]
-    x = np.repeat(draws[outermost, None], 2 + len(_FACTORS), axis=1)
+    x = np.repeat(points[outermost, None], 2 + len(_FACTORS), axis=1)
     there = distance[outermost, None] + np.concatenate([[step], np.log(_FACTORS)])
     x[:, 1:, parameter] = transform.at_log_distance(there, parameter, upper)
-    return x, step
+    return x, outermost, step

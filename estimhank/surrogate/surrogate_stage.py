@@ -185,7 +185,7 @@ def run_surrogate(
         rng = generator(seed, _SEED_CODE, 2000 + number)
         candidates = choose_candidates(draws, points, surrogate, config.round_points, rng, last)
         chosen = len(candidates.x)
-        nearer = towards_bounds(draws.plain, points, surrogate, target.transform, int(_AT_BOUNDS * config.round_points))
+        nearer = towards_bounds(points, surrogate, target.transform, int(_AT_BOUNDS * config.round_points))
         x = np.concatenate([candidates.x, nearer])
         clock = time.perf_counter()
         batch = evaluate(STAGE, number, target.transform.to_natural(x), gradient)

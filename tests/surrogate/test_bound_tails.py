@@ -41,7 +41,7 @@ def look(monkeypatch: pytest.MonkeyPatch, power: float, lacking: float, infeasib
     if infeasible:
         outside = x - [4.0, 0, 0]
         known = replace(known, infeasible=outside[outside[:, 0] < edge])
-    return towards_bounds(x, known, SURROGATE, BOX, 40)
+    return towards_bounds(known, SURROGATE, BOX, 40)
 
 
 def test_a_tail_that_the_surrogate_lacks_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_without_bounds_there_is_nothing_to_approach() -> None:
     free = Transform((-np.inf,) * D, (np.inf,) * D)
     x = np.random.default_rng(1).standard_normal((50, D))
     known = Points(x, -0.5 * (x * x).sum(axis=1), np.full_like(x, np.nan), {}, np.empty((0, D)))
-    assert towards_bounds(x, known, SURROGATE, free, 9).shape == (0, D)
+    assert towards_bounds(known, SURROGATE, free, 9).shape == (0, D)
 
 
 @pytest.mark.parametrize("transform", [Transform((0.0,) * D, (np.inf,) * D), Transform((0.0,) * D, (1.0,) * D)])
@@ -81,4 +81,4 @@ def test_a_posterior_far_from_all_bounds_is_left_alone(transform: Transform) -> 
         surrogate = normal_surrogate(np.full(D, 0.5), sd * np.eye(D))
         x = 0.5 + sd * np.random.default_rng(1).standard_normal((1_000, D))
         known = Points(x, surrogate.log_density(x), np.full_like(x, np.nan), {}, np.empty((0, D)))
-        assert len(towards_bounds(x, known, surrogate, transform, 40)) == 0
+        assert len(towards_bounds(known, surrogate, transform, 40)) == 0
