@@ -112,3 +112,28 @@ def test_empty_support_is_refused(lower: tuple[float, ...], upper: tuple[float, 
 def test_bounds_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="1 lower bounds but 2"):
         Transform((0.0,), (1.0, 2.0))
+
+
+def test_slope_is_that_of_the_bijection_however_near_the_bound() -> None:
+    """As a difference of two gradients it would be zero where the Jacobian's own derivative is far larger."""
+    x = np.array([-20.0, -13.2, -6.0, 0.0, 6.0, 13.2, 20.0])
+    between = Transform((1.0,) * 7, (3.0,) * 7)
+    scale = math.sqrt(8 / math.pi)
+    np.testing.assert_allclose(between.natural_derivative(x), 2 * norm.pdf(x / scale) / scale, rtol=1e-12)
+    half = Transform((1.0,) * 7, (math.inf,) * 7)
+    np.testing.assert_allclose(half.natural_derivative(4 * x), np.exp(4 * x), rtol=1e-12)
+    other = Transform((-math.inf,) * 7, (1.0,) * 7)
+    np.testing.assert_allclose(other.natural_derivative(4 * x), -np.exp(4 * x), rtol=1e-12)
+
+
+def test_so_many_times_nearer_to_a_bound_is_what_it_says() -> None:
+    support = Transform((-np.inf, 0.5, -np.inf, -1.0), (np.inf, np.inf, 3.0, 2.5))
+    assert support.sides == ((1, False), (2, True), (3, False), (3, True))
+    x = np.random.default_rng(1).uniform(-3, 3, (20, 4))
+    for parameter, upper in support.sides:
+        nearer = x.copy()
+        distance = support.log_distance(x[:, parameter], parameter, upper)
+        nearer[:, parameter] = support.at_log_distance(distance + np.log(1e-3), parameter, upper)
+        bound = (support.upper if upper else support.lower)[parameter]
+        before, after = (np.abs(support.to_natural(a)[:, parameter] - bound) for a in (x, nearer))
+        np.testing.assert_allclose(after, 1e-3 * before, rtol=1e-9)

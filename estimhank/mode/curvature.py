@@ -15,12 +15,6 @@ Array = NDArray[np.float64]
 _LONGER = 100.0  # by which steps of differences are longer where short ones see no maximum
 
 
-def natural_derivative(transform: Transform, x: Array) -> Array:
-    """Derivative of each natural parameter in its coordinate, d theta_i / d x_i; shapes (..., d)."""
-    ones = np.ones_like(np.asarray(x, float))
-    return transform.gradient_to_unconstrained(x, ones) - transform.gradient_to_unconstrained(x, 0 * ones)
-
-
 def difference_points(x: Array, scale: Array) -> Array:
     """Points x ± scale_i e_i for :func:`hessian_from_gradients`; shape (2 d, d), the plus signs first."""
     steps = np.diag(scale)
@@ -62,7 +56,7 @@ def hessian_in_natural(transform: Transform, x: Array, hessian: Array, gradient:
 
     With s = d theta / d x and, for every transform here, d log|s| / d x = l: H_x = s s' ∘ H_theta - diag(g_x l).
     """
-    s = natural_derivative(transform, x)
+    s = transform.natural_derivative(x)
     of_jacobian = transform.gradient_to_unconstrained(x, np.zeros_like(x))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # nan where a density runs into a bound
         return (hessian + np.diag(gradient * of_jacobian)) / np.outer(s, s)

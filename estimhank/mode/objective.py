@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.recorder import Recorder
 from estimhank.mode.ascent import Value
-from estimhank.mode.curvature import natural_derivative
 from estimhank.target.protocol import Gradient, GradientLike, Target
 
 Array = NDArray[np.float64]
@@ -58,7 +57,7 @@ class Objective:
     def partial(self, points: Array) -> list[Value]:
         """As :meth:`natural`, with nan in those places of the gradients that a partial one leaves out."""
         batch = self.batch(self.target.transform.to_natural(points), gradient=Gradient.PARTIAL)
-        gradients = batch.gradient * natural_derivative(self.target.transform, points)
+        gradients = batch.gradient * self.target.transform.natural_derivative(points)
         return _as_values(batch.log_density, gradients)
 
     def unconstrained(self, points: Array) -> list[Value]:
@@ -75,7 +74,7 @@ class Objective:
 
     def _analytic(self, points: Array) -> tuple[Array, Array]:
         batch = self.batch(self.target.transform.to_natural(points), gradient=True)
-        return batch.log_density, batch.gradient * natural_derivative(self.target.transform, points)
+        return batch.log_density, batch.gradient * self.target.transform.natural_derivative(points)
 
     def _by_differences(self, points: Array) -> tuple[Array, Array]:
         n, d = points.shape

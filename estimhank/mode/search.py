@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.recorder import Recorder
-from estimhank.mode.ascent import Ascent, Value, ascend, restrict, run_in_lockstep
+from estimhank.mode.ascent import Ascent, Value, ascend, run_in_lockstep
 from estimhank.mode.curvature import (
     condition_number,
     covariance_from_hessian,
@@ -21,11 +21,11 @@ from estimhank.mode.curvature import (
     hessian_in_natural,
     hessian_with_jacobian,
     is_positive_definite,
-    natural_derivative,
 )
 from estimhank.mode.extremes import at_bounds, find_suprema, is_flat, merge_suprema
 from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
 from estimhank.mode.objective import Objective
+from estimhank.mode.profile import Profile
 from estimhank.mode.starts import find_starts, prior_scale
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
@@ -41,7 +41,6 @@ _HELD, _RISING = 0.05, 0.1  # of a bound: s.d. moved by one of the coordinate, a
 _NOTHING_TO_GAIN = 1e-10  # log points
 _SAME_PLACE = 0.1  # standard deviations
 _PATIENCE = 8  # evaluations of a profile that may gain next to nothing: it has few coordinates
-_NEARLY_THERE = 1e-5  # log points that a climb in some of the parameters may leave
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,9 @@ def find_mode(
     center, covariance = _approximate(objective, x, hessian, elsewhere)
     hessian_theta = hessian_in_natural(target.transform, x, hessian, here.gradient)
     theta = target.transform.to_natural(x)
-    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(natural_derivative(target.transform, x)), config)
+    grid = _slice_grid(target, theta, hessian_theta, prior_sd * np.abs(target.transform.natural_derivative(x)), config)
     at_mode, slices = _evaluate_slices(objective, theta, grid)
-    gradient = _divide(here.gradient, natural_derivative(target.transform, x))
+    gradient = _divide(here.gradient, target.transform.natural_derivative(x))
     bounds = at_bounds(target.transform, theta, gradient, np.std(draws, axis=0), target.names)
     kind = _kind(bool(inside), bounds, is_flat(hessian, prior_sd) and not is_positive_definite(hessian))
     return ModeResult(
@@ -182,7 +181,7 @@ def _climb(
     if not own.any() or own.all():
         climbs = [ascend(x, np.diag(prior_sd**2), most, interior=interior) for x in starts]
         return run_in_lockstep(climbs, report.watch(objective.natural))
-    profile = _Profile(objective, own, most, {})
+    profile = Profile(objective, own, most, {})
     for x in starts:
         profile.keep(x, np.diag(prior_sd[~own] ** 2))
     climbs = [
@@ -204,14 +203,19 @@ def _leave_bounds(
     for i, end in enumerate(ends):
         if end.status == "infeasible" or not np.isfinite(end.gradient).all():
             continue
-        by, theta = natural_derivative(transform, end.x), transform.to_natural(end.x)
+        by, theta = transform.natural_derivative(end.x), transform.to_natural(end.x)
         gradient = _divide(end.gradient, by)
-        held = (np.abs(by) * objective.scale < _HELD * sd) & (np.abs(gradient) * sd > _RISING)
-        names = at_bounds(transform, theta, gradient, sd, objective.target.names)
-        held &= np.isfinite(gradient) & ~np.isin(objective.target.names, names)
+        below, above = theta - np.asarray(transform.lower), np.asarray(transform.upper) - theta
+        held = np.abs(by) * objective.scale < _HELD * sd
+        if objective.target.has_gradient:
+            names = at_bounds(transform, theta, gradient, sd, objective.target.names)
+            held &= (np.abs(gradient) * sd > _RISING) & np.isfinite(gradient) & ~np.isin(objective.target.names, names)
+            upwards = gradient > 0
+        else:  # differences of coordinates that move no parameter say nothing, but there is one way only
+            upwards = below < above
         if held.any():
-            room = np.where(gradient > 0, np.asarray(transform.upper) - theta, theta - np.asarray(transform.lower))
-            inside = theta + np.sign(gradient) * np.minimum(sd / 4, room / 2)
+            room = np.where(upwards, above, below)
+            inside = theta + np.where(upwards, 1, -1) * np.minimum(sd / 4, room / 2)
             again[i] = transform.to_unconstrained(np.where(held, inside, theta)[None])[0]
     if not again:
         return ends
@@ -221,69 +225,6 @@ def _leave_bounds(
         if other.value > ends[i].value:
             better[i] = dataclasses.replace(other, evaluations=ends[i].evaluations + other.evaluations)
     return better
-
-
-@dataclass
-class _Profile:
-    """The objective as a function of the steady-state parameters alone, the others at their best.
-
-    A gradient that goes through the steady state costs several times a partial one, which finds the steady state where
-    it was left. So for each value of the steady-state parameters the others climb to the top, from where they were at
-    the nearest value before; the gradient there along the steady-state parameters is the profile's (envelope theorem).
-
-    Attributes
-    ----------
-    objective : Objective
-    steady_state : ndarray of bool, shape (d,)
-        Which parameters are the profile's own.
-    most : int
-        Steps of a climb of the others, at most.
-    tops : dict
-        By the bytes of the steady-state parameters' coordinates: all coordinates, and the metric of those that climb.
-    """
-
-    objective: Objective
-    steady_state: NDArray[np.bool_]
-    most: int
-    tops: dict[bytes, tuple[Array, Array]]
-
-    def keep(self, x: Array, metric: Array) -> None:
-        """Remember where the others are at these coordinates, shape (d,)."""
-        self.tops[x[self.steady_state].tobytes()] = np.array(x), metric
-
-    def evaluate(self, points: Array) -> list[Value]:
-        """The profile at the steady-state parameters' coordinates of shape (n, k)."""
-        free = np.flatnonzero(~self.steady_state)
-        climbs = []
-        for point in points:
-            near, metric = self._nearest(point)
-            x = near.copy()
-            x[self.steady_state] = point
-            climbs.append(restrict(ascend(x[free], metric, self.most, _NEARLY_THERE), x, free))
-        ends = run_in_lockstep(climbs, self.objective.partial)
-        values = self.objective.natural(np.stack([end.x for end in ends]))
-        for end, value in zip(ends, values, strict=True):
-            if value.feasible:
-                self.keep(end.x, end.metric)
-        return [Value(value.value, value.gradient[self.steady_state]) for value in values]
-
-    def complete(self, end: Ascent, prior_sd: Array) -> Ascent:
-        """The end of a climb of the profile as one in all coordinates."""
-        x, metric = self._nearest(end.x)
-        whole = np.diag(prior_sd**2)
-        whole[np.ix_(~self.steady_state, ~self.steady_state)] = metric
-        whole[np.ix_(self.steady_state, self.steady_state)] = end.metric
-        gradient = np.zeros(len(x))
-        gradient[self.steady_state] = end.gradient
-        return dataclasses.replace(end, x=x, metric=whole, gradient=gradient)
-
-    def _nearest(self, point: Array) -> tuple[Array, Array]:
-        if (key := point.tobytes()) in self.tops:
-            return self.tops[key]
-        scale = self.objective.scale[self.steady_state]
-        found = list(self.tops.values())
-        distance = [np.linalg.norm((x[self.steady_state] - point) / scale) for x, _ in found]
-        return found[int(np.argmin(distance))]
 
 
 @dataclass

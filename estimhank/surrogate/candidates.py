@@ -135,6 +135,9 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     uncorrected = surrogate.uncorrected().log_density(candidates.x[here]) - candidates.log_ratio
     drawn = np.logaddexp(value[here], uncorrected) - np.log(2)
     weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(_LARGEST_WEIGHT)))
-    left = float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1)))
+    with np.errstate(over="ignore", invalid="ignore"):  # an early fit can be wrong beyond all measure
+        left = float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1)))
+        s_e = float(error.std())
     beyond = 1 - float(there.mean()) if edge else 0.0
-    return RoundErrors(float(error.std()), left if np.isfinite(left) else float("inf"), beyond)
+    s_e, left = (e if np.isfinite(e) else float("inf") for e in (s_e, left))
+    return RoundErrors(s_e, left, beyond)

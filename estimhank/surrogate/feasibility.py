@@ -12,6 +12,9 @@ where a density rises to its edge, f goes on rising beyond. Inside nothing is ta
 the posterior, but never zero, or a subchain could be trapped, and what the classifier gets wrong could not be found
 out.
 
+Several conditions at once, as an order of many parameters, cut a polyhedron out: what a network of this size blurs at
+every ridge is learned well as the smallest of some planes, which is one of the forms that are tried.
+
 How wide the edge is, is calibrated on points kept out. It is then moved outwards by what the classifier may err by:
 proposals beyond the edge are rejected, which costs an evaluation; states inside that a surrogate holds for infeasible
 hold an exact chain up.
@@ -44,8 +47,9 @@ _STEPS, _BATCH = 8_000, 256
 _RATE, _DECAY = 1e-2, 1e-5
 _BLUNT, _SHARP, _SHARPEST = 3.0, 100.0, 300.0  # log odds of a unit of output: first and last in training, and at most
 _HELD_OUT = 0.2
-#: Forms that are tried, the best at points kept out being taken: whether the squares move, and the network.
-_FORMS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+#: Forms that are tried, the best at points kept out being taken: whether the squares move, the planes, and the network.
+_FORMS = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 1.0))
+_PLANES = 16
 _FEWEST = 8  # of each kind
 _PAD = 1_024
 
@@ -53,13 +57,14 @@ _PAD = 1_024
 class Edge(NamedTuple):
     """Classifier in single precision, as :func:`cut_off` reads it.
 
-    ``linear`` (d,), ``curved`` (d, d) and ``network`` give its output, ``z @ linear + z @ curved @ z`` plus the
-    network's; ``odds`` (a, b) its log odds a output + b; ``top`` and ``floor`` as in the formula at the module's head,
-    the first less the surrogate's constant.
+    Its output is ``z @ linear + z @ curved @ z``, with (d,) and (d, d), the smallest, softly, of ``planes`` (normals
+    and offsets, (m, d + 1)), and a network's; ``odds`` (a, b) are its log odds a output + b. ``top`` and ``floor`` as
+    in the formula at the module's head, the first less the surrogate's constant.
     """
 
     linear: jax.Array
     curved: jax.Array
+    planes: jax.Array
     network: Weights
     odds: jax.Array
     top: jax.Array
@@ -71,8 +76,8 @@ def no_edge(d: int) -> Edge:
     return Edge(*_polynomial(d), {}, jnp.zeros(2, jnp.float32), *2 * [jnp.zeros((), jnp.float32)])
 
 
-def _polynomial(d: int) -> tuple[jax.Array, jax.Array]:
-    return jnp.zeros(d, jnp.float32), jnp.zeros((d, d), jnp.float32)
+def _polynomial(d: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return tuple(jnp.zeros(shape, jnp.float32) for shape in (d, (d, d), (_PLANES, d + 1)))  # type: ignore[return-value]
 
 
 def uncorrected_edge(edge: Edge) -> Edge:
@@ -83,16 +88,23 @@ def uncorrected_edge(edge: Edge) -> Edge:
 class _Classifier(NamedTuple):
     linear: jax.Array
     curved: jax.Array
+    planes: jax.Array
     network: Weights
 
 
-def _output(c: _Classifier, z: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
-    return z @ c.linear + jnp.sum((z @ c.curved) * z, axis=-1) + evaluate_network(c.network, z, hidden, _ACTIVATION)
+def _output(
+    c: _Classifier, z: jax.Array, hidden: tuple[int, ...], sharpness: jax.Array | float | None = None
+) -> jax.Array:
+    """Of whitened coordinates (n, d), shape (n,); ``sharpness`` of the minimum over planes, the last one by default."""
+    sharp = _SHARP if sharpness is None else sharpness
+    planes = -jax.nn.logsumexp(-sharp * (z @ c.planes[:, :-1].T + c.planes[:, -1]), axis=-1) / sharp
+    polynomial = z @ c.linear + jnp.sum((z @ c.curved) * z, axis=-1)
+    return polynomial + planes + evaluate_network(c.network, z, hidden, _ACTIVATION)
 
 
 def log_odds(edge: Edge, z: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
     """Log odds of being feasible at whitened coordinates of shape (n, d); (n,)."""
-    return edge.odds[0] * _output(_Classifier(*edge[:3]), z, hidden) + edge.odds[1]
+    return edge.odds[0] * _output(_Classifier(*edge[:4]), z, hidden) + edge.odds[1]
 
 
 def cut_off(edge: Edge, z: jax.Array, value: jax.Array, hidden: tuple[int, ...]) -> jax.Array:
@@ -130,7 +142,10 @@ def learn_edge(feasible: Array, infeasible: Array, top: float, depth: float, see
     empty = np.zeros((-len(z) % _PAD, z.shape[1]), np.float32)  # so that a few more points need no new compilation
     padded = np.concatenate([z, empty]), np.concatenate([label, np.zeros(len(empty), np.float32)])
     network = initial_weights(z.shape[1], HIDDEN, _ACTIVATION, int(rng.integers(2**31)))
-    begin = _Classifier(*_polynomial(z.shape[1]), network)
+    linear, curved, _ = _polynomial(z.shape[1])
+    normals = np.random.default_rng([seed, 14]).standard_normal((_PLANES, z.shape[1]))
+    planes = np.column_stack([0.5 * normals, np.ones(_PLANES)])
+    begin = _Classifier(linear, curved, jnp.asarray(planes, jnp.float32), network)
     rows = jnp.asarray(rng.choice(learned, (_STEPS, _BATCH)))
     fits = []
     for moves in _FORMS:
@@ -140,11 +155,12 @@ def learn_edge(feasible: Array, infeasible: Array, top: float, depth: float, see
     _, slope, offset, classifier = min(fits, key=lambda fit: fit[0])
     odds = jnp.asarray([slope, offset + _OUTWARDS], jnp.float32)
     limits = jnp.asarray([top, depth + _BELOW_TYPICAL], jnp.float32)
-    return Edge(classifier.linear, classifier.curved, classifier.network, odds, limits[0], limits[1])
+    c: _Classifier = classifier
+    return Edge(c.linear, c.curved, c.planes, c.network, odds, limits[0], limits[1])
 
 
 def _loss(trained: _Classifier, z: jax.Array, label: jax.Array, sharpness: jax.Array) -> jax.Array:
-    odds = sharpness * _output(trained, z, HIDDEN)
+    odds = sharpness * _output(trained, z, HIDDEN, sharpness)
     decay = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(trained))
     return jnp.mean(jax.nn.softplus(jnp.where(label > 0, -odds, odds))) / sharpness + _DECAY * decay
 
@@ -163,11 +179,13 @@ def _train(begin: _Classifier, z: jax.Array, label: jax.Array, index: jax.Array,
         gradient = jax.grad(_loss)(trained, z[rows], label[rows], sharp)
         update, memory = optimizer.update(gradient, memory)
         update = update._replace(
-            curved=moves[0] * update.curved, network=jax.tree.map(lambda u: moves[1] * u, update.network)
+            curved=moves[0] * update.curved,
+            planes=moves[1] * update.planes,
+            network=jax.tree.map(lambda u: moves[2] * u, update.network),
         )
         return (jax.tree.map(lambda w, u: w - length * u, trained, update), memory), None
 
-    begin = begin._replace(network=jax.tree.map(lambda w: moves[1] * w, begin.network))
+    begin = begin._replace(planes=moves[1] * begin.planes, network=jax.tree.map(lambda w: moves[2] * w, begin.network))
     (trained, _), _ = jax.lax.scan(step, (begin, optimizer.init(begin)), (index, sharpness, rate))
     result: _Classifier = trained
     return result

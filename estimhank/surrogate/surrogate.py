@@ -38,7 +38,7 @@ from estimhank.surrogate.trust_region import TrustRegion, hold_inside, outside, 
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
-_FORMAT = 6
+_FORMAT = 7
 _NESTED = ("networks", "jumps", "edge")  # of the parameters: kept under names of their own
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0

@@ -16,6 +16,7 @@ from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.mode.mode_result import ModeResult
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
+from estimhank.surrogate.bound_tails import towards_bounds
 from estimhank.surrogate.candidates import CandidateDraws, choose_candidates, measure_errors
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.edge_search import EdgeSearch
@@ -39,6 +40,7 @@ _STEEPER, _STEEPENINGS = 4.0, 4
 _FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the trust region's radius, and the share of a surrogate's draws beyond it
 _EDGE_BATCHES = 1_000  # numbers of a round's batches that search for the edge of the feasible region begin there
 _MAY_BE_FAR_OF_HEAVY = 0.02
+_AT_BOUNDS = 0.15  # of a round's points, at most, that many more are evaluated nearer to bounds
 _MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
 
 #: A last fit that errs by more than ``final_s_e``, at its fresh draws or over the candidate pool, has seen too
@@ -181,13 +183,15 @@ def run_surrogate(
             break
         rng = generator(seed, Stream.SURROGATE, 2000 + number)
         candidates = choose_candidates(draws, points, surrogate, config.round_points, rng, last)
-        x = candidates.x
+        chosen = len(candidates.x)
+        nearer = towards_bounds(points, surrogate, target.transform, int(_AT_BOUNDS * config.round_points))
+        x = np.concatenate([candidates.x, nearer])
         clock = time.perf_counter()
         batch = evaluate(STAGE, number, target.transform.to_natural(x), gradient)
         waited = time.perf_counter() - clock
         used += len(batch)
         exact = batch.log_density + target.transform.log_jacobian(x)
-        errors = measure_errors(candidates, surrogate, exact, 1 - _MAY_BE_INFEASIBLE)
+        errors = measure_errors(candidates, surrogate, exact[:chosen], 1 - _MAY_BE_INFEASIBLE)
         # what the fresh draws say stands in the report; the certificate draws others
         infeasible = int((~batch.ok).sum())
         reports.append(RoundReport(fit, epochs, len(batch), infeasible, *errors, seconds, waited))

@@ -25,7 +25,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -89,6 +89,32 @@ class Transform:
                 both, between, np.where(above, np.log(from_below), np.where(below, np.log(from_above), theta))
             )
 
+    @property
+    def sides(self) -> tuple[tuple[int, bool], ...]:
+        """All finite bounds: which parameter, and whether it is the upper one."""
+        bounds = enumerate(zip(self.lower, self.upper, strict=True))
+        return tuple(
+            (i, side)
+            for i, both in bounds
+            for side, bound in zip((False, True), both, strict=True)
+            if np.isfinite(bound)
+        )
+
+    def log_distance(self, x: ArrayLike, parameter: int, upper: bool) -> Array:
+        """Logarithm of how far a parameter is from one of its bounds, up to a constant; x are its coordinates."""
+        x = np.asarray(x, float)
+        if self._bounds[2][parameter]:
+            return np.asarray(log_ndtr((-x if upper else x) / _SCALE))
+        return x
+
+    def at_log_distance(self, distance: ArrayLike, parameter: int, upper: bool) -> Array:
+        """Coordinates of a parameter that is so far from one of its bounds: what :meth:`log_distance` came from."""
+        distance = np.asarray(distance, float)
+        if self._bounds[2][parameter]:
+            x = _SCALE * ndtri_exp(distance)
+            return np.asarray(-x if upper else x)
+        return distance
+
     def contains(self, theta: ArrayLike) -> NDArray[np.bool_]:
         """Whether each parameter vector, shape (..., d), is inside the open box; shape (...)."""
         theta = np.asarray(theta, float)
@@ -103,13 +129,18 @@ class Transform:
         inner = np.log(width) + _LOG_SLOPE - 0.5 * (x / _SCALE) ** 2
         return np.where(both, inner, np.where(above | below, x, 0.0)).sum(axis=-1)
 
-    def gradient_to_unconstrained(self, x: ArrayLike, gradient: ArrayLike) -> Array:
-        """Gradient in x of ``f(T(x)) + log_jacobian(x)`` from the gradient of ``f`` in theta; shapes (..., d)."""
-        x, gradient = np.asarray(x, float), np.asarray(gradient, float)
+    def natural_derivative(self, x: ArrayLike) -> Array:
+        """Derivative of each natural parameter in its coordinate, d theta_i / d x_i; shapes (..., d)."""
+        x = np.asarray(x, float)
         lo, hi, both, above, below = self._bounds
         with np.errstate(over="ignore"):
             e = np.exp(np.where(above | below, x, 0.0))
         density = np.exp(_LOG_SLOPE - 0.5 * (x / _SCALE) ** 2)
-        derivative = np.where(both, (hi - lo) * density, np.where(above, e, np.where(below, -e, 1.0)))
+        return np.where(both, (hi - lo) * density, np.where(above, e, np.where(below, -e, 1.0)))
+
+    def gradient_to_unconstrained(self, x: ArrayLike, gradient: ArrayLike) -> Array:
+        """Gradient in x of ``f(T(x)) + log_jacobian(x)`` from the gradient of ``f`` in theta; shapes (..., d)."""
+        x, gradient = np.asarray(x, float), np.asarray(gradient, float)
+        _, _, both, above, below = self._bounds
         of_jacobian = np.where(both, -x / _SCALE**2, np.where(above | below, 1.0, 0.0))
-        return gradient * derivative + of_jacobian
+        return gradient * self.natural_derivative(x) + of_jacobian

@@ -99,9 +99,11 @@ def test_what_kind_of_mode_it_is_survives_a_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.suprema[0].x, result.suprema[0].x)
 
 
+@pytest.mark.parametrize("away", [1e-9, 1.2e-16])  # the second is next to one: nothing in between is a number
+@pytest.mark.parametrize("slopes", [True, False])
 @pytest.mark.parametrize(("mean", "low", "high"), [(0.93, 0.0, 1.0), (0.07, 0.0, 1.0), (0.2, 0.0, np.inf)])
 def test_a_climb_held_at_a_bound_that_the_density_falls_towards_is_no_mode(
-    tmp_path: Path, mean: float, low: float, high: float
+    tmp_path: Path, mean: float, low: float, high: float, slopes: bool, away: float
 ) -> None:
     """Next to a bound the gradient of the coordinates vanishes; that of the parameter shows that it is no top."""
     bound = high if mean > 0.5 else low
@@ -109,8 +111,12 @@ def test_a_climb_held_at_a_bound_that_the_density_falls_towards_is_no_mode(
     def log_pdf(t: np.ndarray) -> float:
         return -0.5 * float(((t[0] - mean) / 0.02) ** 2 + t[1] ** 2)
 
-    target = from_log_density(log_pdf, ["a", "b"], [mean, 0.0], [0.1, 1.0], bounds={"a": (low, high)})
-    held = np.array([[bound + np.sign(mean - bound) * 1e-9, 0.3]])
+    def gradient(t: np.ndarray) -> np.ndarray:
+        return np.array([-(t[0] - mean) / 0.02**2, -t[1]])
+
+    options = {"gradient": gradient} if slopes else {}
+    target = from_log_density(log_pdf, ["a", "b"], [mean, 0.0], [0.1, 1.0], bounds={"a": (low, high)}, **options)
+    held = np.array([[bound + np.sign(mean - bound) * away, 0.3]])
     with EvaluationStore.open(tmp_path / "evaluations.bin", target.names, target.fingerprint) as store:
         result = find_mode(Recorder(Engine(target, "serial"), store), target, SMALL, seed=1, extra_starts=held)
     assert result.kind == "interior" and len(result.modes) == 1
