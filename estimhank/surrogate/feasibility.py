@@ -143,7 +143,7 @@ def learn_edge(feasible: Array, infeasible: Array, top: float, depth: float, see
     padded = np.concatenate([z, empty]), np.concatenate([label, np.zeros(len(empty), np.float32)])
     network = initial_weights(z.shape[1], HIDDEN, _ACTIVATION, int(rng.integers(2**31)))
     linear, curved, _ = _polynomial(z.shape[1])
-    normals = np.random.default_rng([seed, 14]).standard_normal((_PLANES, z.shape[1]))
+    normals = generator(seed, Stream.EDGE, 1).standard_normal((_PLANES, z.shape[1]))
     planes = np.column_stack([0.5 * normals, np.ones(_PLANES)])
     begin = _Classifier(linear, curved, jnp.asarray(planes, jnp.float32), network)
     rows = jnp.asarray(rng.choice(learned, (_STEPS, _BATCH)))
