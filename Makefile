@@ -46,6 +46,7 @@ bench: install-test ## a whole run, a likelihood, scaling, algorithms, into resu
 	@$(BIN)/python -m benchmarks.first_run $(FIRST_RUN)
 	@$(BIN)/python -m benchmarks.speed $(ARGS)
 	@$(BIN)/python -m benchmarks.scaling $(SCALING)
+	@$(BIN)/python -m benchmarks.horizon
 	@if test -f $(OUT)/evaluations.bin; then $(BIN)/python -m benchmarks.surrogate_training $(OUT) \
 	    --out results/bench/surrogate_training.csv; fi
 

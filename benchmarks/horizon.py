@@ -13,17 +13,18 @@ import argparse
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.pages import write_made
 from estimhank.posterior.posterior import Posterior
-from estimhank.support.files import make_folder, write_json
+from estimhank.support.files import make_folder, write_json, write_text
 
 DRAWS, HORIZON, SEED = 1_000, 2_000, 1
 
 
-def compare(posterior: Posterior, longer: Posterior, thetas: np.ndarray) -> dict[str, object]:
+def compare(posterior: Posterior, longer: Posterior, thetas: np.ndarray) -> dict[str, Any]:
     """Reasons, and differences of log likelihoods where both give one."""
     reasons: Counter[str] = Counter()
     of_longer: Counter[str] = Counter()
@@ -72,6 +73,13 @@ def main() -> None:
     for key, value in found.items():
         print(f"{key}: {value}")
     write_json(make_folder(args.out) / "horizon.json", found)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["reasons"].items())
+    sentence = (
+        f"Of {args.draws:,} draws of the prior of `{args.config}` (seed {args.seed}: {reasons}), the log likelihoods that "
+        f"are given differ from those at T = {args.horizon:,} by {found['largest_error']:.1e} log points at most, 99 % "
+        f"of them by less than {found['quantile_99']:.1e}."
+    )
+    write_text(args.out / "horizon.md", f"{sentence}\n")
     write_made(args.out, "horizon", seconds)
 
 

@@ -36,11 +36,12 @@ TABLES = ("prior_posterior.csv", "certificate.csv", "micro_moments.csv", "mode.c
 BENCHMARKS: Mapping[str, tuple[str, ...]] = {
     "bench": (
         "speed.csv", "speed.png", "first_run.csv", "first_run.json", "scaling_*.csv", "scaling.json",
-        "scaling_algorithms.png", "surrogate_training.csv",
+        "scaling_algorithms.png", "surrogate_training.csv", "horizon.json",
     ),
     "validate": ("validate.csv", "validate.json", "validate.png"),
     "kills": ("kills.csv", "kills.json"),
     "robustness": ("robustness.csv", "samples.csv", "robustness.png"),
+    "zoo": ("zoo.csv",),
 }  # fmt: skip
 
 #: Tables for pages that benchmarks write: file, page, and what the page calls its place.
@@ -50,6 +51,8 @@ PLACES = (
     ("bench/first_run_short.md", "README.md", "first run"),
     ("bench/surrogate_training.md", "docs/surrogate.md", "training"),
     ("robustness/robustness.md", "docs/robustness.md", "robustness"),
+    ("bench/horizon.md", "docs/likelihood.md", "horizon"),
+    ("zoo/zoo.md", "docs/surrogate.md", "zoo"),
 )
 
 _LONGEST = 16  # entries of a list that is worth keeping

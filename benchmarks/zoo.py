@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from benchmarks import known_targets as known
 from benchmarks.known_targets import KnownTarget
+from benchmarks.pages import write_made
 from estimhank import estimate_density, from_log_density
 from estimhank.run.config import make_config
 from estimhank.run.density_run import DensityRun
@@ -264,12 +265,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"'{name}' is not in the zoo: {', '.join(known_keys)}")
     make_folder(options.out)
     records: list[Record] = []
+    clock = time.perf_counter()
     for animal in ZOO:
         if options.only and animal.key not in options.only:
             continue
         records.append(visit(animal, options.out / animal.key, options.profile, options.seed))
         print(f"{records[-1].target:16s} {records[-1].verdict:20s} {records[-1]}", flush=True)
         write_results(records, options.out)  # so that an interrupted visit leaves what it has seen
+    write_made(options.out, "zoo", time.perf_counter() - clock)
     return sum(record.verdict == "WRONG AND PROUD" for record in records)
 
 
