@@ -76,8 +76,8 @@ def main() -> None:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["reasons"].items())
     sentence = (
         f"Of {args.draws:,} draws of the prior of `{args.config}` (seed {args.seed}: {reasons}), the log likelihoods "
-        f"that are given differ from those at T = {args.horizon:,} by {found['largest_error']:.1e} log points at most, 99 % "
-        f"of them by less than {found['quantile_99']:.1e}."
+        f"that are given differ from those at T = {args.horizon:,} by {found['largest_error']:.1e} log points at most, "
+        f"99 % of them by less than {found['quantile_99']:.1e}."
     )
     write_text(args.out / "horizon.md", f"{sentence}\n")
     write_made(args.out, "horizon", seconds)
