@@ -6,7 +6,7 @@ import csv
 import math
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from estimhank.run.manifest import collect_versions, describe_machine, now
@@ -18,12 +18,24 @@ MADE = ".made.json"
 
 
 def write_made(folder: Path, name: str, seconds: float) -> None:
-    """Write down beside a benchmark's results how they were made: command, date, wall seconds, versions, machine."""
+    """Write down beside a benchmark's results how they were made: command, date, wall seconds, versions, machine.
+
+    Without where they were written to: that is no part of what was computed, and may be a path of one machine.
+    """
     module = sys.modules["__main__"].__spec__
-    command = shlex.join(["python", "-m", module.name if module else "benchmarks", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", module.name if module else "benchmarks", *without_folder(sys.argv[1:])])
     machine = {key: describe_machine(1, "")[key] for key in ("processor", "cores")}
     made = {"command": command, "date": now(), "seconds": round(seconds, 1), "versions": collect_versions()}
     write_json(folder / f"{name}{MADE}", {**made, "machine": machine})
+
+
+def without_folder(arguments: Sequence[str]) -> list[str]:
+    """Arguments of a command line without ``--out`` and its value."""
+    return [
+        argument
+        for before, argument in zip(("", *arguments), arguments, strict=False)
+        if "--out" not in (before, argument) and not argument.startswith("--out=")
+    ]
 
 
 def marks(name: str, command: str = "make record") -> tuple[str, str]:

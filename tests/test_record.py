@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pages import MADE, marks
+from benchmarks.pages import MADE, marks, without_folder
 from benchmarks.record import PLACES, condense, main, record
 from estimhank.run.manifest import Manifest, StageRecord, write_manifest
 from estimhank.support.errors import EstimhankError
@@ -109,3 +109,17 @@ def test_every_place_is_on_its_page() -> None:
 def test_long_lists_go_and_nothing_else_does() -> None:
     value = {"a": [1, 2], "b": list(range(40)), "c": [{"d": list(range(40)), "e": "word"}]}
     assert condense(value) == {"a": [1, 2], "c": [{"e": "word"}]}
+
+
+def test_a_command_is_written_down_without_where_its_results_went() -> None:
+    given = ["--cold", "--out", "/somewhere/else", "--draws", "5", "--out=/elsewhere"]
+    assert without_folder(given) == ["--cold", "--draws", "5"]
+    assert without_folder([]) == [] and without_folder(["--out", "a"]) == []
+
+
+def test_nothing_recorded_names_a_path_of_one_machine() -> None:
+    roots = ("/tmp/", "/home/", "/root/", "/work/", "/Users/", "C:\\")
+    for file in (ROOT / "docs" / "recorded").rglob("*"):
+        if file.suffix in (".json", ".md", ".csv"):
+            text = file.read_text(encoding="utf-8")
+            assert not [root for root in roots if root in text], file
