@@ -30,9 +30,10 @@ REFERENCE = {
 LONGEST = (
     "test_feasibility.py", "test_steady_solver.py", "test_known_targets.py", "test_toeplitz.py",
     "test_surrogate_stage.py", "test_posterior.py", "test_tail_chains.py", "test_measurement_error.py",
-    "test_fast_mh.py", "test_equilibrium.py", "test_exact.py", "test_cases.py", "test_density.py", "test_household.py",
+    "test_fast_mh.py", "test_equilibrium.py", "test_exact.py", "test_cases.py",
+    "test_any_density.py", "test_household.py",
     "test_sabotage.py", "test_incomplete.py", "test_algorithms.py", "test_infinite_horizon.py", "test_examples.py",
-    "test_types.py", "test_notebook.py", "test_dask.py", "test_engine.py", "test_write.py", "test_breaks.py",
+    "test_types.py", "test_notebook.py", "test_dask.py", "test_engine.py", "test_write.py", "test_jumps.py",
 )  # fmt: skip
 
 

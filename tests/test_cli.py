@@ -11,7 +11,7 @@ import pytest
 
 from estimhank import cli
 from estimhank.support.files import bundled, read_json
-from tests.support.pipelines import standing_in
+from tests.helpers.pipelines import standing_in
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from estimhank.analysis.inference_data import (
 )
 from estimhank.report.inputs import ReportInputs
 from estimhank.support.errors import ResultsError, StorageError
-from tests.support.synthetic_run import synthetic_inputs
+from tests.helpers.synthetic_run import synthetic_inputs
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from estimhank.analysis.modes import determinate_share, laplace_sd
-from tests.support.synthetic_run import synthetic_inputs
+from tests.helpers.synthetic_run import synthetic_inputs
 
 MODE = synthetic_inputs(chains=2, draws=8).mode
 

@@ -10,7 +10,7 @@ import pytest
 from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Level, Verdict, judge_run
 from estimhank.report.inputs import ReportInputs
 from estimhank.surrogate.certificate import NOT_CONVERGED
-from tests.support.synthetic_run import PEAK, synthetic_inputs
+from tests.helpers.synthetic_run import PEAK, synthetic_inputs
 
 
 @pytest.fixture(scope="module")

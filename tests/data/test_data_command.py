@@ -17,7 +17,7 @@ from estimhank.run.config import load_config
 from estimhank.run.context import RunContext
 from estimhank.run.open_posterior import build_target
 from estimhank.support.files import read_json, sha256_of
-from tests.support.fred_server import KEY, serve_fred
+from tests.helpers.fred_server import KEY, serve_fred
 
 VINTAGE = "2024-02-01"
 

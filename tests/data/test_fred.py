@@ -18,7 +18,7 @@ from estimhank.data.fred import load_fred
 from estimhank.data.fred_cache import find_answer, newest_answer
 from estimhank.data.fred_client import FredClient, FredUnreachable
 from estimhank.support.errors import DataError
-from tests.support.fred_server import KEY, NO_SERIES, NOT_IN_ALFRED, serve_fred
+from tests.helpers.fred_server import KEY, NO_SERIES, NOT_IN_ALFRED, serve_fred
 
 VINTAGE = "2024-02-01"
 

@@ -16,7 +16,7 @@ from estimhank.likelihood.dense import stacked_covariance
 from estimhank.model.declaration import Growth
 from estimhank.run.config import make_config
 from estimhank.support.errors import DataError
-from tests.support.same_model import on_other_data
+from tests.helpers.same_model import on_other_data
 
 YEARS, BEFORE = 6, 8  # years of data, quarters that the first figure may reach back to
 

@@ -12,7 +12,7 @@ import pytest
 from estimhank.likelihood import incomplete, levinson
 from estimhank.likelihood.dense import dense_log_likelihood, stacked_covariance
 from estimhank.likelihood.incomplete import MOST_MISSING, gaussian_log_likelihood, incomplete_log_likelihood
-from tests.support.kalman import StateSpace, kalman, random_state_space
+from tests.helpers.kalman import StateSpace, kalman, random_state_space
 
 N, N_O = 40, 3
 

@@ -10,7 +10,7 @@ import pytest
 from estimhank.likelihood.continuation import continued_autocovariances, fit_continuation, leftover, windows
 from estimhank.likelihood.recursive import STATIONARY, Tail, recursive_autocovariances
 from estimhank.posterior.posterior import Posterior
-from tests.support.random_models import (
+from tests.helpers.random_models import (
     is_determinate,
     long_dense_log_likelihood,
     make_data,
@@ -64,7 +64,7 @@ def test_two_hundred_random_models(complete: Posterior, holes: Posterior) -> Non
     check_random_models(holes, range(100, 200))
 
 
-@pytest.mark.long  # on the whole model; of a posterior with leads: tests/test_posterior.py
+@pytest.mark.long  # on the whole model; of a posterior with leads: tests/posterior/test_posterior.py
 def test_gradients_of_random_models_equal_differences(complete: Posterior) -> None:
     rng = np.random.default_rng(3)
     for slowest in (0.9, 0.998, -0.99):

@@ -18,7 +18,7 @@ from estimhank.model.source import describe_model
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError
 from estimhank.support.identity import UNIDENTIFIED
-from tests.support.small_models import PARAMETERS, make_model
+from tests.helpers.small_models import PARAMETERS, make_model
 
 
 def test_what_is_set_on_an_instance_shows() -> None:

@@ -26,7 +26,7 @@ from estimhank.report.figures_posterior import prior_posterior_figure, surrogate
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.style import ReportFigure, figure_style
 from estimhank.report.write import all_figures
-from tests.support.synthetic_run import first_parameters, synthetic_inputs
+from tests.helpers.synthetic_run import first_parameters, synthetic_inputs
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from estimhank.report.run_tables import (
     timing_table,
 )
 from estimhank.report.tables import Table
-from tests.support.synthetic_run import PEAK, synthetic_inputs
+from tests.helpers.synthetic_run import PEAK, synthetic_inputs
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from estimhank.analysis.arrays import ExactDraws, PosteriorArrays
 from estimhank.report import ReportInputs, write_report
 from estimhank.support.errors import StorageError
-from tests.support.synthetic_run import first_parameters, synthetic_inputs
+from tests.helpers.synthetic_run import first_parameters, synthetic_inputs
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

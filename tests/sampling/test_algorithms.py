@@ -24,8 +24,8 @@ from estimhank.sampling.sample import MultiProposalConfig
 from estimhank.sampling.tempered import NotTempered
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import Evaluation, Target
-from tests.support.ranks import ERRORS, KURTOSIS, far_apart, levels_of
-from tests.support.textbook import NormalTarget, SkewedTarget
+from tests.helpers.ranks import ERRORS, KURTOSIS, far_apart, levels_of
+from tests.helpers.textbook import NormalTarget, SkewedTarget
 
 SKEWED_CENTER = Center(np.array([1.1, -0.9, 0.7]), np.diag([0.33, 0.7, 0.25]))
 NORMAL = NormalTarget((1.0, -2.0, 0.5, 0.0), (1.0, 0.3, 2.0, 1.0), 0.6)

@@ -17,8 +17,8 @@ from scipy import stats
 
 from estimhank.sampling import dime, multi_proposal, random_walk, tempered
 from estimhank.sampling.student_t import StudentT
-from tests.support.ranks import exact_draws, levels_of
-from tests.support.textbook import SkewedTarget
+from tests.helpers.ranks import exact_draws, levels_of
+from tests.helpers.textbook import SkewedTarget
 
 TARGET = SkewedTarget()
 LEVEL, WRONG = 1e-8, 1e-10

@@ -25,7 +25,7 @@ from estimhank.sampling.random_walk import (
     step,
 )
 from estimhank.target.protocol import Target
-from tests.support.textbook import NormalTarget, SkewedTarget
+from tests.helpers.textbook import NormalTarget, SkewedTarget
 
 CUT = NormalTarget((1.0, -2.0), (1.0, 0.3), 0.5, cut=0.5)
 CUT_CENTER = Center(np.array(CUT.mean), CUT.covariance)

@@ -16,7 +16,7 @@ from estimhank.parameters.priors import Normal
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_state import solve_steady_state
 from estimhank.support.errors import ModelWarning
-from tests.support.small_models import RHO, SIGMA, make_model, plain
+from tests.helpers.small_models import RHO, SIGMA, make_model, plain
 
 
 def check(model: Model) -> None:

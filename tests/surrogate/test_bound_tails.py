@@ -11,7 +11,7 @@ from estimhank.surrogate.bound_tails import towards_bounds
 from estimhank.surrogate.points import Points, typical_depth
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.transform import Transform
-from tests.support.hand_made import normal_surrogate
+from tests.helpers.hand_made import normal_surrogate
 
 D, KNOWN_TO = 3, 0.4  # of a parameter on (0, 1) that is known from 0.4 on
 BOX = Transform((0.0, -np.inf, -np.inf), (1.0, np.inf, np.inf))

@@ -18,7 +18,7 @@ from estimhank.surrogate.candidates import (
 )
 from estimhank.surrogate.points import Points
 from estimhank.surrogate.surrogate import Surrogate
-from tests.support.hand_made import normal_surrogate
+from tests.helpers.hand_made import normal_surrogate
 
 D = 3
 SURROGATE = normal_surrogate(np.zeros(D), np.eye(D))

@@ -23,9 +23,9 @@ from estimhank.surrogate.exact import (
 from estimhank.surrogate.fast_mh import Proposal, warm_up
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.surrogate import Surrogate
-from tests.support.hand_made import normal_surrogate
-from tests.support.known_targets import KnownTarget, Memory, correlated_normal, skewed, two_modes
-from tests.support.stages import SIZES, Z_LIMIT, D, worst_z_scores
+from tests.helpers.hand_made import normal_surrogate
+from tests.helpers.known_targets import KnownTarget, Memory, correlated_normal, skewed, two_modes
+from tests.helpers.stages import SIZES, Z_LIMIT, D, worst_z_scores
 
 TARGET = correlated_normal(D)
 TRUTH = TARGET.sample(np.random.default_rng(0), 50_000)

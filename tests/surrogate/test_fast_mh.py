@@ -13,8 +13,8 @@ from scipy.stats import f as f_distribution
 from estimhank.evaluation.workers import InTurn
 from estimhank.surrogate.fast_mh import SurrogateChains, draw, run_steps, start_chains, warm_up
 from estimhank.surrogate.surrogate import Surrogate
-from tests.support.hand_made import normal_surrogate, student_surrogate
-from tests.support.textbook import NormalTarget
+from tests.helpers.hand_made import normal_surrogate, student_surrogate
+from tests.helpers.textbook import NormalTarget
 
 D, CHAINS = 3, 64
 TARGET = NormalTarget((0.0,), (1.0,))  # that no chain asks
@@ -120,8 +120,8 @@ def test_chains_pass_between_separate_modes_in_their_right_shares(apart: float) 
     """Jumps by differences of archived draws carry chains where small steps do not."""
     from estimhank.surrogate.fitting import Whitening, fit_surrogate
     from estimhank.surrogate.points import points_from
-    from tests.support.known_targets import candidates, two_modes
-    from tests.support.stages import TRAINING
+    from tests.helpers.known_targets import candidates, two_modes
+    from tests.helpers.stages import TRAINING
 
     target = two_modes(D, apart)
     points = points_from(candidates(target, 1_500), target.transform)

@@ -16,9 +16,9 @@ from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_poster
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
 from estimhank.target.transform import Transform
-from tests.support.hand_made import normal_surrogate
-from tests.support.known_targets import KnownTarget, Memory, candidates, correlated_normal, mode_of
-from tests.support.stages import SIZES, TRAINING, D, worst_z_scores
+from tests.helpers.hand_made import normal_surrogate
+from tests.helpers.known_targets import KnownTarget, Memory, candidates, correlated_normal, mode_of
+from tests.helpers.stages import SIZES, TRAINING, D, worst_z_scores
 
 SLANT = np.array([2.0, -1.0, 2.0]) / 3
 

@@ -13,7 +13,7 @@ from estimhank.surrogate.certificate import Certificate
 from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate_stage import run_surrogate
-from tests.support.known_targets import (
+from tests.helpers.known_targets import (
     KnownTarget,
     Memory,
     banana,
@@ -24,7 +24,7 @@ from tests.support.known_targets import (
     student_t,
     two_modes,
 )
-from tests.support.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
+from tests.helpers.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
 
 
 def estimate(

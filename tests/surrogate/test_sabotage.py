@@ -19,8 +19,8 @@ from estimhank.surrogate.points import points_from
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.surrogate_stage import run_surrogate
-from tests.support.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed, two_modes
-from tests.support.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
+from tests.helpers.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed, two_modes
+from tests.helpers.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
 
 CAREFUL = replace(SIZES, min_ess=400, max_r_hat=1.02, max_rounds=600)
 

@@ -15,7 +15,7 @@ from scipy.stats import multivariate_normal
 from estimhank.networks.mlp import initial_weights
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.surrogate.surrogate import Surrogate, load_surrogate, save_surrogate
-from tests.support.hand_made import SHAPE, normal_surrogate
+from tests.helpers.hand_made import SHAPE, normal_surrogate
 
 MEAN, ROOT = np.array([1.0, -2.0, 300.0]), np.array([[2.0, 0, 0], [0.5, 0.1, 0], [0.3, 0.2, 1.0]])
 

@@ -24,8 +24,8 @@ from estimhank.surrogate.surrogate_stage import (
     run_surrogate,
 )
 from estimhank.surrogate.training import TrainingError
-from tests.support.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed
-from tests.support.stages import TRAINING, D
+from tests.helpers.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed
+from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)
 

@@ -13,9 +13,9 @@ from estimhank.surrogate.convergence import mahalanobis
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.tail_chains import _FEWEST, compare_reach, rank_correlation
-from tests.support.hand_made import normal_surrogate, student_surrogate
-from tests.support.known_targets import KnownTarget, Memory, correlated_normal, student_t
-from tests.support.stages import SIZES, worst_z_scores
+from tests.helpers.hand_made import normal_surrogate, student_surrogate
+from tests.helpers.known_targets import KnownTarget, Memory, correlated_normal, student_t
+from tests.helpers.stages import SIZES, worst_z_scores
 
 ELEVEN = 11
 SMALL = PosteriorConfig(surrogate_draws=12_800, certificate_draws=1_000, min_ess=1_000, max_rounds=150)

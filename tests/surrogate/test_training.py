@@ -21,8 +21,8 @@ from estimhank.surrogate.training import (
     padded,
     train_ensemble,
 )
-from tests.support.known_targets import banana, candidates, skewed
-from tests.support.stages import TRAINING, D
+from tests.helpers.known_targets import banana, candidates, skewed
+from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)
 WHITENING = Whitening.from_moments(np.zeros(D), np.diag([1.0, 2.4, 1.0]))

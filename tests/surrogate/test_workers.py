@@ -14,9 +14,9 @@ from estimhank.evaluation.workers import InTurn
 from estimhank.surrogate.fast_mh import draw, warm_up
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import points_from
-from tests.support.hand_made import normal_surrogate
-from tests.support.known_targets import banana, candidates
-from tests.support.stages import TRAINING, D
+from tests.helpers.hand_made import normal_surrogate
+from tests.helpers.known_targets import banana, candidates
+from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.exact import ExactChains
-from tests.support.known_targets import KnownTarget
+from tests.helpers.known_targets import KnownTarget
 
 TRAINING = SurrogateConfig(
     hidden=(48, 48), ensemble=1, epochs=100, round_epochs=50, rounds=1, round_points=300, final_s_e=0.05

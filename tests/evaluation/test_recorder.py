@@ -15,7 +15,7 @@ from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.worker import EvaluationError
 from estimhank.support.errors import ResultsError
 from estimhank.target.protocol import Evaluation
-from tests.support.textbook import NormalTarget
+from tests.helpers.textbook import NormalTarget
 
 TARGET = NormalTarget((0.0, 0.0), (1.0, 1.0), 0.0, 1.0)
 

@@ -11,9 +11,9 @@ from estimhank import from_log_density
 from estimhank.evaluation.repeatable import choose_repeated, repeat_some
 from estimhank.surrogate.posterior_stage import run_posterior
 from estimhank.target.repeatable import NotRepeatable, check_repeatable
-from tests.support.hand_made import normal_surrogate
-from tests.support.known_targets import Memory, candidates, correlated_normal
-from tests.support.stages import SIZES, D
+from tests.helpers.hand_made import normal_surrogate
+from tests.helpers.known_targets import Memory, candidates, correlated_normal
+from tests.helpers.stages import SIZES, D
 
 NAMES = ("a", "b")
 THETA = np.array([[1.0, 2.0], [3.0, 4.0]])

@@ -19,7 +19,7 @@ from estimhank.support.files import read_json, sha256_of, write_json
 from estimhank.support.identity import UNIDENTIFIED
 from estimhank.target.protocol import Capabilities, Evaluation
 from estimhank.target.transform import Transform
-from tests.support.pipelines import standing_in
+from tests.helpers.pipelines import standing_in
 
 STAGES = PIPELINE.names
 

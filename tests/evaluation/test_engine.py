@@ -20,7 +20,7 @@ from estimhank.evaluation.worker import EvaluationError, evaluate_points
 from estimhank.evaluation.workers import InTurn
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import REASONS, Evaluation
-from tests.support.textbook import NormalTarget
+from tests.helpers.textbook import NormalTarget
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

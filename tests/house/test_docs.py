@@ -16,9 +16,9 @@ from estimhank.evaluation.executors import BACKENDS
 from estimhank.run.config import make_config
 from estimhank.run.config_sections import SAMPLERS
 from estimhank.support.errors import EstimhankError
-from tests.test_architecture import DOORS, OUTSIDE
+from tests.house.test_architecture import DOORS, OUTSIDE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md", *DOCS.rglob("*.md"))
 CSV = {

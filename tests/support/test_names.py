@@ -24,7 +24,7 @@ from estimhank.run.config import make_config
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.names import TAKEN_OF_PARAMETERS
 from estimhank.target.any_density import DensityError
-from tests.support.synthetic_run import first_parameters, synthetic_inputs
+from tests.helpers.synthetic_run import first_parameters, synthetic_inputs
 
 BAD = {
     "alpha/beta": "write 'alpha_beta'", "/x": "write '_x'", "draw": "write 'draw_'", "chain": "write 'chain_'",

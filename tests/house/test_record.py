@@ -13,7 +13,7 @@ from benchmarks.record import PLACES, condense, main, record
 from estimhank.run.manifest import Manifest, StageRecord, write_manifest
 from estimhank.support.errors import EstimhankError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FACTS = {
     "mode": {"agreeing": 7, "starts": 8, "log_density": -12.3456},
     "surrogate": {"training_seconds": 61.0, "rounds": [{"points": 5, "loss": list(range(100))}]},

@@ -20,8 +20,8 @@ from estimhank.surrogate.jump_map import features_of, without_kinks
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.target.jumps import Jumps
-from tests.support.known_targets import KnownTarget, correlated_normal
-from tests.support.stages import TRAINING, D
+from tests.helpers.known_targets import KnownTarget, correlated_normal
+from tests.helpers.stages import TRAINING, D
 
 COSTLY = np.array([False, True, True])
 NORMAL = correlated_normal(D)

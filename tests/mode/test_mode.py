@@ -21,7 +21,7 @@ from estimhank.mode.starts import NoFeasibleStart
 from estimhank.support.errors import StorageError
 from estimhank.target.any_density import from_log_density
 from estimhank.target.protocol import Evaluation, Gradient, GradientLike, Target
-from tests.support.textbook import MixtureTarget, NormalTarget, SkewedTarget
+from tests.helpers.textbook import MixtureTarget, NormalTarget, SkewedTarget
 
 
 def search(folder: Path, target: Target, config: ModeConfig | None = None, **options: object) -> ModeResult:

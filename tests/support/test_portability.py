@@ -200,7 +200,7 @@ def test_without_fcntl_pread_and_folders_that_open(tmp_path: Path) -> None:
                 raise PermissionError(13, "Permission denied")
             return real(path, *options, **more)
         os.open = no_folders
-        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from pathlib import Path
         from tests.test_portability import write_everything
         from estimhank.support import locking

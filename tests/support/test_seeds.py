@@ -9,7 +9,7 @@ import numpy as np
 
 from estimhank.support.seeds import Stream, generator
 
-PACKAGE = Path(__file__).resolve().parents[1] / "estimhank"
+PACKAGE = Path(__file__).resolve().parents[2] / "estimhank"
 
 
 def test_streams_and_their_steps_are_different_numbers() -> None:

@@ -22,7 +22,7 @@ from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
 from estimhank.sampling.sample import MultiProposalConfig, run_multi_proposal
 from estimhank.target.protocol import Evaluation
-from tests.support.textbook import NormalTarget
+from tests.helpers.textbook import NormalTarget
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from estimhank.run.config import make_config
 from estimhank.support.errors import ResultsError
 from estimhank.target.any_density import DensityError
 from estimhank.target.protocol import Target
-from tests.support.stages import SIZES, TRAINING
+from tests.helpers.stages import SIZES, TRAINING
 
 NAMES = ["x", "s"]
 #: Numbers of parameters, networks and chains are those of the tests of the surrogate: the same compiled code serves.

@@ -12,7 +12,7 @@ from estimhank.run.stage_spec import StageResult
 from estimhank.support.files import read_json
 from estimhank.target.protocol import Capabilities, Evaluation
 from estimhank.target.transform import Transform
-from tests.support.pipelines import standing_in
+from tests.helpers.pipelines import standing_in
 
 
 class Fragile(Capabilities):

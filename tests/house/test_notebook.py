@@ -13,9 +13,9 @@ import pytest
 
 from estimhank.analysis.inference_data import write_inference_data
 from estimhank.report.inputs import ReportInputs
-from tests.support.synthetic_run import first_parameters, synthetic_inputs
+from tests.helpers.synthetic_run import first_parameters, synthetic_inputs
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "posterior_diagnostics.ipynb"
 
 

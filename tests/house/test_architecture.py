@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / "estimhank"
+PACKAGE = Path(__file__).resolve().parents[2] / "estimhank"
 
 #: Rooms from the ground up. A room may import those before it in its own wing, and what both wings stand on.
 GROUND = ("support", "target")

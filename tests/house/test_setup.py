@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def find_python(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

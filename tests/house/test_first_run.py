@@ -42,7 +42,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Trace, 
         called.append(time.perf_counter())
         time.sleep(0.2)
 
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "JAX_PLATFORMS": "cpu"}
     trace = watch([sys.executable, "-c", RUN, str(folder)], environment, folder, yardstick, every=0.3)
     manifest = read_manifest(folder)

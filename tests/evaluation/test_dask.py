@@ -21,8 +21,8 @@ from estimhank.sampling.proposals import Center
 from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import Evaluation
-from tests.support.dask_cluster import dask_cluster
-from tests.support.textbook import NormalTarget
+from tests.helpers.dask_cluster import dask_cluster
+from tests.helpers.textbook import NormalTarget
 
 pytest.importorskip("distributed")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

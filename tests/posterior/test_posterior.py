@@ -14,8 +14,8 @@ from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError
 from estimhank.posterior.posterior import Posterior
 from estimhank.target.protocol import Target
-from tests.support.kalman import kalman, moving_average
-from tests.support.same_model import on_other_data
+from tests.helpers.kalman import kalman, moving_average
+from tests.helpers.same_model import on_other_data
 
 
 def test_reference_log_likelihood_and_prior(posterior: Posterior, reference: dict[str, float]) -> None:
