@@ -202,7 +202,7 @@ def test_without_fcntl_pread_and_folders_that_open(tmp_path: Path) -> None:
         os.open = no_folders
         sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from pathlib import Path
-        from tests.test_portability import write_everything
+        from tests.support.test_portability import write_everything
         from estimhank.support import locking
         assert locking._unix is None
         write_everything(Path({str(tmp_path)!r}))
