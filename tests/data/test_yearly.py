@@ -106,7 +106,7 @@ def test_the_likelihood_is_that_of_the_linear_combination(posterior, reference):
     assert mine.log_likelihood(theta) == pytest.approx(want, abs=1e-4)
     assert "yearly" in mine.fingerprint and "yearly" not in posterior.fingerprint
     copy = pickle.loads(pickle.dumps(mine))
-    assert copy.fingerprint == mine.fingerprint and copy._weights == mine._weights
+    assert copy.fingerprint == mine.fingerprint and copy.solver.setting.weights == mine.solver.setting.weights
 
 
 def _weights(provenance):

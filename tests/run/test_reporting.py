@@ -55,7 +55,7 @@ def test_households_are_asked_at_draws_spread_evenly_and_failures_are_counted(po
         model=posterior.model,
         names=("eis", "B_bar"),
         steady_state=posterior.steady_state,
-        steady_solver=solver,
+        solver=SimpleNamespace(steady=solver),
     )
     exact = np.stack([np.arange(2 * 300.0).reshape(2, 300) / 600, np.ones((2, 300))], axis=-1)
     prior = np.random.default_rng(0).uniform(size=(50, 2))
@@ -71,5 +71,5 @@ def test_households_are_asked_at_draws_spread_evenly_and_failures_are_counted(po
 def test_a_model_whose_steady_state_stays_has_its_calibration(posterior):
     found = household_moments(posterior, SimpleNamespace(prior=None, exact=None))
     assert not found.estimated and found.calibrated[3] == pytest.approx(0.3059003852, abs=1e-9)
-    target = SimpleNamespace(model=SimpleNamespace(household=None), steady_solver=None)
+    target = SimpleNamespace(model=SimpleNamespace(household=None), solver=SimpleNamespace(steady=None))
     assert household_moments(target, SimpleNamespace()) is None

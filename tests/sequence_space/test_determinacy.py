@@ -54,10 +54,10 @@ def test_agrees_with_counting_generalised_eigenvalues(seed: int) -> None:
 @pytest.fixture(scope="module")
 def reason_at(posterior: Posterior) -> Callable[[dict[str, float]], str]:
     """Outcome at parameters that may lie outside the prior's support."""
-    parts = posterior._steady.reference_parts
+    parts = posterior.solver.steady.reference_parts
 
     def reason(values: dict[str, float]) -> str:
-        number = int(posterior._solve(np.array([values[name] for name in posterior.names]), parts).winding)
+        number = int(posterior.solver.solve(np.array([values[name] for name in posterior.names]), parts).winding)
         return "determinate" if number == 0 else "indeterminate" if number < 0 else "no stable solution"
 
     return reason
