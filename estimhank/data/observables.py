@@ -201,7 +201,7 @@ def rules_of(observables: Sequence[Observable]) -> dict[str, str]:
     return rules
 
 
-def outside(table: SeriesTable, start: int, end: int) -> str:
+def outside_sample(table: SeriesTable, start: int, end: int) -> str:
     """The sentence for a sample that the raw series do not cover."""
     return (
         f"the sample {format_quarter(start)} to {format_quarter(end)} reaches outside {table.where}, "

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.data.observables import Observable
 from estimhank.data.quarters import format_quarter, parse_quarters
 from estimhank.data.series_table import SeriesTable
 from estimhank.support.errors import DataError
@@ -31,19 +31,6 @@ _FEWEST = {"gross": 12, "code": 5, "shifted": 9}  # figures without which there 
 _MOST = 0.1  # a larger share of gross distances is what the series is like
 _NEAR = 0.1  # in decimal logs: a factor of 1.26 around a power of ten
 _NINES = re.compile(r"-?99+(\.9+)?")
-
-
-class Declared(Protocol):
-    """What is read of an observable."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def series(self) -> str: ...
-    @property
-    def per_capita(self) -> str | None: ...
-    @property
-    def allow_outliers(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)
@@ -131,7 +118,7 @@ def _shifts(raw: Array, middle: Array) -> NDArray[np.int_]:
 
 def check_outliers(
     table: SeriesTable,
-    observable: Declared,
+    observable: Observable,
     sample: tuple[int, int],
     made: Array,
     excluded: Sequence[int],
@@ -142,7 +129,7 @@ def check_outliers(
     Parameters
     ----------
     table : SeriesTable
-    observable : Declared
+    observable : Observable
         ``allow_outliers`` holds the quarters and spans whose figures are right.
     sample : pair of int
         Numbers of the first and the last quarter.

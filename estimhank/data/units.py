@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.data.yearly import Data as Provenance
-from estimhank.data.yearly import declared_weights
+from estimhank.data.yearly import Provenance, declared_weights
 from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]

@@ -44,8 +44,8 @@ _WEIGHTS: dict[tuple[str, str], tuple[float, ...]] = {
 }
 
 
-class Data(Protocol):
-    """What is read of a data set."""
+class Provenance(Protocol):
+    """What is read of a data set: which series it has and how each was made."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -53,7 +53,7 @@ class Data(Protocol):
     def provenance(self) -> Mapping[str, object]: ...
 
 
-def declared_weights(data: Data) -> dict[str, tuple[float, ...]]:
+def declared_weights(data: Provenance) -> dict[str, tuple[float, ...]]:
     """Weights on the current and the earlier quarters of each observable that is observed by the year."""
     entries = _entries(data.provenance.get("observables"))
     return {str(e["name"]): _WEIGHTS[str(e["transform"]), str(e["yearly"])] for e in entries if e.get("yearly")}

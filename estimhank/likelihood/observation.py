@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from estimhank.model.declaration import NO_LEVEL, Observable
+from estimhank.model.declaration import NO_LEVEL, ObservedVariable
 
 
 def combine_quarters(coefficients: jax.Array, weights: Sequence[Sequence[float]]) -> jax.Array:
@@ -34,7 +34,7 @@ def combine_quarters(coefficients: jax.Array, weights: Sequence[Sequence[float]]
 
 
 def observe(
-    responses: jax.Array, observables: Sequence[Observable], names: tuple[str, ...], steady: Mapping[str, Any]
+    responses: jax.Array, observables: Sequence[ObservedVariable], names: tuple[str, ...], steady: Mapping[str, Any]
 ) -> jax.Array:
     """Responses of the observables, in their units.
 
@@ -42,7 +42,7 @@ def observe(
     ----------
     responses : array of shape (T, n_v, n_z)
         Responses of the model's unknowns.
-    observables : sequence of Observable
+    observables : sequence of ObservedVariable
     names : tuple of str
         Names of the unknowns.
     steady : mapping of str to scalar

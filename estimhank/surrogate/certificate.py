@@ -61,7 +61,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class FreshDraws:
+class FreshEvaluations:
     """Draws of the surrogate with fresh exact evaluations.
 
     Attributes
@@ -166,7 +166,7 @@ class Certificate:
 
 
 def compute_certificate(
-    fresh: FreshDraws,
+    fresh: FreshEvaluations,
     states: ExactStates,
     pairs: ProposalPairs,
     counts: dict[str, int],
@@ -177,7 +177,7 @@ def compute_certificate(
 
     Parameters
     ----------
-    fresh : FreshDraws
+    fresh : FreshEvaluations
         Nearly independent draws of the surrogate that it has not been trained on.
     states : ExactStates
     pairs : ProposalPairs
@@ -244,7 +244,7 @@ def centred_error(surrogate: Array, exact: Array) -> Array:
     return error - error.mean() if len(error) else error
 
 
-def error_spread(fresh: FreshDraws) -> Figure:
+def error_spread(fresh: FreshEvaluations) -> Figure:
     """s_e over independent draws; its standard error by the delta method from the fourth moment."""
     error = fresh.error
     n = len(error)

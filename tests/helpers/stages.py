@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.exact import ExactChains
+from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 from tests.helpers.known_targets import KnownTarget
 
 TRAINING = SurrogateConfig(

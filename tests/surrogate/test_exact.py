@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from estimhank.surrogate import exact as exact_stage
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import (
     ExactChains,
     NoStart,
@@ -22,6 +21,7 @@ from estimhank.surrogate.exact import (
 )
 from estimhank.surrogate.fast_mh import Proposal, warm_up
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
+from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
 from tests.helpers.hand_made import normal_surrogate
 from tests.helpers.known_targets import KnownTarget, Memory, correlated_normal, skewed, two_modes

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import HIDDEN, cut_off, is_beyond, learn_edge, uncorrected_edge
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
 from estimhank.target.transform import Transform

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from estimhank.surrogate.certificate import Certificate
-from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.surrogate_stage import run_surrogate
 from tests.helpers.known_targets import (
     KnownTarget,

@@ -13,10 +13,10 @@ import pytest
 
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.networks.mlp import initial_weights
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.surrogate_stage import run_surrogate
 from tests.helpers.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed, two_modes

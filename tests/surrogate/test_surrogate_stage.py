@@ -14,8 +14,8 @@ import pytest
 from estimhank.support.progress_event import ProgressEvent
 from estimhank.surrogate import surrogate_stage
 from estimhank.surrogate.candidates import RoundErrors
-from estimhank.surrogate.config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.points import points_from
+from estimhank.surrogate.stage_config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.surrogate_stage import (
     SurrogateStageResult,
     _modes_with_mass,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from estimhank.sampling.diagnostics import ess
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import mahalanobis
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.tail_chains import _FEWEST, compare_reach, rank_correlation
 from tests.helpers.hand_made import normal_surrogate, student_surrogate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from estimhank import from_log_density
-from estimhank.evaluation.repeatable import choose_repeated, repeat_some
+from estimhank.evaluation.repeats import choose_repeated, repeat_some
 from estimhank.surrogate.posterior_stage import run_posterior
 from estimhank.target.repeatable import NotRepeatable, check_repeatable
 from tests.helpers.hand_made import normal_surrogate
