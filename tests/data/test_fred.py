@@ -71,7 +71,7 @@ def test_series_of_both_frequencies_come_together_on_quarters(client, source, ke
     table = load_fred(source, ["GDPC1", "FEDFUNDS"], {}, client=client(key))
     want = [float("nan") if value == "." else value for value in GDP]
     np.testing.assert_array_equal(table.column("GDPC1"), want)
-    # averaged here, with all the digits; a quarter without one of its months has no figure, nor one after the end
+    # averaged here, with all the digits; a quarter without one of its months has no value, nor one after the end
     means = [np.mean(RATE[j : j + 3]) for j in (0, 3, 6)] + [np.nan, np.mean(RATE[12:15]), *[np.nan] * 3]
     np.testing.assert_allclose(table.column("FEDFUNDS"), means, rtol=1e-15)
     assert table.provenance["source"] == source
@@ -207,7 +207,7 @@ def test_answers_are_kept_and_asked_for_again_only_when_they_may_differ(fred, cl
         load_fred("fred", ["GDPC1"], {}, VINTAGE, client())
     assert len(fred.requests) == 2
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    fred.series[f"GDPC1@{today}"] = quarterly([1, 2])  # a day that is not over: the figures may still change
+    fred.series[f"GDPC1@{today}"] = quarterly([1, 2])  # a day that is not over: the values may still change
     for _ in range(2):
         load_fred("fred", ["GDPC1"], {}, today, client())
     assert len(fred.requests) == 4
