@@ -14,6 +14,7 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import FILE_NAME, EvaluationStore
@@ -22,7 +23,6 @@ from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
 from estimhank.sampling.sample import MultiProposalConfig, run_multi_proposal
 from estimhank.target.protocol import Evaluation
-from tests.helpers.textbook import NormalTarget
 
 
 @dataclass(frozen=True)

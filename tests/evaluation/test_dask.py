@@ -13,6 +13,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore, read_evaluations
@@ -22,7 +23,6 @@ from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, 
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import Evaluation
 from tests.helpers.dask_cluster import dask_cluster
-from tests.helpers.textbook import NormalTarget
 
 pytest.importorskip("distributed")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -14,13 +14,13 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine, WorkersDied, WorkersLost
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.worker import EvaluationError, evaluate_points
 from estimhank.evaluation.workers import InTurn
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import REASONS, Evaluation
-from tests.helpers.textbook import NormalTarget
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.recorder import Recorder
@@ -15,7 +16,6 @@ from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.worker import EvaluationError
 from estimhank.support.errors import ResultsError
 from estimhank.target.protocol import Evaluation
-from tests.helpers.textbook import NormalTarget
 
 TARGET = NormalTarget((0.0, 0.0), (1.0, 1.0), 0.0, 1.0)
 

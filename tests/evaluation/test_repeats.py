@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import correlated_normal
 from estimhank import from_log_density
 from estimhank.evaluation.repeats import choose_repeated, repeat_some
 from estimhank.surrogate.posterior_stage import run_posterior
 from estimhank.target.repeatable import NotRepeatable, check_repeatable
 from tests.helpers.hand_made import normal_surrogate
-from tests.helpers.known_targets import Memory, candidates, correlated_normal
+from tests.helpers.in_memory import Memory, candidates
 from tests.helpers.stages import SIZES, D
 
 NAMES = ("a", "b")

@@ -10,6 +10,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
+from benchmarks.textbook_targets import MixtureTarget, NormalTarget, SkewedTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
@@ -21,7 +22,6 @@ from estimhank.mode.starts import NoFeasibleStart
 from estimhank.support.errors import StorageError
 from estimhank.target.any_density import from_log_density
 from estimhank.target.protocol import Evaluation, Gradient, GradientLike, Target
-from tests.helpers.textbook import MixtureTarget, NormalTarget, SkewedTarget
 
 
 def search(folder: Path, target: Target, config: ModeConfig | None = None, **options: object) -> ModeResult:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.textbook_targets import NormalTarget, SkewedTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
@@ -25,7 +26,6 @@ from estimhank.sampling.tempered import NotTempered
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import Evaluation, Target
 from tests.helpers.ranks import ERRORS, KURTOSIS, far_apart, levels_of
-from tests.helpers.textbook import NormalTarget, SkewedTarget
 
 SKEWED_CENTER = Center(np.array([1.1, -0.9, 0.7]), np.diag([0.33, 0.7, 0.25]))
 NORMAL = NormalTarget((1.0, -2.0, 0.5, 0.0), (1.0, 0.3, 2.0, 1.0), 0.6)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.textbook_targets import NormalTarget, SkewedTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
@@ -25,7 +26,6 @@ from estimhank.sampling.random_walk import (
     step,
 )
 from estimhank.target.protocol import Target
-from tests.helpers.textbook import NormalTarget, SkewedTarget
 
 CUT = NormalTarget((1.0, -2.0), (1.0, 0.3), 0.5, cut=0.5)
 CUT_CENTER = Center(np.array(CUT.mean), CUT.covariance)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.textbook_targets import NormalTarget, SkewedTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
@@ -16,7 +17,6 @@ from estimhank.sampling.proposals import Center, NoFeasibleState
 from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.support.progress_event import ProgressEvent
 from estimhank.target.protocol import Target
-from tests.helpers.textbook import NormalTarget, SkewedTarget
 
 CUT = NormalTarget((1.0, -2.0, 0.5), (1.0, 0.3, 2.0), 0.5, cut=0.8)
 SMALL = MultiProposalConfig(iterations=40, warmup=15, proposals=8, draws=4, chains=3)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, correlated_normal, skewed, two_modes
 from estimhank.surrogate import exact as exact_stage
 from estimhank.surrogate.exact import (
     ExactChains,
@@ -24,7 +25,7 @@ from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
 from tests.helpers.hand_made import normal_surrogate
-from tests.helpers.known_targets import KnownTarget, Memory, correlated_normal, skewed, two_modes
+from tests.helpers.in_memory import Memory
 from tests.helpers.stages import SIZES, Z_LIMIT, D, worst_z_scores
 
 TARGET = correlated_normal(D)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, correlated_normal
 from estimhank.surrogate.feasibility import HIDDEN, cut_off, is_beyond, learn_edge, uncorrected_edge
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.stage_config import SurrogateConfig
@@ -17,7 +18,7 @@ from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
 from estimhank.target.transform import Transform
 from tests.helpers.hand_made import normal_surrogate
-from tests.helpers.known_targets import KnownTarget, Memory, candidates, correlated_normal, mode_of
+from tests.helpers.in_memory import Memory, candidates, mode_of
 from tests.helpers.stages import SIZES, TRAINING, D, worst_z_scores
 
 SLANT = np.array([2.0, -1.0, 2.0]) / 3

@@ -9,21 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, banana, correlated_normal, skewed, student_t, two_modes
 from estimhank.surrogate.certificate import Certificate
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.surrogate_stage import run_surrogate
-from tests.helpers.known_targets import (
-    KnownTarget,
-    Memory,
-    banana,
-    candidates,
-    correlated_normal,
-    mode_of,
-    skewed,
-    student_t,
-    two_modes,
-)
+from tests.helpers.in_memory import Memory, candidates, mode_of
 from tests.helpers.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, banana, skewed
 from estimhank.support.progress_event import ProgressEvent
 from estimhank.surrogate import surrogate_stage
 from estimhank.surrogate.candidates import RoundErrors
@@ -24,7 +25,7 @@ from estimhank.surrogate.surrogate_stage import (
     run_surrogate,
 )
 from estimhank.surrogate.training import TrainingError
-from tests.helpers.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed
+from tests.helpers.in_memory import Memory, candidates, mode_of
 from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)

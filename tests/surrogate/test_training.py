@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import banana, skewed
 from estimhank.evaluation.workers import InTurn
 from estimhank.networks.mlp import initial_weights
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
@@ -21,7 +22,7 @@ from estimhank.surrogate.training import (
     padded,
     train_ensemble,
 )
-from tests.helpers.known_targets import banana, candidates, skewed
+from tests.helpers.in_memory import candidates
 from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)

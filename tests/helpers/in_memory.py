@@ -8,10 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks.known_targets import KnownTarget, banana, correlated_normal, skewed, student_t, two_modes
+from benchmarks.known_targets import KnownTarget
 from estimhank.evaluation.evaluations import EvaluationBatch
-
-__all__ = ["KnownTarget", "banana", "correlated_normal", "skewed", "student_t", "two_modes"]
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""Targets with known answers: for tests and benchmarks, and for trying a sampler before a model is at hand."""
+"""Densities whose moments are known in closed form, in NumPy: a worker process has nothing to compile for them.
+
+Those of :mod:`benchmarks.known_targets` are written in JAX and come with independent draws.
+"""
 
 from __future__ import annotations
 
