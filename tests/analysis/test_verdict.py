@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_a_failed_certificate_names_each_figure_and_how_far_it_is_off() -> None:
 
 def test_a_certificate_can_fail_because_the_exact_stage_did() -> None:
     inputs = synthetic_inputs()
-    certificate = {**inputs.certificate, "passed": False, "reasons": ["the exact stage has not converged"]}
+    certificate = {**(inputs.certificate or {}), "passed": False, "reasons": ["the exact stage has not converged"]}
     text = finding(replace(inputs, certificate=certificate).verdict, "Certificate").text
     assert text.startswith("Failed: the exact stage has not converged.")
 
@@ -81,7 +82,7 @@ def test_a_single_chain_cannot_be_judged() -> None:
     assert verdict.level is Severity.BAD and "cannot be computed for kappa_w" in verdict.findings[0].text
 
 
-def evidence(good: ReportInputs, **changes: object) -> Evidence:
+def evidence(good: ReportInputs, **changes: Any) -> Evidence:
     """The evidence of a good run with some of it replaced."""
     plain = Evidence(names=good.arrays.names, exact=good.exact, draws=1600, mode=good.mode, best_draw=PEAK - 1.0)
     return replace(plain, **changes)

@@ -187,7 +187,7 @@ def test_missing_quarters_are_counted_and_the_likelihood_takes_them(run, tmp_pat
     assert facts == {"quarters": 44, "missing": {"growth": 2, "inflation": 2, "rate": 2}}
     with RunContext(load_config(tmp_path / "run.toml"), tmp_path / "new", build_target) as context:
         target = context.target
-        evaluation = target.evaluate(target.reference())
+        evaluation = target.evaluate(target.reference())  # type: ignore[attr-defined]
     assert evaluation.reason == "ok" and np.isfinite(evaluation.log_likelihood)
 
 

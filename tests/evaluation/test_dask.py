@@ -21,7 +21,7 @@ from estimhank.run.config import make_config
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.support.errors import ConfigError
-from estimhank.target.protocol import Evaluation
+from estimhank.target.protocol import Evaluation, GradientLike
 from tests.helpers.dask_cluster import dask_cluster
 
 pytest.importorskip("distributed")
@@ -36,7 +36,7 @@ class SlowTarget(NormalTarget):
 
     pause: float = 0.005
 
-    def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
         time.sleep(self.pause)
         return super().evaluate(theta, gradient)
 

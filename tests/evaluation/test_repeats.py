@@ -23,11 +23,11 @@ THETA = np.array([[1.0, 2.0], [3.0, 4.0]])
 class Noisy(Memory):
     """Adds noise to every value of some stages."""
 
-    def __init__(self, target, stages, sd):  # type: ignore[no-untyped-def]
+    def __init__(self, target, stages, sd):
         super().__init__(target)
         self.stages, self.sd, self.rng = stages, sd, np.random.default_rng(0)
 
-    def __call__(self, stage, iteration, thetas, gradient=False):  # type: ignore[no-untyped-def]
+    def __call__(self, stage, iteration, thetas, gradient=False):
         batch = super().__call__(stage, iteration, thetas, gradient)
         if stage not in self.stages:
             return batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_eleven_dimensions_at_the_best_scale_match_the_textbook() -> None:
     for k in range(8000):
         state, info = step(rng, state, log_normal, root)
         draws[:, k] = state.position
-        accepted += info.accepted.sum()
+        accepted += int(info.accepted.sum())
         np.testing.assert_array_equal(state.log_density, log_normal(state.position))
     assert accepted / draws[:, :, 0].size == pytest.approx(0.26, abs=0.015)
     assert ess(draws, "mean").mean() / draws[:, :, 0].size == pytest.approx(0.029, rel=0.2)
@@ -110,6 +111,6 @@ def test_adaptation_stops_after_the_warm_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sizes", [{"steps": 0}, {"chains": 0}, {"warmup": 5000}])
-def test_impossible_sizes_are_refused(sizes: dict[str, int]) -> None:
+def test_impossible_sizes_are_refused(sizes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(sizes))):
         RandomWalkConfig(**sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def proposal_pairs(s_e: float, seed: int = 2, n: int = 42) -> ProposalPairs:
     return ProposalPairs(difference, difference + s_e * np.sqrt(2) * rng.standard_normal(difference.shape))
 
 
-def certificate(s_e: float, **changes: object) -> Certificate:
+def certificate(s_e: float, **changes: Any) -> Certificate:
     parts: dict = {"fresh": fresh_draws(s_e), "states": exact_states(s_e), "pairs": proposal_pairs(s_e)}
     parts.update(changes)
     return compute_certificate(**parts, counts=COUNTS)

@@ -37,7 +37,7 @@ def truncated(
         kept: list[np.ndarray] = []
         while sum(map(len, kept)) < n:
             t = sample(rng, 4 * n)
-            kept.append(t[np.asarray(jax.vmap(inside)(t))])
+            kept.append(t[np.asarray(jax.vmap(inside)(jnp.asarray(t)))])
         return np.concatenate(kept)[:n]
 
     return KnownTarget(
@@ -157,7 +157,7 @@ def test_too_few_of_a_kind_are_no_edge() -> None:
     assert learn_edge(np.zeros((100, 2)), np.ones((3, 2)), 0.0, 8.0, seed=1) is None
 
 
-def test_a_surrogate_with_an_edge_survives_its_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_surrogate_with_an_edge_survives_its_file(tmp_path) -> None:
     rng = np.random.default_rng(0)
     z = rng.uniform(-2, 2, (2_000, 3))
     radius = np.linalg.norm(z, axis=1)

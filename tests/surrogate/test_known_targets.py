@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +27,8 @@ def estimate(
     return run_posterior(memory, target, trained.surrogate, sizes, seed), memory
 
 
-def small(target: KnownTarget, seed: int = 3, **changes: object) -> tuple[PosteriorStageResult, Memory]:
-    return estimate(target, 1_000, replace(TRAINING, **changes), SIZES, seed)  # type: ignore[arg-type]
+def small(target: KnownTarget, seed: int = 3, **changes: Any) -> tuple[PosteriorStageResult, Memory]:
+    return estimate(target, 1_000, replace(TRAINING, **changes), SIZES, seed)
 
 
 @pytest.fixture(scope="module")
