@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from estimhank.data.observables import TRANSFORMS, Observable, lags_of, outside, transform_series
+from estimhank.data.observables import TRANSFORMS, Observable, lags_of, outside_sample, transform_series
 from estimhank.data.options import set_additions
 from estimhank.data.outliers import check_outliers
 from estimhank.data.quarters import first_days, format_quarter, parse_quarter, parse_quarters
@@ -123,7 +123,7 @@ def make_dataset(
         raise DataError(f"an observable is declared twice: {', '.join(names)}")
     if first < table.first:
         # without this a presample could begin before the data do
-        raise DataError(outside(table, first, last))
+        raise DataError(outside_sample(table, first, last))
     first += presample
     raw = np.column_stack([transform_series(table, o, first, last) for o in observables])
     trends = {}

@@ -7,10 +7,10 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
 
-def stacked_covariance(gamma: jax.Array, n: int) -> jax.Array:
+def stacked_covariance(gamma: Float[jax.Array, "lags n_o n_o"], n: int) -> Float[jax.Array, "{n}*n_o {n}*n_o"]:
     """Covariance (n n_o, n n_o) of the stacked sample (y_0, ..., y_{n-1}) from autocovariances (>= n, n_o, n_o)."""
     n_o = gamma.shape[1]
     lags = jnp.concatenate([gamma[n - 1 : 0 : -1].transpose(0, 2, 1), gamma[:n]])
@@ -19,12 +19,16 @@ def stacked_covariance(gamma: jax.Array, n: int) -> jax.Array:
     return blocks.transpose(0, 2, 1, 3).reshape(n * n_o, n * n_o)
 
 
-def dense_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> jax.Array:
+def dense_log_likelihood(
+    gamma: Float[jax.Array, "lags n_o n_o"], sample: Float[np.ndarray, "n n_o"]
+) -> Float[jax.Array, ""]:
     """The value of :func:`dense_log_likelihood_and_rounding` alone."""
     return dense_log_likelihood_and_rounding(gamma, sample)[0]
 
 
-def dense_log_likelihood_and_rounding(gamma: jax.Array, sample: NDArray[np.float64]) -> tuple[jax.Array, jax.Array]:
+def dense_log_likelihood_and_rounding(
+    gamma: Float[jax.Array, "lags n_o n_o"], sample: Float[np.ndarray, "n n_o"]
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
     """Gaussian log likelihood in which entries that are ``nan`` are dropped rows and columns of the covariance.
 
     Parameters

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from estimhank.likelihood.dense import dense_log_likelihood_and_rounding
@@ -55,8 +56,8 @@ class _Saved(NamedTuple):
 
 
 def gaussian_log_likelihood(
-    gamma: jax.Array, sample: NDArray[np.float64], dense: bool = False
-) -> tuple[jax.Array, jax.Array]:
+    gamma: Float[jax.Array, "lags n_o n_o"], sample: Float[np.ndarray, "n n_o"], dense: bool = False
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
     """Gaussian log likelihood of a sample of a stationary, mean-zero process, exact whatever is missing.
 
     The fast formulas need the covariance of the *completed* sample to be regular. What was observed may have a regular
@@ -93,14 +94,16 @@ def gaussian_log_likelihood(
     return dense_log_likelihood_and_rounding(gamma, sample)
 
 
-def has_fast_form(sample: NDArray[np.float64]) -> bool:
+def has_fast_form(sample: Float[np.ndarray, "n n_o"]) -> bool:
     """Whether a sample has few enough missing values for the fast formula, so that the dense one is a second route."""
     sample = np.asarray(sample, float)
     there = np.flatnonzero(~np.isnan(sample).all(axis=1))
     return bool(there.size and 0 < np.isnan(sample[there[0] : there[-1] + 1]).mean() <= MOST_MISSING)
 
 
-def incomplete_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> tuple[jax.Array, jax.Array]:
+def incomplete_log_likelihood(
+    gamma: Float[jax.Array, "lags n_o n_o"], sample: Float[np.ndarray, "n n_o"]
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
     """As :func:`gaussian_log_likelihood`, by the formulas at the head of this module."""
     return _log_likelihood(gamma, _Sample(np.asarray(sample, float)))
 

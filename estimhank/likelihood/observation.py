@@ -7,11 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
-from estimhank.model.declaration import NO_LEVEL, Observable
+from estimhank.model.declaration import NO_LEVEL, ObservedVariable
 
 
-def combine_quarters(coefficients: jax.Array, weights: Sequence[Sequence[float]]) -> jax.Array:
+def combine_quarters(
+    coefficients: Float[jax.Array, "T n_o n_z"], weights: Sequence[Sequence[float]]
+) -> Float[jax.Array, "T n_o n_z"]:
     """Moving-average coefficients of weighted sums of each observable's current and earlier values.
 
     Parameters
@@ -34,15 +37,18 @@ def combine_quarters(coefficients: jax.Array, weights: Sequence[Sequence[float]]
 
 
 def observe(
-    responses: jax.Array, observables: Sequence[Observable], names: tuple[str, ...], steady: Mapping[str, Any]
-) -> jax.Array:
+    responses: Float[jax.Array, "T n_v n_z"],
+    observables: Sequence[ObservedVariable],
+    names: tuple[str, ...],
+    steady: Mapping[str, Any],
+) -> Float[jax.Array, "T n_o n_z"]:
     """Responses of the observables, in their units.
 
     Parameters
     ----------
     responses : array of shape (T, n_v, n_z)
         Responses of the model's unknowns.
-    observables : sequence of Observable
+    observables : sequence of ObservedVariable
     names : tuple of str
         Names of the unknowns.
     steady : mapping of str to scalar

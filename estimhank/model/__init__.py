@@ -11,7 +11,7 @@ from estimhank.households.one_asset import (
     logarithmic_grid,
     rouwenhorst,
 )
-from estimhank.model.declaration import AR1, Growth, Level, Model, Observable
+from estimhank.model.declaration import AR1, Growth, Level, Model, ObservedVariable
 from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, Values
 from estimhank.parameters.priors import Beta, Gamma, InverseGamma, Normal, Prior, SqrtInverseGamma, Uniform, make_prior
 
@@ -28,7 +28,7 @@ __all__ = [
     "Model",
     "ModelError",
     "Normal",
-    "Observable",
+    "ObservedVariable",
     "Parameter",
     "Parameters",
     "Policies",

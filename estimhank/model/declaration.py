@@ -66,7 +66,7 @@ def _is_number(value: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Observable:
+class ObservedVariable:
     """An observed series as a function of one model variable; see :func:`Growth` and :func:`Level`.
 
     ``kind`` is ``"growth"``: scale (x_t - x_{t-1}) / x, the change of the log, or ``"level"``: scale (x_t - x), with x
@@ -96,9 +96,9 @@ def Growth(
     scale: float = 100.0,
     units: str = "percent per quarter",
     measurement_error: str = "",
-) -> Observable:
+) -> ObservedVariable:
     """The growth rate of a variable, 100 (x_t - x_{t-1}) / x by default."""
-    return Observable(variable, "growth", name or f"{variable}_growth", scale, units, measurement_error)
+    return ObservedVariable(variable, "growth", name or f"{variable}_growth", scale, units, measurement_error)
 
 
 def Level(
@@ -107,9 +107,9 @@ def Level(
     scale: float = 100.0,
     units: str = "percent per quarter",
     measurement_error: str = "",
-) -> Observable:
+) -> ObservedVariable:
     """The deviation of a variable from its steady state, 100 (x_t - x) by default."""
-    return Observable(variable, "level", name or variable, scale, units, measurement_error)
+    return ObservedVariable(variable, "level", name or variable, scale, units, measurement_error)
 
 
 class Model:
@@ -124,7 +124,7 @@ class Model:
     variables : tuple of str
         Aggregate variables, one equation each.
     shocks : tuple of AR1
-    observables : tuple of Observable
+    observables : tuple of ObservedVariable
     parameters : Parameters
     dense : tuple of str
         Variables to solve for densely; chosen automatically where empty.
@@ -139,7 +139,7 @@ class Model:
     household: HouseholdBlock | None = None
     variables: tuple[str, ...] = ()
     shocks: tuple[AR1, ...] = ()
-    observables: tuple[Observable, ...] = ()
+    observables: tuple[ObservedVariable, ...] = ()
     parameters: Parameters = Parameters()
     dense: tuple[str, ...] = ()
 
@@ -212,7 +212,7 @@ class Model:
                 f"household is one household block or None, not a {type(self.household).__name__}: several types of "
                 "households are states of one block"
             )
-        kinds: tuple[tuple[str, type], ...] = (("variables", str), ("shocks", AR1), ("observables", Observable))
+        kinds: tuple[tuple[str, type], ...] = (("variables", str), ("shocks", AR1), ("observables", ObservedVariable))
         for what, kind in kinds:
             given = getattr(self, what)
             if not isinstance(given, tuple | list) or not all(isinstance(entry, kind) for entry in given):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estimhank.data import write_dataset, write_raw
-from estimhank.evaluation.repeatable import repeat_some
+from estimhank.evaluation.repeats import repeat_some
 from estimhank.mode.mode_result import read_mode, write_mode
 from estimhank.mode.search import find_mode
 from estimhank.posterior.posterior import Posterior

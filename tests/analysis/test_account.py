@@ -15,7 +15,7 @@ def test_everything_that_is_known_is_said() -> None:
         "sample": {"algorithm": "dime", "acceptance": [0.2, 0.4], "local_acceptance": 0.25, "global_acceptance": 0.5},
         "posterior": {"acceptance": {"subchain": [0.9, 0.8, "nan"], "plain": [0.3]}},
     }
-    text = " ".join(account_sentences(evaluations, facts))
+    text = " ".join(account_sentences(evaluations, facts))  # type: ignore[arg-type]
     for words in (
         "20.0 % of 200 evaluations had no density: 30 no stable solution and 10 indeterminate equilibrium.",
         "15.0 % of the prior mass is infeasible: 15.0 % no stable solution.",

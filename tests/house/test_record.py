@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
     run = tmp_path / "results" / "us_hank"
     (run / "tables").mkdir(parents=True)
     (run / "figures").mkdir()
-    stages = {name: StageRecord("finished", "", seconds=1.5, facts=facts) for name, facts in FACTS.items()}
+    stages = {name: StageRecord("finished", "", seconds=1.5, facts=facts) for name, facts in FACTS.items()}  # type: ignore[arg-type]
     manifest = Manifest(
         {"run": {"seed": 7}}, "configs/us_hank.toml", status="finished", created="2031-01-02T03:04:05Z",
         wall_seconds=99.0, versions={"estimhank": "9", "jax": "8", "python": "7"}, stages=stages,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from estimhank.parameters.parameter_table import ModelError, Parameter, Paramete
 from estimhank.parameters.priors import Gamma, Normal
 
 
-def change(prior: dict[str, object] | None = None, fixed: float | None = None) -> SimpleNamespace:
+def change(prior: dict[str, Any] | None = None, fixed: float | None = None) -> SimpleNamespace:
     """One [parameters.NAME] table."""
     return SimpleNamespace(prior=prior, fixed=fixed)
 
@@ -42,7 +43,7 @@ def test_missing_shock_parameters_and_variables_are_listed() -> None:
         parameters = Parameters(rho_u=Parameter(0.5, "r", "persistence"))
 
     with pytest.raises(ModelError) as error:
-        Broken()
+        Broken()  # type: ignore[abstract]
     for word in ("declared twice", "sigma_u", "'y'"):
         assert word in str(error.value)
 

@@ -25,7 +25,7 @@ _wind = jax.jit(winding_number, static_argnums=0)
 def wind(lag: np.ndarray, now: np.ndarray, lead: np.ndarray) -> int:
     """Winding number of a purely aggregate system."""
     nothing: HouseholdSymbol = household_symbol(jnp.zeros((2, 0, 0, 2)))
-    system = LinearSystem(*(jnp.asarray(m, float) for m in (lag, now, lead)), jnp.zeros((len(now), 1)))
+    system = LinearSystem(*(jnp.asarray(m, float) for m in (lag, now, lead)), jnp.zeros((len(now), 1)))  # type: ignore[call-arg]
     return int(_wind(NO_HOUSEHOLD, system, nothing))
 
 

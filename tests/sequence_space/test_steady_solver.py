@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from estimhank.posterior.solver import _KEPT
 
 from estimhank.households.fake_news import truncated_product
 from estimhank.households.newton import StationaryPoint
@@ -23,6 +23,7 @@ from estimhank.parameters.priors import Gamma
 from estimhank.posterior.at_point import AtPoint
 from estimhank.posterior.posterior import Posterior
 from estimhank.posterior.routes import CHEAPEST, Route, needs_longer, next_route
+from estimhank.posterior.solver import _KEPT
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import solve_steady_state
 from estimhank.target.protocol import Gradient
@@ -223,7 +224,7 @@ def test_a_partial_gradient_is_the_whole_one_without_what_moves_the_steady_state
     assert whole.log_density == pytest.approx(partial.log_density, abs=1e-7)
     steady_state = np.isin(small.names, small.steady_state_parameters)
     assert set(small.steady_state_parameters) == {"eis", "sd_e", "B_bar"}
-    np.testing.assert_array_equal(np.isnan(partial.gradient), steady_state)
+    np.testing.assert_array_equal(np.isnan(partial.gradient), steady_state)  # type: ignore[arg-type]
     np.testing.assert_allclose(partial.gradient[~steady_state], whole.gradient[~steady_state], rtol=1e-6, atol=1e-6)
 
 
@@ -277,12 +278,12 @@ def test_a_grid_that_is_too_small_is_a_reason(small: Posterior) -> None:
 
 def test_a_truncated_product_is_exact_where_it_is_not_cut() -> None:
     rng = np.random.default_rng(0)
-    left, right = rng.normal(size=(7, 11)), rng.normal(size=(150, 11))
+    left, right = jnp.asarray(rng.normal(size=(7, 11))), jnp.asarray(rng.normal(size=(150, 11)))
     weights = rng.normal(size=(7, 150))
-    for needed in (0, 1, 64, 65, 150):
+    for needed in map(jnp.asarray, (0, 1, 64, 65, 150)):
         out, pull = jax.vjp(lambda a, b, n=needed: truncated_product(a, b, n), left, right)
-        kept = min(-(-needed // 64) * 64, 150)
-        expected = left @ right.T
+        kept = min(-(-int(needed) // 64) * 64, 150)
+        expected = np.array(left @ right.T)
         expected[:, kept:] = 0
         np.testing.assert_allclose(out, expected, atol=1e-13)
         left_bar, right_bar = pull(weights)

@@ -206,7 +206,7 @@ def test_a_recursion_that_breaks_down_is_noticed() -> None:
     for first in (0.0, 1e-9):
         diagonals[T - 1] = first
         nothing = np.zeros((T, 1))
-        system = ToeplitzPlus(jnp.asarray(diagonals), nothing, nothing.T, jnp.asarray(True))
+        system = ToeplitzPlus(jnp.asarray(diagonals), nothing, nothing.T, jnp.asarray(True))  # type: ignore[arg-type]
         assert np.isnan(factorize(system)).all()
 
 
@@ -257,7 +257,7 @@ def test_densities_do_not_depend_on_the_form(
         post = long_posterior(posterior, shortest, household)
         found = [post.evaluate(post.to_array(p | {"eis": 0.6} if household else p), gradient=True) for p in points]
         values.append([(f.log_likelihood, *np.asarray(f.gradient)) for f in found])
-    np.testing.assert_allclose(*values, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(*values, rtol=1e-8, atol=1e-8)  # type: ignore[call-overload]
 
 
 def test_factors_say_that_a_form_is_imprecise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,5 +301,5 @@ def test_gradients_and_responses_are_computed_without_a_form_that_fails(
         theta = poor.reference()
         found, expected = (post.evaluate(theta, gradient=True) for post in (poor, plain))
         assert found.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-10)
-        np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-9)
+        np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-9)  # type: ignore[arg-type]
         np.testing.assert_allclose(poor.responses(theta), plain.responses(theta), atol=1e-12)
