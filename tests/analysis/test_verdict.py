@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Level, Verdict, judge_run
+from estimhank.analysis.facts import HorizonCheck
+from estimhank.analysis.verdict import Criteria, Evidence, Level, Verdict, judge_run
 from estimhank.report.inputs import ReportInputs
 from estimhank.surrogate.certificate import NOT_CONVERGED
 from tests.helpers.synthetic_run import PEAK, synthetic_inputs
