@@ -15,6 +15,7 @@ from estimhank.sequence_space.linear_system import LinearSystem
 Array = NDArray[np.float64]
 
 _DATES = 40
+_SMALL = 640  # numbers of a column, of matrices whose inverse is computed
 _STEPS = 5  # of the estimate of a norm; it rarely takes three
 _SAME = 1e-12  # change of a recursion from which on it stands still
 _LARGER = 1.05
@@ -103,18 +104,18 @@ def _truncated_condition(lag: Array, now: Array, lead: Array) -> float:
         factors = splu(whole)
     except RuntimeError:  # exactly singular
         return np.inf
-    # the 1-norm of the inverse, by Hager (1984): the gradient of |inverse x| leads to the largest column
-    x, inverse = np.full(whole.shape[0], 1.0 / whole.shape[0]), 0.0
-    for _ in range(_STEPS):
-        y = factors.solve(x)
-        inverse = max(inverse, float(np.abs(y).sum()))
-        uphill = np.abs(factors.solve(np.where(y >= 0, 1.0, -1.0), trans="T"))
-        if not np.isfinite(uphill).all():
-            return np.inf
-        column = int(np.argmax(uphill))
-        if uphill[column] <= inverse:
-            break
-        x = np.zeros_like(x)
-        x[column] = 1.0
+    size = whole.shape[0]
+    if size <= _SMALL:
+        inverse = float(np.abs(factors.solve(np.eye(size))).sum(axis=0).max())
+    else:  # estimated, by Hager (1984): the gradient of |inverse x| leads to the largest column
+        x, inverse = np.full(size, 1.0 / size), 0.0
+        for _ in range(_STEPS):
+            y = factors.solve(x)
+            inverse = max(inverse, float(np.abs(y).sum()))
+            uphill = np.abs(factors.solve(np.where(y >= 0, 1.0, -1.0), trans="T"))
+            column = int(np.argmax(uphill))
+            if not uphill[column] > inverse:
+                break
+            x = np.eye(1, size, column)[0]
     condition = float(abs(whole).sum(axis=0).max()) * inverse
     return condition if np.isfinite(condition) else np.inf

@@ -37,7 +37,7 @@ CONDITION_LIMIT = 1e9
 _ROUNDS, _TRIED = 10, 40  # of exchanges, and how many of them are tried in each
 _SEEN = 1_500  # variables of all the blocks together that are seen, where exchanges no longer improve on them
 _LOOKED_AT = 150  # variables of all the truncated blocks together that are looked at, but three blocks at least
-_DATES = (1, 2, 4, 8)  # of blocks that show what is nearly singular
+_DATES, _MOST_PART = (1, 2, 4, 8), 5  # of blocks that show what is singular; equations and variables taken from it
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _search(bands: Bands) -> tuple[Split, float]:
         split, condition = _best(bands, seen)
         if condition < CONDITION_LIMIT:
             return split, condition
-        starts = {_with_more_dense(bands, split)}
+        starts = _with_more_dense(bands, split)
 
 
 def _starts(bands: Bands, columns: tuple[int, ...] | None = None) -> set[Split]:
@@ -240,8 +240,8 @@ def _rounded(condition: float) -> float:
     return float(f"{condition:.5e}")
 
 
-def _with_more_dense(bands: Bands, split: Split) -> Split:
-    """The split without the variable and the equation that take most part in what is nearly singular."""
+def _with_more_dense(bands: Bands, split: Split) -> set[Split]:
+    """The split without one of the variables and one of the equations that take most part in what is singular."""
     block, n = bands.block(*split), len(split.rest)
     systems = [Bands(*(m[i : i + 1] for m in block)) for i in range(len(block.now))]
     conditions = [pivot_condition(one, CONDITION_LIMIT) for one in systems]
@@ -253,8 +253,13 @@ def _with_more_dense(bands: Bands, split: Split) -> Split:
         left, sizes, right = np.linalg.svd(stacked(worst[0], worst[1], worst[2], dates).toarray())
         if sizes[-1] < nearest_to_zero * sizes[0]:
             nearest_to_zero = sizes[-1] / sizes[0]
-            equation, variable = (int(np.argmax((v.reshape(dates, n) ** 2).sum(0))) for v in (left[:, -1], right[-1]))
-    return Split(_without(split.rows, (split.rows[equation],)), _without(split.rest, (split.rest[variable],)))
+            parts = [(v.reshape(dates, n) ** 2).sum(0) for v in (left[:, -1], right[-1])]
+    equations, variables = (np.argsort(-part, kind="stable")[:_MOST_PART] for part in parts)
+    return {
+        Split(_without(split.rows, (split.rows[i],)), _without(split.rest, (split.rest[j],)))
+        for i in equations
+        for j in variables
+    }
 
 
 def _describe(

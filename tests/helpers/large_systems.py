@@ -1,4 +1,4 @@
-"""Random linear systems of the size and kind of large New Keynesian models without households, and their solution."""
+"""Random linear systems of the size and kind of large New Keynesian models."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Equations:
         """Of the variables, in the order of their first appearance."""
         return tuple(dict.fromkeys(variable for terms in self.rows.values() for variable, _, _ in terms))
 
-    def system(self) -> LinearSystem:
-        """Its matrices, with a shock in every equation."""
-        at = {name: i for i, name in enumerate(self.names)}
+    def system(self, names: tuple[str, ...] = ()) -> LinearSystem:
+        """Its matrices, with a shock to the first and to the last equation; ``names``: variables in another order."""
+        at = {name: i for i, name in enumerate(names or self.names)}
         bands = np.zeros((3, len(self.rows), len(at)))
         for row, terms in enumerate(self.rows.values()):
             for variable, date, coefficient in terms:
                 bands[date + 1, row, at[variable]] += coefficient
-        return LinearSystem(*bands, np.eye(len(self.rows)))
+        return LinearSystem(*bands, np.eye(len(self.rows))[:, [0, -1]])
 
 
 def sectors(rng: np.random.Generator, number: int, arbitrage: int = 0, lags: int = 1) -> Equations:
@@ -70,15 +70,3 @@ def mixed(rng: np.random.Generator, system: LinearSystem, decades: float = 0.0) 
     n = len(system.now)
     order, factor = rng.permutation(n), 10.0 ** rng.uniform(-decades, decades, (n, 1))
     return LinearSystem(*(np.asarray(m)[order] * factor for m in system))
-
-
-def stacked_solution(system: LinearSystem, paths: np.ndarray) -> np.ndarray:
-    """Responses (T, n_v, n_z) to paths (T, n_z), by one dense solution of the equations of all dates."""
-    horizon, n = len(paths), len(system.now)
-    lag, now, lead, shock = (np.asarray(m, float) for m in system)
-    size = np.abs(np.hstack([lag, now, lead])).max(axis=1, keepdims=True)
-    lag, now, lead, shock = (m / size for m in (lag, now, lead, shock))
-    eye = np.eye
-    whole = np.kron(eye(horizon), now) + np.kron(eye(horizon, k=-1), lag) + np.kron(eye(horizon, k=1), lead)
-    force = (shock[None] * paths[:, None, :]).reshape(horizon * n, -1)
-    return np.linalg.solve(whole, -force).reshape(horizon, n, -1)
