@@ -272,7 +272,7 @@ def compile_shares(results: Sequence[Result]) -> list[tuple[Result, Result]]:
 
 def units(result: Result, part: str, kind: str = "") -> float | None:
     """Units of one part of a run, of wall or (``kind="processor_"``) of processor time."""
-    row = next((row for row in result["parts"] if row["part"] == part), {})
+    row: Result = next((row for row in result["parts"] if row["part"] == part), {})
     seconds = row.get(f"{kind}seconds")
     return None if seconds is None else seconds / result[f"unit_{kind}seconds"]
 
@@ -289,7 +289,7 @@ def short_markdown(results: Sequence[Result]) -> str:
         total, report = ([units(r, part) for r in runs] for part in ("total", "report"))
         seconds = [units(r, "total") * r["unit_seconds"] for r in runs]
         good = sum(r["certified"] and r["converged"] for r in runs)
-        cells = (name, cache, _range(total), _range(seconds), _range(report), f"{good} of {len(runs)}")
+        cells = (name, cache, _range(total), _range(seconds), _range(report), f"{good} of {len(runs)}")  # type: ignore[arg-type]
         lines.append("| " + " | ".join(cells) + " |")
     unit = _range([r["unit_seconds"] for r in results], 3)
     return "\n".join([*lines, "", f"One unit took {unit} s. {results[0]['date'][:10]}."])

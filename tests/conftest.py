@@ -6,6 +6,10 @@ import hypothesis
 import jax
 import pytest
 
+from tests.helpers.checked_types import check_types
+
+check_types()  # before anything of the package is imported
+
 from estimhank.posterior.posterior import Posterior
 from estimhank.support.runtime import configure
 

@@ -14,7 +14,7 @@ from estimhank.target.protocol import REASONS
 Array = NDArray[np.float64]
 
 #: Stages that evaluate the log density. The position in this tuple is the code kept in the evaluation store.
-STAGES: tuple[str, ...] = ("mode", "sample", "surrogate", "certificate", "exact", "validate")
+STORED_STAGES: tuple[str, ...] = ("mode", "sample", "surrogate", "certificate", "exact", "validate")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Evaluations(EvaluationBatch):
     Attributes
     ----------
     stage : ndarray of uint8, shape (n,)
-        Position in :data:`STAGES`.
+        Position in :data:`STORED_STAGES`.
     iteration : ndarray of int64, shape (n,)
         The stage's batch that the evaluation belongs to.
     """
@@ -97,10 +97,10 @@ class Evaluations(EvaluationBatch):
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count by stage and reason; stages and reasons that do not occur are left out."""
-        table = np.bincount(self.stage.astype(np.int64) * 256 + self.reason, minlength=256 * len(STAGES))
+        table = np.bincount(self.stage.astype(np.int64) * 256 + self.reason, minlength=256 * len(STORED_STAGES))
         return {
             stage: {reason: int(row[code]) for code, reason in enumerate(REASONS) if row[code]}
-            for stage, row in zip(STAGES, table.reshape(-1, 256), strict=True)
+            for stage, row in zip(STORED_STAGES, table.reshape(-1, 256), strict=True)
             if row.any()
         }
 
@@ -112,7 +112,7 @@ class Evaluations(EvaluationBatch):
             if reason != "ok" and len(rows):
                 found[reason] = tuple(
                     FailureExample(
-                        STAGES[self.stage[row]],
+                        STORED_STAGES[self.stage[row]],
                         int(self.iteration[row]),
                         dict(zip(names, self.theta[row].tolist(), strict=True)),
                     )
@@ -122,10 +122,10 @@ class Evaluations(EvaluationBatch):
 
 
 def stage_code(stage: str) -> int:
-    """Return the code of a stage's name; ``ValueError`` for a name that is not in :data:`STAGES`."""
-    if stage not in STAGES:
-        raise ValueError(f"unknown stage {stage!r}; the stages are {', '.join(STAGES)}")
-    return STAGES.index(stage)
+    """Return the code of a stage's name; ``ValueError`` for a name that is not in :data:`STORED_STAGES`."""
+    if stage not in STORED_STAGES:
+        raise ValueError(f"unknown stage {stage!r}; the stages are {', '.join(STORED_STAGES)}")
+    return STORED_STAGES.index(stage)
 
 
 def empty_gradient(n: int, d: int) -> Array:

@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
+
+#: A number, traced or not.
+Scalar = jax.Array | float
 
 
 class Grids(NamedTuple):
@@ -83,7 +87,9 @@ class HouseholdTarget:
     value: Any = 0.0
 
 
-def rouwenhorst(rho: jax.Array, sd: jax.Array, n: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def rouwenhorst(
+    rho: Scalar, sd: Scalar, n: int
+) -> tuple[Float[jax.Array, " {n}"], Float[jax.Array, "{n} {n}"], Float[jax.Array, " {n}"]]:
     """Rouwenhorst's discretisation of a Gaussian AR(1) for log productivity (Kopecky and Suen 2010).
 
     Parameters
@@ -118,13 +124,13 @@ def rouwenhorst(rho: jax.Array, sd: jax.Array, n: int) -> tuple[jax.Array, jax.A
     return levels / (stationary @ levels), transition, stationary
 
 
-def double_exponential_grid(low: jax.Array, high: jax.Array, n: int) -> jax.Array:
+def double_exponential_grid(low: Scalar, high: Scalar, n: int) -> Float[jax.Array, " {n}"]:
     """Grid a_j = low + exp(exp(u_j) - 1) - 1 with u equally spaced: dense near the borrowing limit, shape (n,)."""
     u = jnp.linspace(0.0, jnp.log1p(jnp.log1p(high - low)), n)
     return low + jnp.expm1(jnp.expm1(u))
 
 
-def logarithmic_grid(low: jax.Array, high: jax.Array, n: int, pivot: float = 0.25) -> jax.Array:
+def logarithmic_grid(low: Scalar, high: Scalar, n: int, pivot: float = 0.25) -> Float[jax.Array, " {n}"]:
     """Grid whose points are equally spaced in log(a - low + pivot), shape (n,)."""
     return low + jnp.geomspace(pivot, high - low + pivot, n) - pivot
 
@@ -165,7 +171,9 @@ class HouseholdBlock(ABC):
         return iter(())
 
 
-def interpolate_rows(x: jax.Array, xp: jax.Array, fp: jax.Array) -> jax.Array:
+def interpolate_rows(
+    x: Float[jax.Array, " n"], xp: Float[jax.Array, "m k"], fp: Float[jax.Array, " k"]
+) -> Float[jax.Array, "m n"]:
     """Piecewise-linear interpolation row by row, extrapolating the last segments.
 
     Parameters

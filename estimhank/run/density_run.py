@@ -13,7 +13,7 @@ from estimhank.analysis.inference_data import write_inference_data
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
-from estimhank.evaluation.repeatable import repeat_some
+from estimhank.evaluation.repeats import repeat_some
 from estimhank.evaluation.store import FILE_NAME, EvaluationStore
 from estimhank.mode.mode_result import write_mode
 from estimhank.mode.search import find_mode

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from estimhank.analysis.facts import PosteriorFacts
-from estimhank.evaluation.evaluations import STAGES as STORED
-from estimhank.evaluation.evaluations import FailureExample
+from estimhank.evaluation.evaluations import STORED_STAGES, FailureExample
 from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore, open_for_reading
 from estimhank.run.config import Config
@@ -254,14 +253,14 @@ def drop_evaluations(path: Path, gone: Collection[str]) -> None:
         return
     # the old store is closed before the new one takes its place: Windows replaces no open file
     with replacing(path) as temporary, open_for_reading(path) as old:
-        kept = old.read(*(name for name in STORED if name not in gone))
+        kept = old.read(*(name for name in STORED_STAGES if name not in gone))
         temporary.unlink()  # the store writes its own head to a file that does not exist
         with EvaluationStore.open(temporary, old.names, old.fingerprint) as new:
             batches = dict.fromkeys(zip(kept.stage.tolist(), kept.iteration.tolist(), strict=True))
             for code, iteration in batches:
-                batch = old.batch(STORED[code], iteration)
+                batch = old.batch(STORED_STAGES[code], iteration)
                 assert batch is not None  # it was just read
-                new.append(STORED[code], iteration, batch)
+                new.append(STORED_STAGES[code], iteration, batch)
 
 
 def outputs_of(stages: Pipeline) -> tuple[str, ...]:

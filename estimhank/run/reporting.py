@@ -161,7 +161,7 @@ def household_moments(
     MicroMoments or None
         None for a model without households.
     """
-    model, solver = posterior.model, posterior.steady_solver
+    model, solver = posterior.model, posterior.solver.steady
     if model.household is None:
         return None
     state = posterior.steady_state
@@ -225,7 +225,7 @@ def moments_at(
     found: list[list[float] | str] = []
     for point in thetas:
         try:
-            household, solved = posterior.steady_solver.stationary_at(
+            household, solved = posterior.solver.steady.stationary_at(
                 dict(zip(posterior.names, point.tolist(), strict=True))
             )
         except SteadyStateError as error:

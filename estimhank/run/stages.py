@@ -22,7 +22,7 @@ from estimhank.analysis.facts import (
     SurrogateFacts,
 )
 from estimhank.data import write_dataset, write_raw
-from estimhank.evaluation.repeatable import repeat_some
+from estimhank.evaluation.repeats import repeat_some
 from estimhank.mode.mode_result import read_mode, write_mode
 from estimhank.mode.search import find_mode
 from estimhank.posterior.posterior import Posterior

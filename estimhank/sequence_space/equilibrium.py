@@ -65,6 +65,11 @@ class EquilibriumFactors(NamedTuple):
     banded: BandedFactor
     dense: LUFactors | ToeplitzFactors | None
 
+    @property
+    def sound(self) -> jax.Array | bool:
+        """Whether these are factors of the system: a Toeplitz form may not have passed its checks."""
+        return self.dense.sound if isinstance(self.dense, ToeplitzFactors) else True
+
 
 def _usable(st: Structure, household: HouseholdOperator) -> HouseholdOperator:
     """The household without its Toeplitz form if the equations cannot use that."""

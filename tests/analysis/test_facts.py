@@ -8,7 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from estimhank.analysis.facts import DataFacts, Facts, ReportFacts, SampleFacts, find_facts, read_facts
+from estimhank.analysis.facts import (
+    DataFacts,
+    Facts,
+    PosteriorFacts,
+    ReportFacts,
+    SampleFacts,
+    SurrogateFacts,
+    find_facts,
+    read_facts,
+)
 from estimhank.evaluation.recorder import Rates
 from estimhank.support.files import to_json
 from tests.helpers.facts import fit_facts, mode_facts, posterior_facts, surrogate_facts
@@ -40,9 +49,14 @@ def test_facts_come_back_as_they_were(facts: Facts) -> None:
 
 def test_nested_facts_have_their_types() -> None:
     surrogate = read_facts("surrogate", plain(ALL[3]))
+    assert isinstance(surrogate, SurrogateFacts)
     assert surrogate.rounds[0].loss == (3.5, 0.25) and math.isnan(surrogate.rounds[1].sought_error)
     posterior = read_facts("posterior", plain(replace(ALL[4], rates=Rates(1.0, 2.0, 3.0, 4.0))))
-    assert posterior.rates == Rates(1.0, 2.0, 3.0, 4.0) and posterior.horizon.longer_horizon == 1200
+    assert (
+        isinstance(posterior, PosteriorFacts)
+        and posterior.rates == Rates(1.0, 2.0, 3.0, 4.0)
+        and posterior.horizon.longer_horizon == 1200
+    )
     assert posterior.acceptance["plain"] == (0.3,) and math.isnan(posterior.acceptance["subchain"][2])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from estimhank.analysis.facts import FitFacts, HorizonCheck, ModeFacts, PosteriorFacts, SurrogateFacts
@@ -17,7 +17,7 @@ def mode_facts(**changes: Any) -> ModeFacts:
     return ModeFacts(**(usual | changes))
 
 
-def fit_facts(points: int, epoch: Sequence[float] = (), loss: Sequence[float] = (), s_e: float = 0.1) -> FitFacts:
+def fit_facts(points: int, epoch: Iterable[float] = (), loss: Iterable[float] = (), s_e: float = 0.1) -> FitFacts:
     """A fit of the surrogate to so many points."""
     return FitFacts(
         points=points, with_gradient=points, dropped_low=0, quadratic_rmse=1.0, value_rmse=s_e, gradient_rmse=0.1,

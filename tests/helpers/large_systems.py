@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax.numpy as jnp
 import numpy as np
 
 from estimhank.sequence_space.linear_system import LinearSystem
+
+
+def as_system(*matrices: Any) -> LinearSystem:
+    """A linear system of lag, now, lead and shock matrices."""
+    lag, now, lead, shock = (jnp.asarray(m) for m in matrices)
+    return LinearSystem(lag, now, lead, shock)
 
 
 class Equations:
@@ -30,7 +39,7 @@ class Equations:
         for row, terms in enumerate(self.rows.values()):
             for variable, date, coefficient in terms:
                 bands[date + 1, row, at[variable]] += coefficient
-        return LinearSystem(*bands, np.eye(len(self.rows))[:, [0, -1]])
+        return as_system(*bands, np.eye(len(self.rows))[:, [0, -1]])
 
 
 def sectors(rng: np.random.Generator, number: int, arbitrage: int = 0, lags: int = 1) -> Equations:
@@ -69,4 +78,4 @@ def mixed(rng: np.random.Generator, system: LinearSystem, decades: float = 0.0) 
     """The same equations in another order, each multiplied by up to ten to plus or minus ``decades``."""
     n = len(system.now)
     order, factor = rng.permutation(n), 10.0 ** rng.uniform(-decades, decades, (n, 1))
-    return LinearSystem(*(np.asarray(m)[order] * factor for m in system))
+    return as_system(*(np.asarray(m)[order] * factor for m in system))

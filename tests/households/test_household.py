@@ -163,11 +163,11 @@ class ToolkitHousehold:
     def __init__(self, parameters: Mapping[str, float]) -> None:
         sj = pytest.importorskip("sequence_jacobian")
 
-        def income(w, e_grid):  # type: ignore[no-untyped-def]
+        def income(w, e_grid):
             y = w * e_grid
             return y
 
-        def grids(rho_e, sd_e, n_e, n_a, a_max):  # type: ignore[no-untyped-def]
+        def grids(rho_e, sd_e, n_e, n_a, a_max):
             e_grid, _, Pi = sj.grids.markov_rouwenhorst(rho_e, sd_e, n_e)
             a_grid = sj.grids.agrid(a_max, n_a)
             return e_grid, Pi, a_grid
@@ -199,7 +199,7 @@ def test_krusell_smith_has_the_reference_numbers() -> None:
     np.testing.assert_allclose(toolkit.jacobian(h=1e-4, twosided=False), published, atol=1e-7)
 
 
-def _solve(block: Any, inputs: Mapping[str, float], **limit: int) -> Any:
+def _solve(block: Any, inputs: Mapping[str, float], **limit: Any) -> Any:
     arrays = {k: jnp.asarray(v) for k, v in inputs.items()}
     compiled = jax.jit(lambda parameters: solve_stationary(block, arrays, Values(parameters), **limit))
     return lambda p: compiled({k: jnp.asarray(v) for k, v in p.as_dict().items()})

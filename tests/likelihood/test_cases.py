@@ -25,7 +25,7 @@ from estimhank.posterior.posterior import Posterior
 Y = [1.0, 2.0, 2.5, 3.0, 2.0, 1.0, 0.5, 1.5]
 
 
-def fixed(value: float | None, touches: str = "equilibrium") -> Parameter:
+def fixed(value: float | None, touches: Any = "equilibrium") -> Parameter:
     return Parameter(value, "x", "x", touches=touches)
 
 
@@ -89,7 +89,7 @@ def test_the_covariance_decides_what_is_singular() -> None:
 class Walk(Levels):
     """One of the levels observed as it is."""
 
-    observables = (Growth("P", "y"), Level("Q", "z", scale=1.0))
+    observables = (Growth("P", "y"), Level("Q", "z", scale=1.0))  # type: ignore[assignment]
 
 
 def test_a_random_walk_in_levels_has_no_stationary_distribution() -> None:

@@ -51,7 +51,7 @@ def refusal(path: Path, target: Posterior) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize(("part", "settings"), [(part, s) for part, group in CHANGES.items() for s in group])
+@pytest.mark.parametrize(("part", "settings"), [(part, s) for part, group in CHANGES.items() for s in group])  # type: ignore[attr-defined]
 def test_one_part_differs_and_is_named(stored: Path, part: str, settings: dict) -> None:
     other = Posterior.from_config(make_config(settings))
     differing = [name for name in PARTS if f"the {name}" in refusal(stored, other)]

@@ -17,7 +17,7 @@ from estimhank.run.stage_spec import Pipeline, StageResult
 from estimhank.run.stages import PIPELINE, data_stage
 from estimhank.support.errors import CertificateError, ConvergenceError, DataError, ResultsError, StorageError
 from estimhank.support.files import read_json, sha256_of, write_json
-from estimhank.support.identity import UNIDENTIFIED
+from estimhank.support.identity_walk import UNIDENTIFIED
 from estimhank.target.protocol import Capabilities, Evaluation
 from estimhank.target.transform import Transform
 from tests.helpers.facts import posterior_facts
@@ -349,7 +349,7 @@ def test_a_release_that_computes_something_else_is_not_up_to_date(runs):
     for name in STAGES:
         record = replace(manifest.stages[name], digest=older.digest(name, config))
         manifest = manifest.with_stage(name, record)
-    write_manifest(runs.folder, manifest)
+    write_manifest(runs.folder, manifest)  # type: ignore[arg-type]
     with pytest.raises(ResultsError, match="whose sample stage was another release's"):
         runs.go()
     assert runs.go(overwrite=True).ran == STAGES

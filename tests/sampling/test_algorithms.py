@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.textbook_targets import NormalTarget, SkewedTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
@@ -24,9 +25,8 @@ from estimhank.sampling.proposals import Center
 from estimhank.sampling.sample import MultiProposalConfig
 from estimhank.sampling.tempered import NotTempered
 from estimhank.support.errors import ConfigError
-from estimhank.target.protocol import Evaluation, Target
+from estimhank.target.protocol import Evaluation, GradientLike, Target
 from tests.helpers.ranks import ERRORS, KURTOSIS, far_apart, levels_of
-from tests.helpers.textbook import NormalTarget, SkewedTarget
 
 SKEWED_CENTER = Center(np.array([1.1, -0.9, 0.7]), np.diag([0.33, 0.7, 0.25]))
 NORMAL = NormalTarget((1.0, -2.0, 0.5, 0.0), (1.0, 0.3, 2.0, 1.0), 0.6)
@@ -155,13 +155,13 @@ def test_tempering_estimates_the_evidence(tmp_path: Path) -> None:
     for k, (target, center) in enumerate(((NORMAL, center_of(NORMAL)), (SkewedTarget(), SKEWED_CENTER))):
         (tmp_path / str(k)).mkdir()
         sizes = MultiProposalConfig(iterations=40, warmup=0, proposals=50, chains=8)
-        assert abs(run(tmp_path / str(k), "smc", target, center, sizes).log_evidence) < 0.2
+        assert abs(run(tmp_path / str(k), "smc", target, center, sizes).log_evidence) < 0.2  # type: ignore[arg-type]
 
 
 @pytest.mark.long
 def test_an_exception_in_a_trajectory_ends_the_run_with_its_parameters(tmp_path: Path) -> None:
     class Faulty(NormalTarget):
-        def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+        def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
             if gradient and theta[0] > 1.2:
                 raise KeyError("in the middle of a trajectory")
             return super().evaluate(theta, gradient)

@@ -16,7 +16,7 @@ from estimhank.sequence_space.equilibrium import solve_equilibrium
 from estimhank.sequence_space.household_operator import household_operator
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.structure import Structure
-from tests.helpers.large_systems import mixed, sectors
+from tests.helpers.large_systems import as_system, mixed, sectors
 
 T = 12
 DATES = 40
@@ -38,7 +38,7 @@ def draw_system(rng: np.random.Generator, n: int, blocks: int, rank_loss: int) -
             now[one] = now[other] * rng.standard_normal()
         else:
             now[one], lag[one, rng.integers(n)], lead[one, rng.integers(n)] = 0.0, 1.0, 1.0
-    return LinearSystem(lag, now, lead, rng.standard_normal((n_eq, 2)))
+    return as_system(lag, now, lead, rng.standard_normal((n_eq, 2)))
 
 
 def condition(system: LinearSystem, rows: tuple[int, ...], rest: tuple[int, ...]) -> float:
@@ -123,9 +123,11 @@ def solutions(
     paths = 0.8 ** np.arange(T)[:, None] * np.ones(system.shock.shape[1])
     by_date = 0.3 * rng.standard_normal((T, len(inputs), len(outputs), T))
     structure = Structure(found, inputs, outputs)
-    mine = solve_equilibrium(structure, jax.tree.map(jnp.asarray, system), household_operator(by_date), paths)
+    mine = solve_equilibrium(
+        structure, jax.tree.map(jnp.asarray, system), household_operator(jnp.asarray(by_date)), jnp.asarray(paths)
+    )
     size = np.abs(np.hstack(system[:3])).max(axis=1, keepdims=True)
-    scaled = LinearSystem(*(np.asarray(m) / size for m in system))
+    scaled = as_system(*(np.asarray(m) / size for m in system))
     whole = np.concatenate([stack(scaled), np.zeros((T * len(outputs), T * n))])
     for o, output in enumerate(outputs):
         for t in range(T):
@@ -162,7 +164,7 @@ def large(
         for name in gone:
             economy.rows[name] = []
         keep = [i for i, rows in enumerate(economy.rows.values()) if rows]
-        system = LinearSystem(*(m[keep] for m in economy.system(names)))
+        system = as_system(*(m[keep] for m in economy.system(names)))
         found.append(mixed(np.random.default_rng(100), system, decades))
     return found, names
 
@@ -212,7 +214,7 @@ def written(**equations: str) -> tuple[LinearSystem, tuple[str, ...], tuple[str,
     for i, row in enumerate(terms.values()):
         for v, date in row:
             bands[date + 1, i, names.index(v)] += rng.uniform(0.5, 2.0)
-    return LinearSystem(*bands, np.eye(len(terms))), names, tuple(terms)
+    return as_system(*bands, np.eye(len(terms))), names, tuple(terms)
 
 
 @pytest.mark.parametrize(
@@ -237,11 +239,11 @@ def test_a_variable_in_no_equation_and_an_equation_without_variables_are_named()
     lag, now, lead, shock = (np.asarray(m).copy() for m in system)
     now[:, 1] = 0.0
     with pytest.raises(ModelError, match="variable 'y' stands in no equation"):
-        choose_elimination([LinearSystem(lag, now, lead, shock)], ("x", "y", "z"), (), 0, equations=labels)
+        choose_elimination([as_system(lag, now, lead, shock)], ("x", "y", "z"), (), 0, equations=labels)
     lag, now, lead, shock = (np.asarray(m).copy() for m in system)
     now[2] = 0.0
     with pytest.raises(ModelError, match="equation 'c' holds no variable"):
-        choose_elimination([LinearSystem(lag, now, lead, shock)], ("x", "y", "z"), (), 0, equations=labels)
+        choose_elimination([as_system(lag, now, lead, shock)], ("x", "y", "z"), (), 0, equations=labels)
 
 
 def test_equations_that_depend_on_each_other_are_named() -> None:
@@ -251,7 +253,7 @@ def test_equations_that_depend_on_each_other_are_named() -> None:
     bands = [np.asarray(m).copy() for m in economy.system(names)]
     for m in bands[:3]:  # the rule follows from two others, a date apart where it can be
         m[at["rule"]] = 2.0 * m[at["Euler"]] - 0.5 * m[at["resources"]]
-    system = LinearSystem(*(m * 10.0 ** np.random.default_rng(1).uniform(-6, 6, (len(m), 1)) for m in bands))
+    system = as_system(*(m * 10.0 ** np.random.default_rng(1).uniform(-6, 6, (len(m), 1)) for m in bands))
     with pytest.raises(ModelError, match=r"conditions 'Euler', 'resources', 'rule' depend on each other.*Walras"):
         choose_elimination([system], names, (), 0, equations=labels)
 

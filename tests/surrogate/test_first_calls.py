@@ -12,7 +12,7 @@ from estimhank.surrogate.first_calls import FirstCalls
 
 def test_parts_last_from_one_turn_to_the_next():
     asked = []
-    calls = FirstCalls(lambda *call: asked.append(call))
+    calls = FirstCalls(lambda *call: asked.append(call))  # type: ignore[arg-type]
     time.sleep(0.05)
     calls("certificate", 0, np.zeros((1, 2)))
     assert calls.surrogate_seconds is not None and calls.exact_seconds is None
