@@ -10,6 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 from estimhank.analysis.certificate_table import CertificateFigure
+from estimhank.analysis.facts import HorizonCheck
 from estimhank.analysis.mode_words import mode_words
 from estimhank.analysis.posterior_table import SurrogateGap
 from estimhank.analysis.summary import DrawSummary
@@ -69,17 +70,6 @@ class Criteria:
     starts_agreeing: float = 0.75
     horizon_sd: float = 0.01
     numerical_failures: float = 0.01
-
-
-@dataclass(frozen=True)
-class HorizonCheck:
-    """Log likelihood at the run's horizon against a longer one, over posterior draws."""
-
-    horizon: int
-    longer_horizon: int
-    draws: int
-    sd: float
-    largest: float
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -15,6 +15,15 @@ Array = NDArray[np.float64]
 
 #: Stages that evaluate the log density. The position in this tuple is the code kept in the evaluation store.
 STORED_STAGES: tuple[str, ...] = ("mode", "sample", "surrogate", "certificate", "exact", "validate")
+
+
+@dataclass(frozen=True)
+class FailureExample:
+    """An evaluation without a density: where it was asked for, and its parameters by name."""
+
+    stage: str
+    iteration: int
+    parameters: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -95,16 +104,20 @@ class Evaluations(EvaluationBatch):
             if row.any()
         }
 
-    def failure_examples(self, names: Sequence[str], each: int = 3) -> dict[str, list[dict[str, Any]]]:
-        """The first evaluations without a density, ``each`` of a reason: stage, iteration and parameters by name."""
-        found: dict[str, list[dict[str, Any]]] = {}
+    def failure_examples(self, names: Sequence[str], each: int = 3) -> dict[str, tuple[FailureExample, ...]]:
+        """The first evaluations without a density, ``each`` of a reason."""
+        found = {}
         for code, reason in enumerate(REASONS):
-            if reason == "ok":
-                continue
-            for row in np.flatnonzero(self.reason == code)[:each]:
-                parameters = dict(zip(names, self.theta[row].tolist(), strict=True))
-                entry = {"stage": STORED_STAGES[self.stage[row]], "iteration": int(self.iteration[row])}
-                found.setdefault(reason, []).append({**entry, "parameters": parameters})
+            rows = np.flatnonzero(self.reason == code)[:each]
+            if reason != "ok" and len(rows):
+                found[reason] = tuple(
+                    FailureExample(
+                        STORED_STAGES[self.stage[row]],
+                        int(self.iteration[row]),
+                        dict(zip(names, self.theta[row].tolist(), strict=True)),
+                    )
+                    for row in rows
+                )
         return found
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Severity, Verdict, judge_run
+from estimhank.analysis.facts import HorizonCheck
+from estimhank.analysis.verdict import Criteria, Evidence, Severity, Verdict, judge_run
 from estimhank.report.inputs import ReportInputs
 from estimhank.surrogate.certificate import NOT_CONVERGED
 from tests.helpers.synthetic_run import PEAK, synthetic_inputs

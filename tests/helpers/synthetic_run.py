@@ -15,14 +15,16 @@ import numpy as np
 import pandas as pd
 
 from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
+from estimhank.analysis.facts import FitFacts, HorizonCheck
 from estimhank.analysis.parameters import ParameterInfo, describe_parameters
-from estimhank.analysis.verdict import Criteria, HorizonCheck
+from estimhank.analysis.verdict import Criteria
 from estimhank.data.dataset import Dataset
 from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
 from estimhank.parameters.parameter_table import Parameter
 from estimhank.parameters.priors import Beta, Gamma, Normal, Prior, SqrtInverseGamma
-from estimhank.report.inputs import ReportInputs, TrainingRound
+from estimhank.report.inputs import ReportInputs
 from estimhank.target.transform import Transform
+from tests.helpers.facts import fit_facts
 
 _BETA, _SD = Beta(0.5, 0.2, upper=0.995), SqrtInverseGamma(0.4, 4.0)
 _TABLE: tuple[tuple[str, str, str, str, Prior, float, float], ...] = (
@@ -294,13 +296,13 @@ def _evaluations(chains: int, draws: int) -> dict[str, dict[str, int]]:
     }
 
 
-def _training(error: float, rng: np.random.Generator) -> tuple[TrainingRound, ...]:
+def _training(error: float, rng: np.random.Generator) -> tuple[FitFacts, ...]:
     rounds = []
     for k, (size, s_e) in enumerate(((25600, 6 * error), (27648, 2 * error), (29696, error))):
         epoch = np.arange(1.0, 301.0)
         decay = 0.8 * 0.4**k * np.exp(-epoch / 60) + 1e-3 * 0.5**k
         noise = np.exp(0.05 * rng.normal(size=epoch.size))
-        rounds.append(TrainingRound(size, epoch, decay * noise, s_e))
+        rounds.append(fit_facts(size, epoch, decay * noise, s_e))
     return tuple(rounds)
 
 

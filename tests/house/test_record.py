@@ -12,13 +12,14 @@ from benchmarks.pages import MADE, marks, without_folder
 from benchmarks.record import PLACES, condense, main, record
 from estimhank.run.manifest import Manifest, StageRecord, write_manifest
 from estimhank.support.errors import EstimhankError
+from tests.helpers.facts import fit_facts, mode_facts, posterior_facts, surrogate_facts
 
 ROOT = Path(__file__).parents[2]
-FACTS = {
-    "mode": {"agreeing": 7, "starts": 8, "log_density": -12.3456},
-    "surrogate": {"training_seconds": 61.0, "rounds": [{"points": 5, "loss": list(range(100))}]},
-    "posterior": {"ess_bulk": 2100.0, "ess_tail": 1999.9, "r_hat": 1.0049, "surrogate_draws_per_second": 123456.0},
-}
+FACTS = (
+    mode_facts(agreeing=7, log_density=-12.3456),
+    surrogate_facts(fit_facts(5, loss=range(100)), seconds=61.0),
+    posterior_facts(ess_bulk=2100.0, ess_tail=1999.9, r_hat=1.0049),
+)
 CERTIFICATE = {
     "passed": True, "training_evaluations": 7650, "s_e": 0.0111, "s_e_exact_states": 0.0222, "wrong_accept": 0.0005,
     "wrong_reject": 0.0004,
@@ -33,7 +34,7 @@ def checkout(tmp_path: Path) -> Path:
     run = tmp_path / "results" / "us_hank"
     (run / "tables").mkdir(parents=True)
     (run / "figures").mkdir()
-    stages = {name: StageRecord("finished", "", seconds=1.5, facts=facts) for name, facts in FACTS.items()}  # type: ignore[arg-type]
+    stages = {facts.stage: StageRecord("finished", "", seconds=1.5, facts=facts) for facts in FACTS}
     manifest = Manifest(
         {"run": {"seed": 7}}, "configs/us_hank.toml", status="finished", created="2031-01-02T03:04:05Z",
         wall_seconds=99.0, versions={"estimhank": "9", "jax": "8", "python": "7"}, stages=stages,
@@ -69,7 +70,8 @@ def test_what_is_small_is_kept_and_pages_tell_it(checkout: Path) -> None:
         "run.json", "certificate.json", "mode.csv", "prior_posterior.png",
     }  # fmt: skip
     run = json.loads((recorded / "us_hank" / "run.json").read_text())
-    assert run["stages"]["surrogate"]["facts"]["rounds"] == [{"points": 5}]
+    (fit,) = run["stages"]["surrogate"]["facts"]["rounds"]
+    assert fit["points"] == 5 and "loss" not in fit
     assert run["seed"] == 7 and "platform" not in run["machine"]
     table = between(checkout / "README.md", "runs")
     assert (

@@ -18,7 +18,8 @@ from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.worker import EvaluationError
 from estimhank.run.config import make_config
 from estimhank.run.config_sections import SAMPLERS
-from estimhank.sampling.algorithms import ALGORITHMS, describe_draws
+from estimhank.run.stages import describe_draws
+from estimhank.sampling.algorithms import ALGORITHMS
 from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.sample import MultiProposalConfig
@@ -133,10 +134,10 @@ def test_every_state_comes_from_the_store_and_a_run_cut_anywhere_resumes_to_the_
 @MOST
 def test_rates_are_told_by_chain(tmp_path: Path, name: str) -> None:
     result = run(tmp_path, name, CUT, center_of(CUT), SMALL)
-    facts = describe_draws(result)
-    rates = facts.get("acceptance", facts.get("move_rate"))
-    assert rates.shape == facts["infeasible"].shape == result.x.shape[:1] and rates.mean() > 0.1
-    assert np.isfinite(facts["r_hat"])
+    facts = describe_draws(name, result)
+    rates = facts.acceptance or facts.move_rate
+    assert rates is not None and len(rates) == len(facts.infeasible) == len(result.x) and np.mean(rates) > 0.1
+    assert np.isfinite(facts.r_hat) and facts.algorithm == name
 
 
 def test_another_seed_gives_other_draws(tmp_path: Path) -> None:
