@@ -286,7 +286,7 @@ def test_a_truncated_product_is_exact_where_it_is_not_cut() -> None:
         expected = np.array(left @ right.T)
         expected[:, kept:] = 0
         np.testing.assert_allclose(out, expected, atol=1e-13)
-        left_bar, right_bar = pull(weights)
+        left_bar, right_bar = pull(jnp.asarray(weights))
         cut = np.where(np.arange(150) < kept, weights, 0.0)
         np.testing.assert_allclose(left_bar, cut @ right, atol=1e-12)
         np.testing.assert_allclose(right_bar, cut.T @ left, atol=1e-12)
