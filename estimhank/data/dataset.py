@@ -41,6 +41,9 @@ class Dataset:
     means : ndarray of shape (n_o,)
         What was taken off: the sample mean of the quarters that are there, a constant, or zero. The slope of a linear
         trend, around the middle of the sample, is in ``provenance["trends"]``.
+    condition_on : int
+        Quarters at the beginning that the likelihood is conditioned on: they say where the economy was, and are not
+        counted themselves.
     provenance : mapping
         Source, file, vintage and SHA-256 of the raw data, and the transformations.
     """
@@ -52,11 +55,16 @@ class Dataset:
     values: Array
     means: Array
     provenance: Mapping[str, object] = field(default_factory=dict)
+    condition_on: int = 0
 
     def __post_init__(self) -> None:
         shape = (len(self.dates), len(self.names))
         if self.values.shape != shape or self.means.shape != shape[1:]:
             raise ValueError(f"values {self.values.shape} and means {self.means.shape} do not fit {shape}")
+        if not 0 <= self.condition_on < len(self.dates):
+            raise DataError(
+                f"condition_on is a number of quarters, from 0 to {len(self.dates) - 1}, not {self.condition_on}"
+            )
         for array in (self.values, self.means):
             array.setflags(write=False)
 

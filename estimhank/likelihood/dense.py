@@ -27,7 +27,9 @@ def dense_log_likelihood(
 
 
 def dense_log_likelihood_and_rounding(
-    gamma: Float[jax.Array, "lags n_o n_o"], sample: Float[np.ndarray, "n n_o"]
+    gamma: Float[jax.Array, "lags n_o n_o"],
+    sample: Float[np.ndarray, "n n_o"],
+    mean: Float[jax.Array, " n_o"] | None = None,
 ) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
     """Gaussian log likelihood in which entries that are ``nan`` are dropped rows and columns of the covariance.
 
@@ -37,6 +39,8 @@ def dense_log_likelihood_and_rounding(
         Autocovariances, ``[k]`` = Cov(y_{t+k}, y_t).
     sample : array of shape (n, n_o)
         A constant; ``nan`` where missing.
+    mean : array of shape (n_o,), optional
+        Of the process; zero by default.
 
     Returns
     -------
@@ -47,14 +51,14 @@ def dense_log_likelihood_and_rounding(
     """
     flat = np.asarray(sample, float).reshape(-1)
     kept = np.flatnonzero(~np.isnan(flat))
-    observed = flat[kept]
     n_o = sample.shape[1]
     date, series = kept // n_o, kept % n_o
+    observed = jnp.asarray(flat[kept]) if mean is None else flat[kept] - mean[series]
     gap = date[:, None] - date[None, :]
     forward = gamma[np.abs(gap), series[:, None], series[None, :]]
     covariance = jnp.where(gap >= 0, forward, gamma[np.abs(gap), series[None, :], series[:, None]])
     factor = jnp.linalg.cholesky(covariance, symmetrize_input=False)
-    scaled = jax.scipy.linalg.solve_triangular(factor, jnp.asarray(observed), lower=True)
+    scaled = jax.scipy.linalg.solve_triangular(factor, observed, lower=True)
     log_det = 2 * jnp.log(jnp.diagonal(factor)).sum()
     value = -0.5 * (len(kept) * math.log(2 * math.pi) + log_det + scaled @ scaled)
     left = jax.lax.stop_gradient(jnp.diagonal(covariance).max() / (jnp.diagonal(factor) ** 2).min())

@@ -127,10 +127,15 @@ def run_recursion(
     return state
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _log_likelihood(gamma: jax.Array, sample: Any) -> tuple[jax.Array, jax.Array]:
-    state = run_recursion(gamma, jnp.asarray(sample.array), with_alpha=False)
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _log_likelihood(gamma: jax.Array, mean: jax.Array | None, sample: Any) -> tuple[jax.Array, jax.Array]:
+    state = run_recursion(gamma, _deviations(sample, mean), with_alpha=False)
     return state.log_likelihood, rounding_error(gamma, state)
+
+
+def _deviations(sample: Any, mean: jax.Array | None) -> jax.Array:
+    array = jnp.asarray(sample.array)
+    return array if mean is None else array - mean
 
 
 def rounding_error(gamma: Float[jax.Array, "lags n_o n_o"], state: Predictors) -> Float[jax.Array, ""]:
@@ -180,17 +185,20 @@ def toeplitz_gradient(state: Predictors, alpha: Float[jax.Array, "n 1 n_o"]) -> 
     return 0.5 * (diagonal_sums(alpha, alpha) - inverse_sums)
 
 
-def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
-    state = run_recursion(gamma, jnp.asarray(sample.array), with_alpha=True)
-    return (state.log_likelihood, rounding_error(gamma, state)), state
+def _forward(gamma: jax.Array, mean: jax.Array | None, sample: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
+    state = run_recursion(gamma, _deviations(sample, mean), with_alpha=True)
+    return (state.log_likelihood, rounding_error(gamma, state)), (state, mean)
 
 
-def _backward(sample: Any, state: Predictors, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
-    bar = bars[0]  # nobody asks for the derivative of an error
+def _backward(
+    sample: Any, residuals: tuple[Predictors, jax.Array | None], bars: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array | None]:
+    (state, mean), bar = residuals, bars[0]  # nobody asks for the derivative of an error
     n, n_o = sample.array.shape
-    both = toeplitz_gradient(state, state.alpha.reshape(n, 1, n_o))
+    alpha = state.alpha.reshape(n, n_o)
+    both = toeplitz_gradient(state, alpha[:, None])
     # lag k stands below and, transposed, above the diagonal
-    return (bar * both.at[1:].multiply(2.0),)
+    return bar * both.at[1:].multiply(2.0), None if mean is None else bar * alpha.sum(axis=0)
 
 
 _log_likelihood.defvjp(_forward, _backward)
@@ -221,11 +229,13 @@ def toeplitz_log_likelihood(
         With the constant -(n n_o / 2) log 2 pi; ``nan`` if the covariance matrix is not positive definite.
         Differentiable (reverse mode) in ``gamma`` at about the cost of one more evaluation.
     """
-    return _log_likelihood(gamma, _Sample(sample))[0]
+    return _log_likelihood(gamma, None, _Sample(sample))[0]
 
 
 def complete_log_likelihood(
-    gamma: Float[jax.Array, "lags n_o n_o"], sample: Float[jax.Array | np.ndarray, "n n_o"]
+    gamma: Float[jax.Array, "lags n_o n_o"],
+    sample: Float[jax.Array | np.ndarray, "n n_o"],
+    mean: Float[jax.Array, " n_o"] | None = None,
 ) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
-    """As :func:`toeplitz_log_likelihood`, with its estimated error by rounding."""
-    return _log_likelihood(gamma, _Sample(sample))
+    """As :func:`toeplitz_log_likelihood`, with its estimated error by rounding, of a process with a mean."""
+    return _log_likelihood(gamma, mean, _Sample(sample))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from estimhank.model.declaration import NO_LEVEL, ObservedVariable
+from estimhank.model.observed import NO_LEVEL, REACH, ObservedVariable
 
 
 def combine_quarters(
@@ -61,9 +61,10 @@ def observe(
     columns = []
     for observable in observables:
         path = responses[:, names.index(observable.variable)]
-        if observable.kind == "growth":
+        if lags := REACH[observable.kind]:
+            path = path - jnp.concatenate([jnp.zeros_like(path[:lags]), path[:-lags]])
+        if observable.kind != "level":
             level = jnp.asarray(steady[observable.variable], float)
-            level = jnp.where(jnp.abs(level) > NO_LEVEL, level, jnp.nan)  # there is no growth rate of nothing
-            path = (path - jnp.concatenate([jnp.zeros_like(path[:1]), path[:-1]])) / level
+            path = path / jnp.where(jnp.abs(level) > NO_LEVEL, level, jnp.nan)  # there is no growth rate of nothing
         columns.append(observable.scale * path)
     return jnp.stack(columns, axis=1)

@@ -72,11 +72,11 @@ class AtPoint:
             self._seen = solver.look(point, self.parts, self.solved)
         seen, aside = self._seen
         found = solver.covariances(seen, route)
-        gaussian = density.gauss(point, found.gamma, route.dense_covariance)
+        gaussian = density.gauss(point, found.moments, route.dense_covariance)
         again = None if found.again is None else density.gauss(point, found.again, route.dense_covariance)[0]
 
         def gradient() -> tuple[Any, Any]:
-            _, derivatives = density.gauss_with_derivatives(point, found.gamma, route.dense_covariance)
+            _, derivatives = density.gauss_with_derivatives(point, found.moments, route.dense_covariance)
             pulled: tuple[Any, Any] = solver.pull(point, self.parts, self.solved, aside, derivatives, route, self.far)
             return pulled
 

@@ -22,7 +22,9 @@ from estimhank.likelihood.continuation import (
 )
 from estimhank.likelihood.observation import combine_quarters, observe
 from estimhank.likelihood.recursive import STATIONARY, Tail, recursive_autocovariances
-from estimhank.posterior.density import Aside, Covariances, GaussianDensity, outcome_of
+from estimhank.model.observed import REACH, mean_of
+from estimhank.parameters.parameter_table import Values
+from estimhank.posterior.density import Aside, Covariances, GaussianDensity, Moments, outcome_of
 from estimhank.posterior.routes import CHEAPEST, Route, RouteOutcome
 from estimhank.posterior.setting import Setting
 from estimhank.sequence_space.determinacy import winding_number
@@ -58,12 +60,15 @@ class Seen(NamedTuple):
         Moving-average coefficients of what the data hold. Of a state space: (dates, n_o, m), by the states of date 0.
     roots : array of shape (n_z,)
         The shocks' roots.
+    mean : array of shape (n_o,), or None
+        Of what the data hold, where the model says it.
     transition, impulse : arrays of shape (m, m) and (m, n_z), or None
         Of a state space.
     """
 
     coefficients: jax.Array
     roots: jax.Array
+    mean: jax.Array | None = None
     transition: jax.Array | None = None
     impulse: jax.Array | None = None
 
@@ -99,8 +104,10 @@ class Computation:
     def _processes(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
         """The shocks' standard deviations, in units of the equations, and their roots, (n_z,) each."""
         parameters = self._parameters(theta, parts)
-        roots = jnp.stack([jnp.asarray(parameters[s.rho], float) for s in self.model.shocks])
-        return jnp.stack([s.scale * jnp.asarray(parameters[s.sigma], float) for s in self.model.shocks]), roots
+        processes = self.model.innovations
+        roots = jnp.stack([jnp.asarray(parameters[s.rho] if s.rho else 0.0, float) for s in processes])
+        sizes = [parameters[s.sigma] if isinstance(s.sigma, str) else s.sigma for s in processes]
+        return jnp.stack([s.scale * jnp.asarray(x, float) for s, x in zip(processes, sizes, strict=True)]), roots
 
     def _paths(self, theta: jax.Array, parts: SteadyParts) -> jax.Array:
         """Paths of the shocks after one standard deviation, (T, n_z)."""
@@ -122,13 +129,22 @@ class Computation:
         responses = self.responses_of(theta, parts, solved)
         if responses is None:
             responses = follow_states(self._states(theta, parts, solved)[0], self.horizon)
-        return observe(responses, self.model.observables, self.model.unknowns, parts.values)
+        return observe(responses, self.model.observed_variables, self.model.unknowns, parts.values)
 
     def _observed(self, coefficients: jax.Array) -> jax.Array:
         """Coefficients of what the data hold: of the quarters that a yearly figure speaks of."""
         if not self.setting.weights:
             return coefficients
         return combine_quarters(coefficients, [self.setting.weights.get(n, (1.0,)) for n in self.setting.data.names])
+
+    def _mean(self, theta: jax.Array, parts: SteadyParts) -> jax.Array | None:
+        """Means of what the data hold, (n_o,), as the model says them; None where it leaves all to the data."""
+        observables = self.model.observed_variables
+        if all(o.mean == "" for o in observables):
+            return None
+        p = Values(self._parameters(theta, parts))
+        weights = self.setting.weights
+        return jnp.stack([sum(weights.get(o.name, (1.0,))) * mean_of(o, p, parts.values) for o in observables])
 
     def solution(self, theta: jax.Array, parts: SteadyParts) -> Solved:
         """The linear system, factorised."""
@@ -145,13 +161,16 @@ class Computation:
             space, roots, winding = self._states(theta, parts, solved)
             step = lambda power, _: (space.transition @ power, space.output @ power)  # noqa: E731
             by_state = jax.lax.scan(step, jnp.eye(len(space.transition)), None, length=self._reach + 1)[1]
-            by_state = self._observed(observe(by_state, self.model.observables, self.model.unknowns, parts.values))
-            return Seen(by_state, roots, space.transition, space.impulse), Aside(winding, space.error < _SOLVED, None)
+            by_state = observe(by_state, self.model.observed_variables, self.model.unknowns, parts.values)
+            seen = Seen(self._observed(by_state), roots, self._mean(theta, parts), space.transition, space.impulse)
+            return seen, Aside(winding, space.error < _SOLVED, None)
         assert responses is not None
         _, roots = self._processes(theta, parts)
-        coefficients = observe(responses, self.model.observables, self.model.unknowns, parts.values)
+        coefficients = observe(responses, self.model.observed_variables, self.model.unknowns, parts.values)
         coefficients = self._observed(coefficients)
-        return Seen(coefficients, roots), Aside(solved.winding, jnp.isfinite(coefficients).all(), responses)
+        return Seen(coefficients, roots, self._mean(theta, parts)), Aside(
+            solved.winding, jnp.isfinite(coefficients).all(), responses
+        )
 
     def responses_of(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array | None:
         """Responses of all unknowns, (T, n_v, n_z); none of a state space."""
@@ -163,7 +182,8 @@ class Computation:
     @property
     def _reach(self) -> int:
         """The last date whose growth rates, and yearly figures, reach back before date 0."""
-        return 1 + max((len(w) for w in self.setting.weights.values()), default=1)
+        lags = max(REACH[o.kind] for o in self.model.observed_variables)
+        return max(lags, 1) + max((len(w) for w in self.setting.weights.values()), default=1)
 
     def log_likelihood(self, theta: jax.Array, parts: SteadyParts) -> RouteOutcome:
         """All steps by the cheapest route as one function, differentiable in both arguments: for many points in one
@@ -172,7 +192,7 @@ class Computation:
         solved = self.solution(*still)
         seen, aside = self.seen_again(theta, parts, solved, self.responses_of(*still, solved))
         found = self.covariances_of(seen, CHEAPEST)
-        return outcome_of(found, aside, self.density.gaussian(theta, found.gamma, False), None)
+        return outcome_of(found, aside, self.density.gaussian(theta, found.moments, False), None)
 
     def seen_again(
         self, theta: jax.Array, parts: SteadyParts, solved: Solved, responses: jax.Array | None
@@ -197,15 +217,16 @@ class Computation:
             assert seen.impulse is not None
             tail = Tail(coefficients[self._reach], seen.transition, seen.impulse)
             gamma, share = recursive_autocovariances(coefficients[: self._reach] @ seen.impulse, tail, lags)
-            return Covariances(gamma, None, tame & (share <= STATIONARY), none)
+            return Covariances(Moments(gamma, seen.mean), None, tame & (share <= STATIONARY), none)
         given, rho = jax.lax.stop_gradient((coefficients, roots))
         if not route.fitted:
             gamma = autocovariances(coefficients, roots, lags, start)
-            return Covariances(gamma, None, tame, leftover(given, rho, start))
+            return Covariances(Moments(gamma, seen.mean), None, tame, leftover(given, rho, start))
         tails = fit_continuation(coefficients, roots, start, (start, width))
         gamma = continued_autocovariances(coefficients[:start], tails, lags)
         other = fit_continuation(given, rho, start + shift, (start + shift, width), OTHER_ORDER)
         again = continued_autocovariances(given[: start + shift], other, lags)
         # what grows towards the last date is an error at all dates before it, the same to both fits
         error = jnp.where(tails.dies_out & other.dies_out, TRUNCATED * tails.removed, jnp.inf)
-        return Covariances(gamma, again, tame & ~tails.unit_root, error)
+        mean, still = seen.mean, jax.lax.stop_gradient(seen.mean)
+        return Covariances(Moments(gamma, mean), Moments(again, still), tame & ~tails.unit_root, error)

@@ -15,15 +15,26 @@ from estimhank.posterior.routes import RouteOutcome
 from estimhank.posterior.setting import Setting
 
 
+class Moments(NamedTuple):
+    """First and second moments of what the data hold.
+
+    ``gamma`` (n, n_o, n_o): autocovariances; ``mean`` (n_o,): what the model says that it is, None where the data are
+    less their own.
+    """
+
+    gamma: jax.Array
+    mean: jax.Array | None = None
+
+
 class Covariances(NamedTuple):
-    """Autocovariances (n, n_o, n_o) of what the data hold, by a route, and what there is to say of them.
+    """Moments of what the data hold, by a route, and what there is to say of them.
 
     ``again``: by another fit of the same route, to be compared with, or None; ``stationary``: nothing observed loads on
     a unit root; ``error``: in log points of a log likelihood of up to a thousand, of what cannot be compared.
     """
 
-    gamma: jax.Array
-    again: jax.Array | None
+    moments: Moments
+    again: Moments | None
     stationary: jax.Array
     error: jax.Array
 
@@ -48,14 +59,19 @@ class GaussianDensity:
         priors = self.setting.priors.values()
         return jnp.stack([prior.logpdf(theta[i]) for i, prior in enumerate(priors)]).sum()
 
-    def gaussian(self, theta: jax.Array, gamma: jax.Array, dense: bool) -> tuple[jax.Array, jax.Array]:
-        """Log likelihood of autocovariances (n, n_o, n_o), measurement errors added, and its error by rounding."""
-        model, values = self.setting.model, np.asarray(self.setting.data.values, float)
+    def gaussian(self, theta: jax.Array, moments: Moments, dense: bool) -> tuple[jax.Array, jax.Array]:
+        """Log likelihood of moments, measurement errors added, and its error by rounding."""
+        model, data, (gamma, mean) = self.setting.model, self.setting.data, moments
+        values, first = np.asarray(data.values, float), data.condition_on
         if error_parameters(model):
             estimated = {name: theta[i] for i, name in enumerate(self.setting.names)}
             own = {**model.parameters.values_with({}).as_dict(), **estimated}
             gamma = gamma.at[0].add(jnp.diag(error_variances(model, own)))
-        return gaussian_log_likelihood(gamma, values, dense)
+        value, rounding = gaussian_log_likelihood(gamma, values, dense, mean)
+        if first:  # p(later | first) = p(all) / p(first)
+            before, error = gaussian_log_likelihood(gamma, values[:first], dense, mean)
+            value, rounding = value - before, rounding + error
+        return value, rounding
 
     @cached_property
     def log_prior(self) -> Any:
@@ -69,16 +85,16 @@ class GaussianDensity:
 
     @cached_property
     def gauss_with_derivatives(self) -> Any:
-        """The same, with derivatives of the log density with respect to theta and to the autocovariances."""
+        """The same, with derivatives of the log density with respect to theta and to the moments."""
 
-        def density(theta: jax.Array, gamma: jax.Array, dense: bool) -> tuple[jax.Array, Any]:
-            gaussian = self.gaussian(theta, gamma, dense)
+        def density(theta: jax.Array, moments: Moments, dense: bool) -> tuple[jax.Array, Any]:
+            gaussian = self.gaussian(theta, moments, dense)
             return gaussian[0] + self.log_prior(theta), gaussian
 
         both = jax.value_and_grad(density, (0, 1), has_aux=True)
 
-        def with_derivatives(theta: jax.Array, gamma: jax.Array, dense: bool) -> Any:
-            (_, gaussian), derivatives = both(theta, gamma, dense)
+        def with_derivatives(theta: jax.Array, moments: Moments, dense: bool) -> Any:
+            (_, gaussian), derivatives = both(theta, moments, dense)
             return gaussian, derivatives
 
         return jax.jit(with_derivatives, static_argnums=2)
@@ -100,6 +116,6 @@ def outcome_of(
     if again is not None:
         still = jax.lax.stop_gradient(value)
         error = jnp.abs(again - still) + error * jnp.maximum(1.0, jnp.abs(still) / 1e3)
-    regular = jnp.isfinite(found.gamma).all() & aside.sound
+    regular = jnp.isfinite(found.moments.gamma).all() & aside.sound
     value = jnp.where(regular & found.stationary, value, jnp.nan)
     return RouteOutcome(value, aside.winding, regular, found.stationary, error, rounding)

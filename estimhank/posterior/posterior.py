@@ -21,6 +21,7 @@ from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.households.asset_jumps import asset_jumps
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
+from estimhank.model.canonical import canonical_form
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import (
     ErrorSize,
@@ -120,7 +121,7 @@ class Posterior(Capabilities):
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
         self.model, self.data, self.priors = model, data, priors
         self.horizon, self.tail_start = int(horizon), int(tail_start)
-        self.solver = solver or Solver(Setting(model, data, self.horizon, self.tail_start, priors))
+        self.solver = solver or Solver(Setting(canonical_form(model), data, self.horizon, self.tail_start, priors))
         self._lengthened = False
 
     @classmethod
@@ -165,6 +166,8 @@ class Posterior(Capabilities):
         }
         if errors := error_parameters(model):
             parts["measurement error"] = errors
+        if self.data.condition_on:
+            parts["condition on"] = self.data.condition_on
         if weights := self.solver.setting.weights:
             parts["yearly"] = weights
         digests = {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.posterior.computation import Computation, Seen, Solved
-from estimhank.posterior.density import Aside, GaussianDensity, outcome_of
+from estimhank.posterior.density import Aside, GaussianDensity, Moments, outcome_of
 from estimhank.posterior.routes import CHEAPEST, Route
 from estimhank.posterior.setting import Setting
 from estimhank.sequence_space.last_dates import find_late_variables
@@ -135,7 +135,7 @@ class Solver:
         def at_once(theta: jax.Array, parts: SteadyParts, solved: Solved) -> Any:
             seen, aside = self.look(theta, parts, solved)
             found = self.covariances(seen, CHEAPEST)
-            outcome = outcome_of(found, aside, self.density.gauss(theta, found.gamma, False), None)
+            outcome = outcome_of(found, aside, self.density.gauss(theta, found.moments, False), None)
             return outcome, self.density.log_prior(theta), seen, aside
 
         _ = self.computation  # chosen with numbers, before a compilation puts tracers in their place
@@ -148,7 +148,7 @@ class Solver:
         def at_once(theta: jax.Array, parts: SteadyParts, solved: Solved, far: bool) -> Any:
             seen, aside = self.look(theta, parts, solved)
             found = self.covariances(seen, CHEAPEST)
-            gaussian, derivatives = self.density.gauss_with_derivatives(theta, found.gamma, False)
+            gaussian, derivatives = self.density.gauss_with_derivatives(theta, found.moments, False)
             outcome = outcome_of(found, aside, gaussian, None)
             gradient = self.pull(theta, parts, solved, aside, derivatives, CHEAPEST, far)
             return outcome, self.density.log_prior(theta), seen, aside, gradient
@@ -173,7 +173,7 @@ class Solver:
 
     @cached_property
     def pull(self) -> Any:
-        """From derivatives with respect to theta and the autocovariances to those of the whole with respect to theta,
+        """From derivatives with respect to theta and the moments to those of the whole with respect to theta,
         and to what moved in the steady state if that is asked for (``far``)."""
         compute = self.computation
 
@@ -182,19 +182,19 @@ class Solver:
             parts: SteadyParts,
             solved: Solved,
             aside: Aside,
-            derivatives: tuple[jax.Array, jax.Array],
+            derivatives: tuple[jax.Array, Moments],
             route: Route,
             far: bool,
         ) -> tuple[jax.Array, Moved | None]:
-            def gamma(theta: jax.Array, moved: Moved) -> jax.Array:
+            def moments(theta: jax.Array, moved: Moved) -> Moments:
                 seen, _ = compute.seen_again(theta, parts.with_moved(moved), solved, aside.responses)
-                return compute.covariances_of(seen, route).gamma
+                return compute.covariances_of(seen, route).moments
 
-            by_theta, by_gamma = derivatives
+            by_theta, by_moments = derivatives
             if not far:
-                _, pullback = jax.vjp(lambda theta: gamma(theta, parts.moved), theta)
-                return by_theta + pullback(by_gamma)[0], None
-            through_theta, by_parts = jax.vjp(gamma, theta, parts.moved)[1](by_gamma)
+                _, pullback = jax.vjp(lambda theta: moments(theta, parts.moved), theta)
+                return by_theta + pullback(by_moments)[0], None
+            through_theta, by_parts = jax.vjp(moments, theta, parts.moved)[1](by_moments)
             return by_theta + through_theta, by_parts
 
         return jax.jit(pull, static_argnums=(5, 6))
@@ -234,9 +234,9 @@ class Solver:
             seen, aside = self.look.eval_shape(theta, parts, solved)
             found = self.covariances.eval_shape(seen, route)
             self.covariances.lower(seen, route).compile()
-            self.density.gauss.lower(theta, found.gamma, False).compile()
-            self.density.gauss_with_derivatives.lower(theta, found.gamma, False).compile()
-            _, derivatives = self.density.gauss_with_derivatives.eval_shape(theta, found.gamma, False)
+            self.density.gauss.lower(theta, found.moments, False).compile()
+            self.density.gauss_with_derivatives.lower(theta, found.moments, False).compile()
+            _, derivatives = self.density.gauss_with_derivatives.eval_shape(theta, found.moments, False)
             self.pull.lower(theta, parts, solved, aside, derivatives, route, far).compile()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from estimhank.data import US_OBSERVABLES, DataWarning, Observable, check_units, load_series, make_dataset, read_series
 from estimhank.data.yearly import declared_weights
 from estimhank.likelihood.dense import stacked_covariance
-from estimhank.model.declaration import Growth
+from estimhank.model.observed import Growth
 from estimhank.run.config import make_config
 from estimhank.support.errors import DataError
 from tests.helpers.same_model import on_other_data

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from estimhank.model.declaration import AR1, Growth, Model
+from estimhank.model.declaration import Model
+from estimhank.model.observed import Growth
+from estimhank.model.processes import AR1
 from estimhank.model.registry import configure_model, find_model
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, Values

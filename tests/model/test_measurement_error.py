@@ -14,8 +14,8 @@ from scipy.stats import multivariate_normal
 
 from estimhank.data import US_OBSERVABLES, Observable, load_series, make_dataset, read_dataset, write_dataset
 from estimhank.likelihood.dense import stacked_covariance
-from estimhank.model.declaration import Growth, Level
 from estimhank.model.measurement_error import describe_errors, error_variances
+from estimhank.model.observed import Growth, Level
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters
 from estimhank.parameters.priors import Gamma, Normal

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from estimhank.model import AR1, Growth, Level, Model, Parameter, StandardIncompleteMarkets
-from estimhank.model.declaration import ObservedVariable
+from estimhank.model.observed import ObservedVariable
 from estimhank.parameters.parameter_table import ModelError
 from estimhank.parameters.priors import Normal
 from estimhank.sequence_space.solution import model_structure

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from estimhank.households.one_asset import StandardIncompleteMarkets
-from estimhank.model.declaration import AR1, Level, Model
+from estimhank.model.declaration import Model
+from estimhank.model.observed import Level
+from estimhank.model.processes import AR1
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters
