@@ -77,8 +77,8 @@ KRUSELL_SMITH_CONSUMPTION = Golden(0.92142857, _TOOLKIT, 1e-8)
 KRUSELL_SMITH_PUBLISHED_ROW = Golden([0.09578534, -0.68179015, -0.64119935, -0.60434415, -0.57057436], _TOOLKIT, 1e-7)
 
 # -- small models --------------------------------------------------------------------------------------------------
-#: Two independent price levels of which the growth is observed, one of them: twice this.
-LEVEL_IN_GROWTH = Golden(-12.557849, _CASE, 5e-6)
+#: Of the eight observations in ``tests/likelihood/test_cases.py``.
+AR1_LOG_LIKELIHOOD = Golden(-12.557849302, "SciPy: normal with covariance 0.5^|t - s| / (1 - 0.25)", 5e-6)
 HUGGETT_LOG_LIKELIHOOD = Golden(-3.0666736, _CASE, 1e-5)
 HUGGETT_RESPONSE = Golden([-0.51584786, -0.31691329, -0.26258974], _CASE, 1e-6)
 

@@ -75,7 +75,7 @@ def two_of_three() -> np.ndarray:
 @pytest.mark.parametrize("kind", [Levels, Reversed])
 def test_any_number_of_levels_observed_in_growth(kind: type[Levels]) -> None:
     posterior = Posterior(kind(), dataset(two_of_three(), "yzs"))
-    golden.LEVEL_IN_GROWTH.check(posterior.log_likelihood([1.0]) / 2)
+    golden.AR1_LOG_LIKELIHOOD.check(posterior.log_likelihood([1.0]) / 2)
     assert posterior.tail_error([1.0]) < 1e-10
 
 
@@ -84,7 +84,7 @@ def test_the_covariance_decides_what_is_singular() -> None:
     values[:, 1], values[:, 2] = np.nan, np.add(Y, Y)
     # x and the sum on every date are x and u, of which the change of variables has a determinant of one
     posterior = Posterior(Levels(), dataset(values, "yzs"))
-    golden.LEVEL_IN_GROWTH.check(posterior.log_likelihood([1.0]) / 2)
+    golden.AR1_LOG_LIKELIHOOD.check(posterior.log_likelihood([1.0]) / 2)
 
 
 class Walk(Levels):
