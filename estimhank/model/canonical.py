@@ -213,7 +213,7 @@ class CanonicalModel(Model):
         self.correlations = ()
         self.observables = tuple(map(_canonical_observable, declared.observables))
         # what an engine takes for a shock's own, and stands in an equation here
-        moved = {n for s in self._lowered for n in (*s.ar, *s.ma) if isinstance(n, str)}
+        moved = {n.removeprefix("-") for s in self._lowered for n in (*s.ar, *s.ma) if isinstance(n, str)}
         moved |= {s.sigma for s in self._lowered if s.name in self._correlated and isinstance(s.sigma, str)}
         moved |= {c.parameter for c in declared.correlations}
         table = declared.parameters
@@ -317,7 +317,9 @@ class CanonicalModel(Model):
 
 
 def _coefficient(given: str | float, p: Any) -> Any:
-    return getattr(p, given) if isinstance(given, str) else given
+    if not isinstance(given, str):
+        return given
+    return -getattr(p, given[1:]) if given.startswith("-") else getattr(p, given)
 
 
 def _between(dates: set[int]) -> list[int]:
