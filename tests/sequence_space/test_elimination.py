@@ -164,7 +164,7 @@ def large(
         for name in gone:
             economy.rows[name] = []
         keep = [i for i, rows in enumerate(economy.rows.values()) if rows]
-        system = as_system(*(m[keep] for m in economy.system(names)))
+        system = as_system(*(np.asarray(m)[keep] for m in economy.system(names)))
         found.append(mixed(np.random.default_rng(100), system, decades))
     return found, names
 
