@@ -42,10 +42,12 @@ class KnownTarget(Capabilities):
 
     @property
     def names(self) -> tuple[str, ...]:
+        """``p0``, ``p1``, ..."""
         return tuple(f"p{i}" for i in range(self.transform.dimension))
 
     @property
     def fingerprint(self) -> dict[str, str]:
+        """The label, which no two densities share."""
         return {"model": self.label}
 
     @cached_property
@@ -71,11 +73,13 @@ class KnownTarget(Capabilities):
         )
 
     def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
+        """Evaluate at a point of shape (d,)."""
         row = self.batch(np.asarray(theta)[None], gradient)
         slope = row.gradient[0] if gradient and row.ok[0] else None
         return Evaluation(float(row.log_likelihood[0]), float(row.log_prior[0]), REASONS[row.reason[0]], slope)
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draws of the density itself, shape (n, d)."""
         return self.sample(rng, n)
 
 

@@ -41,11 +41,9 @@ class Dataset:
     means : ndarray of shape (n_o,)
         What was taken off: the sample mean of the quarters that are there, a constant, or zero. The slope of a linear
         trend, around the middle of the sample, is in ``provenance["trends"]``.
-    condition_on : int
-        Quarters at the beginning that the likelihood is conditioned on: they say where the economy was, and are not
-        counted themselves.
     provenance : mapping
-        Source, file, vintage and SHA-256 of the raw data, and the transformations.
+        Source, file, vintage and SHA-256 of the raw data, and the transformations; under ``condition_on`` the number of
+        quarters at the beginning that the likelihood is conditioned on.
     """
 
     dates: tuple[str, ...]
@@ -55,7 +53,6 @@ class Dataset:
     values: Array
     means: Array
     provenance: Mapping[str, object] = field(default_factory=dict)
-    condition_on: int = 0
 
     def __post_init__(self) -> None:
         shape = (len(self.dates), len(self.names))
@@ -72,6 +69,12 @@ class Dataset:
     def sha256(self) -> str:
         """SHA-256 of the values (shape and little-endian float64), the data's part in a fingerprint."""
         return sha256_of_array(self.values)
+
+    @property
+    def condition_on(self) -> int:
+        """Quarters at the beginning that say where the economy was, and are not counted in the likelihood."""
+        given = self.provenance.get("condition_on", 0)
+        return given if isinstance(given, int) else 0
 
     @property
     def first_days(self) -> NDArray[np.datetime64]:
@@ -93,6 +96,7 @@ def make_dataset(
     end: str,
     exclude: Sequence[str] = (),
     presample: int = 0,
+    condition_on: int = 0,
 ) -> Dataset:
     """Transform raw series into the observables of a sample, take trends and means off.
 
@@ -110,6 +114,8 @@ def make_dataset(
     presample : int
         Quarters at the sample's start that serve differences alone: the dataset begins after them. Without any, a
         difference in the first quarter uses the one before ``start``.
+    condition_on : int
+        Quarters of the dataset, from its first on, that the likelihood is conditioned on.
 
     Raises
     ------
@@ -149,6 +155,8 @@ def make_dataset(
     provenance = {**table.provenance, "observables": [_describe(o) for o in observables]}
     if trends:
         provenance["trends"] = trends
+    if condition_on:
+        provenance["condition_on"] = condition_on
     return Dataset(
         tuple(format_quarter(number) for number in range(first, last + 1)),
         names,

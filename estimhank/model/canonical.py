@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from estimhank.model.declaration import Model
 from estimhank.model.observed import Observation, Observe, ObservedVariable
 from estimhank.model.processes import AR1, IID, Correlation, Process, sigma_of_news
-from estimhank.parameters.parameter_table import ModelError, Parameters, Values, nearest
+from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.support.errors import EstimhankError
 
 Get = Callable[[str, int], Any]
@@ -85,12 +85,18 @@ def canonical_form(model: Model) -> Model:
     return CanonicalModel(model, read) if own or functions or further or read.processes else model
 
 
+def parameters_read(model: Model) -> set[str]:
+    """Parameters that the equations, the observed functions and their means read."""
+    return _reads(model).parameters
+
+
 class _Reads:
-    """What equations read: (variable, date), and (process, date) of other dates than now."""
+    """What equations read: (variable, date), (process, date) of other dates than now, and parameters."""
 
     def __init__(self) -> None:
         self.variables: set[tuple[str, int]] = set()
         self.processes: set[tuple[str, int]] = set()
+        self.parameters: set[str] = set()
 
 
 def _reads(model: Model) -> _Reads:
@@ -117,12 +123,14 @@ def _reads(model: Model) -> _Reads:
 
         lag, now, lead = (Dated(get, process, date) for date in (-1, 0, 1))
         household = Values(dict.fromkeys(outputs, number))
-        parameters = _Anything(number, model.parameters)
+        parameters = _Anything(number, found.parameters)
         pairs = model.residuals(lag, now, lead, household, Dated(process, process, 0), parameters)
         everything = Dated(lambda name, date: get(name, date) if name not in outputs or date else number, process, 0)
         for observable in model.observables:
             if isinstance(observable, Observe):
                 pairs.append((observable.name, _value_of(model, observable, everything, lag, lead, parameters)))
+            if callable(observable.mean):
+                pairs.append((observable.name, observable.mean(parameters)))
         return jnp.stack([jnp.asarray(value, float) for _, value in pairs])
 
     try:
@@ -153,12 +161,13 @@ def _value_of(model: Model, observable: Observe, now: Any, lag: Any, lead: Any, 
 class _Anything:
     """Parameters while equations are traced: the steady state may give any that the table does not have."""
 
-    def __init__(self, number: Any, table: Parameters) -> None:
-        self._number, self._table = number, table
+    def __init__(self, number: Any, read: set[str]) -> None:
+        self._number, self._read = number, read
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        self._read.add(name)
         return self._number
 
 
@@ -213,7 +222,7 @@ class CanonicalModel(Model):
         self.correlations = ()
         self.observables = tuple(map(_canonical_observable, declared.observables))
         # what an engine takes for a shock's own, and stands in an equation here
-        moved = {n for s in self._lowered for n in (*s.ar, *s.ma) if isinstance(n, str)}
+        moved = {n.removeprefix("-") for s in self._lowered for n in (*s.ar, *s.ma) if isinstance(n, str)}
         moved |= {s.sigma for s in self._lowered if s.name in self._correlated and isinstance(s.sigma, str)}
         moved |= {c.parameter for c in declared.correlations}
         table = declared.parameters
@@ -317,7 +326,9 @@ class CanonicalModel(Model):
 
 
 def _coefficient(given: str | float, p: Any) -> Any:
-    return getattr(p, given) if isinstance(given, str) else given
+    if not isinstance(given, str):
+        return given
+    return -getattr(p, given[1:]) if given.startswith("-") else getattr(p, given)
 
 
 def _between(dates: set[int]) -> list[int]:

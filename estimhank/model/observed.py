@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,27 @@ def check_mean(name: str, mean: Any) -> None:
             f"observable '{name}': its mean is the name of a parameter, a function of the parameters, a number, or "
             f'"{STEADY_STATE}", not {mean!r}'
         )
+
+
+def check_means(observables: Sequence[Observation], taken: Sequence[float]) -> None:
+    """Refuse data less their mean where the model says what it is.
+
+    Parameters
+    ----------
+    observables
+    taken : n_o numbers
+        What was taken off the data.
+
+    Raises
+    ------
+    ModelError
+    """
+    for observable, number in zip(observables, taken, strict=True):
+        if observable.mean != "" and number != 0:
+            raise ModelError(
+                f"the model says what the mean of the observable '{observable.name}' is, and {number:g} has been taken "
+                "off its data: declare demean = false"
+            )
 
 
 def mean_of(observable: ObservedVariable, p: Any, steady: Mapping[str, Any]) -> Any:

@@ -41,7 +41,7 @@ class ARMA:
     name : str
         Name under which the equations read it.
     ar, ma : tuple of str or float
-        Names of the parameters that hold the coefficients, or numbers.
+        Names of the parameters that hold the coefficients, ``"-theta"`` for less that one, or numbers.
     sigma : str, optional
         Parameter that holds the innovations' standard deviation, ``sigma_<name>`` by default.
     scale : float
@@ -200,7 +200,7 @@ def sigma_of_news(process: Process, ahead: int) -> str:
 def parameters_of(process: Process) -> tuple[str, ...]:
     """Names of the parameters that a process reads."""
     own = (*process.ar, *process.ma, process.sigma, *(sigma_of_news(process, h) for h in process.news))
-    return tuple(dict.fromkeys(name for name in own if isinstance(name, str)))
+    return tuple(dict.fromkeys(name.removeprefix("-") for name in own if isinstance(name, str)))
 
 
 def is_off(process: Process, table: Parameters) -> bool:

@@ -126,10 +126,15 @@ class Computation:
 
     def coefficients(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array:
         """Moving-average coefficients of the observables, (T, n_o, n_z)."""
-        responses = self.responses_of(theta, parts, solved)
-        if responses is None:
-            responses = follow_states(self._states(theta, parts, solved)[0], self.horizon)
+        responses = self.all_responses(theta, parts, solved)
         return observe(responses, self.model.observed_variables, self.model.unknowns, parts.values)
+
+    def all_responses(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array:
+        """Responses of all unknowns, (T, n_v, n_z)."""
+        responses = self.responses_of(theta, parts, solved)
+        if responses is not None:
+            return responses
+        return follow_states(self._states(theta, parts, solved)[0], self.horizon)
 
     def _observed(self, coefficients: jax.Array) -> jax.Array:
         """Coefficients of what the data hold: of the quarters that a yearly figure speaks of."""

@@ -29,6 +29,7 @@ from estimhank.model.measurement_error import (
     error_parameters,
     with_measurement_error,
 )
+from estimhank.model.observed import check_means
 from estimhank.model.shock_priors import check_shock_priors
 from estimhank.model.source import describe_model
 from estimhank.parameters.parameter_table import ModelError, nearest
@@ -117,6 +118,7 @@ class Posterior(Capabilities):
         priors = model.parameters.priors()
         check_shock_priors(model, priors)
         check_units(data, model.observables)
+        check_means(model.observables, data.means.tolist())
         if not 1 < tail_start < horizon:
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
         self.model, self.data, self.priors = model, data, priors

@@ -122,6 +122,10 @@ class Solver:
         """Responses of the observables to one-standard-deviation shocks, (T, n_o, n_z)."""
         return np.asarray(self._coefficients(point, *self.solved_at(point, self.parts_at(point))))
 
+    def unknowns_at(self, point: Array) -> Array:
+        """Responses of all unknowns to one-standard-deviation shocks, (T, n_v, n_z)."""
+        return np.asarray(self._unknowns(point, *self.solved_at(point, self.parts_at(point))))
+
     # -- compiled functions ------------------------------------------------------------------------------------
     @cached_property
     def solve(self) -> Any:
@@ -202,6 +206,10 @@ class Solver:
     @cached_property
     def _coefficients(self) -> Any:
         return jax.jit(self.computation.coefficients)
+
+    @cached_property
+    def _unknowns(self) -> Any:
+        return jax.jit(self.computation.all_responses)
 
     # -- compiling ahead ---------------------------------------------------------------------------------------
     def prepare(self) -> None:

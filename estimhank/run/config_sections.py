@@ -69,6 +69,9 @@ class DataConfig:
         Sheet of an Excel file; the first where empty.
     presample : int
         Quarters at the sample's start that serve differences and are not in the likelihood.
+    condition_on : int
+        Quarters at the sample's start, after those, that the likelihood is conditioned on: they say where the economy
+        was, and are not counted themselves.
     exclude : tuple of str
         Quarters and spans, ``"2020Q2"``, ``"2009Q1 to 2015Q4"``, that count as missing.
     """
@@ -80,6 +83,7 @@ class DataConfig:
     vintage: str = addition("")
     sheet: str = addition("")
     presample: int = addition(0, least=0)
+    condition_on: int = addition(0, least=0)
     exclude: tuple[str, ...] = addition(())
 
     def __post_init__(self) -> None:

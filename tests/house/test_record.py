@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.durations import by_file, markdown, read_durations
 from benchmarks.pages import MADE, marks, without_folder
 from benchmarks.record import PLACES, condense, main, record
 from estimhank.run.manifest import Manifest, StageRecord, write_manifest
@@ -125,3 +126,25 @@ def test_nothing_recorded_names_a_path_of_one_machine() -> None:
         if file.suffix in (".json", ".md", ".csv"):
             text = file.read_text(encoding="utf-8")
             assert not [root for root in roots if root in text], file
+
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.a.test_one" name="test_x[1]" time="9"><properties>
+<property name="processor_seconds" value="3.25" /></properties></testcase>
+<testcase classname="tests.a.test_one" name="test_y" time="9"><properties>
+<property name="processor_seconds" value="1.00" /></properties></testcase>
+<testcase classname="tests.b.test_two" name="test_z" time="9"><properties>
+<property name="processor_seconds" value="7.50" /></properties></testcase>
+<testcase classname="tests.b.test_two" name="test_skipped" time="0" />
+</testsuite></testsuites>"""
+
+
+def test_processor_time_of_the_tests_is_summed_by_file(tmp_path: Path) -> None:
+    path = tmp_path / "junit.xml"
+    with pytest.raises(EstimhankError, match="run `make test` first"):
+        read_durations(path)
+    path.write_text(REPORT)
+    rows = by_file(read_durations(path))
+    assert rows == [("tests/b/test_two.py", 1, 7.5, "test_z", 7.5), ("tests/a/test_one.py", 2, 4.25, "test_x[1]", 3.25)]
+    assert "| all 2 files | 3 | 12 | |" in markdown(rows)
+    assert all(mark in (ROOT / "CONTRIBUTING.md").read_text() for mark in marks("durations", "make durations"))

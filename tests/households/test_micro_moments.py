@@ -17,9 +17,10 @@ from estimhank.households.micro_moments import (
 )
 from estimhank.households.stationary import HouseholdSteadyState
 from estimhank.posterior.posterior import Posterior
+from tests.helpers import golden
 
 #: First column of the default household's Jacobian of consumption with respect to after-tax income.
-SPENT_OUT_OF_INCOME = [0.18160189, 0.093646, 0.08045582, 0.06989558]
+SPENT_OUT_OF_INCOME = golden.CONSUMPTION_BY_INCOME_COLUMN.value
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_the_marginal_propensity_is_that_of_a_tiny_transfer(
 def test_moments_of_the_default_household(household: HouseholdSteadyState) -> None:
     moments = micro_moments(household)
     assert set(moments) == {moment.key for moment in MOMENTS}
-    assert moments["constrained"] == pytest.approx(0.3059003852, abs=1e-9)
+    golden.DEFAULT_CONSTRAINED.check(moments["constrained"])
     assert moments["mpc_quarter_transfer"] < moments["mpc_quarter"] < moments["mpc_year"] < 1
     for moment in MOMENTS:
         assert moment.lower < moments[moment.key] < moment.upper, moment.key

@@ -81,7 +81,7 @@ def dataset(names: tuple[str, ...], seed: int = 0, missing: bool = False, condit
         values[5, 0] = values[20:22, -1] = np.nan
     dates = tuple(f"{1990 + i // 4}Q{i % 4 + 1}" for i in range(N))
     units = ("percent per quarter",) * len(names)
-    return Dataset(dates, names, units, names, values, np.zeros(len(names)), condition_on=condition_on)
+    return Dataset(dates, names, units, names, values, np.zeros(len(names)), {"condition_on": condition_on})
 
 
 def posterior_of(model: Model, **options: Any) -> Posterior:
@@ -308,14 +308,18 @@ def in_canonical_form(residual: Any) -> Any:
     return canonical_form(small(lambda lag, now, lead, shock, p: [("x", residual(lag, now))]))
 
 
+def wrong(make: Any, *given: Any, **named: Any) -> Any:
+    return make(*given, **named)
+
+
 @pytest.mark.parametrize(
     ("what", "sentence"),
     [
-        (lambda: ARMA("a", ar=[None]), "names of parameters or numbers"),
+        (lambda: wrong(ARMA, "a", ar=[None]), "names of parameters or numbers"),
         (lambda: AR1("a", news=(0,)), "quarters ahead"),
         (lambda: Correlation("a", "a"), "with itself"),
-        (lambda: Observe("y", 3), "a function of"),
-        (lambda: Level("x", mean=[1]), "its mean is"),
+        (lambda: wrong(Observe, "y", 3), "a function of"),
+        (lambda: wrong(Level, "x", mean=[1]), "its mean is"),
         (lambda: small(observables=(Level("x", mean="tend"),)), "did you mean 'trend'"),
         (lambda: small(correlations=(Correlation("a", "q"),)), "which is not a shock"),
         (lambda: small(steady={"x": 0.0, "as_dict": 0.0}), "is taken"),

@@ -16,14 +16,15 @@ from estimhank.parameters.parameter_table import ModelError
 from estimhank.parameters.priors import Normal
 from estimhank.posterior.posterior import Posterior
 from estimhank.target.protocol import Target
+from tests.helpers import golden
 from tests.helpers.kalman import kalman, moving_average
 from tests.helpers.same_model import on_other_data
 
 
 def test_reference_log_likelihood_and_prior(posterior: Posterior, reference: dict[str, float]) -> None:
-    assert posterior.log_likelihood(reference) == pytest.approx(-383.104799, abs=1e-4)
-    assert posterior.log_prior(reference) == pytest.approx(4.7913245, abs=1e-6)
-    assert posterior.log_density(reference) == pytest.approx(-383.104799 + 4.7913245, abs=1e-4)
+    golden.DEFAULT_LOG_LIKELIHOOD.check(posterior.log_likelihood(reference))
+    golden.DEFAULT_LOG_PRIOR.check(posterior.log_prior(reference))
+    golden.DEFAULT_LOG_DENSITY.check(posterior.log_density(reference))
 
 
 def test_names_are_in_the_documented_order(posterior: Posterior) -> None:

@@ -11,6 +11,7 @@ import pytest
 from estimhank.households.stationary import SteadyStateError
 from estimhank.run.config import make_config
 from estimhank.run.reporting import criteria_of, household_moments, parameter_infos
+from tests.helpers import golden
 
 
 def test_parameters_carry_the_models_names_and_priors(posterior):
@@ -65,11 +66,13 @@ def test_households_are_asked_at_draws_spread_evenly_and_failures_are_counted(po
     assert few.left_out == {"posterior": {}, "prior": {"no_bracket": low}} and len(few.prior) == 50 - low  # type: ignore[arg-type]
     np.testing.assert_array_equal(few.prior[:, -1], prior[prior[:, 1] >= 0.5, 0])
     assert (few.posterior[0, -1], few.posterior[-1, -1]) == (0, 599 / 600)
-    assert few.calibrated[-1] == pytest.approx(0.91981514102, abs=1e-9) and few.moments[-1].key == "beta"
+    golden.DEFAULT_BETA.check(few.calibrated[-1])
+    assert few.moments[-1].key == "beta"
 
 
 def test_a_model_whose_steady_state_stays_has_its_calibration(posterior):
     found = household_moments(posterior, SimpleNamespace(prior=None, exact=None))  # type: ignore[arg-type]
-    assert not found.estimated and found.calibrated[3] == pytest.approx(0.3059003852, abs=1e-9)
+    assert not found.estimated
+    golden.DEFAULT_CONSTRAINED.check(found.calibrated[3])
     target = SimpleNamespace(model=SimpleNamespace(household=None), solver=SimpleNamespace(steady=None))
     assert household_moments(target, SimpleNamespace()) is None  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ SIZES = {
     "random_walk": MultiProposalConfig(iterations=700, warmup=150, proposals=5, chains=8),
     "dime": MultiProposalConfig(iterations=500, warmup=100, proposals=5, chains=8),
     "smc": MultiProposalConfig(iterations=900, warmup=0, proposals=5, chains=8),
-    "nuts": MultiProposalConfig(iterations=340, warmup=60, chains=4, proposals=1),
+    "nuts": MultiProposalConfig(iterations=220, warmup=60, chains=4, proposals=1),
 }
 SMALL = MultiProposalConfig(iterations=40, warmup=20, proposals=8, draws=4, chains=2)
 ALL = pytest.mark.parametrize("name", SAMPLERS)

@@ -84,7 +84,8 @@ def test_a_last_fit_is_looked_at_and_ends_once_it_is_good() -> None:
     changes: dict[str, Any] = {"round_epochs": 2, "epochs": 2}
     poor, memory = train(n=40, **changes)
     looks = check_rounds(poor, memory, replace(TRAINING, **changes), 40)
-    assert len(looks) == 5 and min(looks) > 0.05 and memory.count("surrogate") == 890
+    assert len(looks) == 5 and min(looks) > 0.05
+    assert memory.count("surrogate") <= 300 + len(looks) * 150, "a look is half a round at most"
 
 
 @pytest.mark.parametrize(
