@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from estimhank.households.transition import AssetLottery, Transition
+
 #: A number, traced or not.
 Scalar = jax.Array | float
 
@@ -40,6 +42,11 @@ class Grids(NamedTuple):
     stationary: jax.Array
     a: jax.Array
 
+    @property
+    def assets(self) -> tuple[jax.Array, ...]:
+        """Grids of the endogenous assets, in the order of the axes of a distribution; the first is the most liquid."""
+        return (self.a,)
+
 
 class Policies(NamedTuple):
     """One period of household behaviour on the grid.
@@ -49,7 +56,7 @@ class Policies(NamedTuple):
     marginal_value : array of shape (n_e, n_a)
         Derivative of the value function with respect to beginning-of-period assets, before discounting.
     assets : array of shape (n_e, n_a)
-        End-of-period assets.
+        End-of-period assets; of k assets (k, n_e, ...), in the order of ``Grids.assets``.
     outputs : mapping of name to array of shape (n_e, n_a)
         What the block aggregates, one policy for each of ``HouseholdBlock.outputs``.
     endogenous_grid : array of shape (n_e, n_a), optional
@@ -165,6 +172,10 @@ class HouseholdBlock(ABC):
         self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: Grids, p: Any
     ) -> Policies:
         """Behaviour today, given the marginal value of assets tomorrow, shape (n_e, n_a), and today's inputs."""
+
+    def transition(self, grids: Grids, policies: Policies) -> Transition:
+        """Law of motion of the distribution that follows policies."""
+        return AssetLottery.of(policies.assets, grids.a, grids.transition)
 
     def identities(self, lag: Any, now: Any) -> Iterator[tuple[str, Any]]:
         """Exact relations between outputs and inputs, ``(name, residual)``; one for each of ``derived``."""

@@ -28,11 +28,7 @@ from estimhank.households.newton import (
     solve_point,
     steady_state_at,
 )
-from estimhank.households.stationary import (
-    TOP_MASS_LIMIT,
-    HouseholdSteadyState,
-    SteadyStateError,
-)
+from estimhank.households.stationary import HouseholdSteadyState, SteadyStateError, check_tops, grid_tops
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.determinacy import household_symbol
@@ -182,12 +178,7 @@ class SteadySolver:
         if self.model.household is not None:
             if not bool(checks.search.converged):
                 raise SteadyStateError("no_convergence", f"the household's steady state was not found at {where}")
-            if float(checks.top_mass) > TOP_MASS_LIMIT or float(checks.beyond) > float(checks.top):
-                raise SteadyStateError(
-                    "grid_too_small",
-                    f"households leave the asset grid at {where}: a mass of {float(checks.top_mass):.1e} at its top of "
-                    f"{float(checks.top):g}, policies up to {float(checks.beyond):g}; raise a_max",
-                )
+            check_tops(checks.tops, f" at {where}")
         worst = float(np.max(np.abs(checks.residuals), initial=0.0))
         if not worst < RESIDUAL_LIMIT:
             name = self._equations[int(np.argmax(~(np.abs(checks.residuals) < RESIDUAL_LIMIT)))]
@@ -201,9 +192,9 @@ class SteadySolver:
         if model.household is None:
             nothing = jnp.zeros((self.horizon, 0, 0, self.horizon))
             operator, symbol = household_operator(nothing), household_symbol(nothing)
-            zero = jnp.zeros(())
+            none = jnp.zeros(0)
             aggregates: dict[str, Any] = {}
-            checks = Checks(_found(), zero, zero, zero, jnp.zeros(0))
+            checks = Checks(_found(), (none, none, none), none)
             p = model.parameters.values_with(dict(moved))
         else:
             given, bounds, problem = self._problem(moved)
@@ -383,7 +374,4 @@ def _stationary(
 ) -> tuple[HouseholdSteadyState, Checks, StationaryPoint]:
     point, search = solve_point(problem, given, bounds, start)
     steady = steady_state_at(problem, point, given)
-    top = steady.distribution[:, -1].sum()
-    follows = steady.distribution > TOP_MASS_LIMIT
-    beyond = jnp.max(jnp.where(follows, steady.policies.assets, -jnp.inf))
-    return steady, Checks(search, top, steady.grids.a[-1], beyond, jnp.zeros(0)), point
+    return steady, Checks(search, grid_tops(steady), jnp.zeros(0)), point

@@ -19,7 +19,7 @@ A = np.expm1(np.expm1(np.linspace(0.0, np.log1p(np.log1p(20.0)), 40)))
 def steady(policies: list[np.ndarray]) -> Any:
     mass = np.full((len(policies), len(A)), 1 / (len(policies) * len(A)))
     return SimpleNamespace(
-        grids=SimpleNamespace(a=A),
+        grids=SimpleNamespace(a=A, assets=(A,)),
         policies=SimpleNamespace(assets=np.array(policies), endogenous_grid=None),
         distribution=mass,
     )

@@ -17,11 +17,10 @@ from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMa
 from estimhank.households.stationary import (
     SteadyStateError,
     check_stationary,
-    forward,
-    lottery_of,
     solve_household,
     solve_stationary,
 )
+from estimhank.households.transition import AssetLottery
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import Values
@@ -98,7 +97,7 @@ def _backward(block: Any, value: jax.Array, now: dict[str, jax.Array], grids: An
 
 @jax.jit
 def _forward(distribution: jax.Array, assets: jax.Array, grid: jax.Array, transition: jax.Array) -> jax.Array:
-    return forward(distribution, lottery_of(assets, grid), transition)
+    return AssetLottery.of(assets, grid, transition).forward(distribution)
 
 
 def _path(block: Any, state: SteadyState, inputs: Mapping[str, np.ndarray], horizon: int) -> np.ndarray:
@@ -147,7 +146,7 @@ def test_stationary_distribution_is_the_eigenvector_of_the_transition_matrix() -
     p = Values({"beta": 0.92, "eis": 0.5, "rho_e": 0.9, "sd_e": 0.6})
     solution = _solve(block, {"r": 0.005, "Z": 0.8})(p)
     size = solution.distribution.size
-    step = jax.jit(lambda unit: forward(unit, solution.lottery, solution.grids.transition))
+    step = jax.jit(solution.transition.forward)
     columns = [np.asarray(step(unit.reshape(3, 30))).ravel() for unit in np.eye(size)]
     matrix = np.stack(columns, axis=1)
     np.testing.assert_allclose(matrix.sum(axis=0), 1.0, atol=1e-12)
