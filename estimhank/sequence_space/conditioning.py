@@ -38,7 +38,7 @@ class Bands(NamedTuple):
         return cls(lag, now, lead)._scaled()
 
     def _scaled(self) -> Bands:
-        size = np.abs(np.concatenate(self, axis=2)).max(axis=2, keepdims=True)
+        size = np.abs(np.concatenate(self, axis=2)).max(axis=2, keepdims=True, initial=0.0)
         return Bands(*(m / np.maximum(size, 1e-300) for m in self))
 
     def block(self, rows: Sequence[int], columns: Sequence[int]) -> Bands:

@@ -251,8 +251,8 @@ def _with_more_dense(bands: Bands, split: Split) -> set[Split]:
     nearest_to_zero = np.inf
     for dates in _DATES:
         left, sizes, right = svd(stacked(worst[0], worst[1], worst[2], dates).toarray(), lapack_driver="gesvd")
-        if sizes[-1] < nearest_to_zero * sizes[0]:
-            nearest_to_zero = sizes[-1] / sizes[0]
+        if (share := sizes[-1] / max(sizes[0], 1e-300)) < nearest_to_zero:
+            nearest_to_zero = share
             parts = [(v.reshape(dates, n) ** 2).sum(0) for v in (left[:, -1], right[-1])]
     equations, variables = (np.argsort(-part, kind="stable")[:_MOST_PART] for part in parts)
     return {

@@ -217,6 +217,15 @@ def written(**equations: str) -> tuple[LinearSystem, tuple[str, ...], tuple[str,
     return as_system(*bands, np.eye(len(terms))), names, tuple(terms)
 
 
+def test_equations_without_a_present_are_all_dense() -> None:
+    system, names, _ = written(a="x- y+", b="y- x+")
+    for wanted in ((), names):
+        found = choose_elimination([system], names, (), 0, wanted)
+        assert (found.dense, found.rest, found.targets) == ((0, 1), (), (0, 1))
+    mine, expected = solutions(system, found, (), (), 0)
+    np.testing.assert_allclose(mine, expected, atol=1e-10 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize(
     ("equations", "words"),
     [
