@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from estimhank.households.newton import Given, StationaryPoint, StationaryProblem, solve_point
+from estimhank.households.newton import solve_point
 from estimhank.households.one_asset import HouseholdTarget
 from estimhank.households.stationary import (
     HouseholdSteadyState,
@@ -22,6 +22,7 @@ from estimhank.households.stationary import (
     find_root,
     solve_stationary,
 )
+from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.support.runtime import configure

@@ -13,9 +13,10 @@ import pytest
 
 from estimhank.households.fake_news import household_jacobians
 from estimhank.households.micro_moments import micro_moments
-from estimhank.households.newton import Given, StationaryPoint, StationaryProblem, solve_point
+from estimhank.households.newton import solve_point
 from estimhank.households.one_asset import Policies, StandardIncompleteMarkets
 from estimhank.households.stationary import SteadyStateError, check_stationary, check_tops, solve_stationary
+from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem
 from estimhank.households.transition import AssetLottery, Transition
 from estimhank.parameters.parameter_table import Values
 
