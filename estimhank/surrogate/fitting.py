@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.networks.mlp import Weights
+from estimhank.networks.training import (
+    Examples,
+    TrainingError,
+    ensemble_losses,
+    examples,
+    padded,
+    select,
+    train_ensemble,
+)
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.jump_finder import JumpFinder
@@ -29,15 +38,6 @@ from estimhank.surrogate.points import (
 )
 from estimhank.surrogate.quadratic import Quadratic, fit_base
 from estimhank.surrogate.surrogate import DISAGREEMENT, Shape, Surrogate, SurrogateArrays, whiten
-from estimhank.surrogate.training import (
-    Examples,
-    TrainingError,
-    ensemble_losses,
-    examples,
-    padded,
-    select,
-    train_ensemble,
-)
 from estimhank.surrogate.trust_region import LANDMARKS, TrustRegion, build_trust_region, outside
 from estimhank.target.protocol import Target
 
@@ -195,7 +195,7 @@ def fit_surrogate(
         training_evaluations=0,
     )
     test = padded(select(data, kept_out))
-    errors = ensemble_losses(networks, test, surrogate.shape)
+    errors = ensemble_losses(networks, test, config.hidden, config.activation)
     known = bool(test.known.any())
     return surrogate, FitReport(
         points=len(chosen) - len(kept_out),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.networks.training import TrainingError
 from estimhank.support.progress_event import ProgressEvent
 from estimhank.surrogate import surrogate_stage
 from estimhank.surrogate.candidates import RoundErrors
@@ -23,7 +24,6 @@ from estimhank.surrogate.surrogate_stage import (
     _plausible,
     run_surrogate,
 )
-from estimhank.surrogate.training import TrainingError
 from tests.helpers.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed
 from tests.helpers.stages import TRAINING, D
 

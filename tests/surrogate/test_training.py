@@ -7,12 +7,6 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-
-from estimhank.evaluation.workers import InTurn
-from estimhank.networks.mlp import initial_weights
-from estimhank.surrogate.fitting import Whitening, fit_surrogate
-from estimhank.surrogate.points import Points, points_from
-from estimhank.surrogate.surrogate import Shape, Surrogate
 from estimhank.surrogate.training import (
     TrainingError,
     _train_steps,
@@ -21,6 +15,12 @@ from estimhank.surrogate.training import (
     padded,
     train_ensemble,
 )
+
+from estimhank.evaluation.workers import InTurn
+from estimhank.networks.mlp import initial_weights
+from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.points import Points, points_from
+from estimhank.surrogate.surrogate import Shape, Surrogate
 from tests.helpers.known_targets import banana, candidates, skewed
 from tests.helpers.stages import TRAINING, D
 
