@@ -23,6 +23,7 @@ from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
 from estimhank.sampling.proposals import Center
 from estimhank.support.errors import ResultsError
 from estimhank.support.files import replacing, write_json
+from estimhank.surrogate.policy import POSTERIOR_POLICY, SURROGATE_POLICY
 from estimhank.surrogate.searched import Searched
 
 if TYPE_CHECKING:
@@ -183,8 +184,8 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
         "exact_evaluations": exact.evaluations,
         "rounds": exact.rounds,
         "burn_in": exact.burn_in,
-        "subchain": exact.policy.subchain,
-        "plain_share": exact.policy.random_walk_share,
+        "subchain": exact.schedule.subchain,
+        "plain_share": exact.schedule.random_walk_share,
         "acceptance": {block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
         "surrogate_trusted": result.trusted,
         "surrogate_draws_per_second": result.surrogate.draws_per_second,
@@ -246,6 +247,7 @@ PIPELINE = Pipeline(
             sections=("surrogate",),
             outputs=("surrogate.npz", "surrogate.json"),
             stored_as=("surrogate",),
+            policy=SURROGATE_POLICY,
         ),
         StageSpec(
             "posterior",
@@ -254,6 +256,7 @@ PIPELINE = Pipeline(
             sections=("posterior",),
             outputs=("certificate.json", "posterior.nc"),
             stored_as=("certificate", "exact"),
+            policy=POSTERIOR_POLICY,
         ),
         StageSpec(
             "report",

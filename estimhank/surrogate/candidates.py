@@ -19,14 +19,10 @@ from scipy.special import logsumexp
 from estimhank.mode.starts import farthest_first
 from estimhank.surrogate.certificate import centred_error
 from estimhank.surrogate.points import Points
+from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
 from estimhank.surrogate.surrogate import Surrogate, whiten
 
 Array = NDArray[np.float64]
-
-_ACQUIRED_LAST = 6  # of a round's points one in so many is acquired to look at the last fit
-_LARGEST_WEIGHT = 10.0
-_BEYOND = 3.0
-_FEWEST_WITHIN = 0.5  # share of draws that must have a density for their error to say something, where an edge is known
 
 
 class CandidateDraws(NamedTuple):
@@ -65,7 +61,7 @@ class RoundErrors(NamedTuple):
     @property
     def total(self) -> float:
         """All together; one draw in a hundred beyond the edge counts as much as an error of 0.03."""
-        return float(np.linalg.norm([self.s_e, self.over_pool, _BEYOND * self.beyond]))
+        return float(np.linalg.norm([self.s_e, self.over_pool, POLICY.beyond_weight * self.beyond]))
 
 
 def choose_candidates(
@@ -81,7 +77,7 @@ def choose_candidates(
     hot = np.concatenate(
         [x[: max(0, min(share, n - t * share))] for t, x in enumerate(draws.tempered) if t] or [cold[:0]]
     )
-    wanted = n // _ACQUIRED_LAST if last else len(hot) // 2
+    wanted = n // POLICY.acquired_last if last else len(hot) // 2
     uncorrected = surrogate.uncorrected()
     seen = np.concatenate([known.x, known.infeasible])
     by_surrogate = acquire(draws.surrogate, seen, surrogate, wanted - wanted // 2, rng)
@@ -122,7 +118,7 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     """
     cold, acquired = candidates.cold, candidates.acquired
     edge = bool(surrogate.shape.edge)
-    fewest = _FEWEST_WITHIN if edge else fewest
+    fewest = POLICY.may_be_beyond if edge else fewest
     value = surrogate.log_density(candidates.x)
     error = centred_error(value[:cold], exact[:cold])
     if len(error) <= fewest * cold or not np.isfinite(error).all():
@@ -134,7 +130,7 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     # of the surrogate's or the posterior's density, over that of the pool, a mixture in equal parts
     uncorrected = surrogate.uncorrected().log_density(candidates.x[here]) - candidates.log_ratio
     drawn = np.logaddexp(value[here], uncorrected) - np.log(2)
-    weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(_LARGEST_WEIGHT)))
+    weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(POLICY.largest_weight)))
     with np.errstate(over="ignore", invalid="ignore"):  # an early fit can be wrong beyond all measure
         left = float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1)))
         s_e = float(error.std())

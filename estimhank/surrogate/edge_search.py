@@ -19,16 +19,12 @@ from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import HIDDEN, Edge, learn_edge
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth, usable
+from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
 from estimhank.surrogate.surrogate import Surrogate, whiten
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
-#: Share of a round's draws at temperature 1 without a density from which on the edge is learned.
-NOTICED = 0.01
-_SEGMENTS, _TOLERANCE, _HALVINGS = 64, 0.005, 10
-_AROUND = 1.5  # multiple of the trust region's radius within which points say where the edge is
-_MOST = 20_000  # points of a classifier, the latest
 
 EvaluateX = Callable[[int, Array], EvaluationBatch]
 
@@ -83,12 +79,12 @@ class EdgeSearch:
             ``ask(step, x)`` gives exact evaluations at coordinates x.
         """
         share = float((~feasible[:cold]).mean()) if cold else 0.0
-        self.known = self.known or share > NOTICED
+        self.known = self.known or share > POLICY.noticed
         if not self.known:
             return None
         # draws at temperature 1 come first, then the others, as far as they are near
         outside = x[~feasible]
-        outside = outside[~surrogate.outside(outside)][:_SEGMENTS]
+        outside = outside[~surrogate.outside(outside)][: POLICY.segments]
         inside = points.x[near_posterior(points, surrogate.freedom)]
         if not len(outside) or not len(inside):
             return None
@@ -98,8 +94,8 @@ class EdgeSearch:
 
     def _bisect(self, inside: Array, outside: Array, surrogate: Surrogate, ask: EvaluateX) -> Points | None:
         found: Points | None = None
-        for step in range(_HALVINGS):
-            wide = np.linalg.norm(outside - inside, axis=1) > _TOLERANCE
+        for step in range(POLICY.halvings):
+            wide = np.linalg.norm(outside - inside, axis=1) > POLICY.tolerance
             if not wide.any():
                 break
             middle = 0.5 * (inside[wide] + outside[wide])
@@ -113,9 +109,9 @@ class EdgeSearch:
 
 
 def _edge_of(surrogate: Surrogate, points: Points, seed: int, config: SurrogateConfig) -> Edge | None:
-    feasible = usable(points, 0.0, config.max_points).x[-_MOST:]
-    parts = [feasible, points.infeasible[-_MOST:]]
-    near = [x[~surrogate.outside(x, _AROUND)] if len(x) else x for x in parts]
+    feasible = usable(points, 0.0, config.max_points).x[-POLICY.edge_points :]
+    parts = [feasible, points.infeasible[-POLICY.edge_points :]]
+    near = [x[~surrogate.outside(x, POLICY.around)] if len(x) else x for x in parts]
     z = [whiten(x, surrogate.center, surrogate.root) if len(x) else x for x in near]
     top = float(points.log_density.max()) - surrogate.constant
     return learn_edge(z[0], z[1], top, typical_depth(surrogate.dimension, surrogate.freedom), seed)

@@ -22,8 +22,9 @@ from estimhank.surrogate.certificate import (
     error_spread,
 )
 from estimhank.surrogate.config import PosteriorConfig
-from estimhank.surrogate.exact import Evaluate, ExactChains, Policy, run_exact
+from estimhank.surrogate.exact import Evaluate, ExactChains, Schedule, run_exact
 from estimhank.surrogate.fast_mh import FastDraws, Proposal, SurrogateChains, draw, warm_up
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.tail_chains import look_beyond
@@ -33,12 +34,6 @@ from estimhank.target.repeatable import check_repeatable
 Array = NDArray[np.float64]
 
 STAGE = "certificate"
-_PILOT_DRAWS = 1_000
-_PILOT_CHAINS = 32
-_TRUSTED_RATE = 0.6  # acceptance of subchains that the fresh draws must predict
-_FAR_TOO_HIGH = 5.0  # log points by which a start may be overrated
-_PAIR_ACCEPTANCE = 0.25
-_REPEATED = 16  # exact draws that are evaluated again
 _FIRST_BEYOND = 2  # number of the first batch of the chains that look beyond
 
 
@@ -145,9 +140,9 @@ def run_posterior(
     _tell(progress, 2, len(fresh.exact), f"error of fresh draws {error_spread(fresh).value:.3f}")
     trusted = is_trusted(fresh)
     subchain = int(np.clip(math.ceil(config.subchain_factor * tau), config.min_subchain, config.max_subchain))
-    policy = Policy.choose(config, subchain, trusted)
+    schedule = Schedule.choose(config, subchain, trusted)
     starts = choose_starts(surrogate, fresh)
-    exact = run_exact(evaluate, target, surrogate, proposal, starts, policy, config, seed, progress)
+    exact = run_exact(evaluate, target, surrogate, proposal, starts, schedule, config, seed, progress)
     pairs, asked = evaluate_pairs(evaluate, target, surrogate, exact, proposal, config.certificate_pairs, seed)
     asked += _check_again(evaluate, target, exact)
     if exact.converged:
@@ -188,7 +183,7 @@ def run_posterior(
 def _check_again(evaluate: Evaluate, target: Target, exact: ExactChains) -> int:
     """Evaluate some of the exact draws again; returns how many."""
     theta, density = exact.theta.reshape(-1, exact.theta.shape[-1]), (exact.log_likelihood + exact.log_prior).ravel()
-    rows = np.unique(np.linspace(0, len(theta) - 1, _REPEATED).astype(int))
+    rows = np.unique(np.linspace(0, len(theta) - 1, POLICY.repeated).astype(int))
     again = evaluate(STAGE, REPEATED_BATCH, theta[rows])
     check_repeatable(target.names, again.theta, density[rows], again.log_density)
     return len(again)
@@ -216,11 +211,11 @@ def _autocorrelation_time(
     surrogate: Surrogate, chains: SurrogateChains, proposal: Proposal, seed: int, workers: Workers
 ) -> float:
     """Steps of the slowest coordinate's chain that are worth one independent draw."""
-    some = SurrogateChains(chains.z[:_PILOT_CHAINS], chains.value[:_PILOT_CHAINS])
-    pilot = draw(surrogate, some, proposal, _PILOT_DRAWS, 2, _integer(seed, 2), workers)
+    some = SurrogateChains(chains.z[: POLICY.pilot_chains], chains.value[: POLICY.pilot_chains])
+    pilot = draw(surrogate, some, proposal, POLICY.pilot_draws, 2, _integer(seed, 2), workers)
     effective = ess(pilot.z.astype(float), "bulk")
     slowest = float(np.nanmin(effective)) if np.isfinite(effective).any() else 1.0
-    found: float = 2 * pilot.z.shape[0] * _PILOT_DRAWS / max(slowest, 1.0)
+    found: float = 2 * pilot.z.shape[0] * POLICY.pilot_draws / max(slowest, 1.0)
     return found
 
 
@@ -258,7 +253,7 @@ def choose_starts(surrogate: Surrogate, fresh: FreshDraws) -> NDArray[np.float32
     finite = np.isfinite(weights)
     if not finite.any():
         return surrogate.whiten(fresh.x)
-    return surrogate.whiten(fresh.x[finite & (weights >= np.median(weights[finite]) - _FAR_TOO_HIGH)])
+    return surrogate.whiten(fresh.x[finite & (weights >= np.median(weights[finite]) - POLICY.far_too_high)])
 
 
 def _log_weights(fresh: FreshDraws) -> Array:
@@ -270,7 +265,7 @@ def is_trusted(fresh: FreshDraws) -> bool:
     weights = _log_weights(fresh)
     if not np.isfinite(fresh.surrogate).all() or not np.isfinite(weights).any():
         return False
-    return predicted_acceptance(weights) > _TRUSTED_RATE
+    return predicted_acceptance(weights) > POLICY.trusted_rate
 
 
 def predicted_acceptance(log_weights: Array) -> float:
@@ -292,7 +287,8 @@ def evaluate_pairs(
     z = exact.z[:, each].reshape(-1, d).astype(float)
     noise = rng.standard_normal(z.shape) @ np.asarray(proposal.root, float).T
     here = exact.surrogate_log_density[:, each].ravel()
-    scale = _scale_for(_PAIR_ACCEPTANCE, lambda s: _accepted(surrogate, z + s * noise, here), float(proposal.scale))
+    guess = float(proposal.scale)
+    scale = _scale_for(POLICY.pair_acceptance, lambda s: _accepted(surrogate, z + s * noise, here), guess)
     x = surrogate.unwhiten((z + scale * noise).astype(np.float32))
     batch = evaluate(STAGE, 1, target.transform.to_natural(x))
     density = batch.log_density + target.transform.log_jacobian(x)

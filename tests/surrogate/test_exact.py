@@ -14,7 +14,7 @@ from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import (
     ExactChains,
     NoStart,
-    Policy,
+    Schedule,
     States,
     acceptance,
     discarded,
@@ -30,8 +30,8 @@ from tests.helpers.stages import SIZES, Z_LIMIT, D, worst_z_scores
 TARGET = correlated_normal(D)
 TRUTH = TARGET.sample(np.random.default_rng(0), 50_000)
 MEAN, ROOT = TRUTH.mean(axis=0), np.linalg.cholesky(np.cov(TRUTH.T))
-TRUSTED = Policy(subchain=40, random_walk_share=0.05, mixed_lengths=False, burn_in_share=0.05)
-DISTRUSTED = Policy(subchain=40, random_walk_share=0.3, mixed_lengths=True, burn_in_share=0.25)
+TRUSTED = Schedule(subchain=40, random_walk_share=0.05, mixed_lengths=False, burn_in_share=0.05)
+DISTRUSTED = Schedule(subchain=40, random_walk_share=0.3, mixed_lengths=True, burn_in_share=0.25)
 
 
 def moves(surrogate: Surrogate) -> tuple[Proposal, np.ndarray]:
@@ -42,7 +42,7 @@ def moves(surrogate: Surrogate) -> tuple[Proposal, np.ndarray]:
 
 def run(
     surrogate: Surrogate,
-    policy: Policy = TRUSTED,
+    policy: Schedule = TRUSTED,
     target: KnownTarget = TARGET,
     seed: int = 3,
     config: PosteriorConfig = SIZES,
@@ -62,7 +62,7 @@ def run(
     ],
 )
 def test_draws_are_those_of_the_posterior_whatever_the_surrogate(
-    label: str, policy: Policy, shift: float, stretch: float
+    label: str, policy: Schedule, shift: float, stretch: float
 ) -> None:
     surrogate = normal_surrogate(MEAN + shift * ROOT[:, 0], stretch * ROOT)
     exact, _ = run(surrogate, policy, config=replace(SIZES, min_ess=400, max_r_hat=1.02, max_rounds=800))
@@ -214,7 +214,7 @@ def test_a_surrogate_that_is_not_a_number_leaves_the_random_walk_steps() -> None
 
 
 def test_the_policy_is_more_careful_where_the_surrogate_is_not_trusted() -> None:
-    trusted, distrusted = (Policy.choose(SIZES, 100, t) for t in (True, False))
+    trusted, distrusted = (Schedule.choose(SIZES, 100, t) for t in (True, False))
     assert trusted.random_walk_share == SIZES.plain_share < distrusted.random_walk_share
     assert distrusted.mixed_lengths and not trusted.mixed_lengths
     assert discarded(100, SIZES.burn_in, trusted) == SIZES.burn_in < discarded(100, SIZES.burn_in, distrusted) == 25
