@@ -85,10 +85,10 @@ class Pipeline(tuple[StageSpec, ...]):
         return Pipeline(self[self.names.index(name) :])
 
     def digest(self, name: str, config: Config) -> str:
-        """Digest of all settings that a stage's files depend on, and of the versions and policies of what makes them."""
+        """Digest of all settings that a stage's files depend on, and of versions and policies of what makes them."""
         until = Pipeline((*self.before(name), self(name)))
         sections = tuple(dict.fromkeys(section for stage in until for section in stage.sections))
-        made_by = {stage.name: stage.version if stage.policy is None else [stage.version, stage.policy] for stage in until}
+        made_by = {s.name: s.version if s.policy is None else [s.version, s.policy] for s in until}
         return sha256_of(to_json([config.digest(*sections), made_by], None))
 
     def stored_as(self, names: Sequence[str]) -> set[str]:

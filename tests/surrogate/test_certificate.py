@@ -126,15 +126,9 @@ def test_a_certificate_says_what_was_searched_and_little_certifies_nothing() -> 
 
 def test_the_smoke_profile_certifies_nothing() -> None:
     smoke = make_config({}, "smoke")
-    assert (
-        smoke.mode.starts < POLICY.fewest_starts
-        and smoke.posterior.certificate_draws < POLICY.fewest_draws
-    )
+    assert smoke.mode.starts < POLICY.fewest_starts and smoke.posterior.certificate_draws < POLICY.fewest_draws
     default = make_config({})
-    assert (
-        default.mode.starts >= POLICY.fewest_starts
-        and default.posterior.certificate_draws >= POLICY.fewest_draws
-    )
+    assert default.mode.starts >= POLICY.fewest_starts and default.posterior.certificate_draws >= POLICY.fewest_draws
 
 
 def test_draws_without_an_exact_density_count_as_such_and_not_in_s_e() -> None:
