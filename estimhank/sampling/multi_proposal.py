@@ -29,25 +29,25 @@ Propose = Callable[[np.random.Generator, Array, int], Array]
 
 
 class MultiProposalState(NamedTuple):
-    """A state, shape (d,), and its log density."""
+    """States of M chains, shape (M, d), and their log densities, (M,)."""
 
     position: Array
-    log_density: float
+    log_density: Array
 
 
 class MultiProposalInfo(NamedTuple):
-    """One iteration.
+    """One iteration of M chains.
 
     Attributes
     ----------
-    points : ndarray of shape (N + 1, d)
+    points : ndarray of shape (M, N + 1, d)
         The current state, then the proposals.
-    log_density : ndarray of shape (N + 1,)
+    log_density : ndarray of shape (M, N + 1)
         ``-inf`` where infeasible.
-    weights : ndarray of shape (N + 1,)
+    weights : ndarray of shape (M, N + 1)
         Rao-Blackwell weights.
-    indices : ndarray of shape (m,)
-        Rows of ``points`` that were drawn; the last is the next state.
+    indices : ndarray of shape (M, m)
+        Which of a chain's ``points`` were drawn; the last is the next state.
     """
 
     points: Array
@@ -57,9 +57,9 @@ class MultiProposalInfo(NamedTuple):
 
 
 def init(position: Array, log_density: Callable[[Array], Array]) -> MultiProposalState:
-    """Return the state at a point of shape (d,)."""
+    """Return the states at points of shape (M, d)."""
     position = np.asarray(position, float)
-    return MultiProposalState(position, float(log_density(position[None])[0]))
+    return MultiProposalState(position, np.asarray(log_density(position), float))
 
 
 def step(
@@ -70,24 +70,29 @@ def step(
     proposals: int,
     draws: int = 1,
 ) -> tuple[MultiProposalState, MultiProposalInfo]:
-    """One iteration.
+    """One iteration of all chains.
 
     Parameters
     ----------
     rng : Generator
     state : MultiProposalState
     log_density : callable
-        Maps (n, d) to (n,), ``-inf`` where infeasible.
+        Maps (n, d) to (n,), ``-inf`` where infeasible; called once, with all proposals.
     propose : callable
         See :data:`Propose`; :func:`around_auxiliary_point` makes the one above.
     proposals, draws : int
         N and m.
     """
-    points = np.concatenate([state.position[None], propose(rng, state.position, proposals)])
-    values = np.concatenate([[state.log_density], log_density(points[1:])])
-    weights, indices = select(rng, values, draws)
-    last = int(indices[-1])
-    return MultiProposalState(points[last], float(values[last])), MultiProposalInfo(points, values, weights, indices)
+    points = np.stack([np.concatenate([x[None], propose(rng, x, proposals)]) for x in state.position])
+    chains, _, d = points.shape
+    values = np.column_stack([state.log_density, log_density(points[:, 1:].reshape(-1, d)).reshape(chains, proposals)])
+    picked = [select(rng, each, draws) for each in values]
+    weights, indices = np.stack([weight for weight, _ in picked]), np.stack([index for _, index in picked])
+    rows, last = np.arange(chains), indices[:, -1]
+    return (
+        MultiProposalState(points[rows, last], values[rows, last]),
+        MultiProposalInfo(points, values, weights, indices),
+    )
 
 
 def around_auxiliary_point(cholesky: Array) -> Propose:

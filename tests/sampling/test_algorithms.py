@@ -189,4 +189,10 @@ def test_too_few_members_or_iterations_are_said(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     far = Center(np.array([60.0, 40.0]), 0.5 * CUT.covariance)
     with pytest.raises(NotTempered, match="raise iterations"):
-        run(tmp_path / "far", "smc", NormalTarget(CUT.mean, CUT.sd), far, MultiProposalConfig(3, 0, 8, 4, 2))
+        run(
+            tmp_path / "far",
+            "smc",
+            NormalTarget(CUT.mean, CUT.sd),
+            far,
+            MultiProposalConfig(iterations=3, warmup=0, proposals=8, draws=4, chains=2),
+        )
