@@ -53,8 +53,8 @@ from estimhank.mode.search import find_mode
 from estimhank.posterior.posterior import Posterior
 from estimhank.sampling.algorithms import ALGORITHMS
 from estimhank.sampling.diagnostics import ess
+from estimhank.sampling.multi_proposal import MultiProposalConfig, MultiProposalResult
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]

@@ -144,15 +144,13 @@ def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
     from estimhank.run.reporting import check_horizon, collect_arrays, parameter_infos
-    from estimhank.surrogate.first_calls import FirstCalls
     from estimhank.surrogate.posterior_stage import run_posterior
     from estimhank.surrogate.surrogate import load_surrogate
 
     posterior = _posterior(context)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
-    calls = FirstCalls(context.recorder.evaluate)
     result = run_posterior(
-        calls,
+        context.recorder.evaluate,
         posterior,
         surrogate,
         context.config.posterior,
@@ -166,7 +164,7 @@ def posterior_stage(context: RunContext) -> StageResult:
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
     horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood, context.engine)
-    facts = {**_describe_posterior(result), **calls.seconds(), "horizon": horizon}
+    facts = {**_describe_posterior(result), "horizon": horizon}
     return StageResult(("certificate.json", "posterior.nc"), facts)
 
 
@@ -187,6 +185,8 @@ def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
         "subchain": exact.schedule.subchain,
         "plain_share": exact.schedule.random_walk_share,
         "acceptance": {block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
+        "surrogate_draws_seconds": round(result.draws_seconds, 3),
+        "exact_seconds": round(result.exact_seconds, 3),
         "surrogate_trusted": result.trusted,
         "surrogate_draws_per_second": result.surrogate.draws_per_second,
         "surrogate_autocorrelation_time": result.surrogate.autocorrelation_time,

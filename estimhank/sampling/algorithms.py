@@ -13,7 +13,6 @@ With the same sizes every one but NUTS makes ``iterations`` times ``chains`` tim
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -21,50 +20,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.recorder import Recorder
-from estimhank.sampling.chains import ChainConfig, Draws
+from estimhank.sampling.chains import Algorithm, ChainConfig, Draws
 from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.dime import run_dime
+from estimhank.sampling.multi_proposal import MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import run_random_walk
-from estimhank.sampling.sample import STAGE, MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.tempered import run_tempered
-from estimhank.support.progress_event import Progress
 from estimhank.target.protocol import Target, affordable_gradient
 
 Array = NDArray[np.float64]
 
 
-Sampler = Callable[[Recorder, Target, Center, MultiProposalConfig, int, Progress | None], Draws]
-
-
-def _of_single_states(run: Callable[..., Draws]) -> Sampler:
+def _of_single_states(run: Algorithm) -> Algorithm:
     """An algorithm whose chains have one proposal each: as many of them as there are proposals."""
 
     def sample(
-        recorder: Recorder,
-        target: Target,
-        center: Center,
-        sizes: MultiProposalConfig,
-        seed: int,
-        progress: Progress | None,
+        recorder: Recorder, target: Target, center: Center, config: MultiProposalConfig, *others: Any, **named: Any
     ) -> Draws:
-        chains = sizes.chains * sizes.proposals
-        config = ChainConfig(sizes.iterations, sizes.warmup, chains, sizes.gradient)
-        return run(recorder, target, center, config, seed, STAGE, progress)
+        chains = config.chains * config.proposals
+        sizes = ChainConfig(config.iterations, config.warmup, chains, config.gradient)
+        return run(recorder, target, center, sizes, *others, **named)
 
     return sample
 
 
-def _nuts(
-    recorder: Recorder, target: Target, center: Center, sizes: MultiProposalConfig, seed: int, progress: Progress | None
-) -> Draws:
+def _nuts(*arguments: Any, **named: Any) -> Draws:
     from estimhank.sampling.nuts import run_nuts  # blackjax is an extra
 
-    return run_nuts(recorder, target, center, sizes, seed, STAGE, progress)
+    return run_nuts(*arguments, **named)
 
 
 #: Every algorithm that ``[sample] algorithm`` may name.
-ALGORITHMS: dict[str, Sampler] = {
+ALGORITHMS: dict[str, Algorithm] = {
     "multi_proposal": run_multi_proposal,
     "random_walk": _of_single_states(run_random_walk),
     "dime": _of_single_states(run_dime),

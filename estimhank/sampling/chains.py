@@ -168,6 +168,45 @@ class StageDensity:
         return np.array([self._parts[key] for key in keys]).T.reshape(2, *x.shape[:-1])
 
 
+class Algorithm(Protocol):
+    """A sampler of the density of a target's coordinates, under its name in ``ALGORITHMS``.
+
+    Parameters
+    ----------
+    recorder : Recorder
+        Evaluations go through it, in numbered batches of the stage: batch 0 holds candidates for the starting states,
+        then comes one for every step of all chains.
+    target : Target
+    center : Center
+        Normal approximation at the mode; chains start overdispersed around it.
+    config : ChainConfig
+    seed : int
+        The result is a function of it, the target, the centre and the sizes.
+    progress : callable, optional
+        Told after each iteration.
+    stage : str
+        Under which evaluations are kept.
+
+    Raises
+    ------
+    ConfigError
+        If the sizes do not suffice for the algorithm.
+    NoFeasibleState
+        If the density exists neither at the centre nor around it.
+    """
+
+    def __call__(
+        self,
+        recorder: Recorder,
+        target: Target,
+        center: Center,
+        config: Any,
+        seed: int = 0,
+        progress: Progress | None = None,
+        stage: str = "sample",
+    ) -> Draws: ...
+
+
 class Iteration(NamedTuple):
     """One iteration of all chains.
 

@@ -194,32 +194,13 @@ def run_dime(
     center: Center,
     config: ChainConfig,
     seed: int = 0,
-    stage: str = "sample",
     progress: Progress | None = None,
+    stage: str = "sample",
 ) -> DimeDraws:
-    """Run an ensemble on the density of the coordinates; an iteration moves both halves, a batch each.
+    """Run an ensemble; an iteration moves both halves, a batch each.
 
-    Parameters
-    ----------
-    recorder : Recorder
-        Batch 0 holds candidates for the starting states, batches 2 k - 1 and 2 k are those of iteration k.
-    target : Target
-    center : Center
-        The ensemble starts overdispersed around it.
-    config : ChainConfig
-        ``chains`` is an even number of members, more than twice the number of parameters; the warm-up teaches the
-        global proposal.
-    seed : int
-        The result is a function of it, the target, the centre and the sizes.
-    stage : str
-    progress : callable, optional
-
-    Raises
-    ------
-    ConfigError
-        If there are too few members for their differences to span the space.
-    NoFeasibleState
-        If the density exists neither at the centre nor around it.
+    Arguments and errors as of :class:`estimhank.sampling.chains.Algorithm`: the chains are members, an even number and
+    more than twice the number of parameters; the warm-up teaches the global proposal.
     """
     d, members = len(target.names), config.chains
     if members % 2 or members < 2 * (d + 1):

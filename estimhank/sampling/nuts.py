@@ -178,33 +178,19 @@ def run_nuts(
     center: Center,
     config: ChainConfig,
     seed: int = 0,
-    stage: str = "sample",
     progress: Progress | None = None,
+    stage: str = "sample",
 ) -> NutsDraws:
-    """Run NUTS chains on the density of the coordinates.
+    """Run NUTS chains, in units of the centre.
 
-    Parameters
-    ----------
-    recorder : Recorder
-        Batch 0 holds candidates for the starting states; then a batch is one new point of every chain that needs one.
-    target : Target
-        With gradients.
-    center : Center
-        Chains start overdispersed around it and move in its units.
-    config : ChainConfig
-        An iteration is a trajectory; gradients are evaluated whatever it says.
-    seed : int
-        The result is a function of it, the target, the centre and the sizes.
-    stage : str
-    progress : callable, optional
+    Arguments and errors as of :class:`estimhank.sampling.chains.Algorithm`: an iteration is a trajectory, a batch one
+    new point of every chain that needs one, with its gradient.
 
     Raises
     ------
     ConfigError
         If blackjax is not installed, the target has no gradients, the warm-up is too short to adapt, or evaluations
         are made in this process.
-    NoFeasibleState
-        If the density exists neither at the centre nor around it.
     """
     if NUTS.missing:
         raise ConfigError(NUTS.sentence)

@@ -114,31 +114,11 @@ def run_random_walk(
     center: Center,
     config: ChainConfig,
     seed: int = 0,
-    stage: str = "sample",
     progress: Progress | None = None,
+    stage: str = "sample",
 ) -> RandomWalkResult:
-    """Run random-walk chains on the density of the coordinates.
-
-    Parameters
-    ----------
-    recorder : Recorder
-        Evaluations go through it: iteration 0 the starting states, then one batch for each step of all chains.
-    target : Target
-    center : Center
-        Normal approximation at the mode; chains start overdispersed around it.
-    config : ChainConfig
-    seed : int
-        The result is a function of it, the target, the centre and the sizes.
-    stage : str
-        Stage under which evaluations are kept.
-    progress : callable, optional
-        Told a hundred times.
-
-    Raises
-    ------
-    NoFeasibleState
-        If the density exists neither at the centre nor around it.
-    """
+    """Run random-walk chains; arguments as of :class:`estimhank.sampling.chains.Algorithm`, progress is told a hundred
+    times."""
     density, stream = StageDensity(recorder, target, stage, config.gradient), Stream.RANDOM_WALK + stage_code(stage)
     state = RandomWalkState(*density.start(center, config.chains, generator(seed, stream, 0)))
     walks = _Walks(density, state, center, config.warmup)

@@ -207,35 +207,20 @@ def run_tempered(
     center: Center,
     config: ChainConfig,
     seed: int = 0,
-    stage: str = "sample",
     progress: Progress | None = None,
+    stage: str = "sample",
 ) -> TemperedDraws:
     """Bring a population of particles to the density of the coordinates, then let every particle run on as a chain.
 
     The mutation steps that are left when the target has been reached, but for the first few, which still adapt, have
     one and the same kernel; their states are what is kept.
 
-    Parameters
-    ----------
-    recorder : Recorder
-        Batch 0 holds the draws from q, then one batch for each mutation step of all particles.
-    target : Target
-    center : Center
-        q is a Student t around it, twice as wide.
-    config : ChainConfig
-        ``iterations`` are mutation steps in all, ``chains`` particles, more than twice the number of parameters;
-        ``warmup`` is not used.
-    seed : int
-        The result is a function of it, the target, the centre and the sizes.
-    stage : str
-    progress : callable, optional
+    Arguments and errors as of :class:`estimhank.sampling.chains.Algorithm`: iterations are mutation steps, chains are
+    particles, more than twice the number of parameters, and the warm-up is not used. Batch 0 holds draws from q, a
+    Student t around the centre, twice as wide.
 
     Raises
     ------
-    ConfigError
-        If there are too few particles.
-    NoFeasibleState
-        If the density exists at none of the first particles.
     NotTempered
         If the iterations do not suffice.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +24,7 @@ from estimhank.surrogate.certificate import (
 )
 from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import Evaluate, ExactChains, Schedule, run_exact
-from estimhank.surrogate.fast_mh import FastDraws, Proposal, SurrogateChains, draw, warm_up
+from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, draw, warm_up
 from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import Surrogate
@@ -79,6 +80,8 @@ class PosteriorStageResult:
     certificate : Certificate
     trusted : bool
         Whether the fresh draws spoke for the surrogate, on which the share of random-walk steps depends.
+    draws_seconds, exact_seconds : float
+        Wall time of drawing from the surrogate, compilation included, and of the exact chains.
     """
 
     surrogate: SurrogateDraws
@@ -87,6 +90,8 @@ class PosteriorStageResult:
     outside_fence: NDArray[np.bool_]
     certificate: Certificate
     trusted: bool
+    draws_seconds: float = math.nan
+    exact_seconds: float = math.nan
 
     @property
     def convergence(self) -> str:
@@ -132,9 +137,12 @@ def run_posterior(
     """
     config, workers = config or PosteriorConfig(), workers or InTurn(target)
     _tell(progress, 0, 0, "drawing from the surrogate")
+    clock = time.perf_counter()
     chains, proposal = _settle(surrogate, config, seed)
     tau = _autocorrelation_time(surrogate, chains, proposal, seed, workers)
-    fast = _draw(surrogate, chains, proposal, config, seed, workers)
+    each = -(-config.surrogate_draws // config.surrogate_chains)
+    fast = draw(surrogate, chains, proposal, each, config.thin, _integer(seed, 3), workers)
+    draws_seconds = time.perf_counter() - clock
     _tell(progress, 1, 0, f"{fast.steps / fast.seconds:,.0f} surrogate draws a second")
     fresh = evaluate_fresh(evaluate, target, surrogate, fast.z, config.certificate_draws)
     _tell(progress, 2, len(fresh.exact), f"error of fresh draws {error_spread(fresh).value:.3f}")
@@ -142,7 +150,9 @@ def run_posterior(
     subchain = int(np.clip(math.ceil(config.subchain_factor * tau), config.min_subchain, config.max_subchain))
     schedule = Schedule.choose(config, subchain, trusted)
     starts = choose_starts(surrogate, fresh)
+    clock = time.perf_counter()
     exact = run_exact(evaluate, target, surrogate, proposal, starts, schedule, config, seed, progress)
+    exact_seconds = time.perf_counter() - clock
     pairs, asked = evaluate_pairs(evaluate, target, surrogate, exact, proposal, config.certificate_pairs, seed)
     asked += _check_again(evaluate, target, exact)
     if exact.converged:
@@ -177,7 +187,7 @@ def run_posterior(
     _tell(progress, 3, len(fresh.exact) + asked, certificate.words)
     theta = target.transform.to_natural(surrogate.unwhiten(fast.z))
     draws = SurrogateDraws(theta, fast.acceptance, tau, fast.steps, fast.seconds)
-    return PosteriorStageResult(draws, fresh, exact, outside, certificate, trusted)
+    return PosteriorStageResult(draws, fresh, exact, outside, certificate, trusted, draws_seconds, exact_seconds)
 
 
 def _check_again(evaluate: Evaluate, target: Target, exact: ExactChains) -> int:
@@ -217,18 +227,6 @@ def _autocorrelation_time(
     slowest = float(np.nanmin(effective)) if np.isfinite(effective).any() else 1.0
     found: float = 2 * pilot.z.shape[0] * POLICY.pilot_draws / max(slowest, 1.0)
     return found
-
-
-def _draw(
-    surrogate: Surrogate,
-    chains: SurrogateChains,
-    proposal: Proposal,
-    config: PosteriorConfig,
-    seed: int,
-    workers: Workers,
-) -> FastDraws:
-    each = -(-config.surrogate_draws // config.surrogate_chains)
-    return draw(surrogate, chains, proposal, each, config.thin, _integer(seed, 3), workers)
 
 
 def evaluate_fresh(

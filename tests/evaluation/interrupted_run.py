@@ -19,9 +19,9 @@ from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import FILE_NAME, EvaluationStore
 from estimhank.mode.search import ModeConfig, find_mode
 from estimhank.sampling.chains import ChainConfig
+from estimhank.sampling.multi_proposal import MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import run_random_walk
-from estimhank.sampling.sample import MultiProposalConfig, run_multi_proposal
 from estimhank.target.protocol import Evaluation
 from tests.helpers.textbook import NormalTarget
 
@@ -50,7 +50,7 @@ def main(folder: Path, backend: str, workers: int) -> None:
         results = {
             "mode": mode,
             "sample": run_multi_proposal(recorder, target, center, sizes, seed=12),
-            "validate": run_random_walk(recorder, target, center, ChainConfig(60, 20, 3), 13, "validate"),
+            "validate": run_random_walk(recorder, target, center, ChainConfig(60, 20, 3), 13, stage="validate"),
         }
         stored = store.read()
     for stage, result in results.items():

@@ -19,8 +19,8 @@ from estimhank.run.config import make_config
 from estimhank.run.config_sections import SAMPLERS
 from estimhank.sampling.algorithms import ALGORITHMS, describe_draws
 from estimhank.sampling.diagnostics import ess, r_hat
+from estimhank.sampling.multi_proposal import MultiProposalConfig
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.sample import MultiProposalConfig
 from estimhank.sampling.tempered import NotTempered
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import Evaluation, Target
