@@ -64,10 +64,9 @@ class MultiProposalInfo(NamedTuple):
     indices: NDArray[np.int64]
 
 
-def init(position: Array, log_density: Callable[[Array], Array]) -> MultiProposalState:
-    """Return the states at points of shape (M, d)."""
-    position = np.asarray(position, float)
-    return MultiProposalState(position, np.asarray(log_density(position), float))
+def init(position: Array, log_density: Array) -> MultiProposalState:
+    """Return the states at points of shape (M, d) with these log densities, (M,)."""
+    return MultiProposalState(np.array(position, float), np.array(log_density, float))
 
 
 def step(
@@ -235,7 +234,7 @@ def run_multi_proposal(
 ) -> MultiProposalResult:
     """Run multi-proposal chains; arguments as of :class:`estimhank.sampling.chains.Algorithm`."""
     density = StageDensity(recorder, target, stage, config.gradient)
-    state = MultiProposalState(*density.start(center, config.chains, generator(seed, Stream.SAMPLE, 0)))
+    state = init(*density.start(center, config.chains, generator(seed, Stream.SAMPLE, 0)))
     chains = _Chains(density, state, center, config)
     draws, kept = run_chains(chains, config.iterations, seed, Stream.SAMPLE, progress)
     weights, first, second, moved = zip(*(told.info for told in kept), strict=True)

@@ -41,10 +41,9 @@ class RandomWalkInfo(NamedTuple):
     accepted: NDArray[np.bool_]
 
 
-def init(position: Array, log_density: Callable[[Array], Array]) -> RandomWalkState:
-    """Return the states at points of shape (M, d)."""
-    position = np.asarray(position, float)
-    return RandomWalkState(position, np.asarray(log_density(position), float))
+def init(position: Array, log_density: Array) -> RandomWalkState:
+    """Return the states at points of shape (M, d) with these log densities, (M,)."""
+    return RandomWalkState(np.array(position, float), np.array(log_density, float))
 
 
 def step(
@@ -120,7 +119,7 @@ def run_random_walk(
     """Run random-walk chains; arguments as of :class:`estimhank.sampling.chains.Algorithm`, progress is told a hundred
     times."""
     density, stream = StageDensity(recorder, target, stage, config.gradient), Stream.RANDOM_WALK + stage_code(stage)
-    state = RandomWalkState(*density.start(center, config.chains, generator(seed, stream, 0)))
+    state = init(*density.start(center, config.chains, generator(seed, stream, 0)))
     walks = _Walks(density, state, center, config.warmup)
     draws, kept = run_chains(walks, config.iterations, seed, stream, progress, events=100)
     return RandomWalkResult(

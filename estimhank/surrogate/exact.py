@@ -165,11 +165,6 @@ class ExactChains:
     schedule: Schedule
 
     @property
-    def draws_per_evaluation(self) -> float:
-        """Effective draws (bulk, worst parameter) for each exact evaluation, starts and burn-in included."""
-        return float(np.min(self.ess_bulk)) / self.evaluations
-
-    @property
     def convergence(self) -> str:
         """Whether the chains have converged, in words."""
         worst, fewest = float(np.max(self.r_hat)), float(min(np.min(self.ess_bulk), np.min(self.ess_tail)))

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.networks.mlp import Weights
 from estimhank.networks.training import (
-    Examples,
     TrainingError,
     ensemble_losses,
     examples,
@@ -217,9 +216,14 @@ class Fitter:
             scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
         heavy = not math.isinf(quadratic.power)
         trust_region = build_trust_region(z[near], seed=seed, heavy=heavy)
-        upper_bounds = _upper_bounds(points, chosen, begin, trust_region, config)
-        beside = self._beside(np.concatenate([chosen.x, whitening.center + upper_bounds.z @ whitening.root.T]))
-        data = _examples((z, rest / scale, rest_gradient / scale, weight), upper_bounds, scale, beside)
+        bounds = _upper_bounds(points, chosen, begin, trust_region, config)
+        beside = self._beside(np.concatenate([chosen.x, whitening.center + bounds.z @ whitening.root.T]))
+        inputs = np.concatenate([np.concatenate([z, bounds.z]), beside], axis=1)
+        # upper bounds have none; what is beside does not move with the coordinates along which gradients are known
+        gradients = np.full(inputs.shape, np.nan)
+        gradients[: len(z), :d] = rest_gradient / scale
+        values, weights = np.concatenate([rest, bounds.value]), np.concatenate([weight, bounds.weight])
+        data = examples(inputs, values / scale, gradients, weights, np.arange(len(inputs)) >= len(z))
         kept_out = _kept_out(chosen.x, config.holdout)
         learned = np.setdiff1d(np.arange(len(chosen)), kept_out)
         rows = np.concatenate([learned, np.arange(len(chosen), len(data.z))])
@@ -249,8 +253,8 @@ class Fitter:
         return surrogate, FitReport(
             points=len(chosen) - len(kept_out),
             with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
-            infeasible=upper_bounds.infeasible,
-            far_below=len(upper_bounds.z) - upper_bounds.infeasible,
+            infeasible=bounds.infeasible,
+            far_below=len(bounds.z) - bounds.infeasible,
             held_out=len(kept_out),
             dropped_low=len(points) - len(chosen),
             quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
@@ -312,26 +316,6 @@ def _upper_bounds(
         columns.append((z, highest - quadratic.value(z), weight))
     z, value, weight = (np.concatenate(column) for column in zip(*columns, strict=True))
     return _UpperBounds(z, value, weight, len(columns[0][0]))
-
-
-def _examples(
-    columns: tuple[Array, Array, Array, Array], upper_bounds: _UpperBounds, scale: float, beside: Array
-) -> Examples:
-    """Examples of points (inputs, values, gradients, weights) and then of upper-bound targets; ``beside`` are inputs
-    about jumps.
-
-    These do not move with the coordinates along which gradients are known.
-    """
-    z, rest, gradient, weight = columns
-    everywhere = np.concatenate([z, upper_bounds.z])
-    gradients = np.concatenate([gradient, np.full_like(upper_bounds.z, np.nan)])
-    return examples(
-        np.concatenate([everywhere, beside], axis=1),
-        np.concatenate([rest, upper_bounds.value / scale]),
-        np.concatenate([gradients, np.full_like(beside, np.nan)], axis=1),
-        np.concatenate([weight, upper_bounds.weight]),
-        np.arange(len(z) + len(upper_bounds.z)) >= len(z),
-    )
 
 
 def _parameters(

@@ -82,7 +82,7 @@ def test_step_moves_with_the_enumerated_probabilities() -> None:
     expected = transitions(3, np.log(MASS))
     trials = 3000
     for x in range(STATES):
-        state = init(np.array([[float(x)]]), log_mass)
+        state = init(at := np.array([[float(x)]]), log_mass(at))
         moves = np.array([step(rng, state, log_mass, propose_on_ring, 3, 2)[0].position[0, 0] for _ in range(trials)])
         share = np.bincount(moves.astype(int), minlength=STATES) / trials
         error = np.sqrt(expected[x] * (1 - expected[x]) / trials)
@@ -104,7 +104,7 @@ Kernel = Callable[[np.random.Generator, np.ndarray, int, np.ndarray], tuple[np.n
 def correct(rng: np.random.Generator, x: np.ndarray, n: int, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The package's kernel: next state, and the Rao-Blackwell mean of the squares."""
     propose = around_auxiliary_point(root)
-    state, info = step(rng, init(x[None], log_normal), log_normal, propose, n)
+    state, info = step(rng, init(x[None], log_normal(x[None])), log_normal, propose, n)
     return state.position[0], info.weights[0] @ info.points[0] ** 2
 
 
@@ -191,7 +191,7 @@ def test_a_chain_whose_proposals_are_all_infeasible_stays() -> None:
 def test_state_and_log_density_go_together() -> None:
     rng = np.random.default_rng(3)
     propose = around_auxiliary_point(0.7 * np.eye(3))
-    state, chains = init(np.ones((4, 3)), log_normal), np.arange(4)
+    state, chains = init(np.ones((4, 3)), log_normal(np.ones((4, 3)))), np.arange(4)
     for _ in range(200):
         state, info = step(rng, state, log_normal, propose, 5, draws=3)
         assert (state.log_density == log_normal(state.position)).all()

@@ -60,7 +60,8 @@ def test_eleven_dimensions_at_the_best_scale_match_the_textbook() -> None:
     rng = np.random.default_rng(0)
     root = 2.38 / math.sqrt(11) * np.eye(11)
     draws, accepted = np.empty((4, 8000, 11)), 0
-    state = init(rng.standard_normal((4, 11)), log_normal)
+    start = rng.standard_normal((4, 11))
+    state = init(start, log_normal(start))
     for k in range(8000):
         state, info = step(rng, state, log_normal, root)
         draws[:, k] = state.position
