@@ -67,13 +67,6 @@ class Loss(NamedTuple):
     weight_decay: float
 
 
-class Losses(NamedTuple):
-    """Root mean squared errors of value and gradient over examples, weighted."""
-
-    value: jax.Array
-    gradient: jax.Array
-
-
 def examples(z: Array, value: Array, gradient: Array, weight: Array, upper_bound: NDArray[np.bool_]) -> Examples:
     """Examples from arrays in double precision; nan is no gradient."""
     known = np.isfinite(gradient)
@@ -287,8 +280,10 @@ def _train_steps(
 
 
 @partial(jax.jit, static_argnames=("hidden", "activation"))
-def ensemble_losses(networks: tuple[Weights, ...], data: Examples, hidden: tuple[int, ...], activation: str) -> Losses:
-    """Weighted errors of the ensemble's mean over examples (those of weight zero do not count)."""
+def ensemble_losses(
+    networks: tuple[Weights, ...], data: Examples, hidden: tuple[int, ...], activation: str
+) -> tuple[jax.Array, jax.Array]:
+    """RMS errors of value and gradient of the ensemble's mean over examples, weighted (weight zero does not count)."""
 
     def mean(z: jax.Array) -> jax.Array:
         return jnp.stack([evaluate_network(w, z, hidden, activation) for w in networks]).mean(axis=0)
@@ -297,6 +292,5 @@ def ensemble_losses(networks: tuple[Weights, ...], data: Examples, hidden: tuple
     (gradient,) = pull(jnp.ones_like(value))
     off = jnp.sum(data.known * (gradient - data.gradient) ** 2, axis=-1)
     total, known = data.weight.sum(), jnp.maximum((data.weight * data.known.max(axis=-1)).sum(), 1e-30)
-    return Losses(
-        jnp.sqrt((data.weight * (value - data.value) ** 2).sum() / total), jnp.sqrt((data.weight * off).sum() / known)
-    )
+    squares = data.weight * (value - data.value) ** 2
+    return jnp.sqrt(squares.sum() / total), jnp.sqrt((data.weight * off).sum() / known)

@@ -86,12 +86,23 @@ def longest_tails(x: Array, most: int = POLICY.tails) -> list[tuple[int, int]]:
 
 @dataclass
 class TailChains:
-    """Chains side by side; ``inside`` says which places are as far out as they must stay, ``roots`` (n, d, d) shape the
-    random walks of those that are now in ``state``."""
+    """Chains side by side that stay as far out, by one quantity, as the draws that they begin at.
 
-    inside: Callable[[TailStates], NDArray[np.bool_]]
-    state: TailStates
+    ``outermost`` (m,) are its values at the draws that ``starts`` were taken from; ``roots`` (n, d, d) shape the random
+    walks of the chains, which are now in ``state``.
+    """
+
+    name: str
+    of: Quantity
+    outermost: Array
+    starts: TailStates
     roots: Array
+    state: TailStates
+
+    def inside(self, places: TailStates) -> NDArray[np.bool_]:
+        """Which places are far enough out."""
+        far: NDArray[np.bool_] = self.of(places) >= self.outermost.min()
+        return far
 
 
 @dataclass(frozen=True)

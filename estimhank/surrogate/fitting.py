@@ -249,7 +249,7 @@ class Fitter:
             training_evaluations=0,
         )
         test = padded(select(data, kept_out))
-        errors = ensemble_losses(networks, test, config.hidden, config.activation)
+        value_error, gradient_error = ensemble_losses(networks, test, config.hidden, config.activation)
         return surrogate, FitReport(
             points=len(chosen) - len(kept_out),
             with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
@@ -258,8 +258,8 @@ class Fitter:
             held_out=len(kept_out),
             dropped_low=len(points) - len(chosen),
             quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
-            value_rmse=scale * float(errors.value),
-            gradient_rmse=scale * float(errors.gradient) if bool(test.known.any()) else float("nan"),
+            value_rmse=scale * float(value_error),
+            gradient_rmse=scale * float(gradient_error) if bool(test.known.any()) else float("nan"),
             losses=losses,
         )
 

@@ -108,45 +108,19 @@ class RoundReport:
 
 @dataclass(frozen=True)
 class StageState:
-    """What a stage knows before a step.
-
-    Attributes
-    ----------
-    step : Step
-        The step.
-    number : int
-        Fits before it; its batches and random numbers are numbered by it.
-    points : Points
-        All that can be learned from.
-    whitening : Whitening
-        Coordinates of the next fit that begins anew.
-    evaluations : int
-        Exact evaluations so far, those of earlier stages included.
-    edge_known : bool
-        Whether draws without a density have been noticed, so that the edge of the feasible region is learned apart.
-    repeats : int
-        How often the last fit has been taken up again.
-    latest : Surrogate, optional
-        What the last step fitted: where :attr:`Step.GO_ON` begins.
-    best : Surrogate, optional
-        The fit with the smallest error so far, ``best_error``; a longer fit can be worse than one before it.
-    work : int
-        Points times epochs trained, for the progress bar.
-    reports : tuple of RoundReport
-        Of the steps before it.
-    """
+    """What a stage knows before a step."""
 
     step: Step
-    number: int
-    points: Points
-    whitening: Whitening
-    evaluations: int
-    edge_known: bool = False
-    repeats: int = 0
-    latest: Surrogate | None = None
-    best: Surrogate | None = None
+    number: int  #: Fits before it; batches and random numbers are numbered by it.
+    points: Points  #: All that can be learned from.
+    whitening: Whitening  #: Coordinates of the next fit from the beginning.
+    evaluations: int  #: Exact evaluations so far, those of earlier stages included.
+    edge_known: bool = False  #: Whether draws without a density were noticed, so that the edge is learned apart.
+    repeats: int = 0  #: How often the last fit has been taken up again.
+    latest: Surrogate | None = None  #: What the step before fitted: where :attr:`Step.GO_ON` begins.
+    best: Surrogate | None = None  #: The fit with the smallest error so far; a longer one can be worse.
     best_error: float = np.inf
-    work: int = 0
+    work: int = 0  #: Points times epochs trained, for the progress.
     reports: tuple[RoundReport, ...] = ()
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,14 +124,14 @@ def look_beyond(
     for name, of in quantities.items():
         chosen = np.argsort(-of(draws), kind="stable")[:count]
         outermost, starts = draws.rows(chosen), draws.rows(rng.permutation(chosen)[:chains])
-        searches.append(_Search.begin(name, of, of(outermost), starts, surrogate, level))
+        searches.append(_Search(name, of, of(outermost), starts, surrogate, level))
     kernel, evaluations, done = Kernel(ask, target.transform, surrogate), 0, 0
     for steps in POLICY.tail_steps:
         unsettled = [search for search in searches if not search.settled]
         if not unsettled or any(search.reach.probability < POLICY.improbable for search in searches):
             break
         while done < steps:
-            evaluations += kernel.step(rng, [search.chains for search in unsettled], done)
+            evaluations += kernel.step(rng, unsettled, done)
             done += 1
     return TailEvidence(
         {search.name: search.reach for search in searches},
@@ -147,44 +147,33 @@ def _underrating(draws: TailStates, level: float) -> dict[str, Quantity]:
     return {"the surrogate's underrating": lambda a: np.maximum(a.underrated - level, POLICY.slight)}
 
 
-@dataclass
-class _Search:
-    """Chains by one quantity: ``outermost`` (m,) are its values at the draws that ``starts`` were taken from."""
+class _Search(TailChains):
+    """What chains by one quantity have found; ``level`` is the surrogate's usual error."""
 
-    name: str
-    of: Quantity
-    outermost: Array
-    starts: TailStates
-    chains: TailChains
-    level: float
-
-    @classmethod
-    def begin(
-        cls, name: str, of: Quantity, outermost: Array, starts: TailStates, surrogate: Surrogate, level: float
-    ) -> Self:
-        """Chains that have not made a step."""
-        least = outermost.min()
-        chains = TailChains(lambda a: of(a) >= least, starts, local_roots(surrogate, starts.z))
-        return cls(name, of, outermost, starts, chains, level)
+    def __init__(
+        self, name: str, of: Quantity, outermost: Array, starts: TailStates, surrogate: Surrogate, level: float
+    ) -> None:
+        super().__init__(name, of, outermost, starts, local_roots(surrogate, starts.z), starts)
+        self.level = level
 
     @property
     def reach(self) -> Reach:
         """How far the chains went."""
-        return compare_reach(self.outermost, self.of(self.starts), self.of(self.chains.state))
+        return compare_reach(self.outermost, self.of(self.starts), self.of(self.state))
 
     @property
     def lack(self) -> Lack:
         """What the surrogate lacks far out."""
-        ends, starts = (lacking((a.underrated - self.level)[:, None]) for a in (self.chains.state, self.starts))
+        ends, starts = (lacking((a.underrated - self.level)[:, None]) for a in (self.state, self.starts))
         return Lack(ends, starts)
 
     @property
     def settled(self) -> bool:
         """Whether the chains have forgotten where they began, so that they would have gone farther if they could, and
         show nothing suspicious."""
-        if self.chains.state is self.starts:
+        if self.state is self.starts:
             return False
-        forgotten = rank_correlation(self.of(self.starts), self.of(self.chains.state)) < POLICY.forgotten
+        forgotten = rank_correlation(self.of(self.starts), self.of(self.state)) < POLICY.forgotten
         return forgotten and self.reach.probability > POLICY.suspicious and self.lack.ends < POLICY.lacking
 
 

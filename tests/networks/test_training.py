@@ -30,8 +30,8 @@ def test_an_ensemble_learns_a_function_and_repeats_itself() -> None:
     again, _ = train_ensemble(data, np.arange(400), CONFIG, 200, 1, ALONE)
     jax.tree.map(np.testing.assert_array_equal, networks, again)
     assert len(networks) == len(losses) == 2 and (losses[:, -1] < 0.1 * losses[:, 0]).all()
-    found = ensemble_losses(networks, fresh, CONFIG.hidden, CONFIG.activation)
-    assert float(found.value) < 0.1 and float(found.gradient) < 0.3
+    value, gradient = ensemble_losses(networks, fresh, CONFIG.hidden, CONFIG.activation)
+    assert float(value) < 0.1 and float(gradient) < 0.3
     # and goes on from where it was, rather than from the beginning
     _, further = train_ensemble(data, np.arange(400), CONFIG, 20, 2, ALONE, begin=networks)
     assert (further[:, 0] < 0.1 * losses[:, 0]).all()
@@ -42,7 +42,7 @@ def test_a_bound_from_above_costs_nothing_from_below() -> None:
     low = data._replace(value=data.value + 5, known=np.zeros_like(data.known), upper_bound=np.ones_like(data.value))
     networks, losses = train_ensemble(low, np.arange(400), replace(CONFIG, ensemble=1), 50, 1, ALONE)
     assert losses[0, -1] < 1e-3, "a network near zero is below 3 everywhere"
-    value = float(ensemble_losses(networks, data, CONFIG.hidden, CONFIG.activation).value)
+    value = float(ensemble_losses(networks, data, CONFIG.hidden, CONFIG.activation)[0])
     assert 0.2 < value < 3.0, "and need not follow what it was not told"
 
 
