@@ -7,8 +7,8 @@ linear map.
 
 The matrix of news F[t, s] = E_{t-1}' dD_s is the costly part, T^2 N operations. Two things make it cheaper at no loss:
 
-* a policy that moves by da only shifts mass between two neighbouring grid points, so F[t, s] = G_t' da_s with
-  G_t = D (difference of E_{t-1} between the two points) / gap: distributions are never formed;
+* the distribution moves with policies, dD_s = (dP(da_s))' D, so F[t, s] = G_t' da_s where G_t is the derivative of
+  E_{t-1}' P' D in the policies: distributions are never formed;
 * both factors die out geometrically. Every entry is bounded by |G_t| |da_s|, and blocks whose bound is below
   :data:`NEWS_TOLERANCE` are left at zero.
 """
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
 from estimhank.households.stationary import HouseholdSteadyState
@@ -35,22 +36,20 @@ _SLOPE_TOLERANCE = 1e-7
 _ROWS = 64  # output dates are cut off in multiples of this
 
 
-def mass_shifts(steady: HouseholdSteadyState, names: tuple[str, ...], horizon: int) -> jax.Array:
-    """What moving the asset policy does to outputs t = 1, ..., horizon dates later: (horizon, n_o, n_e, n_a).
+def mass_shifts(
+    steady: HouseholdSteadyState, names: tuple[str, ...], horizon: int
+) -> Float[jax.Array, "{horizon} n_o ..."]:
+    """What moving the policies does to outputs t = 1, ..., horizon dates later: (horizon, n_o, shape of the policies).
 
-    ``[t - 1]`` is G_t: the change of expected output at date t for a unit change of the asset policy at date 0 in each
-    state, weighted with the state's mass. The expectation vectors themselves are not kept.
+    ``[t - 1]`` is G_t: the change of expected output at date t for a unit change of a policy at date 0 in each state,
+    weighted with the state's mass. The expectation vectors themselves are not kept.
     """
-    grids, (index, weight) = steady.grids, steady.lottery
-    rows = jnp.arange(grids.e.shape[0])[:, None]
-    density = steady.distribution / (grids.a[index + 1] - grids.a[index])
+    transition, distribution = steady.transition, steady.distribution
     # deviations from the mean cannot matter (changes of the distribution sum to zero) and keep rounding small
     policies = jnp.stack([steady.policies.outputs[name] - steady.aggregates[name] for name in names])
 
     def step(values: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        tomorrow = grids.transition @ values
-        low, high = tomorrow[:, rows, index], tomorrow[:, rows, index + 1]
-        return low * weight + high * (1 - weight), density * (high - low)
+        return transition.expectation(values), transition.derivative_adjoint(distribution, values)
 
     return jax.lax.scan(step, policies, None, length=horizon)[1]
 
@@ -101,7 +100,7 @@ def news_by_date(
     p: Any,
     horizon: int,
     names: tuple[str, ...],
-) -> jax.Array:
+) -> Float[jax.Array, "{horizon} n_i n_o {horizon}"]:
     """Fake-news matrices by date of the input, shape (T, n_i, n_o, T): ``[s, i, o, t]`` is F of output o, input i.
 
     Parameters
@@ -116,7 +115,7 @@ def news_by_date(
     names : tuple of str
         Outputs wanted.
     """
-    n_i, n_o, size = len(block.inputs), len(names), steady.distribution.size
+    n_i, n_o, size = len(block.inputs), len(names), steady.policies.assets.size
     shifts = mass_shifts(steady, names, horizon - 1).reshape(horizon - 1, n_o * size)
     # the largest shift from each date on: what later moves can still contribute
     sizes = jnp.sqrt((jax.lax.stop_gradient(shifts).reshape(horizon - 1, n_o, size) ** 2).sum(2)).max(1)
@@ -159,8 +158,8 @@ def setting_of(block: HouseholdBlock, steady: HouseholdSteadyState, inputs: Mapp
 
 
 def _tangent_of(block: HouseholdBlock, names: tuple[str, ...], setting: Setting) -> Any:
-    """The linearised backward step: of next period's marginal value and today's inputs, to (marginal value, move of
-    the asset policy, outputs summed over the distribution)."""
+    """The linearised backward step: of next period's marginal value and today's inputs, to (marginal value, moves of
+    the policies, outputs summed over the distribution)."""
 
     def step(value: jax.Array, now: dict[str, jax.Array]) -> Policies:
         return block.backward(value, now, setting.grids, Values(setting.parameters))
@@ -185,7 +184,7 @@ def _still_and_unit(block: HouseholdBlock) -> tuple[dict[str, jax.Array], dict[s
 def policy_moves(
     block: HouseholdBlock, names: tuple[str, ...], blocks: int, setting: Setting, weight: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Change of the asset policy, and of outputs at date 0, for an input that moves s dates ahead.
+    """Change of the policies, and of outputs at date 0, for an input that moves s dates ahead.
 
     Parameters
     ----------
@@ -200,7 +199,7 @@ def policy_moves(
 
     Returns
     -------
-    moves : array of shape (blocks, 32, n_i, n_e, n_a)
+    moves : array of shape (blocks, 32, n_i, shape of the policies)
     direct : array of shape (blocks, 32, n_i, n_o)
     """
     moves, direct, _, _ = _policy_moves(block, names, blocks, setting, weight)
@@ -218,7 +217,7 @@ def _policy_moves(
 
     def compute(change: tuple[jax.Array, ...]) -> tuple[Any, ...]:
         change, (values, moves, direct) = jax.lax.scan(earlier, change, None, length=_DATES)
-        matters = jnp.sqrt((moves**2).sum((2, 3))).max() * weight > NEWS_TOLERANCE
+        matters = jnp.sqrt((moves**2).sum(range(2, moves.ndim))).max() * weight > NEWS_TOLERANCE
         return change, matters, (values, moves, direct)
 
     def skip(change: tuple[jax.Array, ...]) -> tuple[Any, ...]:
@@ -248,7 +247,7 @@ def _policy_moves_backward(
     Differentiating the recursion as it stands would carry the derivative of every coefficient through every date.
     """
     setting, weight, values, computed = residuals
-    sizes = jnp.abs(values).max(axis=(1, 2, 3, 4))
+    sizes = jnp.abs(values).max(axis=range(1, values.ndim))
     computed = computed & (sizes > _SLOPE_TOLERANCE * sizes[0])
     still, unit = _still_and_unit(block)
     tangent = _tangent_of(block, names, setting)
@@ -297,7 +296,7 @@ def jacobians_by_date(
     p: Any,
     horizon: int,
     names: tuple[str, ...] | None = None,
-) -> jax.Array:
+) -> Float[jax.Array, "{horizon} n_i n_o {horizon}"]:
     """Jacobians laid out by date of the input: ``[s, i, o, t]``, shape (T, n_i, n_o, T); see
     :func:`household_jacobians`."""
     wanted = tuple(n for n in block.outputs if n not in block.derived) if names is None else names
@@ -317,7 +316,7 @@ def household_jacobians(
     p: Any,
     horizon: int,
     names: tuple[str, ...] | None = None,
-) -> jax.Array:
+) -> Float[jax.Array, "n_o n_i {horizon} {horizon}"]:
     """Jacobians of aggregate outputs with respect to input paths.
 
     Parameters

@@ -3,10 +3,12 @@ wealth is spread."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -95,9 +97,9 @@ def micro_moments(household: HouseholdSteadyState) -> dict[str, float]:
     linear between grid points. ``mpc_year`` adds what is spent in the three quarters that follow out of what was saved.
     ``constrained`` is the mass on the lowest asset grid point. ``median_wealth`` is relative to mean consumption.
     """
-    a, mass = np.asarray(household.grids.a), np.asarray(household.distribution)
-    by_assets = mass.sum(axis=0)
-    out = {"constrained": float(by_assets[0]), **wealth_moments(a, by_assets)}
+    mass = np.asarray(household.distribution)
+    wealth, heads = wealth_distribution(household)
+    out = {"constrained": float(mass[:, 0].sum()), **wealth_moments(wealth, heads)}
     consumption = spending(household)
     if consumption is None:
         return out
@@ -110,8 +112,16 @@ def micro_moments(household: HouseholdSteadyState) -> dict[str, float]:
         "mpc_quarter_transfer": float(np.vdot(mass, np.array(spent))) / extra,
         "mpc_year": float(np.vdot(mass, year)),
         **out,
-        "median_wealth": median_wealth(a, by_assets) / mean,
+        "median_wealth": median_wealth(wealth, heads) / mean,
     }
+
+
+def wealth_distribution(household: HouseholdSteadyState) -> tuple[Array, Array]:
+    """Wealth, the sum of a household's assets, in increasing order, and the mass that holds it."""
+    grids = [np.asarray(grid) for grid in household.grids.assets]
+    total: Array = functools.reduce(np.add.outer, grids).ravel()
+    order = np.argsort(total, kind="stable")
+    return total[order], np.asarray(household.distribution).sum(axis=0).ravel()[order]
 
 
 def spending(household: HouseholdSteadyState) -> Array | None:
@@ -119,8 +129,11 @@ def spending(household: HouseholdSteadyState) -> Array | None:
 
     It is recognised by the budget: the output that together with end-of-period assets makes up cash on hand, a straight
     line in beginning-of-period assets with the same slope 1 + r in every state. A household that chooses its hours has
-    no such output; what it does with a transfer cannot be read off its policies alone.
+    no such output; what it does with a transfer cannot be read off its policies alone. Nor has one with two assets,
+    which pays for moving between them.
     """
+    if len(household.grids.assets) > 1:
+        return None
     assets, a = np.asarray(household.policies.assets), np.asarray(household.grids.a)
     for policy in household.policies.outputs.values():
         consumption = np.asarray(policy)
@@ -147,24 +160,14 @@ def yearly_propensity(household: HouseholdSteadyState, consumption: Array) -> Ar
     """Expected consumption out of a small transfer within four quarters, at each state, shape (n_e, n_a).
 
     With V expected consumption over the three quarters that follow, as a function of the assets taken there, it is
-    m + (1 - m) V'(a') for the propensity m of the first quarter; V' between grid points as in the model's linear
-    responses (fake news).
+    m + (1 - m) V'(a') for the propensity m of the first quarter; V' as in the model's linear responses (fake news).
     """
-    a, transition = np.asarray(household.grids.a), np.asarray(household.grids.transition)
-    quarter, total = marginal_propensity(household, consumption), consumption
-    lower, weight = np.asarray(household.lottery.lower), np.asarray(household.lottery.weight)
-
-    def ends() -> tuple[Array, Array]:
-        """What is expected at the lower and at the upper end of the cell in which end-of-period assets lie."""
-        tomorrow = transition @ total
-        return np.take_along_axis(tomorrow, lower, axis=1), np.take_along_axis(tomorrow, lower + 1, axis=1)
-
+    quarter, total = marginal_propensity(household, consumption), jnp.asarray(consumption)
+    transition = household.transition
     for _ in range(_YEAR - 2):
-        low, high = ends()
-        total = consumption + weight * low + (1 - weight) * high
-    low, high = ends()
-    found: Array = quarter + (1 - quarter) * (high - low) / (a[lower + 1] - a[lower])
-    return found
+        total = transition.expectation(total) + consumption
+    slope = np.asarray(transition.derivative_adjoint(jnp.ones_like(total), total))
+    return np.asarray(quarter + (1 - quarter) * slope)
 
 
 def wealth_moments(a: Array, mass: Array) -> dict[str, float]:

@@ -5,10 +5,10 @@ Unknowns are the log marginal value v of assets, the distribution D and one para
     v = V(v, u, q),      D = P(v, u, q)' D,      A(v, u, D, q) = target
 
 with q the inputs and the other parameters. One Newton step needs (I - V_v)^{-1} for two right-hand sides, the
-distribution that belongs to the policy, and the expected sum of future outputs x = A + P x, whose differences between
-grid points are the derivative of the aggregate with respect to the policy through the distribution. All are fixed
-points of linear maps that cost a tenth of a backward step, and all but the first are carried from one step to the
-next, so that a solution near a known one takes four to six steps.
+distribution that belongs to the policy, and the expected sum of future outputs x = A + P x, which
+gives the derivative of the aggregate with respect to the policies through the distribution. All are fixed points of
+linear maps that cost a tenth of a backward step, and all but the first are carried from one step to the next, so that
+a solution near a known one takes four to six steps.
 
 Far from a solution a Newton step may lead to a marginal value that does not fall in assets, from where further steps
 lead nowhere. A step that leaves a far larger residual than there was is taken back: the unknown goes half as far, and
@@ -27,13 +27,8 @@ import jax
 import jax.numpy as jnp
 
 from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
-from estimhank.households.stationary import (
-    HouseholdSteadyState,
-    Lottery,
-    expectation,
-    forward,
-    lottery_of,
-)
+from estimhank.households.stationary import HouseholdSteadyState
+from estimhank.households.transition import Transition
 from estimhank.parameters.parameter_table import Values
 
 #: Newton steps after which the search is given up; the largest step, residual and change of mass of a solution.
@@ -104,15 +99,24 @@ def _maps(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The right-hand sides of the three conditions."""
     grids, policies = _behaviour(problem, log_value, unknown, given)
-    moved = forward(distribution, lottery_of(policies.assets, grids.a), grids.transition)
+    moved = problem.block.transition(grids, policies).forward(distribution)
     moved = with_marginal(moved, marginal_of(grids))
     return jnp.log(policies.marginal_value), moved, jnp.vdot(distribution, policies.outputs[problem.output])
 
 
 def with_marginal(distribution: jax.Array, marginal: jax.Array) -> jax.Array:
     """A distribution over productivity and assets, (n_e, n_a), with another marginal over productivity."""
-    mass = distribution.sum(axis=1)
-    return distribution * (marginal / jnp.where(mass > 0, mass, 1.0))[:, None]
+    return shares_of(distribution) * _along_assets(marginal, distribution)
+
+
+def shares_of(distribution: jax.Array) -> jax.Array:
+    """The distribution over assets of each productivity."""
+    mass = distribution.sum(axis=range(1, distribution.ndim))
+    return distribution / _along_assets(jnp.where(mass > 0, mass, 1.0), distribution)
+
+
+def _along_assets(by_productivity: jax.Array, distribution: jax.Array) -> jax.Array:
+    return by_productivity.reshape(-1, *(1 for _ in distribution.shape[1:]))
 
 
 def marginal_of(grids: Grids) -> jax.Array:
@@ -169,17 +173,17 @@ def _newton_step(
     """A Newton step, or the last one taken back."""
     output = problem.output
 
-    def behave(log_value: jax.Array, unknown: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        q = parameters_at(problem, unknown, given)
-        policies = problem.block.backward(jnp.exp(log_value), given.inputs, problem.block.grids(q), q)
-        return jnp.log(policies.marginal_value), policies.assets, policies.outputs[output]
+    def behave(log_value: jax.Array, unknown: jax.Array) -> tuple[Any, Transition]:
+        grids, policies = _behaviour(problem, log_value, unknown, given)
+        found = jnp.log(policies.marginal_value), policies.assets, policies.outputs[output]
+        return found, problem.block.transition(grids, policies)
 
-    (new, assets, yields), tangent = jax.linearize(behave, state.log_value, state.unknown)
+    (new, _, yields), tangent, transition = jax.linearize(behave, state.log_value, state.unknown, has_aux=True)
     residual = new - state.log_value
     led_astray = ~(_largest(residual) <= jnp.maximum(_ASTRAY * state.search.policy_residual, _LARGE))
 
     def go_on() -> _State:
-        return _further(problem, given, bounds, state, (tangent, residual, assets, yields))
+        return _further(problem, given, bounds, state, (tangent, residual, transition, yields))
 
     found: _State = jax.lax.cond(led_astray, lambda: _step_back(problem, given, state), go_on)
     return found
@@ -194,9 +198,9 @@ def _step_back(problem: StationaryProblem, given: Given, state: _State) -> _Stat
         return jnp.log(_behaviour(problem, log_value, unknown, given)[1].marginal_value)
 
     log_value = jax.lax.fori_loop(0, _BACKWARD, lambda _, v: backward(v), log_value)
-    nothing, infinite = jnp.zeros_like(log_value), jnp.asarray(jnp.inf)
+    nowhere, infinite = (jnp.zeros_like(distribution), jnp.zeros_like(log_value)), jnp.asarray(jnp.inf)
     search = Search(state.search.steps + 1, infinite, infinite, infinite, jnp.asarray(False))
-    return _State(log_value, unknown, distribution, nothing, nothing, search, (log_value, unknown, distribution))
+    return _State(log_value, unknown, distribution, *nowhere, search, (log_value, unknown, distribution))
 
 
 def _further(
@@ -204,13 +208,11 @@ def _further(
     given: Given,
     bounds: tuple[jax.Array, jax.Array],
     state: _State,
-    here: tuple[Any, jax.Array, jax.Array, jax.Array],
+    here: tuple[Any, jax.Array, Transition, jax.Array],
 ) -> _State:
-    """A Newton step; ``here``: linearised behaviour at the state, residual, asset policy and targeted output."""
-    tangent, residual, assets, yields = here
-    grids = problem.block.grids(parameters_at(problem, state.unknown, given))
+    """A Newton step; ``here``: linearised behaviour at the state, residual, law of motion and targeted output."""
+    tangent, residual, transition, yields = here
     zero, one = jnp.zeros(()), jnp.ones(())
-    lottery = lottery_of(assets, grids.a)
     by_unknown = tangent(jnp.zeros_like(residual), one)[0]
 
     def once(inner: _Inner) -> _Inner:
@@ -218,8 +220,8 @@ def _further(
         return _Inner(
             tangent(inner.correction, zero)[0] + residual,
             tangent(inner.derivative, zero)[0] + by_unknown if problem.unknown is not None else inner.derivative,
-            forward(inner.distribution, lottery, grids.transition),
-            expectation(inner.future, lottery, grids.transition) + yields - mean,
+            transition.forward(inner.distribution),
+            transition.expectation(inner.future) + yields - mean,
         )
 
     def chunk(loop: tuple[_Inner, jax.Array, jax.Array]) -> tuple[_Inner, jax.Array, jax.Array]:
@@ -240,16 +242,11 @@ def _further(
         (start, jnp.asarray(jnp.inf), jnp.asarray(0)),
     )
     distribution = inner.distribution / inner.distribution.sum()
-    drift = forward(distribution, lottery, grids.transition) - distribution
+    drift = transition.forward(distribution) - distribution
     mean = jnp.vdot(distribution, yields)
     # what the distribution still lacks changes the aggregate by future' drift, to first order
     gap = given.value - mean - jnp.vdot(inner.future, drift)
-    index = lottery.lower
-    tomorrow = grids.transition @ inner.future
-    rows = jnp.arange(tomorrow.shape[0])[:, None]
-    by_policy = (
-        distribution * (tomorrow[rows, index + 1] - tomorrow[rows, index]) / (grids.a[index + 1] - grids.a[index])
-    )
+    by_policy = transition.derivative_adjoint(distribution, inner.future)
 
     def aggregate(move: jax.Array, along: jax.Array) -> jax.Array:
         _, d_assets, d_yields = tangent(move, along)
@@ -275,14 +272,14 @@ def _further(
 def _search(
     problem: StationaryProblem, given: Given, bounds: tuple[jax.Array, jax.Array], start: StationaryPoint
 ) -> tuple[StationaryPoint, Search]:
-    shape = jnp.zeros_like(start.log_value)
     # the iterations conserve the masses of types, which a guess may have wrong, and hardly move those of rare moves
     grids = problem.block.grids(parameters_at(problem, start.unknown, given))
     start = start._replace(distribution=with_marginal(start.distribution, grids.stationary))
     infinite = jnp.asarray(jnp.inf)
     nothing = Search(jnp.asarray(0), infinite, infinite, infinite, jnp.asarray(False))
     before = start.log_value, start.unknown, start.distribution
-    state = _State(start.log_value, start.unknown, start.distribution, shape, shape, nothing, before)
+    nowhere = jnp.zeros_like(start.distribution), jnp.zeros_like(start.log_value)
+    state = _State(start.log_value, start.unknown, start.distribution, *nowhere, nothing, before)
 
     def going(s: _State) -> jax.Array:
         return ~s.search.converged & (s.search.steps < STEP_LIMIT) & jnp.isfinite(s.before[0]).all()
@@ -341,10 +338,10 @@ def _implicit_derivative(
     """What a change of the solution weighted with ``bar`` is, as a weighting of ``given``."""
     value, distribution, unknown = point
     grids, policies = _behaviour(problem, value, unknown, given)
-    lottery = lottery_of(policies.assets, grids.a)
+    transition = problem.block.transition(grids, policies)
     yields = policies.outputs[problem.output]
     _, pullback = jax.vjp(partial(_maps, problem), value, unknown, distribution, given)
-    zero, none = jnp.zeros(()), jnp.zeros_like(value)
+    zero, none, nobody = jnp.zeros(()), jnp.zeros_like(value), jnp.zeros_like(distribution)
     weights = jnp.array([0.0, 1.0])  # of the aggregate, in the two systems that are solved together
 
     def fixed_point(step: Any, begin: jax.Array) -> jax.Array:
@@ -362,22 +359,20 @@ def _implicit_derivative(
 
     # of the distribution: its marginal over productivity is known, so functions of productivity alone have no effect
     # here. They die out far more slowly than all others, or never where there are several types of households
-    mass = distribution.sum(axis=1)
-    shares = distribution / jnp.where(mass > 0, mass, 1.0)[:, None]
+    shares = shares_of(distribution)
 
     def beyond_productivity(x: jax.Array) -> jax.Array:
-        return x - jnp.einsum("kij,ij->ki", x, shares)[:, :, None]
-
-    def tomorrow(x: jax.Array) -> jax.Array:
-        return jax.vmap(lambda v: expectation(v, lottery, grids.transition))(x)
+        return x - (x * shares).sum(axis=range(2, x.ndim), keepdims=True)
 
     flows = jnp.stack([bar.distribution, yields])
     known = beyond_productivity(flows)
-    by_mass = flows + tomorrow(fixed_point(lambda x: beyond_productivity(tomorrow(x)) + known, known))
+    by_mass = flows + transition.expectation(
+        fixed_point(lambda x: beyond_productivity(transition.expectation(x)) + known, known)
+    )
     direct = jnp.stack([bar.log_value, none])
     through = jax.vmap(lambda m, w: pullback((none, m, w))[0])(by_mass, weights)
     loads = direct + through
-    by_value = fixed_point(lambda x: jax.vmap(lambda v: pullback((v, none, zero))[0])(x) + loads, loads)
+    by_value = fixed_point(lambda x: jax.vmap(lambda v: pullback((v, nobody, zero))[0])(x) + loads, loads)
     _, along, _, moved = jax.vmap(lambda v, m, w: pullback((v, m, w)))(by_value, by_mass, weights)
     if problem.unknown is None:
         found: Given = jax.tree.map(lambda m: m[0], moved)
@@ -390,9 +385,9 @@ def _implicit_derivative(
 def steady_state_at(problem: StationaryProblem, point: StationaryPoint, given: Given) -> HouseholdSteadyState:
     """Everything about the household at a solution; differentiable."""
     grids, policies = _behaviour(problem, point.log_value, point.unknown, given)
-    lottery: Lottery = lottery_of(policies.assets, grids.a)
+    transition = problem.block.transition(grids, policies)
     outputs = problem.block.outputs
     aggregates = {name: jnp.vdot(point.distribution, policies.outputs[name]) for name in outputs}
     nothing = jnp.zeros((), int), jnp.zeros((), int)
     still = jnp.zeros(()), jnp.zeros(())
-    return HouseholdSteadyState(grids, policies, lottery, point.distribution, aggregates, nothing, still)
+    return HouseholdSteadyState(grids, policies, transition, point.distribution, aggregates, nothing, still)

@@ -14,6 +14,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
+
+#: A number, traced or not.
+Scalar = jax.Array | float
+
+from estimhank.households.transition import AssetLottery, Transition
 
 
 class Grids(NamedTuple):
@@ -36,6 +42,11 @@ class Grids(NamedTuple):
     stationary: jax.Array
     a: jax.Array
 
+    @property
+    def assets(self) -> tuple[jax.Array, ...]:
+        """Grids of the endogenous assets, in the order of the axes of a distribution; the first is the most liquid."""
+        return (self.a,)
+
 
 class Policies(NamedTuple):
     """One period of household behaviour on the grid.
@@ -45,7 +56,7 @@ class Policies(NamedTuple):
     marginal_value : array of shape (n_e, n_a)
         Derivative of the value function with respect to beginning-of-period assets, before discounting.
     assets : array of shape (n_e, n_a)
-        End-of-period assets.
+        End-of-period assets; of k assets (k, n_e, ...), in the order of ``Grids.assets``.
     outputs : mapping of name to array of shape (n_e, n_a)
         What the block aggregates, one policy for each of ``HouseholdBlock.outputs``.
     endogenous_grid : array of shape (n_e, n_a), optional
@@ -83,7 +94,9 @@ class HouseholdTarget:
     value: Any = 0.0
 
 
-def rouwenhorst(rho: jax.Array, sd: jax.Array, n: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def rouwenhorst(
+    rho: Scalar, sd: Scalar, n: int
+) -> tuple[Float[jax.Array, " {n}"], Float[jax.Array, "{n} {n}"], Float[jax.Array, " {n}"]]:
     """Rouwenhorst's discretisation of a Gaussian AR(1) for log productivity (Kopecky and Suen 2010).
 
     Parameters
@@ -118,13 +131,13 @@ def rouwenhorst(rho: jax.Array, sd: jax.Array, n: int) -> tuple[jax.Array, jax.A
     return levels / (stationary @ levels), transition, stationary
 
 
-def double_exponential_grid(low: jax.Array, high: jax.Array, n: int) -> jax.Array:
+def double_exponential_grid(low: Scalar, high: Scalar, n: int) -> Float[jax.Array, " {n}"]:
     """Grid a_j = low + exp(exp(u_j) - 1) - 1 with u equally spaced: dense near the borrowing limit, shape (n,)."""
     u = jnp.linspace(0.0, jnp.log1p(jnp.log1p(high - low)), n)
     return low + jnp.expm1(jnp.expm1(u))
 
 
-def logarithmic_grid(low: jax.Array, high: jax.Array, n: int, pivot: float = 0.25) -> jax.Array:
+def logarithmic_grid(low: Scalar, high: Scalar, n: int, pivot: float = 0.25) -> Float[jax.Array, " {n}"]:
     """Grid whose points are equally spaced in log(a - low + pivot), shape (n,)."""
     return low + jnp.geomspace(pivot, high - low + pivot, n) - pivot
 
@@ -160,12 +173,18 @@ class HouseholdBlock(ABC):
     ) -> Policies:
         """Behaviour today, given the marginal value of assets tomorrow, shape (n_e, n_a), and today's inputs."""
 
+    def transition(self, grids: Grids, policies: Policies) -> Transition:
+        """Law of motion of the distribution that follows policies."""
+        return AssetLottery.of(policies.assets, grids.a, grids.transition)
+
     def identities(self, lag: Any, now: Any) -> Iterator[tuple[str, Any]]:
         """Exact relations between outputs and inputs, ``(name, residual)``; one for each of ``derived``."""
         return iter(())
 
 
-def interpolate_rows(x: jax.Array, xp: jax.Array, fp: jax.Array) -> jax.Array:
+def interpolate_rows(
+    x: Float[jax.Array, " n"], xp: Float[jax.Array, "m k"], fp: Float[jax.Array, " k"]
+) -> Float[jax.Array, "m n"]:
     """Piecewise-linear interpolation row by row, extrapolating the last segments.
 
     Parameters

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from scipy import optimize
 
 from estimhank.households.one_asset import Grids, HouseholdBlock, HouseholdTarget, Policies
+from estimhank.households.transition import Transition
 from estimhank.support.errors import EstimhankError
 
 #: Mass on the last asset grid point above which the grid is called too small.
@@ -30,16 +33,6 @@ class SteadyStateError(EstimhankError):
         self.kind = kind
 
 
-class Lottery(NamedTuple):
-    """End-of-period assets as a lottery between neighbouring grid points (Young 2010).
-
-    ``lower`` (n_e, n_a) is the lower neighbour, ``weight`` (n_e, n_a) its probability.
-    """
-
-    lower: jax.Array
-    weight: jax.Array
-
-
 class HouseholdSteadyState(NamedTuple):
     """Household block at constant inputs.
 
@@ -47,9 +40,9 @@ class HouseholdSteadyState(NamedTuple):
     ----------
     grids : Grids
     policies : Policies
-    lottery : Lottery
+    transition : Transition
     distribution : array of shape (n_e, n_a)
-        Mass over (productivity, beginning-of-period assets); sums to one.
+        Mass over (productivity, beginning-of-period assets, one axis for each); sums to one.
     aggregates : dict of str to scalar
         Outputs integrated over the distribution.
     iterations : tuple of two ints
@@ -60,43 +53,16 @@ class HouseholdSteadyState(NamedTuple):
 
     grids: Grids
     policies: Policies
-    lottery: Lottery
+    transition: Transition
     distribution: jax.Array
     aggregates: dict[str, jax.Array]
     iterations: tuple[jax.Array, jax.Array]
     residuals: tuple[jax.Array, jax.Array]
 
-
-def lottery_of(assets: jax.Array, grid: jax.Array) -> Lottery:
-    """Neighbouring grid points and probabilities that keep the mean: shapes (n_e, n_a).
-
-    Policies beyond the grid are put on its end, so that no probability is negative; where mass follows such a policy
-    :func:`check_stationary` calls the grid too small.
-    """
-    assets = jnp.clip(assets, grid[0], grid[-1])
-    index = jnp.clip(jnp.searchsorted(grid, assets, side="right") - 1, 0, grid.shape[0] - 2)
-    return Lottery(index, (grid[index + 1] - assets) / (grid[index + 1] - grid[index]))
-
-
-def forward_assets(distribution: jax.Array, lottery: Lottery) -> jax.Array:
-    """Move mass along the asset lottery, before productivity changes: (n_e, n_a) to (n_e, n_a)."""
-    rows = jnp.arange(distribution.shape[0])[:, None]
-    stay = distribution * lottery.weight
-    moved = jnp.zeros_like(distribution).at[rows, lottery.lower].add(stay)
-    return moved.at[rows, lottery.lower + 1].add(distribution - stay)
-
-
-def forward(distribution: jax.Array, lottery: Lottery, transition: jax.Array) -> jax.Array:
-    """Distribution at the beginning of next period."""
-    return transition.T @ forward_assets(distribution, lottery)
-
-
-def expectation(values: jax.Array, lottery: Lottery, transition: jax.Array) -> jax.Array:
-    """Expected value next period at each state today: the adjoint of :func:`forward`."""
-    rows = jnp.arange(values.shape[0])[:, None]
-    tomorrow = transition @ values
-    low = tomorrow[rows, lottery.lower]
-    return low * lottery.weight + tomorrow[rows, lottery.lower + 1] * (1 - lottery.weight)
+    @property
+    def holdings(self) -> jax.Array:
+        """End-of-period policies of each asset: (number of assets, n_e, ...)."""
+        return self.policies.assets.reshape(len(self.grids.assets), *self.distribution.shape)
 
 
 def solve_stationary(
@@ -121,16 +87,17 @@ def solve_stationary(
         lambda s: (s[2] > tolerance) & (s[3] < limit), backward_once, start
     )
     policies = step(value)
-    lottery = lottery_of(policies.assets, grids.a)
+    transition = block.transition(grids, policies)
 
     def forward_once(state: tuple[jax.Array, jax.Array, jax.Array]) -> Any:
         distribution, _, n = state
         new = distribution
         for _ in range(10):
-            previous, new = new, forward(new, lottery, grids.transition)
+            previous, new = new, transition.forward(new)
         return new, jnp.max(jnp.abs(new - previous)), n + 10
 
-    uniform = jnp.ones_like(value) / grids.a.shape[0] * grids.stationary[:, None]
+    shape = tuple(grid.shape[0] for grid in grids.assets)
+    uniform = jnp.multiply.outer(grids.stationary, jnp.ones(shape) / math.prod(shape))
     distribution, mass_change, forward_iterations = jax.lax.while_loop(
         lambda s: (s[1] > tolerance * 1e-2) & (s[2] < limit),
         forward_once,
@@ -141,7 +108,7 @@ def solve_stationary(
     return HouseholdSteadyState(
         grids,
         policies,
-        lottery,
+        transition,
         distribution,
         aggregates,
         (backward_iterations, forward_iterations),
@@ -152,16 +119,30 @@ def solve_stationary(
 def check_stationary(solution: HouseholdSteadyState, limit: int = 20_000) -> None:
     """Raise :class:`SteadyStateError` if an iteration did not converge or mass sits at the top of the grid."""
     _check_converged("policy", solution.iterations[0], solution.residuals[0], limit)
-    top = float(solution.distribution[:, -1].sum())
-    beyond = float(jnp.max(jnp.where(solution.distribution > TOP_MASS_LIMIT, solution.policies.assets, -jnp.inf)))
-    highest = float(solution.grids.a[-1])
-    if top > TOP_MASS_LIMIT or beyond > highest:
-        raise SteadyStateError(
-            "grid_too_small",
-            f"households leave the asset grid: a mass of {top:.1e} at its top of {highest:g}, "
-            f"policies up to {beyond:g}; raise a_max",
-        )
+    check_tops(grid_tops(solution))
     _check_converged("distribution", solution.iterations[1], solution.residuals[1], limit)
+
+
+def grid_tops(solution: HouseholdSteadyState) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """By asset: the mass on the highest grid point, that point, and the highest policy that mass follows; (k,) each."""
+    mass, axes = solution.distribution, range(1, solution.distribution.ndim)
+    follows = mass > TOP_MASS_LIMIT
+    return (
+        jnp.stack([jnp.take(mass, -1, axis).sum() for axis in axes]),
+        jnp.stack([grid[-1] for grid in solution.grids.assets]),
+        jnp.stack([jnp.max(jnp.where(follows, held, -jnp.inf)) for held in solution.holdings]),
+    )
+
+
+def check_tops(tops: tuple[jax.Array, jax.Array, jax.Array], where: str = "") -> None:
+    """Raise :class:`SteadyStateError` if households want to leave a grid; ``tops`` from :func:`grid_tops`."""
+    for mass, top, beyond in zip(*(np.asarray(x).tolist() for x in tops), strict=True):
+        if mass > TOP_MASS_LIMIT or beyond > top:
+            raise SteadyStateError(
+                "grid_too_small",
+                f"households leave the asset grid{where}: a mass of {mass:.1e} at its top of {top:g}, "
+                f"policies up to {beyond:g}; raise a_max",
+            )
 
 
 def _check_converged(what: str, iterations: jax.Array, change: jax.Array, limit: int) -> None:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.recorder import Recorder
 from estimhank.sampling.chains import Algorithm, ChainConfig, Draws
-from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.dime import run_dime
 from estimhank.sampling.multi_proposal import MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.proposals import Center
@@ -38,8 +37,12 @@ def _of_single_states(run: Algorithm) -> Algorithm:
     def sample(
         recorder: Recorder, target: Target, center: Center, config: MultiProposalConfig, *others: Any, **named: Any
     ) -> Draws:
-        chains = config.chains * config.proposals
-        sizes = ChainConfig(config.iterations, config.warmup, chains, config.gradient)
+        sizes = ChainConfig(
+            iterations=config.iterations,
+            warmup=config.warmup,
+            chains=config.chains * config.proposals,
+            gradient=config.gradient,
+        )
         return run(recorder, target, center, sizes, *others, **named)
 
     return sample
@@ -65,15 +68,3 @@ def sizes_for(target: Target, settings: MultiProposalConfig) -> MultiProposalCon
     """The sizes in some settings; where these ask for gradients, with those that cost the target little."""
     sizes = {f.name: getattr(settings, f.name) for f in fields(MultiProposalConfig)}
     return MultiProposalConfig(**{**sizes, "gradient": settings.gradient and affordable_gradient(target)})
-
-
-def describe_draws(draws: Draws) -> dict[str, Any]:
-    """Convergence and acceptance in plain values, for the manifest: rates are by chain and block."""
-    facts: dict[str, Any] = {
-        "r_hat": float(np.max(r_hat(draws.x))) if draws.x.shape[1] >= 4 else float("nan"),
-        "ess_bulk": float(np.min(ess(draws.x))) if draws.x.shape[1] >= 4 else float("nan"),
-    }
-    for name in ("move_rate", "acceptance", "local_acceptance", "global_acceptance", "log_evidence", "divergent"):
-        if hasattr(draws, name):
-            facts[name] = getattr(draws, name)
-    return {**facts, "infeasible": draws.infeasible}

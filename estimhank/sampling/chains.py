@@ -31,7 +31,7 @@ _START_TRIES = 8
 _OVERDISPERSION = 1.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChainConfig:
     """Sizes of a run.
 

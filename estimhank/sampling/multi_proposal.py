@@ -140,7 +140,7 @@ def target_move_rate(proposals: int) -> float:
     return min(0.2 + 0.09 * math.log(proposals), 0.85)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MultiProposalConfig(ChainConfig):
     """Sizes of the sampling stage: keys as in :class:`estimhank.sampling.chains.ChainConfig`, and
 

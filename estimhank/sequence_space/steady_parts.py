@@ -45,12 +45,10 @@ class SteadyParts(NamedTuple):
 class Checks(NamedTuple):
     """What has to hold: the search converged, no mass at the top of the grid, every equation holds.
 
-    ``residuals`` (n_eq,): of the aggregate equations; ``top_mass``: on the highest asset grid point, ``top``;
-    ``beyond``: the highest policy that mass follows.
+    ``tops``: those of the asset grids (:func:`estimhank.households.stationary.grid_tops`); ``residuals`` (n_eq,): of
+    the aggregate equations.
     """
 
     search: Search
-    top_mass: jax.Array
-    top: jax.Array
-    beyond: jax.Array
+    tops: tuple[jax.Array, jax.Array, jax.Array]
     residuals: jax.Array

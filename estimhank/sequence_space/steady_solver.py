@@ -28,11 +28,7 @@ from estimhank.households.newton import (
     solve_point,
     steady_state_at,
 )
-from estimhank.households.stationary import (
-    TOP_MASS_LIMIT,
-    HouseholdSteadyState,
-    SteadyStateError,
-)
+from estimhank.households.stationary import HouseholdSteadyState, SteadyStateError, check_tops, grid_tops
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.determinacy import household_symbol
@@ -42,7 +38,8 @@ from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, s
 from estimhank.support.runtime import configure
 
 _KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
-_SOLVED = ("reference", "reference_parts", "_guess", "differentiable")  # what travels to another process
+#: What travels to another process, as far as it is known.
+_TRAVELS = ("model", "spread", "horizon", "reference", "reference_parts", "_guess", "differentiable")
 _REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
 
 
@@ -136,7 +133,7 @@ class SteadySolver:
         if not bool(checks.search.converged):
             (parts, checks), pullback = self._computed_with_pullback(moved, self.robust_point(moved))
         self.verify(checks, moved)
-        return _precise(parts), partial(self._pull_back, pullback)
+        return parts, partial(self._pull_back, pullback)
 
     def stationary_at(self, changes: Mapping[str, float]) -> tuple[HouseholdSteadyState, float]:
         """The household with some parameters replaced, and the parameter that is moved to hit its target (0: none is).
@@ -181,12 +178,7 @@ class SteadySolver:
         if self.model.household is not None:
             if not bool(checks.search.converged):
                 raise SteadyStateError("no_convergence", f"the household's steady state was not found at {where}")
-            if float(checks.top_mass) > TOP_MASS_LIMIT or float(checks.beyond) > float(checks.top):
-                raise SteadyStateError(
-                    "grid_too_small",
-                    f"households leave the asset grid at {where}: a mass of {float(checks.top_mass):.1e} at its top of "
-                    f"{float(checks.top):g}, policies up to {float(checks.beyond):g}; raise a_max",
-                )
+            check_tops(checks.tops, f" at {where}")
         worst = float(np.max(np.abs(checks.residuals), initial=0.0))
         if not worst < RESIDUAL_LIMIT:
             name = self._equations[int(np.argmax(~(np.abs(checks.residuals) < RESIDUAL_LIMIT)))]
@@ -200,9 +192,9 @@ class SteadySolver:
         if model.household is None:
             nothing = jnp.zeros((self.horizon, 0, 0, self.horizon))
             operator, symbol = household_operator(nothing), household_symbol(nothing)
-            zero = jnp.zeros(())
+            none = jnp.zeros(0)
             aggregates: dict[str, Any] = {}
-            checks = Checks(_found(), zero, zero, zero, jnp.zeros(0))
+            checks = Checks(_found(), (none, none, none), none)
             p = model.parameters.values_with(dict(moved))
         else:
             given, bounds, problem = self._problem(moved)
@@ -300,12 +292,13 @@ class SteadySolver:
         return found
 
     def _solve(self, moved: Mapping[str, float], start: StationaryPoint) -> SteadyParts:
+        parts: SteadyParts
         with _arithmetic_is_no_solution(moved):
             parts, checks = self._computed(moved, start)
             if not bool(checks.search.converged):
                 parts, checks = self._computed(moved, self.robust_point(moved))
         self.verify(checks, moved)
-        return _precise(parts)
+        return parts
 
     def _problem(self, moved: Mapping[str, Any]) -> tuple[Given, tuple[Any, Any], StationaryProblem]:
         model, block = self.model, self.model.household
@@ -356,16 +349,9 @@ class SteadySolver:
         curvatures = jax.tree.map(lambda a, b, c: (a + b) / 2 - c, low, high, centre)
         return _Guess(centre, derivatives, curvatures)
 
-    def __reduce__(self) -> Any:
+    def __getstate__(self) -> dict[str, Any]:
         # with what has been solved, so that whoever receives it need not solve, nor compile, the same again
-        solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
-        return type(self), (self.model, self.spread, self.horizon), solved
-
-
-def _precise(parts: SteadyParts) -> SteadyParts:
-    """Without the household Jacobians' Toeplitz form where that is not precise."""
-    form = parts.household.toeplitz
-    return parts.in_dense_form() if form is not None and not bool(form.precise) else parts
+        return {**{k: v for k, v in vars(self).items() if k in _TRAVELS}, "_kept": OrderedDict()}
 
 
 @contextmanager
@@ -388,7 +374,4 @@ def _stationary(
 ) -> tuple[HouseholdSteadyState, Checks, StationaryPoint]:
     point, search = solve_point(problem, given, bounds, start)
     steady = steady_state_at(problem, point, given)
-    top = steady.distribution[:, -1].sum()
-    follows = steady.distribution > TOP_MASS_LIMIT
-    beyond = jnp.max(jnp.where(follows, steady.policies.assets, -jnp.inf))
-    return steady, Checks(search, top, steady.grids.a[-1], beyond, jnp.zeros(0)), point
+    return steady, Checks(search, grid_tops(steady), jnp.zeros(0)), point

@@ -19,10 +19,10 @@ from scipy.special import logsumexp
 from estimhank.evaluation.workers import Workers
 from estimhank.mode.starts import farthest_first
 from estimhank.surrogate.certificate import centred_error
-from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.fast_mh import SurrogateChains, draw, start_chains, warm_up
 from estimhank.surrogate.points import Points, near_posterior
 from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import Surrogate, whiten
 
 Array = NDArray[np.float64]

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.sampling.diagnostics import ess, r_hat
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
+from estimhank.surrogate.stage_config import PosteriorConfig
 
 Array = NDArray[np.float64]
 

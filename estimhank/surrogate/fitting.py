@@ -22,7 +22,6 @@ from estimhank.networks.training import (
     select,
     train_ensemble,
 )
-from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.jump_map import JumpArrays, features_of, no_jumps
@@ -37,6 +36,7 @@ from estimhank.surrogate.points import (
 )
 from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
 from estimhank.surrogate.quadratic import Quadratic, fit_base
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import DISAGREEMENT, Shape, Surrogate, SurrogateArrays, whiten
 from estimhank.surrogate.trust_region import LANDMARKS, TrustRegion, build_trust_region, outside
 from estimhank.target.protocol import Target

@@ -1,8 +1,8 @@
 """What the surrogate and posterior stages decide by, beside their settings: numbers that a user has no reason to turn.
 
 Each was chosen by experiment or follows from a noise that is known; what depends on a model or a budget is a setting
-(:mod:`estimhank.surrogate.config`). The values are part of a stage's digest: a run made under other ones is not up to
-date. Numbers that belong to one algorithm and decide nothing, such as a step width, stand where that algorithm is.
+(:mod:`estimhank.surrogate.stage_config`). The values are part of a stage's digest: a run made under other ones is not
+up to date. Numbers that belong to one algorithm and decide nothing, such as a step width, stand where it is.
 """
 
 from __future__ import annotations

@@ -34,13 +34,13 @@ from estimhank.surrogate.candidates import (
     draw_candidates,
     measure_errors,
 )
-from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.edge_search import bracket_edge, cut_off_at_edge
 from estimhank.surrogate.exact import Evaluate
 from estimhank.surrogate.fitting import FitReport, Fitter, Whitening
 from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.points import Points, plausible, points_from
 from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import Gradient, Target, affordable_gradient
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import FILE_NAME, EvaluationStore
@@ -22,15 +23,14 @@ from estimhank.sampling.chains import ChainConfig
 from estimhank.sampling.multi_proposal import MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import run_random_walk
-from estimhank.target.protocol import Evaluation
-from tests.helpers.textbook import NormalTarget
+from estimhank.target.protocol import Evaluation, GradientLike
 
 
 @dataclass(frozen=True)
 class SlowTarget(NormalTarget):
     """A normal density that takes half a millisecond."""
 
-    def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
         time.sleep(5e-4)
         return super().evaluate(theta, gradient)
 
@@ -50,19 +50,21 @@ def main(folder: Path, backend: str, workers: int) -> None:
         results = {
             "mode": mode,
             "sample": run_multi_proposal(recorder, target, center, sizes, seed=12),
-            "validate": run_random_walk(recorder, target, center, ChainConfig(60, 20, 3), 13, stage="validate"),
+            "validate": run_random_walk(
+                recorder, target, center, ChainConfig(iterations=60, warmup=20, chains=3), 13, stage="validate"
+            ),
         }
         stored = store.read()
     for stage, result in results.items():
         arrays |= {
             f"{stage}.{field.name}": np.asarray(getattr(result, field.name), dtype=None)
-            for field in fields(result)
+            for field in fields(result)  # type: ignore[arg-type]
             if isinstance(getattr(result, field.name), np.ndarray)
         }
     arrays |= {
         f"store.{field.name}": getattr(stored, field.name) for field in fields(stored) if field.name != "seconds"
     }
-    np.savez(folder / "result.npz", **arrays)
+    np.savez(folder / "result.npz", **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import banana, skewed
 from estimhank.networks.training import (
     TrainingError,
     _train_steps,
@@ -15,7 +17,7 @@ from estimhank.networks.training import (
 from estimhank.surrogate.fitting import Fitter, Whitening
 from estimhank.surrogate.points import Points, points_from
 from estimhank.surrogate.surrogate import Surrogate
-from tests.helpers.known_targets import banana, candidates, skewed
+from tests.helpers.in_memory import candidates
 from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)
@@ -32,8 +34,8 @@ def error(surrogate: Surrogate) -> float:
     return float(np.quantile(np.abs(off - np.median(off)), 0.9))
 
 
-def fit(points: Points, seed: int = 1, **changes: object) -> Surrogate:
-    config = replace(TRAINING, **({"epochs": 200} | changes))  # type: ignore[arg-type]
+def fit(points: Points, seed: int = 1, **changes: Any) -> Surrogate:
+    config = replace(TRAINING, **({"epochs": 200} | changes))
     return Fitter(TARGET, config).fit(points, WHITENING, config.epochs, seed)[0]
 
 
@@ -121,9 +123,9 @@ def test_too_few_points_are_refused_in_a_sentence() -> None:
 
 def test_what_is_compiled_does_not_depend_on_the_number_of_points() -> None:
     fit(training_points().select(slice(0, 200)), epochs=1)
-    before = _train_steps._cache_size()
+    before = _train_steps._cache_size()  # type: ignore[attr-defined]
     fit(training_points().select(slice(0, 250)), epochs=1)
-    assert _train_steps._cache_size() == before
+    assert _train_steps._cache_size() == before  # type: ignore[attr-defined]
 
 
 def test_progress_is_told() -> None:
