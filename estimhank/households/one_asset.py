@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from estimhank.households.transition import AssetLottery, Transition
+
 #: A number, traced or not.
 Scalar = jax.Array | float
-
-from estimhank.households.transition import AssetLottery, Transition
 
 
 class Grids(NamedTuple):
