@@ -165,7 +165,7 @@ def configure_model(
     household = cls.household
     if grid:
         if household is None or not is_dataclass(household):
-            raise ModelError(f"[model.grid] the model '{cls.name}' has no household block with a grid")
+            raise ModelError(f"[model.grid] the model '{cls.name}' has no household block, or several")
         known = {f.name: f for f in fields(household)}
         typed = {}
         for key, number in grid.items():

@@ -234,7 +234,7 @@ class Solver:
             self.at_once_with_gradient.lower(theta, parts, solved, far).compile()
             if far:
                 self.steady.compile_pullback()
-                if self.setting.model.household is not None:
+                if self.setting.model.blocks:
                     self.at_once_with_gradient.lower(theta, parts, solved, False).compile()
             self.at_once.lower(theta, parts, solved).compile()
         elif not self.computation.recursive:

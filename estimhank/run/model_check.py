@@ -268,8 +268,8 @@ def unused_parameters(model: Model) -> tuple[str, ...]:
     for observable in model.observables:
         read |= {n for n in (observable.mean, observable.measurement_error) if isinstance(n, str)}
     read |= {entry.prior_relative_to for entry in model.parameters.values()}
-    if model.household is not None:
-        read |= set(model.household.parameters)
+    read |= {name for block in model.blocks for name in block.parameters}
+    if model.blocks:
         _quietly(lambda: model.household_target(p))
     _quietly(lambda: dict(model.steady_state(p, one)))
     read |= parameters_read(model)

@@ -183,15 +183,18 @@ def test_a_household_of_two_assets_passes_through_the_same_interface() -> None:
 
     def beta(block: Any, household: Any) -> tuple[float, float]:
         """The discount factor that hits the target, and its derivative in the target."""
-        problem = StationaryProblem(block, "A", "beta")
-        start = StationaryPoint(jnp.log(household.policies.marginal_value), household.distribution, jnp.asarray(0.9))
+        problem = StationaryProblem((block,), ("beta",), (("A",),))
+        start = StationaryPoint(
+            (jnp.log(household.policies.marginal_value),), (household.distribution,), jnp.array([0.9])
+        )
         read = {name: jnp.asarray(p[name]) for name in ("eis", "rho_e", "sd_e")}
 
         @jax.jit
         @jax.value_and_grad
         def find(value: jax.Array) -> jax.Array:
-            given = Given({n: jnp.asarray(v) for n, v in inputs.items()}, read, value)
-            return solve_point(problem, given, (jnp.asarray(0.5), jnp.asarray(0.99)), start)[0].unknown
+            given = Given({n: jnp.asarray(v) for n, v in inputs.items()}, read, ((jnp.ones(()),),), (value,))
+            bounds = (jnp.asarray(0.5),), (jnp.asarray(0.99),)
+            return solve_point(problem, given, bounds, start)[0].unknowns[0]
 
         value, derivative = find(alone.aggregates["A"] * 1.05)
         return float(value), float(derivative)

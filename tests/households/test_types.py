@@ -55,8 +55,8 @@ def aggregates(solver: SteadySolver) -> Callable[..., tuple[jax.Array, jax.Array
     def value(x: jax.Array) -> jax.Array:
         moved = {"eis": x[0], "sd_e": x[1], "share": x[2], "leak": x[3]}
         given, bounds, problem = solver._problem(moved)
-        steady, _, point = solver._kernel_without_jacobians(problem, given, bounds, start)
-        return jnp.stack([steady.aggregates["C"], point.unknown, jnp.vdot(weights, steady.distribution)])
+        (steady,), _, point = solver._kernel_without_jacobians(problem, given, bounds, start)
+        return jnp.stack([steady.aggregates["C"], point.unknowns[0], jnp.vdot(weights, steady.distribution)])
 
     return jax.jit(lambda x: (value(x), jax.jacrev(value)(x)))
 

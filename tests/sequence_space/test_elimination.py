@@ -164,7 +164,7 @@ def large(
         for name in gone:
             economy.rows[name] = []
         keep = [i for i, rows in enumerate(economy.rows.values()) if rows]
-        system = as_system(*(m[keep] for m in economy.system(names)))
+        system = as_system(*(np.asarray(m)[keep] for m in economy.system(names)))
         found.append(mixed(np.random.default_rng(100), system, decades))
     return found, names
 
@@ -215,6 +215,15 @@ def written(**equations: str) -> tuple[LinearSystem, tuple[str, ...], tuple[str,
         for v, date in row:
             bands[date + 1, i, names.index(v)] += rng.uniform(0.5, 2.0)
     return as_system(*bands, np.eye(len(terms))), names, tuple(terms)
+
+
+def test_equations_without_a_present_are_all_dense() -> None:
+    system, names, _ = written(a="x- y+", b="y- x+")
+    for wanted in ((), names):
+        found = choose_elimination([system], names, (), 0, wanted)
+        assert (found.dense, found.rest, found.targets) == ((0, 1), (), (0, 1))
+    mine, expected = solutions(system, found, (), (), 0)
+    np.testing.assert_allclose(mine, expected, atol=1e-10 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
