@@ -99,8 +99,8 @@ def test_an_endogenous_grid_that_is_none_is_not_used(odd: str) -> None:
         "short": grid[:, :-1],
     }[odd]
     without, strange = (
-        jumps_of(household._replace(policies=household.policies._replace(endogenous_grid=g)))
-        for g in (None, changed)  # type: ignore[arg-type]
+        jumps_of(household._replace(policies=household.policies._replace(endogenous_grid=g)))  # type: ignore[arg-type]
+        for g in (None, changed)
     )
     for mine, theirs in zip(without, strange, strict=True):
         np.testing.assert_array_equal(mine, theirs)

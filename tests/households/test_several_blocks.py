@@ -34,7 +34,7 @@ class TwoTypes(OneAssetHANK):
     """The default model with two types of households, who have the same income."""
 
     name = "two_types"
-    household = MappingProxyType({"poor": SMALL, "rich": SMALL})
+    household = MappingProxyType({"poor": SMALL, "rich": SMALL})  # type: ignore[assignment]
     parameters = type(OneAssetHANK.parameters)({**OneAssetHANK.parameters, "share": entry(0.3)})
 
     def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Any:
