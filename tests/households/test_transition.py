@@ -86,8 +86,8 @@ def test_laws_of_motion_keep_mass_and_are_adjoint_and_have_the_derivative_of_dif
     make, of_policies, of_states = KINDS[kind]
     rng = np.random.default_rng(0)
     policies, moves = jnp.asarray(rng.uniform(0.05, 1.9, of_policies)), jnp.asarray(rng.standard_normal(of_policies))
-    mass, values = jnp.asarray(rng.dirichlet(np.ones(np.prod(of_states)))), rng.standard_normal((2, *of_states))
-    mass, values = mass.reshape(of_states), jnp.asarray(values)
+    mass = jnp.asarray(rng.dirichlet(np.ones(np.prod(of_states)))).reshape(of_states)
+    values = jnp.asarray(rng.standard_normal((2, *of_states)))
     law, step = make(policies), 1e-7
     after, change = law.forward(mass), law.derivative(mass, moves)
     assert float(after.sum()) == pytest.approx(1.0, abs=1e-14) and float(after.min()) >= 0
@@ -162,7 +162,8 @@ class WithASavingsPlan(StandardIncompleteMarkets):
 @pytest.mark.long
 def test_a_household_of_two_assets_passes_through_the_same_interface() -> None:
     """Steady state, Newton's method and its derivative, Jacobians, moments: those of the parts that it is made of."""
-    p, inputs = {"beta": 0.9, "eis": 0.5, "rho_e": 0.8, "sd_e": 0.5}, {"r": 0.005, "Z": 0.8, "plan": 0.2}
+    p = {"beta": 0.9, "eis": 0.5, "rho_e": 0.8, "sd_e": 0.5}
+    inputs = {name: jnp.asarray(value) for name, value in {"r": 0.005, "Z": 0.8, "plan": 0.2}.items()}
     both = WithASavingsPlan(n_e=2, n_a=12)
 
     def solve(block: Any) -> tuple[Any, np.ndarray]:
