@@ -118,7 +118,7 @@ class Posterior(Capabilities):
         priors = model.parameters.priors()
         check_shock_priors(model, priors)
         check_units(data, model.observables)
-        check_means(model.observables, data.means.tolist())
+        check_means(model.observables, data.demeaned)
         if not 1 < tail_start < horizon:
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
         self.model, self.data, self.priors = model, data, priors
