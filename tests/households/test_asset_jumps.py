@@ -21,6 +21,7 @@ def steady(policies: list[np.ndarray]) -> SimpleNamespace:
         grids=SimpleNamespace(a=A, assets=(A,)),
         policies=SimpleNamespace(assets=np.array(policies), endogenous_grid=None),
         distribution=mass,
+        transition=SimpleNamespace(kinked=True),
     )
 
 
