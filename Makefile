@@ -22,7 +22,7 @@ TEST_ENV := PYTHONDONTWRITEBYTECODE= JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLA
 RUN_FIRST = @test -f $(OUT)/report.html || $(MAKE) --no-print-directory estimate ARGS=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test estimate test coverage test-long bench validate robustness zoo record lint notebook clean
+.PHONY: help install install-test estimate test durations coverage test-long bench validate robustness zoo record lint notebook clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -31,7 +31,11 @@ estimate: install ## the default run: configs/us_hank.toml to results/us_hank (C
 	@$(BIN)/estimhank estimate $(CONFIG) --out $(OUT) $(ARGS)
 
 test: install-test ## the test suite: no network, no accelerator, a few minutes on two cores
-	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
+	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 \
+	    --junitxml results/tests/junit.xml $(ARGS)
+
+durations: install-test ## the processor time of the last `make test`, file by file, into CONTRIBUTING.md
+	@$(BIN)/python -m benchmarks.durations
 
 coverage: install-test ## the test suite with the share of lines that it runs, which must not fall below the floor in pyproject.toml
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)

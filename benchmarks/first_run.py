@@ -46,6 +46,7 @@ import numpy as np
 from benchmarks.metered import END, START, Compilation, Trace, compiling, read_compilations, watch
 from benchmarks.pages import write_made
 from benchmarks.toolkit import ToolkitHANK
+from estimhank.analysis.facts import PosteriorFacts
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import load_config
 from estimhank.run.manifest import Manifest, now, read_manifest
@@ -125,10 +126,11 @@ def measure(yardstick: Yardstick, config: str, seed: int, cache: Path, options: 
     if trace.code not in _DONE:
         raise SystemExit(f"{' '.join(line)} ended with {trace.code}:\n" + "\n".join(t for _, t in trace.lines[-15:]))
     manifest = read_manifest(folder)
-    assert manifest is not None  # the run came to its end
+    assert manifest is not None
     events = read_compilations(log)
     added = entries(cache) - found
-    facts = manifest.stages["posterior"].facts
+    facts = manifest.facts(PosteriorFacts)
+    assert facts is not None  # the run came to its end
     return {
         "config": config,
         "profile": options.profile,
@@ -144,10 +146,10 @@ def measure(yardstick: Yardstick, config: str, seed: int, cache: Path, options: 
         "unit_highest": max(yardstick.wall),
         "first_line_seconds": trace.first_line(),
         "longest_silence_seconds": trace.longest_silence(),
-        "certified": bool(facts.get("certificate_passed")),
-        "converged": bool(facts.get("converged")),
-        "r_hat": float(facts["r_hat"]),
-        "effective_draws": min(float(facts["ess_bulk"]), float(facts["ess_tail"])),
+        "certified": facts.certificate_passed,
+        "converged": facts.converged,
+        "r_hat": facts.r_hat,
+        "effective_draws": min(facts.ess_bulk, facts.ess_tail),
         "evaluations": {name: sum(counts.values()) for name, counts in manifest.evaluations.items()},
         "parts": parts(manifest, trace, events),
         "functions": by_function(events),
@@ -193,8 +195,8 @@ def parts(manifest: Manifest, trace: Trace, events: Sequence[Compilation]) -> li
     for name, seconds in stages.items():
         add(name, seconds, name)
         record = manifest.stages[name]
-        for fact, value in record.facts.items():
-            if fact.endswith("_seconds") and isinstance(value, int | float) and record.seconds:
+        for fact, value in (record.facts.to_json() if record.facts else {}).items():
+            if fact.endswith("_seconds") and isinstance(value, float) and record.seconds:
                 add(f"of it {fact.removesuffix('_seconds').replace('_', ' ')}", value * seconds / record.seconds)
     add("end", after, END)
     add("total", trace.seconds)
@@ -270,7 +272,7 @@ def compile_shares(results: Sequence[Result]) -> list[tuple[Result, Result]]:
 
 def units(result: Result, part: str, kind: str = "") -> float | None:
     """Units of one part of a run, of wall or (``kind="processor_"``) of processor time."""
-    row = next((row for row in result["parts"] if row["part"] == part), {})
+    row: Result = next((row for row in result["parts"] if row["part"] == part), {})
     seconds = row.get(f"{kind}seconds")
     return None if seconds is None else seconds / result[f"unit_{kind}seconds"]
 
@@ -287,7 +289,7 @@ def short_markdown(results: Sequence[Result]) -> str:
         total, report = ([units(r, part) for r in runs] for part in ("total", "report"))
         seconds = [units(r, "total") * r["unit_seconds"] for r in runs]
         good = sum(r["certified"] and r["converged"] for r in runs)
-        cells = (name, cache, _range(total), _range(seconds), _range(report), f"{good} of {len(runs)}")
+        cells = (name, cache, _range(total), _range(seconds), _range(report), f"{good} of {len(runs)}")  # type: ignore[arg-type]
         lines.append("| " + " | ".join(cells) + " |")
     unit = _range([r["unit_seconds"] for r in results], 3)
     return "\n".join([*lines, "", f"One unit took {unit} s. {results[0]['date'][:10]}."])

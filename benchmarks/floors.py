@@ -75,7 +75,7 @@ def floors(post: Posterior, rates: Rates) -> dict[str, float]:
 
 
 def _equilibrium(post: Posterior, rates: Rates, jacobian: int) -> float:
-    horizon, form = post.horizon, post._steady.reference_parts.household.toeplitz
+    horizon, form = post.horizon, post.solver.steady.reference_parts.household.toeplitz
     if form is None:
         return rates.floor(2 / 3 * horizon**3, 8 * (2 * jacobian + horizon**2))
     columns = form.columns.shape[1]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.evaluation.evaluations import EvaluationBatch
-from estimhank.target.protocol import REASONS, Capabilities, Evaluation
+from estimhank.target.protocol import REASONS, Capabilities, Evaluation, GradientLike
 from estimhank.target.transform import Transform
 
 OUTSIDE = REASONS.index("outside_support")
@@ -42,17 +42,19 @@ class KnownTarget(Capabilities):
 
     @property
     def names(self) -> tuple[str, ...]:
+        """``p0``, ``p1``, ..."""
         return tuple(f"p{i}" for i in range(self.transform.dimension))
 
     @property
     def fingerprint(self) -> dict[str, str]:
+        """The label, which no two densities share."""
         return {"model": self.label}
 
     @cached_property
     def _compiled(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
         return jax.jit(jax.vmap(jax.value_and_grad(self.log_pdf)))
 
-    def batch(self, theta: np.ndarray, gradient: bool = False) -> EvaluationBatch:
+    def batch(self, theta: np.ndarray, gradient: GradientLike = False) -> EvaluationBatch:
         """Evaluations at theta of shape (n, d), padded to few lengths so that little is compiled."""
         theta = np.asarray(theta, float)
         n, d = theta.shape
@@ -70,12 +72,14 @@ class KnownTarget(Capabilities):
             gradient=slope if gradient else np.full((n, d), np.nan),
         )
 
-    def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
+        """Evaluate at a point of shape (d,)."""
         row = self.batch(np.asarray(theta)[None], gradient)
         slope = row.gradient[0] if gradient and row.ok[0] else None
         return Evaluation(float(row.log_likelihood[0]), float(row.log_prior[0]), REASONS[row.reason[0]], slope)
 
     def sample_prior(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draws of the density itself, shape (n, d)."""
         return self.sample(rng, n)
 
 

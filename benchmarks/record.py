@@ -78,7 +78,7 @@ def describe_run(manifest: Manifest) -> dict[str, Any]:
     """What is kept of a manifest: from what it came, what it found, how long it took."""
     keys = ("config_file", "profile", "seed", "created", "finished", "wall_seconds", "versions", "machine", "data")
     stages = {
-        name: {"seconds": record.seconds, "facts": condense(to_plain(record.facts))}
+        name: {"seconds": record.seconds, "facts": condense(record.to_json()["facts"])}
         for name, record in manifest.stages.items()
     }
     head = {key: to_plain(getattr(manifest, key)) for key in keys}

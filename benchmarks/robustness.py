@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.pages import write_made
 from estimhank import load
+from estimhank.analysis.facts import ModeFacts, PosteriorFacts
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.cli import run_command
 from estimhank.report.style import CHAINS, PRIOR, figure_style
@@ -151,13 +152,14 @@ def sample_comparison(estimates: Sequence[Estimate]) -> Table:
     )
     rows = []
     for e in estimates:
-        values, facts = e.run.data.values, e.run.manifest.stages["posterior"].facts
-        modes, certificate = e.run.manifest.stages["mode"].facts, e.run.certificate
+        values, certificate = e.run.data.values, e.run.certificate
+        mode, exact = e.run.manifest.facts(ModeFacts), e.run.manifest.facts(PosteriorFacts)
+        assert mode is not None and exact is not None  # the run is finished
         rows.append(
             (
-                e.label, len(values), int(np.isnan(values).sum()), float(modes["log_density"]),
-                int(modes["local_modes"]), float(certificate["s_e"]), "passed" if certificate["passed"] else "failed",
-                float(facts["r_hat"]), float(min(facts["ess_bulk"], facts["ess_tail"])), e.run.manifest.profile,
+                e.label, len(values), int(np.isnan(values).sum()), mode.log_density,
+                mode.local_modes, float(certificate["s_e"]), "passed" if certificate["passed"] else "failed",
+                exact.r_hat, min(exact.ess_bulk, exact.ess_tail), e.run.manifest.profile,
                 e.run.data.sha256,
             )
         )  # fmt: skip

@@ -141,7 +141,7 @@ def measure(horizon: int, pairs: int) -> list[Row]:
 
 def steps(rows: list[Row], horizon: int, free: Posterior, toolkit: ToolkitHANK, sample: Array, pairs: int) -> None:
     """Rows for the steps of a whole evaluation."""
-    solver = free._steady
+    solver = free.solver.steady
     theta = free.to_array({**THETA, **CALIBRATED})
     points = fresh(theta, free.names.index("eis"))
     parts = solver.at(dict(zip(free.names, theta.tolist(), strict=True)))
@@ -156,13 +156,13 @@ def steps(rows: list[Row], horizon: int, free: Posterior, toolkit: ToolkitHANK, 
         return jax.block_until_ready(solver._kernel(problem, given, bounds, begin)[2].by_date)
 
     alone = seconds(lambda: jax.block_until_ready(solver._household(CALIBRATED, begin)[0].distribution), 30)
-    solved = free._solve(theta, parts)
+    solved = free.solver.solve(theta, parts)
 
     def solution() -> Any:
-        return jax.block_until_ready(free._solve(theta, parts).factors)
+        return jax.block_until_ready(free.solver.solve(theta, parts).factors)
 
     def likelihood() -> Any:
-        return jax.block_until_ready(free._at_once(theta, parts, solved)[0])
+        return jax.block_until_ready(free.solver.at_once(theta, parts, solved)[0])
 
     coefficients = toolkit.coefficients(THETA)
     floor = floors(free, measure_rates())
@@ -188,7 +188,7 @@ def grids(pairs: int, horizon: int = 300) -> list[Row]:
     rows: list[Row] = []
     for n_e, n_a in ((7, 200), (7, 500), (11, 500)):
         free = posterior(horizon, True, n_e, n_a)
-        solver = free._steady
+        solver = free.solver.steady
         toolkit = ToolkitHANK({**free.steady_state.parameters, **THETA}, horizon, n_e, n_a)
         values = fresh(np.array([0.5]), 0)
 
@@ -244,8 +244,8 @@ def accelerator() -> list[Row]:
     batch = np.tile(theta, (64, 1))
     batch[:, 0] *= np.linspace(0.9, 1.1, 64)
     post.evaluate(theta)
-    parts = jax.device_put(post._steady.reference_parts.in_dense_form(), devices[0])
-    run = jax.jit(jax.vmap(lambda t: post._log_likelihood(t, parts).log_likelihood))
+    parts = jax.device_put(post.solver.steady.reference_parts.in_dense_form(), devices[0])
+    run = jax.jit(jax.vmap(lambda t: post.solver.computation.log_likelihood(t, parts).log_likelihood))
     points = jax.device_put(batch, devices[0])
     found = np.asarray(run(points))
     gap = max(abs(found[i] - post.log_likelihood(batch[i])) for i in (0, 31, 63))

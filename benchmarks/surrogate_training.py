@@ -24,10 +24,10 @@ from benchmarks.pages import markdown_table, write_made
 from estimhank.evaluation.store import FILE_NAME, read_evaluations
 from estimhank.posterior.posterior import Posterior
 from estimhank.support.files import make_folder, write_text
-from estimhank.surrogate.config import PAPER_SURROGATE, SurrogateConfig
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.pareto import pareto_k
 from estimhank.surrogate.points import Points, points_from, typical_depth
+from estimhank.surrogate.stage_config import PAPER_SURROGATE, SurrogateConfig
 
 BASE = SurrogateConfig()
 

@@ -73,7 +73,7 @@ def compare(names: tuple[str, ...], plain: Array, exact: Array, surrogate: Array
                 {
                     "parameter": name, "statistic": statistic, "random_walk": a, "exact": b, "surrogate": s,
                     "random_walk_mcse": errors[0], "exact_mcse": errors[1],
-                    "z": (b - a) / np.hypot(*errors), "surrogate_gap_in_sd": (s - a) / spread,
+                    "z": (b - a) / np.hypot(errors[0], errors[1]), "surrogate_gap_in_sd": (s - a) / spread,
                 }
             )  # fmt: skip
     return rows
@@ -130,9 +130,9 @@ def main() -> None:
         )
     seconds = time.perf_counter() - begun
     plain = np.stack([states[options.burn_in :] for states, _ in results])
-    exact, surrogate = (run.draws[group] for group in ("posterior", "surrogate_posterior"))
     exact, surrogate = (
-        np.stack([np.asarray(x[name]) for name in posterior.names], axis=-1) for x in (exact, surrogate)
+        np.stack([np.asarray(run.draws[group][name]) for name in posterior.names], axis=-1)
+        for group in ("posterior", "surrogate_posterior")
     )
     rows = compare(posterior.names, plain, exact, surrogate)
     z = np.array([r["z"] for r in rows])

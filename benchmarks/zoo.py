@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -126,7 +127,7 @@ def density_of(animal: Animal) -> tuple[KnownTarget, DensityTarget]:
         rng = np.random.default_rng(1)
 
         def noisy(theta: Array) -> float:
-            return float(target.log_pdf(theta)) + animal.noise * rng.standard_normal()
+            return float(target.log_pdf(jnp.asarray(theta))) + animal.noise * rng.standard_normal()
 
         function, gradient = noisy, None
     density = from_log_density(

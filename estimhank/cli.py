@@ -22,12 +22,13 @@ from estimhank.evaluation.worker import EvaluationError
 from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
+from estimhank.run.model_check import check_model, open_model, read_point, responses_as_csv, responses_of
 from estimhank.run.open_posterior import build_target
 from estimhank.run.pipeline import RunOutcome, run_pipeline
 from estimhank.run.replay import replay
 from estimhank.run.stages import PIPELINE
 from estimhank.support.errors import EstimhankError, Interrupted, ModelWarning
-from estimhank.support.files import expand_user
+from estimhank.support.files import expand_user, to_json
 from estimhank.support.progress import ProgressDisplay, format_seconds
 from estimhank.support.runtime import configure
 
@@ -203,6 +204,32 @@ def replay_command(
     print("\n".join(result.lines()))
     if result.evaluation is None:
         raise typer.Exit(EvaluationError.exit_code)
+
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A shipped model's name, file.py:Class, or a configuration.")
+]
+AtOption = Annotated[Path | None, typer.Option("--at", help='JSON file of parameter values, {"phi_pi": 1.5}.')]
+JsonOption = Annotated[bool, typer.Option("--json", help="Plain numbers on standard output.")]
+
+
+@app.command("check")
+def check_command(model: ModelArgument, at: AtOption = None, as_json: JsonOption = False) -> None:
+    """Solve a model and say what it is: steady state, residuals, determinacy, unused parameters, times."""
+    found = check_model(open_model(model, read_point(at) if at else None))
+    print(to_json(found.to_dict()) if as_json else "\n".join(found.lines()))
+
+
+@app.command("responses")
+def responses_command(
+    model: ModelArgument,
+    at: AtOption = None,
+    horizon: Annotated[int, typer.Option(help="Dates, from the impact on.")] = 40,
+    as_json: JsonOption = False,
+) -> None:
+    """Responses of every variable to shocks of one standard deviation, as deviations from the steady state."""
+    found = responses_of(open_model(model, read_point(at) if at else None), horizon)
+    print(to_json(found) if as_json else "\n".join(responses_as_csv(found)))
 
 
 @app.command()

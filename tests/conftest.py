@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import hypothesis
 import jax
 import pytest
+
+from tests.helpers.checked_types import check_types
+
+check_types()  # before anything of the package is imported
 
 from estimhank.posterior.posterior import Posterior
 from estimhank.support.runtime import configure
@@ -25,6 +32,8 @@ REFERENCE = {
 }  # fmt: skip
 
 
+BEGAN = pytest.StashKey[float]()
+
 #: Files that take longest, which begin first: the other way round one worker is left with the last of them. Those of
 #: the surrogate and those of models take turns: two workers then seldom compile the same at the same time.
 LONGEST = (
@@ -41,6 +50,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def processor_seconds() -> float:
+    """Of this process and of the children that it has waited for."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note when a test begins."""
+    item.stash[BEGAN] = processor_seconds()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Say in the report how much processor time a test took, its fixtures included (`make durations`)."""
+    done = yield
+    item.user_properties.append(("processor_seconds", f"{processor_seconds() - item.stash[BEGAN]:.2f}"))
+    return done
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import estimhank
 from estimhank import cli
 from estimhank.support.files import bundled, read_json
 from tests.helpers.pipelines import standing_in
@@ -141,7 +142,7 @@ def test_a_folder_that_cannot_be_emptied_is_one_sentence_and_stays_as_it_was(run
 
 
 def test_version_and_help(run):
-    assert run("version")[1].strip() == cli.__version__
+    assert run("version")[1].strip() == estimhank.__version__
     code, out, _ = run("--help")
     assert code == 0 and all(
         name in out for name in ("estimate", "data", "mode", "sample", "surrogate", "posterior", "report")

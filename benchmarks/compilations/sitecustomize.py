@@ -20,7 +20,7 @@ KINDS = {
 }
 
 
-def note(event: str, seconds: float, **details: object) -> None:
+def note(event: str, seconds: float, **details: str | int) -> None:
     """Append one step to the file; short appended lines of several processes do not mix."""
     if event in KINDS:
         name = str(details.get("fun_name", "")).removeprefix("jit(").removesuffix(")")
@@ -32,4 +32,4 @@ def note(event: str, seconds: float, **details: object) -> None:
 if VARIABLE in os.environ:
     import jax
 
-    jax.monitoring.register_event_duration_secs_listener(note)
+    jax.monitoring.register_event_duration_secs_listener(note)  # type: ignore[arg-type]

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from estimhank.analysis.facts import Facts, ModeFacts, PosteriorFacts, SampleFacts, find_facts
 from estimhank.analysis.wording import REASON_WORDS, count, fixed, joined, percent, plural, significant
 
 
-def account_sentences(
-    evaluations: Mapping[str, Mapping[str, int]], facts: Mapping[str, Mapping[str, Any]]
-) -> tuple[str, ...]:
+def account_sentences(evaluations: Mapping[str, Mapping[str, int]], facts: Sequence[Facts | None]) -> tuple[str, ...]:
     """What the manifest knows of how a run went, for the report; nothing is said of what it does not know.
 
     Parameters
     ----------
     evaluations : mapping of stage to mapping of reason to int
-    facts : mapping of stage to mapping
-        What each stage left in the manifest.
+    facts : sequence of Facts
+        What each stage left in the manifest, if it is finished.
     """
-    sentences = [_failures(evaluations), _prior(facts.get("mode", {}))]
-    sentences += [_sample(facts.get("sample", {})), _exact(facts.get("posterior", {})), _rates(facts)]
+    sentences = (
+        _failures(evaluations),
+        _prior(find_facts(facts, ModeFacts)),
+        _sample(find_facts(facts, SampleFacts)),
+        _exact(find_facts(facts, PosteriorFacts)),
+        _rates(facts),
+    )
     return tuple(sentence for sentence in sentences if sentence)
 
 
@@ -42,52 +45,52 @@ def _failures(evaluations: Mapping[str, Mapping[str, int]]) -> str:
     return f"{percent(sum(failed.values()) / total)} of {plural(total, 'evaluation')} had no density: {joined(parts)}."
 
 
-def _prior(facts: Mapping[str, Any]) -> str:
-    if "infeasible_prior" not in facts:
+def _prior(facts: ModeFacts | None) -> str:
+    if facts is None:
         return ""
-    shares = {reason: float(share) for reason, share in facts["infeasible_prior"].items()}
+    shares = facts.infeasible_prior
     if not shares:
         return "The density existed at every prior draw that the mode search tried."
     parts = [f"{percent(share)} {REASON_WORDS.get(reason, reason)}" for reason, share in shares.items()]
     return f"{percent(sum(shares.values()))} of the prior mass is infeasible: {joined(parts)}."
 
 
-def _sample(facts: Mapping[str, Any]) -> str:
-    rates = facts.get("acceptance", facts.get("move_rate"))
-    if rates is None:
+def _sample(facts: SampleFacts | None) -> str:
+    if facts is None:
         return ""
-    what = "accepted {} of their proposals" if "acceptance" in facts else "moved in {} of their iterations"
-    text = f"The chains of the sampling stage ({facts.get('algorithm', 'multi_proposal')}) {what.format(_range(rates))}"
-    by_block = {block: facts.get(f"{block}_acceptance") for block in ("local", "global")}
-    blocks = [f"{percent(float(rate))} of the {block} ones" for block, rate in by_block.items() if rate is not None]
+    if facts.acceptance is not None:
+        moved = f"accepted {_range(facts.acceptance)} of their proposals"
+    else:
+        moved = f"moved in {_range(facts.move_rate or ())} of their iterations"
+    text = f"The chains of the sampling stage ({facts.algorithm}) {moved}"
+    by_block = {"local": facts.local_acceptance, "global": facts.global_acceptance}
+    blocks = [f"{percent(rate)} of the {block} ones" for block, rate in by_block.items() if rate is not None]
     if blocks:
         text += f": {joined(blocks)}"
-    ratio = float(facts.get("r_hat", math.nan))
-    convergence = f"; largest R̂ {fixed(ratio, 3)}" if math.isfinite(ratio) else ""
+    convergence = f"; largest R̂ {fixed(facts.r_hat, 3)}" if math.isfinite(facts.r_hat) else ""
     return f"{text}{convergence}. They feed the surrogate; the posterior does not rest on their convergence."
 
 
-def _exact(facts: Mapping[str, Any]) -> str:
-    acceptance = facts.get("acceptance")
-    if not acceptance:
+def _exact(facts: PosteriorFacts | None) -> str:
+    if facts is None:
         return ""
     words = {"subchain": "steps by surrogate subchains", "plain": "random-walk steps"}
-    parts = [f"{_range(rates)} of {words.get(block, block)}" for block, rates in acceptance.items()]
+    parts = [f"{_range(rates)} of {words.get(block, block)}" for block, rates in facts.acceptance.items()]
     return f"The exact chains accepted {joined(parts)}."
 
 
-def _rates(facts: Mapping[str, Mapping[str, Any]]) -> str:
-    parts = []
-    for stage, values in facts.items():
-        rates = values.get("rates", {})
-        if rates.get("evaluated"):
-            parts.append(f"{significant(float(rates['per_second']), 2)} in the {stage} stage")
+def _rates(facts: Sequence[Facts | None]) -> str:
+    parts = [
+        f"{significant(found.rates.per_second, 2)} in the {found.stage} stage"
+        for found in facts
+        if found is not None and found.rates is not None and found.rates.evaluated
+    ]
     return f"Evaluations a second, compilation included: {joined(parts)}." if parts else ""
 
 
-def _range(rates: Sequence[float] | np.ndarray) -> str:
+def _range(rates: Sequence[float]) -> str:
     """Mean over the chains, and from the least to the most of them."""
-    values = np.array([float(rate) for rate in np.ravel(np.asarray(rates, dtype=object))])
+    values = np.array(rates, float)
     values = values[np.isfinite(values)]
     if not len(values):
         return "no share"

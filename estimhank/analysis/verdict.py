@@ -10,6 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 from estimhank.analysis.certificate_table import CertificateFigure
+from estimhank.analysis.facts import HorizonCheck
 from estimhank.analysis.mode_words import mode_words
 from estimhank.analysis.posterior_table import SurrogateGap
 from estimhank.analysis.summary import DrawSummary
@@ -34,7 +35,7 @@ NUMERICAL_REASONS: tuple[str, ...] = (
 USUAL_R_HAT, USUAL_ESS = 1.01, 400.0
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How good or bad a finding is."""
 
     GOOD = "good"
@@ -69,17 +70,6 @@ class Criteria:
     starts_agreeing: float = 0.75
     horizon_sd: float = 0.01
     numerical_failures: float = 0.01
-
-
-@dataclass(frozen=True)
-class HorizonCheck:
-    """Log likelihood at the run's horizon against a longer one, over posterior draws."""
-
-    horizon: int
-    longer_horizon: int
-    draws: int
-    sd: float
-    largest: float
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,7 @@ class Evidence:
 class Finding:
     """One sentence or two on one topic."""
 
-    level: Level
+    level: Severity
     topic: str
     text: str
 
@@ -127,7 +117,7 @@ class Finding:
 class Verdict:
     """The whole judgement: a headline, its level, and the findings behind it."""
 
-    level: Level
+    level: Severity
     headline: str
     findings: tuple[Finding, ...]
 
@@ -140,15 +130,15 @@ def judge_run(evidence: Evidence) -> Verdict:
     """Judge a run: convergence of the exact posterior first, then everything that could mislead a reader."""
     convergence = judge_convergence(evidence)
     findings = [convergence, *judge_certificate(evidence), *judge_mode(evidence), *judge_model(evidence)]
-    if convergence.level is Level.BAD:
+    if convergence.level is Severity.BAD:
         stopped = _stopped(evidence)
         headline = f"Do not trust this posterior yet: {_shortcoming(evidence)}{f' ({stopped})' if stopped else ''}."
-        return Verdict(Level.BAD, headline, tuple(findings))
-    careful = [f.topic.lower() for f in findings if f.level is Level.CARE]
-    if convergence.level is Level.CARE:
+        return Verdict(Severity.BAD, headline, tuple(findings))
+    careful = [f.topic.lower() for f in findings if f.level is Severity.CARE]
+    if convergence.level is Severity.CARE:
         headline = "Do not quote this posterior: it meets the criteria of a trial run, but not those of an estimate."
-        return Verdict(Level.CARE, headline, tuple(findings))
-    level = Level.CARE if careful else Level.GOOD
+        return Verdict(Severity.CARE, headline, tuple(findings))
+    level = Severity.CARE if careful else Severity.GOOD
     headline = "You can trust this posterior: the exact chains have converged."
     if evidence.certificate_passed is False:
         careful = [topic for topic in careful if topic != "certificate"]
@@ -169,7 +159,7 @@ def judge_convergence(evidence: Evidence) -> Finding:
     stuck = [name for name, r in zip(names, exact.r_hat, strict=True) if not math.isfinite(r)]
     if stuck:
         text = f"R̂ cannot be computed for {joined(stuck)}: a single chain, too few draws, or draws that never move."
-        return Finding(Level.BAD, "Convergence", text)
+        return Finding(Severity.BAD, "Convergence", text)
     high, low, tail = int(np.argmax(exact.r_hat)), int(np.argmin(exact.ess_bulk)), int(np.argmin(exact.ess_tail))
     shortfalls = []
     if exact.r_hat[high] > criteria.r_hat:
@@ -192,11 +182,11 @@ def judge_convergence(evidence: Evidence) -> Finding:
     if shortfalls:
         if stopped := _stopped(evidence):
             figures += f" {stopped[0].upper()}{stopped[1:]}."
-        return Finding(Level.BAD, "Convergence", f"Not there yet: {joined(shortfalls)}. {figures}")
+        return Finding(Severity.BAD, "Convergence", f"Not there yet: {joined(shortfalls)}. {figures}")
     if exact.r_hat[high] > USUAL_R_HAT or min(exact.ess_bulk[low], exact.ess_tail[tail]) < USUAL_ESS:
         usual = f"An estimate to be quoted has R̂ of at most {USUAL_R_HAT:g} and at least {count(USUAL_ESS)} of each."
-        return Finding(Level.CARE, "Convergence", f"{figures} {usual}")
-    return Finding(Level.GOOD, "Convergence", figures)
+        return Finding(Severity.CARE, "Convergence", f"{figures} {usual}")
+    return Finding(Severity.GOOD, "Convergence", figures)
 
 
 def _stopped(evidence: Evidence) -> str:
@@ -233,7 +223,7 @@ def _parameters(number: int) -> str:
 def judge_certificate(evidence: Evidence) -> list[Finding]:
     """The surrogate's certificate, with every failed figure, and the distance between the two posteriors."""
     if evidence.certificate_passed is None:
-        return [Finding(Level.NOTE, "Certificate", "This run has no surrogate certificate.")]
+        return [Finding(Severity.NOTE, "Certificate", "This run has no surrogate certificate.")]
     limited = [f for f in evidence.certificate if f.has_limit]
     failed = [f for f in limited if not f.passed]
     findings = []
@@ -243,7 +233,7 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
             f"Passed: all {len(limited)} figures are within their limits; closest to its limit is {_against(worst)}. "
             f"Draws from the surrogate alone would lead to the same conclusions.{_searched(evidence.mode)}"
         )
-        findings.append(Finding(Level.GOOD, "Certificate", text))
+        findings.append(Finding(Severity.GOOD, "Certificate", text))
     else:
         others = [reason for reason in evidence.certificate_reasons if reason != _stopped(evidence)]
         reasons = joined([*(_against(f) for f in failed), *others]) or "no reason is given"
@@ -252,7 +242,7 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
             "surrogate: each of its draws was accepted or rejected with the model's own density, so that the error "
             "costs effective draws and does not bias them."
         )
-        findings.append(Finding(Level.CARE, "Certificate", text))
+        findings.append(Finding(Severity.CARE, "Certificate", text))
     gap = evidence.gap
     if gap is not None and np.isfinite(gap.mean).any():
         moves = np.isfinite(gap.mean)
@@ -265,7 +255,7 @@ def judge_certificate(evidence: Evidence) -> list[Finding]:
             f"{with_error(gap.sd_ratio[low], gap.mcse_sd_ratio[low])} ({evidence.names[low]}) to "
             f"{with_error(gap.sd_ratio[high], gap.mcse_sd_ratio[high])} ({evidence.names[high]}) times the exact ones."
         )
-        findings.append(Finding(Level.NOTE, "Surrogate", text))
+        findings.append(Finding(Severity.NOTE, "Surrogate", text))
     return findings
 
 
@@ -311,12 +301,12 @@ def judge_mode(evidence: Evidence) -> list[Finding]:
         others = len(search.modes) - 1
         which = "is one other local mode" if others == 1 else f"are {others} other local modes, the next"
         text = f"{text[:-1]}; there {which} {significant(gap, 3)} log points lower."
-    level = Level.GOOD if search.agreeing >= evidence.criteria.starts_agreeing * starts else Level.CARE
+    level = Severity.GOOD if search.agreeing >= evidence.criteria.starts_agreeing * starts else Severity.CARE
     findings = [Finding(level, "Mode", text)]
-    findings += [Finding(Level.CARE, "Shape", text) for text in mode_words(search)]
+    findings += [Finding(Severity.CARE, "Shape", text) for text in mode_words(search)]
     if not search.positive_definite and search.kind == "interior":
         text = "The Hessian at the mode is not positive definite: a direction is flat, or the mode is at a kink."
-        findings.append(Finding(Level.CARE, "Curvature", text))
+        findings.append(Finding(Severity.CARE, "Curvature", text))
     edge = max((supremum.log_density for supremum in search.suprema), default=-math.inf)
     above = evidence.best_draw - max(best.log_density, edge)
     # slices rise towards an edge or a bound that has been named
@@ -325,7 +315,7 @@ def judge_mode(evidence: Evidence) -> list[Finding]:
         text = (
             f"The log posterior rises to {significant(higher, 2)} above the mode elsewhere: the search missed the peak."
         )
-        findings.append(Finding(Level.CARE, "Peak", text))
+        findings.append(Finding(Severity.CARE, "Peak", text))
     return findings
 
 
@@ -341,7 +331,9 @@ def judge_model(evidence: Evidence) -> list[Finding]:
         )
         fine = horizon.sd < criteria.horizon_sd
         findings.append(
-            Finding(Level.GOOD if fine else Level.CARE, "Horizon", text if fine else f"{text} Lengthen the horizon.")
+            Finding(
+                Severity.GOOD if fine else Severity.CARE, "Horizon", text if fine else f"{text} Lengthen the horizon."
+            )
         )
     if evidence.determinacy is not None:
         share = evidence.determinacy
@@ -349,7 +341,7 @@ def judge_model(evidence: Evidence) -> list[Finding]:
             f"{with_error(share.share, share.mcse, percent=True)} of the prior mass has a unique stable equilibrium "
             f"({plural(share.draws, 'prior draw')}); the posterior is that of the prior restricted to it."
         )
-        findings.append(Finding(Level.NOTE, "Determinacy", text))
+        findings.append(Finding(Severity.NOTE, "Determinacy", text))
     total = sum(evidence.failures.values())
     bad = {reason: evidence.failures.get(reason, 0) for reason in NUMERICAL_REASONS}
     if total and sum(bad.values()) > criteria.numerical_failures * total:
@@ -357,5 +349,5 @@ def judge_model(evidence: Evidence) -> list[Finding]:
         text = (
             f"{percent(sum(bad.values()) / total)} of {count(total)} evaluations failed numerically: {joined(parts)}."
         )
-        findings.append(Finding(Level.CARE, "Numerical failures", text))
+        findings.append(Finding(Severity.CARE, "Numerical failures", text))
     return findings

@@ -1,6 +1,6 @@
 """Data: raw series, declared transformations, demeaned observables.
 
-The order in which figures flow: :mod:`~estimhank.data.series` reads raw series from whichever source
+The order in which values flow: :mod:`~estimhank.data.series` reads raw series from whichever source
 (:mod:`~estimhank.data.fred`, :mod:`~estimhank.data.excel`, :mod:`~estimhank.data.frame`),
 :mod:`~estimhank.data.series_table` checks them and puts them on quarters, :mod:`~estimhank.data.observables` transforms
 them, :mod:`~estimhank.data.dataset` takes trends and means off and keeps the result in ``data.csv``.

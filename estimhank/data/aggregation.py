@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 AVERAGE = "mean"
 
 #: The rules, applied to the three months of each quarter, shape (n, 3): average of a rate or an index, sum of a flow,
-#: last month of a stock. A quarter lacks a figure if a month that it needs does.
+#: last month of a stock. A quarter lacks a value if a month that it needs does.
 AGGREGATES: dict[str, Callable[[Array], Array]] = {
     "mean": lambda months: months.mean(axis=1),
     "sum": lambda months: months.sum(axis=1),
@@ -21,12 +21,12 @@ AGGREGATES: dict[str, Callable[[Array], Array]] = {
 
 
 def aggregate_months(values: Array, first: int, rule: str) -> Array:
-    """Quarterly figures from monthly ones.
+    """Quarterly values from monthly ones.
 
     Parameters
     ----------
     values : ndarray of shape (m,)
-        Figures of consecutive months, ``nan`` where missing.
+        Values of consecutive months, ``nan`` where missing.
     first : int
         Number of the first month (:func:`estimhank.data.quarters.parse_month`).
     rule : str
@@ -46,9 +46,9 @@ def aggregate_months(values: Array, first: int, rule: str) -> Array:
 
 
 def is_quarterly(values: Array, first: int) -> bool:
-    """Whether a column of a monthly table has figures in one and the same month of quarters alone, and several of them.
+    """Whether a column of a monthly table has values in one and the same month of quarters alone, and several of them.
 
-    With figures by quarter or by year that month is the first or the last one as a rule, where the file puts the
+    With values by quarter or by year that month is the first or the last one as a rule, where the file puts the
     quarter's date. No average or sum could be made of such a column.
     """
     seen = np.flatnonzero(np.isfinite(values))

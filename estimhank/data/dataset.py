@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from estimhank.data.observables import TRANSFORMS, Observable, lags_of, outside, transform_series
+from estimhank.data.observables import TRANSFORMS, Observable, lags_of, outside_sample, transform_series
 from estimhank.data.options import set_additions
 from estimhank.data.outliers import check_outliers
 from estimhank.data.quarters import first_days, format_quarter, parse_quarter, parse_quarters
@@ -42,7 +42,8 @@ class Dataset:
         What was taken off: the sample mean of the quarters that are there, a constant, or zero. The slope of a linear
         trend, around the middle of the sample, is in ``provenance["trends"]``.
     provenance : mapping
-        Source, file, vintage and SHA-256 of the raw data, and the transformations.
+        Source, file, vintage and SHA-256 of the raw data, and the transformations; under ``condition_on`` the number of
+        quarters at the beginning that the likelihood is conditioned on.
     """
 
     dates: tuple[str, ...]
@@ -57,6 +58,10 @@ class Dataset:
         shape = (len(self.dates), len(self.names))
         if self.values.shape != shape or self.means.shape != shape[1:]:
             raise ValueError(f"values {self.values.shape} and means {self.means.shape} do not fit {shape}")
+        if not 0 <= self.condition_on < len(self.dates):
+            raise DataError(
+                f"condition_on is a number of quarters, from 0 to {len(self.dates) - 1}, not {self.condition_on}"
+            )
         for array in (self.values, self.means):
             array.setflags(write=False)
 
@@ -64,6 +69,12 @@ class Dataset:
     def sha256(self) -> str:
         """SHA-256 of the values (shape and little-endian float64), the data's part in a fingerprint."""
         return sha256_of_array(self.values)
+
+    @property
+    def condition_on(self) -> int:
+        """Quarters at the beginning that say where the economy was, and are not counted in the likelihood."""
+        given = self.provenance.get("condition_on", 0)
+        return given if isinstance(given, int) else 0
 
     @property
     def first_days(self) -> NDArray[np.datetime64]:
@@ -85,6 +96,7 @@ def make_dataset(
     end: str,
     exclude: Sequence[str] = (),
     presample: int = 0,
+    condition_on: int = 0,
 ) -> Dataset:
     """Transform raw series into the observables of a sample, take trends and means off.
 
@@ -102,6 +114,8 @@ def make_dataset(
     presample : int
         Quarters at the sample's start that serve differences alone: the dataset begins after them. Without any, a
         difference in the first quarter uses the one before ``start``.
+    condition_on : int
+        Quarters of the dataset, from its first on, that the likelihood is conditioned on.
 
     Raises
     ------
@@ -123,7 +137,7 @@ def make_dataset(
         raise DataError(f"an observable is declared twice: {', '.join(names)}")
     if first < table.first:
         # without this a presample could begin before the data do
-        raise DataError(outside(table, first, last))
+        raise DataError(outside_sample(table, first, last))
     first += presample
     raw = np.column_stack([transform_series(table, o, first, last) for o in observables])
     trends = {}
@@ -141,6 +155,8 @@ def make_dataset(
     provenance = {**table.provenance, "observables": [_describe(o) for o in observables]}
     if trends:
         provenance["trends"] = trends
+    if condition_on:
+        provenance["condition_on"] = condition_on
     return Dataset(
         tuple(format_quarter(number) for number in range(first, last + 1)),
         names,

@@ -54,7 +54,7 @@ def load_fred(
     rules : mapping of str to str
         How monthly series become quarterly; averaged where not said.
     vintage : str
-        ISO date; figures as they were known then. The latest where empty.
+        ISO date; values as they were known then. The latest where empty.
     client : FredClient, optional
         How FRED is asked; by default with the key in the environment variable ``FRED_API_KEY``.
 
@@ -90,7 +90,7 @@ def _key(source: str) -> str:
     if not key:
         raise DataError(
             f'the source "{source}" needs a key in the environment variable {KEY_VARIABLE}, free from '
-            'fred.stlouisfed.org; "fred-csv" (the latest figures), "snapshot" and a CSV file need none'
+            'fred.stlouisfed.org; "fred-csv" (the latest values), "snapshot" and a CSV file need none'
         )
     return key
 
@@ -171,7 +171,7 @@ def _describe(name: str, part: _Series, rule: str) -> dict[str, str | int]:
 
 
 def _raw_text(parts: Mapping[str, _Series]) -> str:
-    """The series as they came, one row a month if any is monthly: a quarterly figure then stands in the first month."""
+    """The series as they came, one row a month if any is monthly: a quarterly value then stands in the first month."""
     monthly = any(part.periods.monthly for part in parts.values())
     cells: dict[str, dict[str, str]] = {}
     for name, part in parts.items():

@@ -1,6 +1,6 @@
 """Answers of FRED kept on this machine, in ``estimhank.support.runtime.cache_folder()/fred``.
 
-One JSON file an answer: figures, when they came, their SHA-256. Never a key. A damaged file counts as absent, and a
+One JSON file an answer: values, when they came, their SHA-256. Never a key. A damaged file counts as absent, and a
 folder that cannot be written to only means that FRED is asked again.
 """
 
@@ -27,7 +27,7 @@ class CachedAnswer:
     source : str
         ``"fred"`` or ``"fred-csv"``.
     series, vintage : str
-        What was asked; an empty vintage stands for the latest figures.
+        What was asked; an empty vintage stands for the latest values.
     retrieved : str
         When, UTC.
     sha256 : str
@@ -73,7 +73,7 @@ def find_answer(source: str, series: str, vintage: str) -> CachedAnswer | None:
 
 
 def newest_answer(series: str, vintage: str) -> CachedAnswer | None:
-    """The newest answer of any kind for a series and a vintage (or the latest figures)."""
+    """The newest answer of any kind for a series and a vintage (or the latest values)."""
     kept = [find_answer(source, series, vintage) for source in ("fred", "fred-csv")]
     return max((answer for answer in kept if answer is not None), key=lambda answer: answer.retrieved, default=None)
 

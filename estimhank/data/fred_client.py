@@ -69,7 +69,7 @@ class FredClient:
         series : str
             FRED's name of it.
         vintage : str
-            ISO date at which the figures are wanted; needs a key.
+            ISO date at which the values are wanted; needs a key.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class _Reply:
 def _ask_fredapi(key: str, api: str, timeout: float, series: str, vintage: str) -> _Reply:
     """One request by fredapi, the client that FRED's users know; its transport, which has no time limit, is ours.
 
-    What it makes of the answer is not taken: of two figures for one date it keeps the last, and a figure that it cannot
+    What it makes of the answer is not taken: of two values for one date it keeps the last, and a value that it cannot
     read it does not name. The rows are those of the document that it was given.
     """
     from fredapi import Fred  # with pandas, which only this needs

@@ -25,7 +25,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 def csv_sheet(text: str, where: str) -> Sheet:
     """The rows of a CSV text: fields between commas, semicolons or tabs.
 
-    Between semicolons and tabs, ``1,5`` is one and a half if the file has no decimal points and some figure in it
+    Between semicolons and tabs, ``1,5`` is one and a half if the file has no decimal points and some value in it
     cannot be one with thousands separators. Comment lines (#) at the top are left out.
     """
     lines = text.splitlines(keepends=True)

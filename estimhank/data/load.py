@@ -29,6 +29,8 @@ class DataSettings(Protocol):
     @property
     def presample(self) -> int: ...
     @property
+    def condition_on(self) -> int: ...
+    @property
     def exclude(self) -> Sequence[str]: ...
     @property
     def observables(self) -> Sequence[Observable]: ...
@@ -56,7 +58,15 @@ def load_dataset(settings: DataSettings, folder: Path | str = ".", table: Series
         As :func:`estimhank.data.series.load_series` and :func:`estimhank.data.dataset.make_dataset`.
     """
     table = load_table(settings, folder) if table is None else table
-    return make_dataset(table, settings.observables, settings.start, settings.end, settings.exclude, settings.presample)
+    return make_dataset(
+        table,
+        settings.observables,
+        settings.start,
+        settings.end,
+        settings.exclude,
+        settings.presample,
+        settings.condition_on,
+    )
 
 
 def write_raw(path: Path | str, table: SeriesTable) -> Path:

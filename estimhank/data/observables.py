@@ -61,14 +61,14 @@ class Observable:
     exclude : tuple of str
         Quarters (``"2020Q2"``) and spans (``"2009Q1 to 2015Q4"``) in which this observable counts as missing.
     yearly : str, optional
-        For a series with one figure a year, what it is of the year's quarters: ``"mean"``, ``"sum"`` or ``"last"``. A
+        For a series with one value a year, what it is of the year's quarters: ``"mean"``, ``"sum"`` or ``"last"``. A
         difference is then one from year to year. See :mod:`estimhank.data.yearly`.
     measurement_error : float or mapping, optional
         Standard deviation of the series' measurement error in the observable's unit, 0 for none; or its prior as plain
         values, ``{"family": "gamma", "mean": 0.1, "sd": 0.05}``, which makes it the estimated parameter
         ``me_<name>``. As the model declares it where nothing is said.
     allow_outliers : tuple of str
-        Quarters and spans whose figures are right although they lie far from all around them
+        Quarters and spans whose values are right although they lie far from all around them
         (:mod:`estimhank.data.outliers`).
     """
 
@@ -194,14 +194,14 @@ def rules_of(observables: Sequence[Observable]) -> dict[str, str]:
     """
     rules: dict[str, str] = {}
     for o in observables:
-        # in a monthly table a yearly figure stands in January or in December
+        # in a monthly table a yearly value stands in January or in December
         rule = o.aggregate or ("last" if o.yearly else AVERAGE)
         if rules.setdefault(o.series, rule) != rule:
             raise DataError(f"the series {o.series} is aggregated as {rules[o.series]} and as {rule}: choose one")
     return rules
 
 
-def outside(table: SeriesTable, start: int, end: int) -> str:
+def outside_sample(table: SeriesTable, start: int, end: int) -> str:
     """The sentence for a sample that the raw series do not cover."""
     return (
         f"the sample {format_quarter(start)} to {format_quarter(end)} reaches outside {table.where}, "
@@ -230,11 +230,11 @@ def transform_series(table: SeriesTable, observable: Observable, start: int, end
     ------
     DataError
         If the sample reaches outside the data, a logarithm meets a value that is not positive, the result is empty or
-        constant, or the figures cannot be in the declared unit.
+        constant, or the values cannot be in the declared unit.
     """
     series = table.column(observable.series)
     if start < table.first or end > table.last:
-        raise DataError(outside(table, start, end))
+        raise DataError(outside_sample(table, start, end))
     low, high = start - lags_of(observable) - table.first, end - table.first + 1
     make = _yearly_values if observable.yearly else _quarterly_values
     values = observable.scale * make(table, observable, start, end)
@@ -248,7 +248,7 @@ def transform_series(table: SeriesTable, observable: Observable, start: int, end
         raise DataError(f"{column}: the observable {observable.name} is constant over the sample")
     if not observable.yearly and has_one_a_year(table, observable.series):
         warnings.warn(
-            f"{column}: one figure a year, taken for that of its quarter alone (observable {observable.name}): if it "
+            f"{column}: one value a year, taken for that of its quarter alone (observable {observable.name}): if it "
             'is one of the year, declare yearly = "mean", "sum" or "last"',
             DataWarning,
             stacklevel=2,
@@ -262,9 +262,7 @@ def _why_empty(table: SeriesTable, observable: Observable) -> str:
     """What may be behind an observable without values, as the end of a sentence."""
     for name in (observable.series, observable.per_capita):
         if name and not observable.yearly and has_one_a_year(table, name):
-            return f"; {name} has one figure a year" + (
-                ': declare yearly = "mean"' if name == observable.series else ""
-            )
+            return f"; {name} has one value a year" + (': declare yearly = "mean"' if name == observable.series else "")
     return ""
 
 

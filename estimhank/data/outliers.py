@@ -1,6 +1,6 @@
-"""Figures that cannot be right: codes for missing values, lost decimal points, and others far from all around them.
+"""Values that cannot be right: codes for missing values, lost decimal points, and others far from all around them.
 
-A figure is compared with the median of the four before and the four after it, in logs where the series is taken in
+A value is compared with the median of the four before and the four after it, in logs where the series is taken in
 logs, and the distance with the usual one: 1.4826 times the median absolute deviation (the standard deviation of a
 normal distribution), or the usual change from one quarter to the next where that is larger, as in a smooth trend. A
 pandemic or a crisis moves a macroeconomic series by some 15 to 60 of these, a slip of the pen by hundreds.
@@ -11,44 +11,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.data.observables import Observable
 from estimhank.data.quarters import format_quarter, parse_quarters
 from estimhank.data.series_table import SeriesTable
 from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]
 
-#: Usual distances beyond which a figure is refused: at all; where it stands for a missing value in many sources
+#: Usual distances beyond which a value is refused: at all; where it stands for a missing value in many sources
 #: (99, -999, 9999.9); where it is ten, a hundred, ... times its neighbours, or such a part of them.
 GROSS, CODE, SHIFTED = 100.0, 10.0, 20.0
 
 _SIDE = 4  # neighbours to each side
-_FEWEST = {"gross": 12, "code": 5, "shifted": 9}  # figures without which there is no usual distance
+_FEWEST = {"gross": 12, "code": 5, "shifted": 9}  # values without which there is no usual distance
 _MOST = 0.1  # a larger share of gross distances is what the series is like
 _NEAR = 0.1  # in decimal logs: a factor of 1.26 around a power of ten
 _NINES = re.compile(r"-?99+(\.9+)?")
 
 
-class Declared(Protocol):
-    """What is read of an observable."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def series(self) -> str: ...
-    @property
-    def per_capita(self) -> str | None: ...
-    @property
-    def allow_outliers(self) -> Sequence[str]: ...
-
-
 @dataclass(frozen=True)
 class Outlier:
-    """A figure far from those around it: its position and what it looks like, in words."""
+    """A value far from those around it: its position and what it looks like, in words."""
 
     row: int
     words: str
@@ -61,7 +48,7 @@ def find_outliers(series: Array, logarithm: bool = False) -> list[Outlier]:
     ----------
     series : ndarray of shape (n,)
     logarithm : bool
-        Whether distances are those of logs; figures that are not positive then count as missing.
+        Whether distances are those of logs; values that are not positive then count as missing.
     """
     seen = np.isfinite(series) & ((series > 0) if logarithm else True)
     rows = np.flatnonzero(seen)
@@ -75,7 +62,7 @@ def find_outliers(series: Array, logarithm: bool = False) -> list[Outlier]:
     distance = np.abs(values - middle)
     unit = max(_unit(distance[usual]), float(np.median(np.abs(np.diff(values[usual])))))
     if unit == 0:
-        # all others are one figure: a code is told by that it lies far from it
+        # all others are one value: a code is told by that it lies far from it
         unit = 0.1 * max(float(np.abs(values[usual]).max()), np.finfo(float).tiny)
         size = np.where(coded, distance / unit, 0.0)
     else:
@@ -100,7 +87,7 @@ def find_outliers(series: Array, logarithm: bool = False) -> list[Outlier]:
 
 
 def _medians(values: Array, usual: NDArray[np.bool_]) -> Array:
-    """Median of the usual figures next to each, itself left out."""
+    """Median of the usual values next to each, itself left out."""
     places = np.flatnonzero(usual)
     out = np.empty(len(values))
     for i in range(len(values)):
@@ -111,7 +98,7 @@ def _medians(values: Array, usual: NDArray[np.bool_]) -> Array:
 
 
 def _unit(distance: Array) -> float:
-    """The usual distance; of those that there are, where most figures do not differ from their neighbours."""
+    """The usual distance; of those that there are, where most values do not differ from their neighbours."""
     unit = float(np.median(distance))
     if unit == 0 and np.count_nonzero(distance) > 1:
         unit = float(np.median(distance[distance > 0]))
@@ -119,7 +106,7 @@ def _unit(distance: Array) -> float:
 
 
 def _shifts(raw: Array, middle: Array) -> NDArray[np.int_]:
-    """Power of ten by which each figure is off while both its neighbours are not; 0 where it is none."""
+    """Power of ten by which each value is off while both its neighbours are not; 0 where it is none."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nan_to_num(np.log10(np.where(raw * middle > 0, raw / middle, np.nan)), nan=np.inf, neginf=np.inf)
     power = np.where(np.isfinite(ratio), np.round(np.where(np.isfinite(ratio), ratio, 0.0)), 0.0)
@@ -131,7 +118,7 @@ def _shifts(raw: Array, middle: Array) -> NDArray[np.int_]:
 
 def check_outliers(
     table: SeriesTable,
-    observable: Declared,
+    observable: Observable,
     sample: tuple[int, int],
     made: Array,
     excluded: Sequence[int],
@@ -142,8 +129,8 @@ def check_outliers(
     Parameters
     ----------
     table : SeriesTable
-    observable : Declared
-        ``allow_outliers`` holds the quarters and spans whose figures are right.
+    observable : Observable
+        ``allow_outliers`` holds the quarters and spans whose values are right.
     sample : pair of int
         Numbers of the first and the last quarter.
     made : ndarray of shape (n,)
@@ -151,7 +138,7 @@ def check_outliers(
     excluded : sequence of int
         Positions in the sample that count as missing.
     rule : (int, bool)
-        Quarters before that a figure is made from, and whether logs are taken.
+        Quarters before that a value is made from, and whether logs are taken.
 
     Raises
     ------
@@ -165,7 +152,7 @@ def check_outliers(
     told: dict[int, str] = {}
 
     def unused(quarter: int) -> bool:
-        """Whether no figure of the sample is made from one of this quarter."""
+        """Whether no value of the sample is made from one of this quarter."""
         return all(q in left_out or not first <= q <= last for q in range(quarter, quarter + lags + 1))
 
     for name in (observable.series, observable.per_capita):

@@ -36,7 +36,7 @@ def load_series(
     Parameters
     ----------
     source : str
-        ``"snapshot"`` for the figures shipped with the package; ``"fred"`` for FRED with the key in ``FRED_API_KEY``;
+        ``"snapshot"`` for the values shipped with the package; ``"fred"`` for FRED with the key in ``FRED_API_KEY``;
         ``"fred-csv"`` for FRED's public files, without a key; ``"fred-cache"`` for what was retrieved before; otherwise
         the path of a CSV or Excel file.
     folder : path
@@ -44,7 +44,7 @@ def load_series(
     observables : sequence of Observable
         Which series are wanted from FRED, and how monthly ones become quarterly.
     vintage : str
-        ``"2024-02-01"``: figures as they were known on that day, from ``"fred"`` or ``"fred-cache"``.
+        ``"2024-02-01"``: values as they were known on that day, from ``"fred"`` or ``"fred-cache"``.
     sheet : str
         Sheet of an Excel file; the first where empty.
 

@@ -1,4 +1,4 @@
-"""Raw series on quarters, and the checks that every source of figures passes through.
+"""Raw series on quarters, and the checks that every source of values passes through.
 
 A file, a sheet, a data frame and an answer from the network are all rows of a date and some cells;
 :func:`parse_rows` makes a table of them or says which cell is wrong.
@@ -54,7 +54,7 @@ class SeriesTable:
     where : str
         Name of the file, for messages.
     provenance : mapping
-        Where the figures come from: ``source``, ``file``, ``sha256``, ``vintage`` and whatever else a source tells.
+        Where the values come from: ``source``, ``file``, ``sha256``, ``vintage`` and whatever else a source tells.
     row_word : str
         What a row of the source is called: ``"line"`` or ``"row"``; empty where rows have only a date.
     raw : str
@@ -193,8 +193,8 @@ def to_quarters(
 ) -> SeriesTable:
     """Put checked rows on quarters; monthly series are aggregated as ``how`` says, averaged where it is silent.
 
-    A column of a monthly table whose figures all stand in the same month of their quarters is quarterly, which is how
-    tables of mixed frequency are usually laid out; its figures are taken as they are.
+    A column of a monthly table whose values all stand in the same month of their quarters is quarterly, which is how
+    tables of mixed frequency are usually laid out; its values are taken as they are.
     """
     columns, first, rows = dict(periods.values), periods.first, periods.rows
     if periods.monthly:

@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.data.yearly import Data as Provenance
-from estimhank.data.yearly import declared_weights
+from estimhank.data.yearly import Provenance, declared_weights
 from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]
@@ -39,7 +38,7 @@ _SIZES = {
 
 
 class DataWarning(UserWarning):
-    """Figures that are probably not what their declaration says, but might be."""
+    """Values that are probably not what their declaration says, but might be."""
 
 
 class Declared(Protocol):
@@ -92,7 +91,7 @@ def _find(patterns: dict[str, re.Pattern[str]], unit: str) -> str:
 
 
 def check_units(data: Data, observed: Iterable[Observed]) -> None:
-    """Compare the units of the data with those of the model's observables of the same names, and with the figures.
+    """Compare the units of the data with those of the model's observables of the same names, and with the values.
 
     Compared is what units say: rates per quarter with rates per year, percent with fractions. And a log difference in
     percent is 100 times one of logs, neither one times it nor, in a quarterly model, 400 times.
@@ -170,7 +169,7 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
     Parameters
     ----------
     column : str
-        Words for the cell of the largest figure, for messages.
+        Words for the cell of the largest value, for messages.
     observable : Declared
     series : ndarray of shape (n,)
         The raw series, all quarters of it.
@@ -179,7 +178,7 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
     ------
     DataError
         If a series that is known to be quoted in percent a year is used as it is where percent per quarter is declared;
-        if figures that look like percent are multiplied as if they were fractions.
+        if values that look like percent are multiplied as if they were fractions.
 
     Warns
     -----
@@ -214,7 +213,7 @@ def check_rate(column: str, observable: Declared, series: Array) -> None:
         )
     if scale <= 4 and largest < 0.3:
         warnings.warn(
-            f"{what}, but no figure of the series exceeds the {largest:.3g} here, as if 5 percent were written 0.05: "
+            f"{what}, but no value of the series exceeds the {largest:.3g} here, as if 5 percent were written 0.05: "
             "if so, multiply scale by 100",
             DataWarning,
             stacklevel=2,

@@ -1,6 +1,6 @@
-"""Series with one figure a year: which quarters a figure speaks of, and with which weights.
+"""Series with one value a year: which quarters a value speaks of, and with which weights.
 
-A yearly figure is observed in the year's last quarter and missing in the others. What the model says of it is a linear
+A yearly value is observed in the year's last quarter and missing in the others. What the model says of it is a linear
 combination of its quarterly observable y::
 
     observed in quarter t:  sum_l w[l] y[t-l]
@@ -23,7 +23,7 @@ from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]
 
-#: What a yearly figure is of the year's four quarters: of a rate or an index, of a flow, of a stock.
+#: What a yearly value is of the year's four quarters: of a rate or an index, of a flow, of a stock.
 YEARLY = ("mean", "sum", "last")
 
 _ONE, _FOUR, _AVERAGE = (1.0,), (1.0,) * 4, (0.25,) * 4
@@ -44,8 +44,8 @@ _WEIGHTS: dict[tuple[str, str], tuple[float, ...]] = {
 }
 
 
-class Data(Protocol):
-    """What is read of a data set."""
+class Provenance(Protocol):
+    """What is read of a data set: which series it has and how each was made."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -53,7 +53,7 @@ class Data(Protocol):
     def provenance(self) -> Mapping[str, object]: ...
 
 
-def declared_weights(data: Data) -> dict[str, tuple[float, ...]]:
+def declared_weights(data: Provenance) -> dict[str, tuple[float, ...]]:
     """Weights on the current and the earlier quarters of each observable that is observed by the year."""
     entries = _entries(data.provenance.get("observables"))
     return {str(e["name"]): _WEIGHTS[str(e["transform"]), str(e["yearly"])] for e in entries if e.get("yearly")}
@@ -69,36 +69,36 @@ def adds_up_quarters(transform: str, yearly: str) -> bool:
 
 
 def has_one_a_year(table: SeriesTable, name: str) -> bool:
-    """Whether a series has three figures or more, each in the same quarter of its year."""
+    """Whether a series has three values or more, each in the same quarter of its year."""
     seen = np.flatnonzero(np.isfinite(table.column(name)))
     return seen.size > 2 and bool((np.diff(seen) % 4 == 0).all())
 
 
 def year_ends(table: SeriesTable, name: str) -> tuple[Array, NDArray[np.int_]]:
-    """A yearly series with each figure in its year's last quarter, wherever in the year it stands in the table.
+    """A yearly series with each value in its year's last quarter, wherever in the year it stands in the table.
 
     Returns
     -------
-    figures : ndarray of shape (n,)
+    values : ndarray of shape (n,)
         ``nan`` in all other quarters.
     rows : ndarray of shape (n,)
-        Position in the table of each figure.
+        Position in the table of each value.
 
     Raises
     ------
     DataError
-        If a year has two figures.
+        If a year has two values.
     """
     series = table.column(name)
-    figures, rows = np.full(len(series), np.nan), np.arange(len(series))
+    values, rows = np.full(len(series), np.nan), np.arange(len(series))
     year = -1
     for i in np.flatnonzero(np.isfinite(series)).tolist():
         if (table.first + i) // 4 == year:
             raise DataError(
-                f"{table.place(i, name)}: a second figure for {year}, but the series is declared to be yearly"
+                f"{table.place(i, name)}: a second value for {year}, but the series is declared to be yearly"
             )
         year = (table.first + i) // 4
         last = 4 * year + 3 - table.first
         if last < len(series):
-            figures[last], rows[last] = series[i], i
-    return figures, rows
+            values[last], rows[last] = series[i], i
+    return values, rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -14,7 +14,16 @@ from estimhank.target.protocol import REASONS
 Array = NDArray[np.float64]
 
 #: Stages that evaluate the log density. The position in this tuple is the code kept in the evaluation store.
-STAGES: tuple[str, ...] = ("mode", "sample", "surrogate", "certificate", "exact", "validate")
+STORED_STAGES: tuple[str, ...] = ("mode", "sample", "surrogate", "certificate", "exact", "validate")
+
+
+@dataclass(frozen=True)
+class FailureExample:
+    """An evaluation without a density: where it was asked for, and its parameters by name."""
+
+    stage: str
+    iteration: int
+    parameters: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Evaluations(EvaluationBatch):
     Attributes
     ----------
     stage : ndarray of uint8, shape (n,)
-        Position in :data:`STAGES`.
+        Position in :data:`STORED_STAGES`.
     iteration : ndarray of int64, shape (n,)
         The stage's batch that the evaluation belongs to.
     """
@@ -88,31 +97,35 @@ class Evaluations(EvaluationBatch):
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count by stage and reason; stages and reasons that do not occur are left out."""
-        table = np.bincount(self.stage.astype(np.int64) * 256 + self.reason, minlength=256 * len(STAGES))
+        table = np.bincount(self.stage.astype(np.int64) * 256 + self.reason, minlength=256 * len(STORED_STAGES))
         return {
             stage: {reason: int(row[code]) for code, reason in enumerate(REASONS) if row[code]}
-            for stage, row in zip(STAGES, table.reshape(-1, 256), strict=True)
+            for stage, row in zip(STORED_STAGES, table.reshape(-1, 256), strict=True)
             if row.any()
         }
 
-    def failure_examples(self, names: Sequence[str], each: int = 3) -> dict[str, list[dict[str, Any]]]:
-        """The first evaluations without a density, ``each`` of a reason: stage, iteration and parameters by name."""
-        found: dict[str, list[dict[str, Any]]] = {}
+    def failure_examples(self, names: Sequence[str], each: int = 3) -> dict[str, tuple[FailureExample, ...]]:
+        """The first evaluations without a density, ``each`` of a reason."""
+        found = {}
         for code, reason in enumerate(REASONS):
-            if reason == "ok":
-                continue
-            for row in np.flatnonzero(self.reason == code)[:each]:
-                parameters = dict(zip(names, self.theta[row].tolist(), strict=True))
-                entry = {"stage": STAGES[self.stage[row]], "iteration": int(self.iteration[row])}
-                found.setdefault(reason, []).append({**entry, "parameters": parameters})
+            rows = np.flatnonzero(self.reason == code)[:each]
+            if reason != "ok" and len(rows):
+                found[reason] = tuple(
+                    FailureExample(
+                        STORED_STAGES[self.stage[row]],
+                        int(self.iteration[row]),
+                        dict(zip(names, self.theta[row].tolist(), strict=True)),
+                    )
+                    for row in rows
+                )
         return found
 
 
 def stage_code(stage: str) -> int:
-    """Return the code of a stage's name; ``ValueError`` for a name that is not in :data:`STAGES`."""
-    if stage not in STAGES:
-        raise ValueError(f"unknown stage {stage!r}; the stages are {', '.join(STAGES)}")
-    return STAGES.index(stage)
+    """Return the code of a stage's name; ``ValueError`` for a name that is not in :data:`STORED_STAGES`."""
+    if stage not in STORED_STAGES:
+        raise ValueError(f"unknown stage {stage!r}; the stages are {', '.join(STORED_STAGES)}")
+    return STORED_STAGES.index(stage)
 
 
 def empty_gradient(n: int, d: int) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,16 @@ Array = NDArray[np.float64]
 
 #: Where the parameters of an evaluation that raised are kept, beside the store.
 FAILURE_FILE = "failed_evaluation.json"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Evaluations that were made and that the store served, seconds waited for those made, and their rate."""
+
+    evaluated: float
+    served: float
+    waited_seconds: float
+    per_second: float
 
 
 class Recorder:
@@ -101,18 +112,15 @@ class Recorder:
                 self.reasons[stage, REASONS[code]] += int(count)
         return batch
 
-    def take_rates(self) -> dict[str, float]:
-        """Evaluations made, served from the store, seconds waited for those made, and their rate, since the last call.
-
-        Empty where nothing was asked for.
-        """
+    def take_rates(self) -> Rates | None:
+        """Of the evaluations since the last call; None where nothing was asked for."""
         now = np.array([self.evaluated.total(), self.replayed.total(), sum(self.seconds.values())], float)
         made, served, waited = now - self._taken
         self._taken = now
         if made + served == 0:
-            return {}
+            return None
         rate = made / waited if waited > 0 else 0.0
-        return {"evaluated": made, "served": served, "waited_seconds": round(waited, 3), "per_second": round(rate, 2)}
+        return Rates(float(made), float(served), round(float(waited), 3), round(float(rate), 2))
 
     def total(self, stage: str) -> int:
         """Evaluations asked for in a stage, made or served."""

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from estimhank.evaluation.evaluations import STAGES, EvaluationBatch, Evaluations, empty_gradient, stage_code
+from estimhank.evaluation.evaluations import STORED_STAGES, EvaluationBatch, Evaluations, empty_gradient, stage_code
 from estimhank.evaluation.store_format import (
     BATCH_HEAD_SIZE,
     HEAD,
@@ -184,7 +184,7 @@ class EvaluationStore:
 
     def read(self, *stages: str) -> Evaluations:
         """Return the evaluations of the named stages (all, if none is named) in the order in which they were stored."""
-        wanted = {stage_code(stage) for stage in stages} or set(range(len(STAGES)))
+        wanted = {stage_code(stage) for stage in stages} or set(range(len(STORED_STAGES)))
         chosen = [number for number, head in enumerate(self._heads) if head.stage in wanted]
         n, d = sum(self._heads[number].rows for number in chosen), self.dimension
         any_gradient = any(self._heads[number].gradient for number in chosen)
@@ -233,7 +233,9 @@ class EvaluationStore:
     def _remember(self, offset: int, head: BatchHead) -> None:
         key = (head.stage, head.iteration)
         if key in self._index:
-            raise StorageError(f"{self.path} is damaged: it holds {STAGES[head.stage]} batch {head.iteration} twice")
+            raise StorageError(
+                f"{self.path} is damaged: it holds {STORED_STAGES[head.stage]} batch {head.iteration} twice"
+            )
         self._index[key] = len(self._heads)
         self._heads.append(head)
         self._offsets.append(offset)
@@ -324,7 +326,7 @@ def _scan(path: Path, handle: int, start: int, dimension: int) -> Iterator[tuple
             if offset + size == end and never_written(bytes(rows), offset + BATCH_HEAD_SIZE):
                 return
             raise StorageError(
-                f"{path} is damaged between bytes {offset:,} and {offset + size:,}: stage {STAGES[head.stage]}, "
+                f"{path} is damaged between bytes {offset:,} and {offset + size:,}: stage {STORED_STAGES[head.stage]}, "
                 f"iteration {head.iteration} does not match its checksum"
             )
         yield offset, head

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from estimhank.evaluation.evaluations import STAGES, EvaluationBatch
+from estimhank.evaluation.evaluations import STORED_STAGES, EvaluationBatch
 from estimhank.support.errors import StorageError
 
 MAGIC = b"EVALSTOR"
@@ -115,7 +115,7 @@ def parse_batch_head(content: bytes) -> BatchHead | None:
     """Head of a batch from ``BATCH_HEAD_SIZE`` bytes; None if they are damaged."""
     magic, stage, flags, _, rows, crc, iteration = _BATCH.unpack_from(content)
     (own,) = _CRC.unpack_from(content, _BATCH.size)
-    if magic != _BATCH_MAGIC or own != zlib.crc32(content[: _BATCH.size]) or stage >= len(STAGES):
+    if magic != _BATCH_MAGIC or own != zlib.crc32(content[: _BATCH.size]) or stage >= len(STORED_STAGES):
         return None
     return BatchHead(stage, iteration, rows, flags == _WITH_GRADIENT, crc)
 

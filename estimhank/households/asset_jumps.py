@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 _NEIGHBOURS = 4  # grid points on either side that an interpolation reads
 
 
-def asset_jumps(steady: HouseholdSteadyState) -> Jumps | None:
+def asset_jumps(steady: HouseholdSteadyState) -> Jumps:
     """Grid index of each productivity state's fixed point, its distance to the constraint, and the mass next to it.
 
     Of a smooth discretisation no index is given: its density jumps at the constraint alone.
@@ -32,10 +32,8 @@ def asset_jumps(steady: HouseholdSteadyState) -> Jumps | None:
     to be saved: negative where the constraint binds there. Where the endogenous grid is known it gives both: today's
     assets from which a grid point is chosen are a smooth function of the parameters on either side of the constraint,
     and equal the grid point exactly where the policy does. Policies alone say the same with the noise of interpolation.
-    None for households of several assets, which gather along lines that no one parameter vector places.
+    For households of one asset.
     """
-    if len(steady.grids.assets) > 1:
-        return None
     a = np.asarray(steady.grids.a, float)
     policy, mass = np.asarray(steady.policies.assets, float), np.asarray(steady.distribution, float)
     origins = steady.policies.endogenous_grid

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
 from estimhank.households.stationary import HouseholdSteadyState
@@ -35,7 +36,9 @@ _SLOPE_TOLERANCE = 1e-7
 _ROWS = 64  # output dates are cut off in multiples of this
 
 
-def mass_shifts(steady: HouseholdSteadyState, names: tuple[str, ...], horizon: int) -> jax.Array:
+def mass_shifts(
+    steady: HouseholdSteadyState, names: tuple[str, ...], horizon: int
+) -> Float[jax.Array, "{horizon} n_o ..."]:
     """What moving the policies does to outputs t = 1, ..., horizon dates later: (horizon, n_o, shape of the policies).
 
     ``[t - 1]`` is G_t: the change of expected output at date t for a unit change of a policy at date 0 in each state,
@@ -97,7 +100,7 @@ def news_by_date(
     p: Any,
     horizon: int,
     names: tuple[str, ...],
-) -> jax.Array:
+) -> Float[jax.Array, "{horizon} n_i n_o {horizon}"]:
     """Fake-news matrices by date of the input, shape (T, n_i, n_o, T): ``[s, i, o, t]`` is F of output o, input i.
 
     Parameters
@@ -293,7 +296,7 @@ def jacobians_by_date(
     p: Any,
     horizon: int,
     names: tuple[str, ...] | None = None,
-) -> jax.Array:
+) -> Float[jax.Array, "{horizon} n_i n_o {horizon}"]:
     """Jacobians laid out by date of the input: ``[s, i, o, t]``, shape (T, n_i, n_o, T); see
     :func:`household_jacobians`."""
     wanted = tuple(n for n in block.outputs if n not in block.derived) if names is None else names
@@ -313,7 +316,7 @@ def household_jacobians(
     p: Any,
     horizon: int,
     names: tuple[str, ...] | None = None,
-) -> jax.Array:
+) -> Float[jax.Array, "n_o n_i {horizon} {horizon}"]:
     """Jacobians of aggregate outputs with respect to input paths.
 
     Parameters

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Float
 
 
-def interpolate_rows(x: jax.Array, xp: jax.Array, fp: jax.Array) -> jax.Array:
+def interpolate_rows(
+    x: Float[jax.Array, " n"], xp: Float[jax.Array, "m k"], fp: Float[jax.Array, " k"]
+) -> Float[jax.Array, "m n"]:
     """Piecewise-linear interpolation row by row, extrapolating the last segments.
 
     Parameters
@@ -36,7 +40,9 @@ def interpolate_rows(x: jax.Array, xp: jax.Array, fp: jax.Array) -> jax.Array:
     return jax.vmap(one)(xp)
 
 
-def interpolate_rows_smoothly(x: jax.Array, xp: jax.Array, fp: jax.Array) -> jax.Array:
+def interpolate_rows_smoothly(
+    x: Float[jax.Array, " n"], xp: Float[jax.Array, "m k"], fp: Float[jax.Array, " k"]
+) -> Float[jax.Array, "m n"]:
     """Monotone cubic interpolation row by row, extrapolating along straight lines.
 
     Continuously differentiable in ``x`` and in the knots. Slopes are the harmonic means of Fritsch and Butland (1984),
@@ -64,8 +70,8 @@ def _segment(knots: jax.Array, x: jax.Array) -> jax.Array:
 
 def _cubic(x: jax.Array, knots: Any, values: Any, first: jax.Array, final: jax.Array) -> jax.Array:
     """At each x, between the second and the third of its four knots."""
-    h0, h1, h2 = (b - a for a, b in zip(knots, knots[1:], strict=False))
-    d0, d1, d2 = ((b - a) / h for a, b, h in zip(values, values[1:], (h0, h1, h2), strict=False))
+    h0, h1, h2 = (b - a for a, b in pairwise(knots))
+    d0, d1, d2 = ((b - a) / h for (a, b), h in zip(pairwise(values), (h0, h1, h2), strict=True))
     low = jnp.where(first, _slope_at_end(h1, h2, d1, d2), _slope_between(h0, h1, d0, d1))
     high = jnp.where(final, _slope_at_end(h1, h0, d1, d0), _slope_between(h1, h2, d1, d2))
     t = (x - knots[1]) / h1

@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from estimhank.households.interpolation import interpolate_rows, interpolate_rows_smoothly
 from estimhank.households.transition import AssetLottery, SmoothAssetLottery, Transition
+
+#: A number, traced or not.
+Scalar = jax.Array | float
 
 
 class Grids(NamedTuple):
@@ -91,7 +95,9 @@ class HouseholdTarget:
     value: Any = 0.0
 
 
-def rouwenhorst(rho: jax.Array, sd: jax.Array, n: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def rouwenhorst(
+    rho: Scalar, sd: Scalar, n: int
+) -> tuple[Float[jax.Array, " {n}"], Float[jax.Array, "{n} {n}"], Float[jax.Array, " {n}"]]:
     """Rouwenhorst's discretisation of a Gaussian AR(1) for log productivity (Kopecky and Suen 2010).
 
     Parameters
@@ -126,13 +132,13 @@ def rouwenhorst(rho: jax.Array, sd: jax.Array, n: int) -> tuple[jax.Array, jax.A
     return levels / (stationary @ levels), transition, stationary
 
 
-def double_exponential_grid(low: jax.Array, high: jax.Array, n: int) -> jax.Array:
+def double_exponential_grid(low: Scalar, high: Scalar, n: int) -> Float[jax.Array, " {n}"]:
     """Grid a_j = low + exp(exp(u_j) - 1) - 1 with u equally spaced: dense near the borrowing limit, shape (n,)."""
     u = jnp.linspace(0.0, jnp.log1p(jnp.log1p(high - low)), n)
     return low + jnp.expm1(jnp.expm1(u))
 
 
-def logarithmic_grid(low: jax.Array, high: jax.Array, n: int, pivot: float = 0.25) -> jax.Array:
+def logarithmic_grid(low: Scalar, high: Scalar, n: int, pivot: float = 0.25) -> Float[jax.Array, " {n}"]:
     """Grid whose points are equally spaced in log(a - low + pivot), shape (n,)."""
     return low + jnp.geomspace(pivot, high - low + pivot, n) - pivot
 

@@ -120,11 +120,11 @@ class SmoothAssetLottery(Transition):
     where u in [0, 1] is such that the mean is x: x - a_j = u^2 R / 2 - (1 - u)^2 L / 2. It is 0 and 1 in the middle of
     the cells, where the three points change: there both neighbours have probability 1/2, and the same derivative, of
     either three. In the half-cells at the ends of the grid the lottery is the linear one, so that households at the
-    constraint stay there. Where that spreads mass by a variance that depends on x, this one does by L^2 / 4, in even
-    cells.
+    constraint stay there. That one spreads mass by a variance between 0 and L^2 / 4, which depends on x; this one, in
+    even cells, by L^2 / 4.
 
-    ``first`` (n_e, n_a) is the lowest of the three points; ``weights``, ``slopes`` (3, n_e, n_a) probabilities and their
-    derivatives in x; ``chain`` (n_e, n_e) the Markov matrix of productivity.
+    ``first`` (n_e, n_a) is the lowest of the three points; ``weights`` and ``slopes`` (3, n_e, n_a) are probabilities
+    and their derivatives in x; ``chain`` (n_e, n_e) is the Markov matrix of productivity.
     """
 
     kinked: ClassVar[bool] = False

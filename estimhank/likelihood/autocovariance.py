@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 from scipy.fft import next_fast_len
 
 
-def products_between(m: jax.Array, lags: int) -> jax.Array:
+def products_between(m: Float[jax.Array, "L n_o n_z"], lags: int) -> Float[jax.Array, "{lags} n_o n_o"]:
     """sum_t m[t+k] m[t]' for k = 0..lags - 1, by FFT; m (L, n_o, n_z), result (lags, n_o, n_o)."""
     dates, n_o = m.shape[:2]
     size = next_fast_len(dates + min(lags, dates), real=True)
@@ -29,13 +30,15 @@ def products_between(m: jax.Array, lags: int) -> jax.Array:
     return found if lags <= dates else jnp.concatenate([found, jnp.zeros((lags - dates, n_o, n_o))])
 
 
-def backwards(m: jax.Array, lags: int) -> jax.Array:
+def backwards(m: Float[jax.Array, "L n_o n_z"], lags: int) -> Float[jax.Array, "{lags} n_o n_z"]:
     """m[L - 1], m[L - 2], ... one for each step from a lag to the next, zero before date 0: (lags, n_o, n_z)."""
     backward = m[::-1][: lags - 1] if lags > 1 else m[:0]
     return jnp.concatenate([backward, jnp.zeros((lags - backward.shape[0], *m.shape[1:]))])
 
 
-def autocovariances(coefficients: jax.Array, rho: jax.Array, lags: int, tail_start: int) -> jax.Array:
+def autocovariances(
+    coefficients: Float[jax.Array, "T n_o n_z"], rho: Float[jax.Array, " n_z"], lags: int, tail_start: int
+) -> Float[jax.Array, "{lags} n_o n_o"]:
     """Autocovariances of the observables.
 
     Parameters

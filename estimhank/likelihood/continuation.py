@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from estimhank.likelihood.autocovariance import backwards, products_between
 
@@ -76,7 +77,9 @@ def windows(horizon: int, tail_start: int) -> tuple[int, int, int]:
     return start, max((horizon - 2 - start - width) // 2, 0), width
 
 
-def leftover(coefficients: jax.Array, rho: jax.Array, tail_start: int) -> jax.Array:
+def leftover(
+    coefficients: Float[jax.Array, "T n_o n_z"], rho: Float[jax.Array, " n_z"], tail_start: int
+) -> Float[jax.Array, ""]:
     """Error of a log likelihood, in log points, if responses go on at the shocks' own roots: an estimate from above.
 
     D falls as the economy's own dynamics die out, until at ``tail_start`` or before it rises again: the error of the
@@ -107,7 +110,11 @@ def leftover(coefficients: jax.Array, rho: jax.Array, tail_start: int) -> jax.Ar
 
 
 def fit_continuation(
-    coefficients: jax.Array, rho: jax.Array, start: int, window: tuple[int, int], order: int = ORDER
+    coefficients: Float[jax.Array, "T n_o n_z"],
+    rho: Float[jax.Array, " n_z"],
+    start: int,
+    window: tuple[int, int],
+    order: int = ORDER,
 ) -> Continuation:
     """Fit the recursion to dates of a window, and begin it at another date.
 
@@ -170,7 +177,9 @@ def _least_squares(past: jax.Array, next_one: jax.Array) -> jax.Array:
     return found + solve(triangle, solve(triangle, error, trans=1))
 
 
-def continued_autocovariances(given: jax.Array, tail: Continuation, lags: int) -> jax.Array:
+def continued_autocovariances(
+    given: Float[jax.Array, "L n_o n_z"], tail: Continuation, lags: int
+) -> Float[jax.Array, "{lags} n_o n_o"]:
     """Autocovariances, as :func:`estimhank.likelihood.autocovariance.autocovariances`, with a tail that is fitted.
 
     Parameters

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from estimhank.likelihood.dense import dense_log_likelihood_and_rounding
@@ -55,9 +56,12 @@ class _Saved(NamedTuple):
 
 
 def gaussian_log_likelihood(
-    gamma: jax.Array, sample: NDArray[np.float64], dense: bool = False
-) -> tuple[jax.Array, jax.Array]:
-    """Gaussian log likelihood of a sample of a stationary, mean-zero process, exact whatever is missing.
+    gamma: Float[jax.Array, "lags n_o n_o"],
+    sample: Float[np.ndarray, "n n_o"],
+    dense: bool = False,
+    mean: Float[jax.Array, " n_o"] | None = None,
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
+    """Gaussian log likelihood of a sample of a stationary process, exact whatever is missing.
 
     The fast formulas need the covariance of the *completed* sample to be regular. What was observed may have a regular
     one all the same (a series that is the sum of two others, of which one is always missing): there ``dense`` is right.
@@ -70,11 +74,14 @@ def gaussian_log_likelihood(
         A constant (not traced); ``nan`` where missing.
     dense : bool
         Factorise the covariance of what was observed.
+    mean : array of shape (n_o,), optional
+        Of the process; zero by default.
 
     Returns
     -------
     value : scalar
-        Constant included; ``nan`` if the covariance matrix is not positive definite. Differentiable (reverse mode).
+        Constant included; ``nan`` if the covariance matrix is not positive definite. Differentiable (reverse mode) in
+        autocovariances and mean.
     rounding : scalar
         Estimated error by rounding.
     """
@@ -87,31 +94,40 @@ def gaussian_log_likelihood(
         return jnp.zeros(()), jnp.zeros(())
     missing = np.isnan(sample).mean()
     if missing == 0:
-        return complete_log_likelihood(gamma, jnp.asarray(sample))
+        return complete_log_likelihood(gamma, sample, mean)
     if missing <= MOST_MISSING and not dense:
-        return incomplete_log_likelihood(gamma, sample)
-    return dense_log_likelihood_and_rounding(gamma, sample)
+        return incomplete_log_likelihood(gamma, sample, mean)
+    return dense_log_likelihood_and_rounding(gamma, sample, mean)
 
 
-def has_fast_form(sample: NDArray[np.float64]) -> bool:
+def has_fast_form(sample: Float[np.ndarray, "n n_o"]) -> bool:
     """Whether a sample has few enough missing values for the fast formula, so that the dense one is a second route."""
     sample = np.asarray(sample, float)
     there = np.flatnonzero(~np.isnan(sample).all(axis=1))
     return bool(there.size and 0 < np.isnan(sample[there[0] : there[-1] + 1]).mean() <= MOST_MISSING)
 
 
-def incomplete_log_likelihood(gamma: jax.Array, sample: NDArray[np.float64]) -> tuple[jax.Array, jax.Array]:
+def incomplete_log_likelihood(
+    gamma: Float[jax.Array, "lags n_o n_o"],
+    sample: Float[np.ndarray, "n n_o"],
+    mean: Float[jax.Array, " n_o"] | None = None,
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
     """As :func:`gaussian_log_likelihood`, by the formulas at the head of this module."""
-    return _log_likelihood(gamma, _Sample(np.asarray(sample, float)))
+    return _log_likelihood(gamma, mean, _Sample(np.asarray(sample, float)))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _log_likelihood(gamma: jax.Array, sample: Any) -> tuple[jax.Array, jax.Array]:
-    return _forward(gamma, sample)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _log_likelihood(gamma: jax.Array, mean: jax.Array | None, sample: Any) -> tuple[jax.Array, jax.Array]:
+    return _forward(gamma, mean, sample)[0]
 
 
-def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array], _Saved]:
-    state = run_recursion(gamma, jnp.asarray(sample.filled), with_alpha=True)
+def _forward(
+    gamma: jax.Array, mean: jax.Array | None, sample: Any
+) -> tuple[tuple[jax.Array, jax.Array], tuple[_Saved, jax.Array | None]]:
+    filled = jnp.asarray(sample.filled)
+    if mean is not None:  # whatever fills the gaps does for the deviations
+        filled = (filled - mean).at[sample.date, sample.series].set(0.0)
+    state = run_recursion(gamma, filled, with_alpha=True)
     n, n_o = sample.filled.shape
     k = len(sample.date)
     columns = _precision_columns(state, sample, n, n_o)
@@ -128,7 +144,7 @@ def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array]
     # C' P_m' with P_mm^{-1} = C C': what is taken off the precision is the product of this with itself
     spread = jax.scipy.linalg.solve_triangular(factor, columns.transpose(1, 0, 2).reshape(k, -1), lower=True)
     corrected = alpha - (scaled @ spread).reshape(n, n_o)
-    return (value, rounding), _Saved(state, spread.reshape(k, n, n_o).transpose(1, 0, 2), corrected)
+    return (value, rounding), (_Saved(state, spread.reshape(k, n, n_o).transpose(1, 0, 2), corrected), mean)
 
 
 def _precision_columns(state: Predictors, sample: Any, n: int, n_o: int) -> jax.Array:
@@ -154,11 +170,13 @@ def _convolve(pieces: jax.Array, predictors: jax.Array, n: int) -> jax.Array:
     return jnp.fft.irfft(jnp.einsum("wkr,wro->wko", a, b), size, axis=0)[:n]
 
 
-def _backward(sample: Any, saved: _Saved, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
-    bar = bars[0]  # nobody asks for the derivative of an error
+def _backward(
+    sample: Any, residuals: tuple[_Saved, jax.Array | None], bars: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array | None]:
+    (saved, mean), bar = residuals, bars[0]  # nobody asks for the derivative of an error
     outer = saved.alpha[:, None, :]
     both = toeplitz_gradient(saved.state, outer) + 0.5 * diagonal_sums(saved.columns, saved.columns)
-    return (bar * both.at[1:].multiply(2.0),)
+    return bar * both.at[1:].multiply(2.0), None if mean is None else bar * saved.alpha.sum(axis=0)
 
 
 _log_likelihood.defvjp(_forward, _backward)

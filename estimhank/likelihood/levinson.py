@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
 
 #: The recursion runs over prefixes of the sample of growing length, so that less of the work is on zeros.
 SEGMENTS = 3
@@ -65,7 +67,9 @@ def _cholesky_inverse(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.stack([jnp.stack(row) for row in inv]), log_det
 
 
-def run_recursion(gamma: jax.Array, sample: jax.Array, with_alpha: bool) -> Predictors:
+def run_recursion(
+    gamma: Float[jax.Array, "lags n_o n_o"], sample: Float[jax.Array, "n n_o"], with_alpha: bool
+) -> Predictors:
     """The recursion over a whole sample; ``gamma`` (n, n_o, n_o), ``sample`` (n, n_o)."""
     n, n_o = sample.shape
     width = n * n_o
@@ -123,13 +127,18 @@ def run_recursion(gamma: jax.Array, sample: jax.Array, with_alpha: bool) -> Pred
     return state
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _log_likelihood(gamma: jax.Array, sample: Any) -> tuple[jax.Array, jax.Array]:
-    state = run_recursion(gamma, jnp.asarray(sample.array), with_alpha=False)
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _log_likelihood(gamma: jax.Array, mean: jax.Array | None, sample: Any) -> tuple[jax.Array, jax.Array]:
+    state = run_recursion(gamma, _deviations(sample, mean), with_alpha=False)
     return state.log_likelihood, rounding_error(gamma, state)
 
 
-def rounding_error(gamma: jax.Array, state: Predictors) -> jax.Array:
+def _deviations(sample: Any, mean: jax.Array | None) -> jax.Array:
+    array = jnp.asarray(sample.array)
+    return array if mean is None else array - mean
+
+
+def rounding_error(gamma: Float[jax.Array, "lags n_o n_o"], state: Predictors) -> Float[jax.Array, ""]:
     """Estimated error of a log likelihood by rounding of the autocovariances.
 
     Their last digit is a share of the variances; what matters is its share of the variance that is left once all the
@@ -141,7 +150,9 @@ def rounding_error(gamma: jax.Array, state: Predictors) -> jax.Array:
     return found
 
 
-def diagonal_sums(first: jax.Array, second: jax.Array) -> jax.Array:
+def diagonal_sums(
+    first: Float[jax.Array, "n r n_o"], second: Float[jax.Array, "n r n_o"]
+) -> Float[jax.Array, "n n_o n_o"]:
     """sum_j first[j + k]' second[j] for k = 0..n-1 by FFT; inputs (n, r, n_o), result (n, n_o, n_o)."""
     n = first.shape[0]
     size = 2 * n
@@ -149,7 +160,7 @@ def diagonal_sums(first: jax.Array, second: jax.Array) -> jax.Array:
     return jnp.fft.irfft(jnp.einsum("wri,wrj->wij", a, jnp.conj(b)), size, axis=0)[:n]
 
 
-def inverse_factors(state: Predictors) -> tuple[jax.Array, jax.Array]:
+def inverse_factors(state: Predictors) -> tuple[Float[jax.Array, "n n_o n_o"], Float[jax.Array, "n n_o n_o"]]:
     """Scaled last predictors b and a, each (n, n_o, n_o), of which the inverse covariance of the sample is made.
 
     Its block (i, j) is sum_l b[i-l]' b[j-l] - sum_l a[i-1-l]' a[j-1-l] (Gohberg and Heinig 1974).
@@ -162,7 +173,7 @@ def inverse_factors(state: Predictors) -> tuple[jax.Array, jax.Array]:
     return back, ahead
 
 
-def toeplitz_gradient(state: Predictors, alpha: jax.Array) -> jax.Array:
+def toeplitz_gradient(state: Predictors, alpha: Float[jax.Array, "n 1 n_o"]) -> Float[jax.Array, "n n_o n_o"]:
     """Half the sums along block diagonals of alpha alpha' less the inverse covariance; alpha (n, 1, n_o).
 
     With ``alpha`` the inverse covariance times the sample this is the log likelihood's derivative in the
@@ -174,17 +185,20 @@ def toeplitz_gradient(state: Predictors, alpha: jax.Array) -> jax.Array:
     return 0.5 * (diagonal_sums(alpha, alpha) - inverse_sums)
 
 
-def _forward(gamma: jax.Array, sample: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
-    state = run_recursion(gamma, jnp.asarray(sample.array), with_alpha=True)
-    return (state.log_likelihood, rounding_error(gamma, state)), state
+def _forward(gamma: jax.Array, mean: jax.Array | None, sample: Any) -> tuple[tuple[jax.Array, jax.Array], Any]:
+    state = run_recursion(gamma, _deviations(sample, mean), with_alpha=True)
+    return (state.log_likelihood, rounding_error(gamma, state)), (state, mean)
 
 
-def _backward(sample: Any, state: Predictors, bars: tuple[jax.Array, jax.Array]) -> tuple[jax.Array]:
-    bar = bars[0]  # nobody asks for the derivative of an error
+def _backward(
+    sample: Any, residuals: tuple[Predictors, jax.Array | None], bars: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array | None]:
+    (state, mean), bar = residuals, bars[0]  # nobody asks for the derivative of an error
     n, n_o = sample.array.shape
-    both = toeplitz_gradient(state, state.alpha.reshape(n, 1, n_o))
+    alpha = state.alpha.reshape(n, n_o)
+    both = toeplitz_gradient(state, alpha[:, None])
     # lag k stands below and, transposed, above the diagonal
-    return (bar * both.at[1:].multiply(2.0),)
+    return bar * both.at[1:].multiply(2.0), None if mean is None else bar * alpha.sum(axis=0)
 
 
 _log_likelihood.defvjp(_forward, _backward)
@@ -197,7 +211,9 @@ class _Sample:
         self.array = array
 
 
-def toeplitz_log_likelihood(gamma: jax.Array, sample: jax.Array) -> jax.Array:
+def toeplitz_log_likelihood(
+    gamma: Float[jax.Array, "lags n_o n_o"], sample: Float[jax.Array | np.ndarray, "n n_o"]
+) -> Float[jax.Array, ""]:
     """Gaussian log likelihood of a complete sample of a stationary, mean-zero process.
 
     Parameters
@@ -213,9 +229,13 @@ def toeplitz_log_likelihood(gamma: jax.Array, sample: jax.Array) -> jax.Array:
         With the constant -(n n_o / 2) log 2 pi; ``nan`` if the covariance matrix is not positive definite.
         Differentiable (reverse mode) in ``gamma`` at about the cost of one more evaluation.
     """
-    return _log_likelihood(gamma, _Sample(sample))[0]
+    return _log_likelihood(gamma, None, _Sample(sample))[0]
 
 
-def complete_log_likelihood(gamma: jax.Array, sample: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """As :func:`toeplitz_log_likelihood`, with its estimated error by rounding."""
-    return _log_likelihood(gamma, _Sample(sample))
+def complete_log_likelihood(
+    gamma: Float[jax.Array, "lags n_o n_o"],
+    sample: Float[jax.Array | np.ndarray, "n n_o"],
+    mean: Float[jax.Array, " n_o"] | None = None,
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, ""]]:
+    """As :func:`toeplitz_log_likelihood`, with its estimated error by rounding, of a process with a mean."""
+    return _log_likelihood(gamma, mean, _Sample(sample))

@@ -7,11 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
-from estimhank.model.declaration import NO_LEVEL, Observable
+from estimhank.model.observed import NO_LEVEL, REACH, ObservedVariable
 
 
-def combine_quarters(coefficients: jax.Array, weights: Sequence[Sequence[float]]) -> jax.Array:
+def combine_quarters(
+    coefficients: Float[jax.Array, "T n_o n_z"], weights: Sequence[Sequence[float]]
+) -> Float[jax.Array, "T n_o n_z"]:
     """Moving-average coefficients of weighted sums of each observable's current and earlier values.
 
     Parameters
@@ -34,15 +37,18 @@ def combine_quarters(coefficients: jax.Array, weights: Sequence[Sequence[float]]
 
 
 def observe(
-    responses: jax.Array, observables: Sequence[Observable], names: tuple[str, ...], steady: Mapping[str, Any]
-) -> jax.Array:
+    responses: Float[jax.Array, "T n_v n_z"],
+    observables: Sequence[ObservedVariable],
+    names: tuple[str, ...],
+    steady: Mapping[str, Any],
+) -> Float[jax.Array, "T n_o n_z"]:
     """Responses of the observables, in their units.
 
     Parameters
     ----------
     responses : array of shape (T, n_v, n_z)
         Responses of the model's unknowns.
-    observables : sequence of Observable
+    observables : sequence of ObservedVariable
     names : tuple of str
         Names of the unknowns.
     steady : mapping of str to scalar
@@ -55,9 +61,10 @@ def observe(
     columns = []
     for observable in observables:
         path = responses[:, names.index(observable.variable)]
-        if observable.kind == "growth":
+        if lags := REACH[observable.kind]:
+            path = path - jnp.concatenate([jnp.zeros_like(path[:lags]), path[:-lags]])
+        if observable.kind != "level":
             level = jnp.asarray(steady[observable.variable], float)
-            level = jnp.where(jnp.abs(level) > NO_LEVEL, level, jnp.nan)  # there is no growth rate of nothing
-            path = (path - jnp.concatenate([jnp.zeros_like(path[:1]), path[:-1]])) / level
+            path = path / jnp.where(jnp.abs(level) > NO_LEVEL, level, jnp.nan)  # there is no growth rate of nothing
         columns.append(observable.scale * path)
     return jnp.stack(columns, axis=1)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 #: How often the dates that are summed are doubled: 2^22 of them, enough for roots up to 1 - 1e-5.
 DOUBLINGS = 22
@@ -97,7 +98,9 @@ def _summed(tail: Tail) -> tuple[jax.Array, jax.Array]:
     return jax.lax.scan(add, (tail.transition, state @ state.T), going)[0][1], end.share
 
 
-def recursive_autocovariances(given: jax.Array, tail: Tail, lags: int) -> tuple[jax.Array, jax.Array]:
+def recursive_autocovariances(
+    given: Float[jax.Array, "L n_o n_z"], tail: Tail, lags: int
+) -> tuple[Float[jax.Array, "{lags} n_o n_o"], Float[jax.Array, ""]]:
     """Autocovariances of the observables.
 
     Parameters

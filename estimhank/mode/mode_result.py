@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from estimhank.support.errors import StorageError
 from estimhank.support.files import read_json, write_json
+from estimhank.support.plain import from_plain
 
 Array = NDArray[np.float64]
 
@@ -186,53 +187,10 @@ def read_mode(path: Path | str) -> ModeResult:
 
 
 def _from_json(content: Mapping[str, Any]) -> ModeResult:
-    names = tuple(content["names"])
+    names = content["names"]
 
-    def vector(values: Mapping[str, Any]) -> Array:
-        return np.array([float(values[name]) for name in names])
+    def without_names(entry: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+        return {**entry, **{key: [entry[key][name] for name in names] for key in keys}}
 
-    def array(values: Any) -> Array:
-        return np.array(values, dtype=float)
-
-    return ModeResult(
-        names=names,
-        theta=vector(content["theta"]),
-        gradient=vector(content["gradient"]),
-        modes=tuple(
-            LocalMode(vector(m["theta"]), array(m["x"]), float(m["log_density"]), int(m["starts"]))
-            for m in content["modes"]
-        ),
-        kind=str(content["kind"]),
-        bounds=tuple(content["bounds"]),
-        suprema=tuple(
-            Supremum(
-                vector(s["theta"]),
-                array(s["x"]),
-                float(s["log_density"]),
-                int(s["starts"]),
-                str(s["reason"]),
-                tuple(s["parameters"]),
-            )
-            for s in content["suprema"]
-        ),
-        starts=tuple(
-            StartResult(array(s["start"]), array(s["end"]), float(s["log_density"]), int(s["evaluations"]), s["status"])
-            for s in content["starts"]
-        ),
-        agreeing=int(content["agreeing"]),
-        positive_definite=bool(content["positive_definite"]),
-        infeasible_prior={reason: float(share) for reason, share in content["infeasible_prior"].items()},
-        prior_draws=int(content["prior_draws"]),
-        evaluations=int(content["evaluations"]),
-        log_density=float(content["log_density"]),
-        log_likelihood=float(content["log_likelihood"]),
-        log_prior=float(content["log_prior"]),
-        condition=float(content["condition"]),
-        x=array(content["x"]),
-        hessian=array(content["hessian"]),
-        hessian_x=array(content["hessian_x"]),
-        center_x=array(content["center_x"]),
-        covariance_x=array(content["covariance_x"]),
-        slice_theta=array(content["slice_theta"]),
-        slice_log_density=array(content["slice_log_density"]),
-    )
+    lists = {key: [without_names(entry, "theta") for entry in content[key]] for key in ("modes", "suprema")}
+    return from_plain(ModeResult, {**without_names(content, "theta", "gradient"), **lists}, "the mode")

@@ -27,7 +27,7 @@ from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
 from estimhank.mode.objective import Objective
 from estimhank.mode.profile import Profile
 from estimhank.mode.starts import find_starts, prior_scale
-from estimhank.support.errors import EstimhankError
+from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import Target
@@ -45,7 +45,7 @@ _PATIENCE = 8  # evaluations of a profile that may gain next to nothing: it has 
 
 @dataclass(frozen=True)
 class ModeConfig:
-    """Sizes of the mode search.
+    """``[mode]``: sizes of the mode search.
 
     Attributes
     ----------
@@ -69,6 +69,15 @@ class ModeConfig:
     slice_points: int = 15
     slice_width: float = 3.0
     agreement: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, least in (("starts", 1), ("max_rounds", 10), ("candidates", 2), ("slice_points", 3)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"[mode] {name} must be at least {least}, got {getattr(self, name)}")
+        if self.slice_points % 2 == 0:
+            raise ConfigError(f"[mode] slice_points must be odd: the mode is one of them, got {self.slice_points}")
+        if not (self.slice_width > 0 and self.agreement > 0):
+            raise ConfigError("[mode] slice_width and agreement must be positive")
 
 
 class ModeError(EstimhankError):

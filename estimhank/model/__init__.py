@@ -1,5 +1,6 @@
 """How models are declared: household problem, equilibrium conditions, shocks, observables, parameter table."""
 
+from estimhank.households.interpolation import interpolate_rows, interpolate_rows_smoothly
 from estimhank.households.one_asset import (
     Grids,
     HouseholdBlock,
@@ -7,17 +8,21 @@ from estimhank.households.one_asset import (
     Policies,
     StandardIncompleteMarkets,
     double_exponential_grid,
-    interpolate_rows,
     logarithmic_grid,
     rouwenhorst,
 )
-from estimhank.model.declaration import AR1, Growth, Level, Model, Observable
+from estimhank.model.declaration import Model
+from estimhank.model.observed import Growth, Level, Log, Observe, ObservedVariable, YearOnYear
+from estimhank.model.processes import AR1, ARMA, IID, Correlation, RandomWalk
 from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, Values
 from estimhank.parameters.priors import Beta, Gamma, InverseGamma, Normal, Prior, SqrtInverseGamma, Uniform, make_prior
 
 __all__ = [
     "AR1",
+    "ARMA",
+    "IID",
     "Beta",
+    "Correlation",
     "Gamma",
     "Grids",
     "Growth",
@@ -25,20 +30,25 @@ __all__ = [
     "HouseholdTarget",
     "InverseGamma",
     "Level",
+    "Log",
     "Model",
     "ModelError",
     "Normal",
-    "Observable",
+    "Observe",
+    "ObservedVariable",
     "Parameter",
     "Parameters",
     "Policies",
     "Prior",
+    "RandomWalk",
     "SqrtInverseGamma",
     "StandardIncompleteMarkets",
     "Uniform",
     "Values",
+    "YearOnYear",
     "double_exponential_grid",
     "interpolate_rows",
+    "interpolate_rows_smoothly",
     "logarithmic_grid",
     "make_prior",
     "rouwenhorst",

@@ -6,110 +6,18 @@ which order is found automatically (:mod:`estimhank.sequence_space.elimination`)
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
-from estimhank.parameters.parameter_table import ModelError, Parameters, Values
+from estimhank.model.observed import REACH, STEADY_STATE, Observation, Observe, ObservedVariable
+from estimhank.model.processes import AR1, IID, PROCESSES, Correlation, Process, check_processes
+from estimhank.parameters.parameter_table import ModelError, Parameters, Values, nearest
 from estimhank.support.names import TAKEN_OF_OBSERVABLES, TAKEN_OF_PARAMETERS, why_not_a_name
 
-
-@dataclass(frozen=True)
-class AR1:
-    """A first-order autoregressive shock process with Gaussian innovations.
-
-    Parameters
-    ----------
-    name : str
-        Name under which the equations read it.
-    rho, sigma : str, optional
-        Parameters that hold the autocorrelation and the innovations' standard deviation; ``rho_<name>`` and
-        ``sigma_<name>`` by default.
-    scale : float
-        Units of the standard deviation: 0.01 means that ``sigma`` is in percent.
-    description : str
-        A few words for tables and plots.
-    """
-
-    name: str
-    rho: str = ""
-    sigma: str = ""
-    scale: float = 0.01
-    description: str = ""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.isidentifier():
-            raise ModelError(f"a shock is read as shock.NAME: {self.name!r} is no such name")
-        for role in ("rho", "sigma"):
-            given = getattr(self, role)
-            if not isinstance(given, str):
-                raise ModelError(
-                    f"AR1('{self.name}'): {role} is the name of a parameter, not {given!r}; leave it out and give the "
-                    f"parameter {role}_{self.name} the value in the parameter table"
-                )
-        if not _is_number(self.scale) or not self.scale > 0:
-            raise ModelError(f"AR1('{self.name}'): scale is a positive number, not {self.scale!r}")
-        object.__setattr__(self, "rho", self.rho or f"rho_{self.name}")
-        object.__setattr__(self, "sigma", self.sigma or f"sigma_{self.name}")
-        object.__setattr__(self, "description", self.description or self.name)
-
-
-#: A steady state that is smaller is zero, and has no growth rate: its equations hold to 1e-9 and no better.
-NO_LEVEL = 1e-8
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-@dataclass(frozen=True)
-class Observable:
-    """An observed series as a function of one model variable; see :func:`Growth` and :func:`Level`.
-
-    ``kind`` is ``"growth"``: scale (x_t - x_{t-1}) / x, the change of the log, or ``"level"``: scale (x_t - x), with x
-    the steady state. ``measurement_error`` names the parameter that holds the standard deviation of the series'
-    measurement error, in ``units``; empty: there is none (:mod:`estimhank.model.measurement_error`).
-    """
-
-    variable: str
-    kind: str
-    name: str
-    scale: float = 100.0
-    units: str = "percent per quarter"
-    measurement_error: str = ""
-
-    def __post_init__(self) -> None:
-        for role in ("variable", "kind", "name", "units", "measurement_error"):
-            if not isinstance(getattr(self, role), str):
-                hint = "; a size is given to the data or the posterior" if role == "measurement_error" else ""
-                raise ModelError(f"observable of {self.variable}: {role} is text, not {getattr(self, role)!r}{hint}")
-        if not _is_number(self.scale) or self.scale == 0:
-            raise ModelError(f"observable '{self.name}': scale is a number other than zero, not {self.scale!r}")
-
-
-def Growth(
-    variable: str,
-    name: str = "",
-    scale: float = 100.0,
-    units: str = "percent per quarter",
-    measurement_error: str = "",
-) -> Observable:
-    """The growth rate of a variable, 100 (x_t - x_{t-1}) / x by default."""
-    return Observable(variable, "growth", name or f"{variable}_growth", scale, units, measurement_error)
-
-
-def Level(
-    variable: str,
-    name: str = "",
-    scale: float = 100.0,
-    units: str = "percent per quarter",
-    measurement_error: str = "",
-) -> Observable:
-    """The deviation of a variable from its steady state, 100 (x_t - x) by default."""
-    return Observable(variable, "level", name or variable, scale, units, measurement_error)
+#: Names that attribute access to variables and parameters has for itself.
+RESERVED = ("as_dict", "shock")
 
 
 class Model:
@@ -123,8 +31,12 @@ class Model:
         ``None`` for a model whose equations are all aggregate.
     variables : tuple of str
         Aggregate variables, one equation each.
-    shocks : tuple of AR1
-    observables : tuple of Observable
+    shocks : tuple of AR1, ARMA, IID, RandomWalk
+        Exogenous processes, :mod:`estimhank.model.processes`.
+    correlations : tuple of Correlation
+        Of the processes' innovations, which are independent where nothing is said.
+    observables : tuple of ObservedVariable or Observe
+        :mod:`estimhank.model.observed`.
     parameters : Parameters
     dense : tuple of str
         Variables to solve for densely; chosen automatically where empty.
@@ -138,8 +50,9 @@ class Model:
     version: str = ""
     household: HouseholdBlock | None = None
     variables: tuple[str, ...] = ()
-    shocks: tuple[AR1, ...] = ()
-    observables: tuple[Observable, ...] = ()
+    shocks: tuple[Process, ...] = ()
+    correlations: tuple[Correlation, ...] = ()
+    observables: tuple[Observation, ...] = ()
     parameters: Parameters = Parameters()
     dense: tuple[str, ...] = ()
 
@@ -150,6 +63,10 @@ class Model:
             self.household = household
         self.title = self.title or self.name.replace("_", " ")
         self._check()
+        if self.household is not None and "steady_state" in {
+            self.parameters[n].touches for n in self.parameters.estimated
+        }:
+            self.household = self.household.with_estimated_steady_state()
 
     @abstractmethod
     def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
@@ -158,8 +75,10 @@ class Model:
         Parameters
         ----------
         lag, now, lead : attribute access to the variables at t-1, t, t+1
+            ``lag(4).Y`` and ``lead(2).Y`` are those of other dates; ``lag.C`` of a household output C, and
+            ``lag.shock.a`` of a process, are there too.
         household : attribute access to the household outputs at t
-        shock : attribute access to the shock processes at t
+        shock : attribute access to the processes at t
         p : attribute access to the parameters
         """
         raise NotImplementedError
@@ -181,6 +100,16 @@ class Model:
     def household_outputs(self) -> tuple[str, ...]:
         """Outputs of the household block, empty without one."""
         return self.household.outputs if self.household else ()
+
+    @property
+    def innovations(self) -> tuple[AR1 | IID, ...]:
+        """The processes that a solution follows by itself: all of them, of a canonical form."""
+        return tuple(shock for shock in self.shocks if isinstance(shock, AR1 | IID))
+
+    @property
+    def observed_variables(self) -> tuple[ObservedVariable, ...]:
+        """Observables that are functions of one variable: all of them, of a canonical form."""
+        return tuple(o for o in self.observables if isinstance(o, ObservedVariable))
 
     @property
     def unknowns(self) -> tuple[str, ...]:
@@ -212,11 +141,21 @@ class Model:
                 f"household is one household block or None, not a {type(self.household).__name__}: several types of "
                 "households are states of one block"
             )
-        kinds: tuple[tuple[str, type], ...] = (("variables", str), ("shocks", AR1), ("observables", Observable))
+        kinds: tuple[tuple[str, type | tuple[type, ...]], ...] = (
+            ("variables", str),
+            ("shocks", PROCESSES),
+            ("correlations", Correlation),
+            ("observables", (ObservedVariable, Observe)),
+        )
         for what, kind in kinds:
             given = getattr(self, what)
             if not isinstance(given, tuple | list) or not all(isinstance(entry, kind) for entry in given):
-                example = {"variables": '("Y", "pi")', "shocks": '(AR1("e"),)', "observables": '(Level("Y"),)'}[what]
+                example = {
+                    "variables": '("Y", "pi")',
+                    "shocks": '(AR1("e"),)',
+                    "correlations": '(Correlation("a", "b"),)',
+                    "observables": '(Level("Y"),)',
+                }[what]
                 problems.append(f"{what} are a tuple such as {example}, with the comma also where there is but one")
         if not isinstance(self.parameters, Parameters):
             problems.append("parameters are a table, Parameters(rho_e=Parameter(...), ...)")
@@ -232,16 +171,23 @@ class Model:
         listed = [shock.name for shock in self.shocks]
         for name in sorted({n for n in listed if listed.count(n) > 1}):
             problems.append(f"two shocks have the name '{name}', and an equation reads but one")
-        for shock in self.shocks:
-            for role in (shock.rho, shock.sigma):
-                if role not in self.parameters:
-                    problems.append(f"shock '{shock.name}' needs the parameter '{role}'")
+        problems += check_processes(self.shocks, self.correlations, self.parameters)
+        for name in (*names, *self.parameters):
+            if name in RESERVED or name.startswith("_"):
+                problems.append(f"the name '{name}' is taken; call the variable or parameter something else")
         for observable in self.observables:
+            if isinstance(observable.mean, str) and observable.mean not in ("", STEADY_STATE, *self.parameters):
+                problems.append(
+                    f"the mean of the observable '{observable.name}' is '{observable.mean}', which is not a parameter"
+                    f"{nearest(observable.mean, self.parameters)}"
+                )
+            if isinstance(observable, Observe):
+                continue
             if observable.variable not in names:
                 problems.append(
                     f"observable '{observable.name}' reads '{observable.variable}', which is not a variable"
                 )
-            if observable.kind not in ("growth", "level"):
+            if observable.kind not in REACH:
                 problems.append(f"observable '{observable.name}' is of unknown kind '{observable.kind}'")
         listed = [o.name for o in self.observables]
         for name in sorted({n for n in listed if listed.count(n) > 1}):

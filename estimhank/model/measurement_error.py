@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.model.declaration import Model
+from estimhank.model.processes import is_off
 from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, nearest
 from estimhank.parameters.priors import Prior, make_prior
 
@@ -146,7 +147,7 @@ def check_errors(model: Model, observed: NDArray[np.bool_] | None = None) -> Non
                 f"the s.d. of the measurement error of {name} ({parameter}) is {value}: give a positive number, or 0 "
                 "for no error"
             )
-    shocks = [s for s in model.shocks if not _is_zero(model.parameters[s.sigma])]
+    shocks = [s for s in model.shocks if not is_off(s, model.parameters)]
     exact = [o.name for o in model.observables if o.name not in errors]
     if len(shocks) < len(exact) and _surplus(model, errors, len(shocks), observed) > len(model.unknowns):
         raise ModelError(

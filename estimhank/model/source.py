@@ -7,6 +7,8 @@ from typing import Any
 
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import error_parameters
+from estimhank.model.observed import Observation, Observe
+from estimhank.model.processes import AR1, Process
 from estimhank.support.identity import identify, part_of_fingerprint
 
 #: Methods through which the package calls a model and its household.
@@ -15,7 +17,20 @@ _CALLED = (
     *("grids", "initial_marginal_value", "backward", "identities", "derived"),
 )
 #: Attributes of a model that are parts of a fingerprint of their own, or words for people.
-_ELSEWHERE = frozenset({"parameters", "household", "shocks", "observables", "title"})
+_ELSEWHERE = frozenset({"parameters", "household", "shocks", "correlations", "observables", "title"})
+
+
+def _process(process: Process) -> tuple[Any, ...]:
+    if isinstance(process, AR1) and not process.news:
+        return process.name, process.rho, process.sigma, process.scale
+    return process.name, process.ar, process.ma, process.sigma, process.scale, process.news
+
+
+def _observation(observable: Observation) -> tuple[Any, ...]:
+    mean = (observable.mean,) if observable.mean != "" else ()
+    if isinstance(observable, Observe):
+        return observable.name, observable.function, *mean
+    return observable.variable, observable.kind, observable.name, observable.scale, *mean
 
 
 def describe_model(model: Model) -> str:
@@ -34,8 +49,9 @@ def describe_model(model: Model) -> str:
         "name": model.name,
         "version": model.version,
         "files": [module for module in modules.values() if module is not None],
-        "shocks": [(s.name, s.rho, s.sigma, s.scale) for s in model.shocks],
-        "observables": [(o.variable, o.kind, o.name, o.scale) for o in model.observables],
+        "shocks": [_process(s) for s in model.shocks],
+        "observables": [_observation(o) for o in model.observables],
+        **({"correlations": model.correlations} if model.correlations else {}),
         "touches": {name: entry.touches for name, entry in model.parameters.items() if name not in errors},
         "set on the instance": {name: value for name, value in vars(model).items() if name not in _ELSEWHERE},
         "household": model.household,

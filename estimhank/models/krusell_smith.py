@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets
-from estimhank.model.declaration import AR1, Growth, Model
+from estimhank.model.declaration import Model
+from estimhank.model.observed import Growth
+from estimhank.model.processes import AR1
 from estimhank.parameters.parameter_table import Parameter, Parameters, Values
 from estimhank.parameters.priors import Beta, SqrtInverseGamma
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Float
 
 #: Weights of one network, as nested mappings of arrays: what NNX calls the state of a module.
 Weights = Any
@@ -46,7 +47,7 @@ class MLP(nnx.Module):  # type: ignore[misc]
         self.head = nnx.Linear(sizes[-1], 1, **single)
         self.activation = activation
 
-    def __call__(self, z: jax.Array) -> jax.Array:
+    def __call__(self, z: Float[jax.Array, "*points d"]) -> Float[jax.Array, "*points"]:
         """Value at whitened coordinates; shape (..., d) to (...)."""
         h = z
         for layer in self.layers:
@@ -65,7 +66,9 @@ def initial_weights(d: int, hidden: tuple[int, ...], activation: str, seed: int)
     return nnx.to_pure_dict(nnx.state(MLP(d, hidden, activation, nnx.Rngs(seed))))
 
 
-def evaluate_network(weights: Weights, z: jax.Array, hidden: tuple[int, ...], activation: str) -> jax.Array:
+def evaluate_network(
+    weights: Weights, z: Float[jax.Array, "n d"], hidden: tuple[int, ...], activation: str
+) -> Float[jax.Array, " n"]:
     """Network output as a pure function of weights and inputs; shape (n, d) to (n,)."""
     graph, state = nnx.split(_skeleton(z.shape[-1], hidden, activation))
     nnx.replace_by_pure_dict(state, weights)

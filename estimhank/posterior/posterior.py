@@ -8,8 +8,8 @@ evaluations is exactly what would be computed again.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
-from estimhank.data.yearly import declared_weights
 from estimhank.households.asset_jumps import asset_jumps
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
+from estimhank.model.canonical import canonical_form
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import (
     ErrorSize,
@@ -29,11 +29,11 @@ from estimhank.model.measurement_error import (
     error_parameters,
     with_measurement_error,
 )
+from estimhank.model.observed import check_means
 from estimhank.model.shock_priors import check_shock_priors
 from estimhank.model.source import describe_model
 from estimhank.parameters.parameter_table import ModelError, nearest
 from estimhank.posterior.at_point import AtPoint
-from estimhank.posterior.compiled import CompiledComputation
 from estimhank.posterior.routes import (
     CHEAPEST,
     Route,
@@ -44,13 +44,14 @@ from estimhank.posterior.routes import (
     reason_of,
     to_evaluation,
 )
-from estimhank.sequence_space.steady_solver import SteadySolver
+from estimhank.posterior.setting import Setting
+from estimhank.posterior.solver import Solver
 from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
 from estimhank.support.runtime import configure
 from estimhank.target.jumps import Jumps
-from estimhank.target.protocol import Capabilities, Evaluation, GradientLike
+from estimhank.target.protocol import Capabilities, Evaluation, Gradient, GradientLike
 from estimhank.target.transform import Transform
 
 if TYPE_CHECKING:
@@ -58,9 +59,6 @@ if TYPE_CHECKING:
     from estimhank.target.batching import Calls
 
 Array = NDArray[np.float64]
-
-_SOLVED = ("_steady", "_structure", "_toeplitz_form_works")  # of what a posterior has found out, what goes to workers
-_OF_ALL_HORIZONS = ("_log_prior", "_gauss", "_gauss_with_derivatives", "_conclude")  # compiled functions
 
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
 #: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
@@ -71,7 +69,7 @@ DENSITY_VERSION = "3"
 LONGEST = 1280
 
 
-class Posterior(CompiledComputation, Capabilities):
+class Posterior(Capabilities):
     """Log likelihood, log prior and log density of a model's estimated parameters.
 
     Parameters
@@ -87,6 +85,8 @@ class Posterior(CompiledComputation, Capabilities):
         Standard deviation of an observable's measurement error, in its units, by the observable's name: a number
         (0: none) or a prior, with which ``me_<observable>`` joins the estimated parameters. In place of what the data's
         and the model's declarations say.
+    solver : Solver, optional
+        One of the same model and data that has solved something already; made here by default.
 
     Raises
     ------
@@ -102,6 +102,7 @@ class Posterior(CompiledComputation, Capabilities):
         horizon: int = 300,
         tail_start: int = 200,
         measurement_error: Mapping[str, ErrorSize] | None = None,
+        solver: Solver | None = None,
     ) -> None:
         configure()
         if tuple(data.names) != tuple(o.name for o in model.observables):
@@ -117,14 +118,12 @@ class Posterior(CompiledComputation, Capabilities):
         priors = model.parameters.priors()
         check_shock_priors(model, priors)
         check_units(data, model.observables)
+        check_means(model.observables, data.means.tolist())
         if not 1 < tail_start < horizon:
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
-        self.model, self.data = model, data
+        self.model, self.data, self.priors = model, data, priors
         self.horizon, self.tail_start = int(horizon), int(tail_start)
-        self.priors = priors
-        self._weights = declared_weights(data)
-        self._names = tuple(self.priors)
-        self._kept = OrderedDict()
+        self.solver = solver or Solver(Setting(canonical_form(model), data, self.horizon, self.tail_start, priors))
         self._lengthened = False
 
     @classmethod
@@ -147,7 +146,7 @@ class Posterior(CompiledComputation, Capabilities):
     @property
     def names(self) -> tuple[str, ...]:
         """Estimated parameters, in the order of every parameter vector."""
-        return self._names
+        return self.solver.setting.names
 
     @cached_property
     def transform(self) -> Transform:
@@ -169,8 +168,10 @@ class Posterior(CompiledComputation, Capabilities):
         }
         if errors := error_parameters(model):
             parts["measurement error"] = errors
-        if self._weights:
-            parts["yearly"] = self._weights
+        if self.data.condition_on:
+            parts["condition on"] = self.data.condition_on
+        if weights := self.solver.setting.weights:
+            parts["yearly"] = weights
         digests = {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
         return {"model": describe_model(model), **digests}
 
@@ -188,7 +189,7 @@ class Posterior(CompiledComputation, Capabilities):
         try:
             outcome, log_prior, derivatives = self._outcome(point, gradient)
         except SteadyStateError as error:
-            return Evaluation(-np.inf, float(self._log_prior(point)), "steady_state", kind=error.kind)
+            return Evaluation(-np.inf, float(self.solver.density.log_prior(point)), "steady_state", kind=error.kind)
         return to_evaluation(outcome, log_prior, derivatives)
 
     def tail_error(self, theta: Mapping[str, float] | ArrayLike) -> float:
@@ -206,32 +207,41 @@ class Posterior(CompiledComputation, Capabilities):
         outcome = self._outcome(self.to_array(theta), False)[0]
         return outcome.tail_error if np.isfinite(outcome.log_likelihood) else float("nan")
 
+    def _at(self, point: Array, gradient: GradientLike) -> AtPoint:
+        partial = gradient == Gradient.PARTIAL and bool(self.steady_state_parameters)
+        return AtPoint(self.solver, point, bool(gradient), not partial)
+
     def _outcome(self, point: Array, gradient: GradientLike) -> tuple[RouteOutcome, float, Array | None]:
         """Outcome, log prior and gradient, by the first route that is good enough, at a longer horizon if need be."""
-        here = AtPoint(self, point, gradient)
+        here = self._at(point, gradient)
         # who needs a longer horizon has slow roots
         route = first = Route(fitted=self._lengthened, dense_covariance=self._needs_dense)
         while True:
             outcome, log_prior = here.outcome(route)
-            further = self._further(route, outcome, first)
+            further = next_route(route, outcome, first, self._has_fast_form)
             if further is None:
                 break
             route = further
         if needs_longer(outcome) and self.longer is not None:
             return self.longer._outcome(point, gradient)
-        derivatives = here.gradient(route) if gradient and reason_of(outcome) == "ok" else None
+        derivatives = None
+        if gradient and reason_of(outcome) == "ok":
+            derivatives = here.gradient(route)
+            if gradient == Gradient.PARTIAL:
+                derivatives = self._without_steady_state(derivatives)
         return outcome, log_prior, derivatives
 
-    def _further(self, route: Route, outcome: RouteOutcome, first: Route = CHEAPEST) -> Route | None:
-        has_toeplitz = not route.dense_form and self._toeplitz_form_works
-        return next_route(route, outcome, first, has_toeplitz, has_fast_form(np.asarray(self.data.values)))
+    @cached_property
+    def _has_fast_form(self) -> bool:
+        """Whether values are missing, and the likelihood has a fast form for them."""
+        return has_fast_form(np.asarray(self.data.values))
 
     @cached_property
     def _needs_dense(self) -> bool:
         """Whether missing values need the dense factorisation: they do at the reference values."""
-        if not has_fast_form(np.asarray(self.data.values)):
+        if not self._has_fast_form:
             return False
-        outcome, _ = AtPoint(self, self.reference(), False).outcome(CHEAPEST)
+        outcome, _ = self._at(self.reference(), False).outcome(CHEAPEST)
         usable = np.isfinite(outcome.log_likelihood) and not is_imprecise(outcome)
         return bool(outcome.winding == 0 and outcome.regular and not usable)
 
@@ -243,40 +253,68 @@ class Posterior(CompiledComputation, Capabilities):
         compiled anew, which takes as long as hundreds of evaluations. To twice where it is solved at every point: four
         times costs ten times as much.
         """
-        times = 2 if self._moving else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
-        if self._recursive or (self._lengthened and (not self._moving or times * self.horizon > LONGEST)):
+        moving = self.solver.setting.moving
+        times = 2 if moving else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
+        if self.solver.computation.recursive or (self._lengthened and (not moving or times * self.horizon > LONGEST)):
             return None
-        longer = Posterior(self.model, self.data, times * self.horizon, times * self.tail_start, self.measurement_error)
+        horizon, tail_start = times * self.horizon, times * self.tail_start
+        solver = self.solver.at_horizon(replace(self.solver.setting, horizon=horizon, tail_start=tail_start))
+        longer = Posterior(self.model, self.data, horizon, tail_start, self.measurement_error, solver)
         longer._lengthened = True
-        longer._steady = self._steady.with_horizon(longer.horizon)
-        for name in _OF_ALL_HORIZONS:
-            longer.__dict__[name] = getattr(self, name)
         return longer
 
-    def _compile_longer(self) -> None:
-        if self.longer is not None and not self._moving:  # households are rarely solved again at that horizon
-            at = AtPoint(self.longer, self.reference(), True)
+    # -- what compiles ahead -----------------------------------------------------------------------------------
+    def outline(self) -> None:
+        """Find out how equations are eliminated, for :meth:`compile_outlined`."""
+        _ = self.solver.structure
+
+    def prepare(self) -> None:
+        """Solve what every evaluation needs (:meth:`estimhank.posterior.solver.Solver.prepare`)."""
+        self.solver.prepare()
+
+    def compile_outlined(self, further: bool) -> None:
+        """Compile evaluations ahead (:meth:`estimhank.posterior.solver.Solver.compile_outlined`), with ``further`` at
+        the longer horizon too."""
+        self.solver.compile_outlined(further)
+        # of a model whose steady state moves, households are rarely solved again at that horizon
+        if further and self.longer is not None and not self.solver.setting.moving:
+            at = self.longer._at(self.reference(), True)
             at.outcome(Route(fitted=True))
             at.gradient(Route(fitted=True))
+
+    def compile(self, gradient: GradientLike) -> None:
+        """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""
+        self.evaluate(self.reference(), gradient)
+
+    # -- what it can do ----------------------------------------------------------------------------------------
+    @property
+    def steady_state_parameters(self) -> tuple[str, ...]:
+        """Parameters that move households' steady state: partial gradients leave them out."""
+        return self.solver.setting.moving if self.model.household is not None else ()
+
+    def _without_steady_state(self, gradient: ArrayLike) -> Array:
+        """A whole gradient, shape (d,), as a partial one."""
+        return np.where(np.isin(self.names, self.steady_state_parameters), np.nan, gradient)
 
     @property
     def has_gradient(self) -> bool:
         """Whether gradients are available: unless an estimated parameter moves the steady state and the model's
         functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
-        return not self._moving or self._steady.differentiable
+        return not self.solver.setting.moving or self.solver.steady.differentiable
 
     def jumps_at(self, theta: ArrayLike) -> Jumps | None:
         """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
-        where it cannot (no household, or no parameter that moves the steady state), or without a steady state there.
+        where it cannot (no household, or no parameter that moves the steady state), where that is not known (households
+        of several assets), or without a steady state there.
         """
-        if not self._moving or self.model.household is None:
+        if not self.steady_state_parameters:
             return None
         point = np.asarray(theta, float)
         try:
-            steady, _ = self._steady.stationary_at(dict(zip(self.names, point.tolist(), strict=True)))
+            steady, _ = self.solver.steady.stationary_at(self.solver.setting.mapping(point))
         except SteadyStateError:
             return None
-        return asset_jumps(steady)
+        return asset_jumps(steady) if len(steady.grids.assets) == 1 else None
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:
@@ -308,7 +346,7 @@ class Posterior(CompiledComputation, Capabilities):
 
     def log_prior(self, theta: Mapping[str, float] | ArrayLike) -> float:
         """Normalised log prior density of the natural parameters, ``-inf`` outside the support."""
-        return float(self._log_prior(self.to_array(theta)))
+        return float(self.solver.density.log_prior(self.to_array(theta)))
 
     def log_density(self, theta: Mapping[str, float] | ArrayLike) -> float:
         """Log likelihood plus log prior."""
@@ -321,7 +359,7 @@ class Posterior(CompiledComputation, Capabilities):
 
     def reference(self) -> Array:
         """The parameter table's own values of the estimated parameters, shape (d,)."""
-        return np.array([self.model.parameters[name].value for name in self.names], float)
+        return self.solver.setting.reference()
 
     def responses(self, theta: Mapping[str, float] | ArrayLike) -> Array:
         """Responses of the observables to one-standard-deviation shocks, shape (T, n_o, n_z).
@@ -335,18 +373,12 @@ class Posterior(CompiledComputation, Capabilities):
         out = self.evaluate(point)
         if out.reason not in ("ok", "not_positive_definite"):
             raise EstimhankError(f"no impulse responses at these parameters: {out.reason}")
-        parts = self._parts_at(point)
-        found = np.asarray(self._responses(point, parts))
-        return found if np.isfinite(found).all() else np.asarray(self._responses(point, parts.in_dense_form()))
-
-    def compile(self, gradient: GradientLike) -> None:
-        """Compile an evaluation, with the gradient or without, into this process and the cache on disk."""
-        self.evaluate(self.reference(), gradient)
+        return self.solver.responses_at(point)
 
     @cached_property
     def steady_state(self) -> SteadyState:
         """Steady state at the reference values."""
-        return self._steady.reference
+        return self.solver.steady.reference
 
     def check_declaration(self) -> None:
         """Solve for the steady state at the reference values and refuse equations that cannot be what was meant.
@@ -358,12 +390,7 @@ class Posterior(CompiledComputation, Capabilities):
             variables.
         SteadyStateError
         """
-        _ = self._structure
-
-    @property
-    def steady_solver(self) -> SteadySolver:
-        """Solves for the steady state at other values of the parameters that move it, ``steady_solver.spread``."""
-        return self._steady
+        _ = self.solver.structure
 
     def vectorized(self, calls: Calls) -> VectorizedPosterior:
         """The same posterior, of which many points are evaluated in one call.
@@ -377,14 +404,12 @@ class Posterior(CompiledComputation, Capabilities):
 
         if not self.has_gradient:
             raise ConfigError(
-                f"the backend 'vectorized' needs functions that JAX can trace: {', '.join(self._moving)} move the "
-                "steady state, and the model's steady_state or household_target uses numbers where JAX needs arrays"
+                "the backend 'vectorized' needs functions that JAX can trace: "
+                f"{', '.join(self.solver.setting.moving)} move the steady state, and the model's steady_state or "
+                "household_target uses numbers where JAX needs arrays"
             )
-        posterior = VectorizedPosterior(*Posterior.__reduce__(self)[1])
-        posterior._calls = calls
-        return posterior
+        return VectorizedPosterior(self, calls)
 
-    def __reduce__(self) -> Any:
-        # compiled functions stay behind, a worker compiles its own (from the cache on disk); what is solved goes along
-        solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
-        return type(self), (self.model, self.data, self.horizon, self.tail_start, self.measurement_error), solved
+    def __getstate__(self) -> dict[str, Any]:
+        # the longer horizon stays behind: who receives this makes it of the same solver
+        return {name: value for name, value in vars(self).items() if name != "longer"}

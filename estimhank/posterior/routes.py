@@ -20,12 +20,10 @@ PRECISION = 2e-7
 class Route(NamedTuple):
     """One way to compute a value. The first route is the cheapest, and each says whether it was enough.
 
-    ``dense_form``: household Jacobians in dense form; ``fitted``: responses beyond t* by a fitted tail, at all slow
-    roots (:mod:`estimhank.likelihood.continuation`), not at the shocks' alone; ``dense_covariance``: dense
-    factorisation of the covariance, for a sample with missing values.
+    ``fitted``: responses beyond t* by a fitted tail, at all slow roots (:mod:`estimhank.likelihood.continuation`), not
+    at the shocks' alone; ``dense_covariance``: dense factorisation of the covariance, for a sample with missing values.
     """
 
-    dense_form: bool = False
     fitted: bool = False
     dense_covariance: bool = False
 
@@ -54,7 +52,7 @@ def is_imprecise(outcome: RouteOutcome) -> bool:
     return bool(outcome.rounding > PRECISION * max(1.0, abs(outcome.log_likelihood) / 1e3))
 
 
-def next_route(route: Route, outcome: RouteOutcome, first: Route, has_toeplitz: bool, sparse: bool) -> Route | None:
+def next_route(route: Route, outcome: RouteOutcome, first: Route, sparse: bool) -> Route | None:
     """The route to take after one whose outcome will not do; None where it will, or nothing would help.
 
     Parameters
@@ -62,19 +60,14 @@ def next_route(route: Route, outcome: RouteOutcome, first: Route, has_toeplitz: 
     route, outcome
     first : Route
         The one that was taken first, of a horizon.
-    has_toeplitz : bool
-        Whether the household Jacobians are in Toeplitz form, which another route would do without.
     sparse : bool
         Whether the data lack values, for which there is another route than the dense factorisation.
     """
     if outcome.winding != 0 or not outcome.stationary:
         return None
     if not np.isfinite(outcome.log_likelihood) or is_imprecise(outcome):
-        if not route.dense_form and has_toeplitz and not outcome.regular:
-            return route._replace(dense_form=True)  # perhaps the Toeplitz form failed its checks
-        return (
-            route._replace(dense_covariance=True) if sparse and not route.dense_covariance and outcome.regular else None
-        )
+        other = sparse and not route.dense_covariance and outcome.regular
+        return route._replace(dense_covariance=True) if other else None
     second = route.fitted != first.fitted
     return None if second or outcome.tail_error <= PASSES else route._replace(fitted=not route.fitted)
 

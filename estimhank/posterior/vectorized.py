@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.households.stationary import SteadyStateError
+from estimhank.posterior.computation import Computation
 from estimhank.posterior.posterior import Posterior
-from estimhank.posterior.routes import Route, RouteOutcome, to_evaluation
+from estimhank.posterior.routes import CHEAPEST, RouteOutcome, next_route, to_evaluation
 from estimhank.sequence_space.determinacy import DOUBTFUL, coarse_winding_number
-from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_parts import SteadyParts
 from estimhank.target.batching import Calls, vectorize
 from estimhank.target.protocol import Evaluation, Gradient, GradientLike
@@ -25,10 +25,19 @@ Array = NDArray[np.float64]
 class VectorizedPosterior(Posterior):
     """A posterior that evaluates many points in one call: :meth:`evaluate_batch`.
 
-    Made by :func:`estimhank.target.batching.vectorize`; everything else is that of :class:`Posterior`.
+    Made by :func:`estimhank.target.batching.vectorize`; everything else is that of the posterior that is given.
     """
 
-    _calls: Calls
+    def __init__(self, posterior: Posterior, calls: Calls) -> None:
+        super().__init__(
+            posterior.model,
+            posterior.data,
+            posterior.horizon,
+            posterior.tail_start,
+            posterior.measurement_error,
+            posterior.solver,
+        )
+        self._single, self._calls = posterior, calls
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
@@ -49,9 +58,10 @@ class VectorizedPosterior(Posterior):
         rows = np.flatnonzero(inside)
         if not rows.size:
             return found
-        if self._moving:
-            moved = [{n: float(theta[self.names.index(n)]) for n in self._moving} for theta in thetas[rows]]
-            starts = jax.tree.map(lambda *points: np.stack(points), *map(self._steady.guess, moved))
+        steady, moving = self.solver.steady, self.solver.setting.moving
+        if moving:
+            moved = [{n: float(theta[self.names.index(n)]) for n in moving} for theta in thetas[rows]]
+            starts = jax.tree.map(lambda *points: np.stack(points), *map(steady.guess, moved))
             out, checks, gradients = self._calls.run(self._together(bool(gradient)), thetas[rows], starts)
         else:
             moved, checks = [{}] * len(rows), None
@@ -65,9 +75,11 @@ class VectorizedPosterior(Posterior):
                 continue
             try:
                 if check:
-                    self._steady.verify(check[0], moved[i])
+                    steady.verify(check[0], moved[i])
             except SteadyStateError as error:
-                found[row] = Evaluation(-np.inf, float(self._log_prior(thetas[row])), "steady_state", kind=error.kind)
+                found[row] = Evaluation(
+                    -np.inf, float(self.solver.density.log_prior(thetas[row])), "steady_state", kind=error.kind
+                )
                 continue
             if gradient == Gradient.PARTIAL:
                 derivatives = self._without_steady_state(derivatives)
@@ -76,19 +88,18 @@ class VectorizedPosterior(Posterior):
 
     def _is_for_one(self, outcome: RouteOutcome) -> bool:
         """Whether a point has to be evaluated on its own: frequencies, or the first route, that are not good enough."""
-        return outcome.winding == DOUBTFUL or self._further(Route(dense_form=True), outcome) is not None
+        further = next_route(CHEAPEST, outcome, CHEAPEST, self._has_fast_form)
+        return outcome.winding == DOUBTFUL or further is not None
 
     @cached_property
     def _parts_there(self) -> SteadyParts:
-        found: SteadyParts = self._calls.keep(self._steady.reference_parts)
+        found: SteadyParts = self._calls.keep(self.solver.steady.reference_parts)
         return found
 
     @cached_property
-    def _coarse(self) -> _CoarsePosterior:
-        coarse = _CoarsePosterior(*Posterior.__reduce__(self)[1])
-        coarse.__dict__["_steady"] = self._steady  # solved once
-        coarse._prepare()
-        return coarse
+    def _coarse(self) -> Computation:
+        """The same computation with winding numbers from the coarse frequencies alone."""
+        return Computation(self.solver.setting, self.solver.structure, self.solver.density, coarse_winding_number)
 
     def _together(self, gradient: bool) -> Any:
         return self._with_gradients if gradient else self._values
@@ -104,16 +115,17 @@ class VectorizedPosterior(Posterior):
     def _vectorized(self, gradient: bool) -> Any:
         """Function of points (n, d) and of search starts (n, ...) or fixed steady parts, returning values, checks and
         gradients."""
-        coarse, places = self._coarse, {name: self.names.index(name) for name in self._moving}
+        coarse, steady = self._coarse, self.solver.steady
+        places = {name: self.names.index(name) for name in self.solver.setting.moving}
 
         def density(theta: jax.Array, given: Any) -> tuple[jax.Array, Any]:
             if places:
-                parts, checks = self._steady.compute({name: theta[i] for name, i in places.items()}, given)
+                parts, checks = steady.compute({name: theta[i] for name, i in places.items()}, given)
             else:
                 parts, checks = given, None
             # a form that failed at some of many points would have to be seen to one by one
             parts = parts.in_dense_form()
-            outcome, log_prior = coarse._log_likelihood(theta, parts), self._log_prior(theta)
+            outcome, log_prior = coarse.log_likelihood(theta, parts), self.solver.density.log_prior(theta)
             return outcome.log_likelihood + log_prior, ((outcome, log_prior), checks)
 
         def one(theta: jax.Array, given: Any) -> Any:
@@ -126,12 +138,4 @@ class VectorizedPosterior(Posterior):
         return jax.vmap(one, (0, 0 if places else None))
 
     def __reduce__(self) -> Any:
-        return vectorize, (Posterior(*super().__reduce__()[1]), self._calls.size)
-
-
-class _CoarsePosterior(Posterior):
-    """The same posterior with winding numbers from the coarse frequencies alone."""
-
-    def _linearized(self, theta: jax.Array, parts: SteadyParts) -> tuple[LinearSystem, jax.Array]:
-        system = linearize(self.model, parts.values, self._parameters(theta, parts))
-        return system, coarse_winding_number(self._structure, jax.lax.stop_gradient(system), parts.symbol)
+        return vectorize, (self._single, self._calls.size)  # the device is that of the process

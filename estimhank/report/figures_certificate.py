@@ -186,8 +186,8 @@ def training_figure(inputs: ReportInputs) -> ReportFigure:
             start = float(epoch[-1]) if epoch.size else start
         losses.set(title="loss", xlabel="epoch, rounds one after the other", xlim=(0, max(start, 1.0)))
         losses.legend(loc="upper right")
-        sizes = np.array([one.evaluations for one in rounds], float)
-        s_e = np.array([one.s_e for one in rounds])
+        sizes = np.array([one.points for one in rounds], float)
+        s_e = np.array([one.value_rmse for one in rounds])
         errors.plot(sizes, s_e, "o-", color=EXACT, ms=5)
         limit = next((f.limit for f in inputs.certificate_figures if f.key == "s_e"), np.nan)
         if np.isfinite(limit):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from estimhank.analysis.verdict import Finding, Level, Verdict
+from estimhank.analysis.verdict import Finding, Severity, Verdict
 from estimhank.analysis.wording import count, duration, fixed, percent
 from estimhank.report.households import micro_words
 from estimhank.report.inputs import ReportInputs
@@ -19,7 +19,7 @@ from estimhank.report.math_html import latex_to_html
 from estimhank.report.style import DrawnFigure
 from estimhank.report.tables import Table, escape_html
 
-_TAGS = {Level.GOOD: "fine", Level.NOTE: "note", Level.CARE: "care", Level.BAD: "failed"}
+_TAGS = {Severity.GOOD: "fine", Severity.NOTE: "note", Severity.CARE: "care", Severity.BAD: "failed"}
 
 #: Sections of the page: heading, a few words, then the tables and figures that belong there, as far as they exist.
 _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (

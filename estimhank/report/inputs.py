@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,37 +12,17 @@ from numpy.typing import NDArray
 
 from estimhank.analysis.arrays import PosteriorArrays
 from estimhank.analysis.certificate_table import CertificateFigure, certificate_figures, other_reasons
+from estimhank.analysis.facts import FitFacts, HorizonCheck
 from estimhank.analysis.modes import determinate_share
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.analysis.posterior_table import PosteriorRow, SurrogateGap, compare_surrogate, posterior_table
 from estimhank.analysis.summary import DrawSummary, summarise_draws
-from estimhank.analysis.verdict import Criteria, Evidence, HorizonCheck, Verdict, judge_run
+from estimhank.analysis.verdict import Criteria, Evidence, Verdict, judge_run
+from estimhank.evaluation.evaluations import FailureExample
 from estimhank.households.micro_moments import MicroMoments
 from estimhank.mode.mode_result import ModeResult
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class TrainingRound:
-    """One round of training the surrogate.
-
-    Attributes
-    ----------
-    evaluations : int
-        Exact evaluations the round learned from.
-    epoch : ndarray (n,)
-        Epochs at which the losses were taken.
-    loss : ndarray (n,)
-        Training loss.
-    s_e : float
-        Standard deviation of the error on evaluations held out, log points, at the end of the round.
-    """
-
-    evaluations: int
-    epoch: Array
-    loss: Array
-    s_e: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -66,14 +45,14 @@ class ReportInputs:
         ``certificate.json``: figures, their standard errors under ``<key>_mcse``, counts, ``passed``.
     evaluations : mapping of stage to mapping of reason to int
         Evaluations by stage and by reason (``"ok"`` included).
-    failure_examples : mapping of reason to sequence
-        Evaluations without a density, a few of each reason: ``stage``, ``iteration``, ``parameters``.
+    failure_examples : mapping of reason to tuple of FailureExample
+        Evaluations without a density, a few of each reason.
     account : tuple of str
         Sentences on how the run went.
     seconds : mapping of stage to float
         Wall time by stage.
-    training : tuple of TrainingRound
-        History of the surrogate's training, first round first.
+    training : tuple of FitFacts
+        Fits of the surrogate, the first one first.
     horizon : HorizonCheck, optional
         Log likelihood at the run's horizon against a longer one.
     criteria : Criteria
@@ -97,10 +76,10 @@ class ReportInputs:
     surrogate_slices: Array | None = None
     certificate: Mapping[str, Any] | None = None
     evaluations: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    failure_examples: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    failure_examples: Mapping[str, tuple[FailureExample, ...]] = field(default_factory=dict)
     account: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
-    training: tuple[TrainingRound, ...] = ()
+    training: tuple[FitFacts, ...] = ()
     horizon: HorizonCheck | None = None
     criteria: Criteria = field(default_factory=Criteria)
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from estimhank.analysis.certificate_table import CertificateFigure
 from estimhank.analysis.mode_words import kind_words
@@ -63,11 +65,11 @@ def described(parameter: ParameterInfo) -> str:
     return f"{parameter.description} ({parameter.unit})" if parameter.unit else parameter.description
 
 
-def _number(decimals: int) -> Any:
+def _number(decimals: int) -> Callable[[float], str]:
     return lambda value: fixed(float(value), decimals)
 
 
-def _three_digits(value: Any) -> str:
+def _three_digits(value: float) -> str:
     return significant(float(value), 3)
 
 
@@ -79,7 +81,7 @@ def _support(parameter: ParameterInfo) -> str:
     return f"({_bound(parameter.lower)}, {_bound(parameter.upper)})"
 
 
-def _decimals(errors: Any, smallest: int = 3, largest: int = 5) -> int:
+def _decimals(errors: ArrayLike, smallest: int = 3, largest: int = 5) -> int:
     """One number of decimals for a whole table: two significant digits of the smallest error."""
     finite = [e for e in np.ravel(errors) if math.isfinite(e) and e > 0]
     return min(max(decimals_for(min(finite)) if finite else smallest, smallest), largest)
@@ -145,8 +147,8 @@ def surrogate_table(inputs: ReportInputs) -> Table:
     gap = inputs.gap
     assert gap is not None  # all_tables asks only where there is a surrogate
 
-    def error(value: Any) -> str:
-        return f"± {fixed(float(value), 3)}"
+    def error(value: float) -> str:
+        return f"± {fixed(value, 3)}"
 
     group = "Surrogate minus exact, in exact posterior s.d."
     columns = (
@@ -196,7 +198,7 @@ def certificate_table(inputs: ReportInputs) -> Table:
     ]
     notes = f"{', '.join(counted)}." if counted else ""
 
-    def emphasis(key: str, cell: Any) -> str:
+    def emphasis(key: str, cell: object) -> str:
         return "outside" if key == "result" and cell in ("failed", "missing") else ""
 
     return Table("certificate", "The surrogate's certificate", columns, tuple(body), notes, emphasis)
@@ -337,7 +339,7 @@ def failures_table(inputs: ReportInputs) -> Table:
         *(Column(p.name, p.name, "", _three_digits, latex=p.latex) for p in inputs.parameters),
     )
     body = tuple(
-        (reason, entry["stage"], int(entry["iteration"]), *(entry["parameters"][p.name] for p in inputs.parameters))
+        (reason, entry.stage, entry.iteration, *(entry.parameters[p.name] for p in inputs.parameters))
         for reason, entries in inputs.failure_examples.items()
         for entry in entries
     )

@@ -23,10 +23,10 @@ from typing import Any
 
 from estimhank.data.observables import Observable
 from estimhank.data.options import set_additions
+from estimhank.mode.search import ModeConfig
 from estimhank.parameters.priors import make_prior
 from estimhank.run.config_sections import (
     DataConfig,
-    ModeConfig,
     ModelConfig,
     ParameterConfig,
     ReportConfig,
@@ -37,7 +37,7 @@ from estimhank.run.profiles import PROFILES
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.files import expand_user, find_bundled, read_text, sha256_of, to_json, to_plain
 from estimhank.support.settings import build, check_numbers, merge, unknown_key
-from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
+from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The tables of a configuration file as frozen dataclasses: keys, types, defaults, limits.
 
-``[surrogate]`` and ``[posterior]`` are the classes of :mod:`estimhank.surrogate.config`.
+``[mode]`` is :class:`estimhank.mode.search.ModeConfig`; ``[surrogate]`` and ``[posterior]`` are the classes of
+:mod:`estimhank.surrogate.stage_config`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from estimhank.data.observables import US_OBSERVABLES, Observable
 from estimhank.data.options import addition
 from estimhank.data.quarters import parse_quarters
 from estimhank.evaluation.executors import BACKENDS
-from estimhank.mode.search import ModeConfig as ModeSettings
 from estimhank.sampling.sample import MultiProposalConfig
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.settings import option
@@ -35,15 +35,15 @@ class ModelConfig:
         enough.
     calibration : mapping of str to float
         Values of entries of the model's parameter table that are not estimated.
-    grid : mapping of str to float
-        Options of the household block: ``n_e``, ``n_a``, ``a_max``.
+    grid : mapping of str to float or str
+        Options of the household block: ``n_e``, ``n_a``, ``a_max``, ``scheme``.
     """
 
     name: str = option("one_asset_hank")
     horizon: int = option(300, least=20)
     tail_start: int = option(200, least=10)
     calibration: Mapping[str, float] = option({})
-    grid: Mapping[str, float] = option({})
+    grid: Mapping[str, float | str] = option({})
 
     def __post_init__(self) -> None:
         if self.tail_start >= self.horizon:
@@ -69,6 +69,9 @@ class DataConfig:
         Sheet of an Excel file; the first where empty.
     presample : int
         Quarters at the sample's start that serve differences and are not in the likelihood.
+    condition_on : int
+        Quarters at the sample's start, after those, that the likelihood is conditioned on: they say where the economy
+        was, and are not counted themselves.
     exclude : tuple of str
         Quarters and spans, ``"2020Q2"``, ``"2009Q1 to 2015Q4"``, that count as missing.
     """
@@ -80,6 +83,7 @@ class DataConfig:
     vintage: str = addition("")
     sheet: str = addition("")
     presample: int = addition(0, least=0)
+    condition_on: int = addition(0, least=0)
     exclude: tuple[str, ...] = addition(())
 
     def __post_init__(self) -> None:
@@ -108,20 +112,6 @@ class ParameterConfig:
 
     prior: Mapping[str, Any] | None = None
     fixed: float | None = None
-
-
-@dataclass(frozen=True)
-class ModeConfig(ModeSettings):
-    """``[mode]``: the search for the posterior mode; the keys are the attributes of the class it extends."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("starts", 1), ("max_rounds", 10), ("candidates", 2), ("slice_points", 3)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"[mode] {name} must be at least {least}, got {getattr(self, name)}")
-        if self.slice_points % 2 == 0:
-            raise ConfigError(f"[mode] slice_points must be odd: the mode is one of them, got {self.slice_points}")
-        if not (self.slice_width > 0 and self.agreement > 0):
-            raise ConfigError("[mode] slice_width and agreement must be positive")
 
 
 #: Names of the algorithms; the keys of :data:`estimhank.sampling.algorithms.ALGORITHMS`.

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import joblib
 
 from estimhank.data import Dataset, SeriesTable, check_units, load_dataset, load_table, read_dataset
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.executors import IN_PROCESS, may_start_processes
-from estimhank.evaluation.recorder import Recorder
+from estimhank.evaluation.recorder import Rates, Recorder
 from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.workers import Workers
@@ -121,12 +120,9 @@ class RunContext:
         """The engine, if it has been opened; else None. Work that this process does as fast starts no workers."""
         return self.recorder.engine if "recorder" in self.__dict__ else None
 
-    def take_rates(self) -> dict[str, dict[str, float]]:
-        """Evaluations that this call made or was served since it was last asked, the seconds waited, and the rate."""
-        if "recorder" not in self.__dict__:
-            return {}
-        taken = self.recorder.take_rates()
-        return {"rates": taken} if taken else {}
+    def take_rates(self) -> Rates | None:
+        """Of the evaluations that this call asked for since the last time; None where there were none."""
+        return self.recorder.take_rates() if "recorder" in self.__dict__ else None
 
     def has(self, stage: str) -> bool:
         """Whether a stage is finished, by the manifest."""
@@ -137,10 +133,6 @@ class RunContext:
     def seed(self) -> int:
         """Seed of the run; each stage adds a code of its own, so that stages can run one by one."""
         return self.config.run.seed
-
-    def facts(self, stage: str) -> Mapping[str, Any]:
-        """What a finished stage left in the manifest."""
-        return self.manifest.stages[stage].facts if self.manifest is not None and self.has(stage) else {}
 
 
 @contextlib.contextmanager

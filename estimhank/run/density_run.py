@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +13,18 @@ from estimhank.analysis.inference_data import write_inference_data
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
-from estimhank.evaluation.repeatable import repeat_some
+from estimhank.evaluation.repeats import repeat_some
 from estimhank.evaluation.store import FILE_NAME, EvaluationStore
 from estimhank.mode.mode_result import write_mode
 from estimhank.mode.search import find_mode
-from estimhank.run.config import make_config
+from estimhank.run.config import Config, make_config
 from estimhank.run.reporting import exact_draws_of, fresh_draws_of
 from estimhank.sampling.algorithms import ALGORITHMS, sizes_for
 from estimhank.sampling.proposals import Center
 from estimhank.support.errors import ResultsError
 from estimhank.support.files import make_folder, write_json
 from estimhank.support.progress_event import Progress
+from estimhank.surrogate.certificate import Certificate
 from estimhank.surrogate.posterior_stage import run_posterior
 from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import save_surrogate
@@ -58,7 +58,7 @@ class DensityRun:
     target: DensityTarget
     draws: Array
     surrogate_draws: Array
-    certificate: Any
+    certificate: Certificate
     converged: bool
     folder: Path
     words: str = ""
@@ -67,7 +67,7 @@ class DensityRun:
 def estimate_density(
     target: DensityTarget,
     folder: Path | str,
-    settings: Any = None,
+    settings: Config | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> DensityRun:

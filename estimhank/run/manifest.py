@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from estimhank.analysis.facts import Facts, find_facts, read_facts
+from estimhank.evaluation.evaluations import FailureExample
 from estimhank.support.errors import ResultsError, StorageError
-from estimhank.support.files import read_json, sha256_of_file, to_plain, write_json
+from estimhank.support.files import read_json, sha256_of_file, write_json
+from estimhank.support.plain import from_plain
 from estimhank.support.runtime import find_device
 
 FILE_NAME = "manifest.json"
@@ -40,8 +43,8 @@ class StageRecord:
     files : mapping of str to str
         Files it wrote, relative to the folder, with their SHA-256; the evaluation store, which grows on, is not among
         them.
-    facts : mapping
-        What the stage has to say in plain values: figures, ``converged``, ``certificate_passed``.
+    facts : Facts, optional
+        What the stage has to say; None before it is finished.
     """
 
     status: Literal["running", "finished"]
@@ -49,7 +52,24 @@ class StageRecord:
     started: str = ""
     seconds: float = 0.0
     files: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Content of ``manifest.json``."""
+        return {**vars(self), "facts": self.facts.to_json() if self.facts else {}}
+
+    @classmethod
+    def from_json(cls, stage: str, content: Mapping[str, object]) -> StageRecord:
+        """What :meth:`to_json` gave; a ``ValueError`` says what is not as it should be.
+
+        A stage that left other facts, as one of another release may have, is not finished: it is to be run again.
+        """
+        facts = content.get("facts")
+        record = from_plain(cls, {**content, "facts": None}, f"{stage} stage")
+        try:
+            return dataclasses.replace(record, facts=read_facts(stage, facts)) if facts else record
+        except ValueError:
+            return dataclasses.replace(record, status="running")
 
 
 @dataclass(frozen=True)
@@ -77,8 +97,8 @@ class Manifest:
         Evaluations in the store by stage and reason, ``"ok"`` included.
     failures : mapping of reason to int
         Evaluations without a finite density, over all stages.
-    examples : mapping of reason to list
-        The first few such evaluations: ``stage``, ``iteration`` and ``parameters`` of each.
+    examples : mapping of reason to tuple of FailureExample
+        The first few such evaluations.
     """
 
     configuration: Mapping[str, Any]
@@ -89,19 +109,23 @@ class Manifest:
     finished: str = ""
     wall_seconds: float = 0.0
     fingerprint: Mapping[str, str] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     stages: Mapping[str, StageRecord] = field(default_factory=dict)
     evaluations: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
-    examples: Mapping[str, Any] = field(default_factory=dict)
+    examples: Mapping[str, tuple[FailureExample, ...]] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
     def seed(self) -> int:
         """Seed of the run."""
         return int(self.configuration["run"]["seed"])
+
+    def facts[F: Facts](self, kind: type[F]) -> F | None:
+        """What a stage left, by the kind of its facts; None before it is finished."""
+        return find_facts((record.facts for record in self.stages.values()), kind)
 
     def with_stage(self, name: str, record: StageRecord) -> Manifest:
         """The manifest with one stage's record put in or replaced."""
@@ -113,7 +137,9 @@ class Manifest:
         return dataclasses.replace(self, stages=kept, status="running", finished="")
 
     def with_evaluations(
-        self, counts: Mapping[str, Mapping[str, int]], examples: Mapping[str, Any] | None = None
+        self,
+        counts: Mapping[str, Mapping[str, int]],
+        examples: Mapping[str, tuple[FailureExample, ...]] | None = None,
     ) -> Manifest:
         """The manifest with evaluation counts, failures summed over stages, and examples of them."""
         failures: dict[str, int] = {}
@@ -155,7 +181,8 @@ def describe_machine(workers: int, backend: str) -> dict[str, str]:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json`` whole or not at all."""
     head = {"format": manifest.format, "status": manifest.status, "seed": manifest.seed}
-    write_json(folder / FILE_NAME, {**head, **to_plain(manifest)})
+    stages = {name: record.to_json() for name, record in manifest.stages.items()}
+    write_json(folder / FILE_NAME, {**head, **vars(manifest), "stages": stages})
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -166,7 +193,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     StorageError
         If the file is damaged.
     ResultsError
-        If a later version of the package wrote it.
+        If another version of the package wrote it.
     """
     path = folder / FILE_NAME
     if not path.exists():
@@ -178,13 +205,13 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise ResultsError(
             f"{path} has format {content.get('format')}; this version of estimhank reads format {FORMAT}"
         )
-    known = {item.name for item in dataclasses.fields(Manifest)}
-    values = {key: value for key, value in content.items() if key in known}
+    known = {item.name for item in dataclasses.fields(Manifest)} - {"stages"}
     try:
-        values["stages"] = {name: StageRecord(**record) for name, record in content.get("stages", {}).items()}
-    except TypeError as error:
+        manifest = from_plain(Manifest, {key: value for key, value in content.items() if key in known}, "the run")
+        stages = {name: StageRecord.from_json(name, record) for name, record in content.get("stages", {}).items()}
+    except (AttributeError, TypeError, ValueError) as error:
         raise StorageError(f"{path} is damaged: {error}") from None
-    return Manifest(**values)
+    return dataclasses.replace(manifest, stages=stages)
 
 
 def broken_files(folder: Path, record: StageRecord) -> list[str]:

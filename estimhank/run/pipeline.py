@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from estimhank.evaluation.evaluations import STAGES as STORED
+from estimhank.analysis.facts import PosteriorFacts
+from estimhank.evaluation.evaluations import STORED_STAGES, FailureExample
 from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore, open_for_reading
 from estimhank.run.config import Config
@@ -71,15 +72,13 @@ class RunOutcome:
 
         A posterior that has not converged is always an error; a failed certificate only where it is required.
         """
-        record = self.manifest.stages.get("posterior")
-        if record is None or record.status != "finished":
+        facts = self.manifest.facts(PosteriorFacts)
+        if facts is None:
             return None
-        if record.facts.get("converged") is False:
-            words = record.facts.get("convergence", "R-hat or the number of effective draws misses its bound")
-            return ConvergenceError(f"the exact posterior in {self.folder} has not converged: {words}")
-        if require_certificate and not record.facts.get("certificate_passed", False):
-            words = record.facts.get("certificate", "see certificate.json")
-            return CertificateError(f"the surrogate's certificate in {self.folder} failed: {words}")
+        if not facts.converged:
+            return ConvergenceError(f"the exact posterior in {self.folder} has not converged: {facts.convergence}")
+        if require_certificate and not facts.certificate_passed:
+            return CertificateError(f"the surrogate's certificate in {self.folder} failed: {facts.certificate}")
         return None
 
 
@@ -218,7 +217,7 @@ def run_one(context: RunContext, stages: Pipeline, name: str, manifest: Manifest
     clock = time.perf_counter()
     result = stages(name).run(context)
     files = {file: sha256_of_file(context.folder / file) for file in result.files}
-    facts = {**result.facts, **context.take_rates()}
+    facts = None if result.facts is None else dataclasses.replace(result.facts, rates=context.take_rates())
     record = StageRecord("finished", digest, begun, round(time.perf_counter() - clock, 3), files, facts)
     manifest = manifest.with_stage(name, record)
     if name == "data":
@@ -235,7 +234,7 @@ def run_one(context: RunContext, stages: Pipeline, name: str, manifest: Manifest
     return manifest
 
 
-def count_evaluations(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, list[dict[str, object]]]]:
+def count_evaluations(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, tuple[FailureExample, ...]]]:
     """Evaluations in a store by stage and reason, and examples of those that failed; empty where there is no store."""
     if not path.exists():
         return {}, {}
@@ -254,14 +253,14 @@ def drop_evaluations(path: Path, gone: Collection[str]) -> None:
         return
     # the old store is closed before the new one takes its place: Windows replaces no open file
     with replacing(path) as temporary, open_for_reading(path) as old:
-        kept = old.read(*(name for name in STORED if name not in gone))
+        kept = old.read(*(name for name in STORED_STAGES if name not in gone))
         temporary.unlink()  # the store writes its own head to a file that does not exist
         with EvaluationStore.open(temporary, old.names, old.fingerprint) as new:
             batches = dict.fromkeys(zip(kept.stage.tolist(), kept.iteration.tolist(), strict=True))
             for code, iteration in batches:
-                batch = old.batch(STORED[code], iteration)
+                batch = old.batch(STORED_STAGES[code], iteration)
                 assert batch is not None  # it was just read
-                new.append(STORED[code], iteration, batch)
+                new.append(STORED_STAGES[code], iteration, batch)
 
 
 def outputs_of(stages: Pipeline) -> tuple[str, ...]:

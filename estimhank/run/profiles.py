@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from estimhank.surrogate.config import PAPER_POSTERIOR, PAPER_SURROGATE
+from estimhank.surrogate.stage_config import PAPER_POSTERIOR, PAPER_SURROGATE
 
 #: ``default`` is what the classes of the sections say; ``smoke`` differs from it in sizes alone. ``paper`` is the
 #: method of Kase, Rigato and Rottner (2024): values only, one network, 50,000 candidates, 1,000 epochs, 200,000 draws.

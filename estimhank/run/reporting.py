@@ -7,16 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.analysis.account import account_sentences
 from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
+from estimhank.analysis.facts import HorizonCheck, PosteriorFacts, SurrogateFacts
 from estimhank.analysis.inference_data import arrays_of, read_inference_data
 from estimhank.analysis.parameters import ParameterInfo
-from estimhank.analysis.verdict import Criteria, HorizonCheck
+from estimhank.analysis.verdict import Criteria
 from estimhank.data import Dataset
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.households.micro_moments import MOMENTS, MicroMoment, MicroMoments, micro_moments
@@ -26,7 +26,7 @@ from estimhank.model.measurement_error import describe_errors
 from estimhank.parameters.parameter_table import Values
 from estimhank.parameters.priors import Prior
 from estimhank.posterior.posterior import Posterior
-from estimhank.report.inputs import ReportInputs, TrainingRound
+from estimhank.report.inputs import ReportInputs
 from estimhank.run.config import Config
 from estimhank.run.manifest import Manifest
 from estimhank.support.files import read_json
@@ -102,7 +102,7 @@ def fresh_draws_of(transform: Transform, result: PosteriorStageResult) -> FreshD
 
 def check_horizon(
     posterior: Posterior, theta: Array, log_likelihood: Array, workers: Workers | None = None
-) -> dict[str, float]:
+) -> HorizonCheck:
     """Log likelihood at the run's horizon against a longer one, over draws spread evenly over theta (chain, draw, d).
 
     Parameters
@@ -113,24 +113,14 @@ def check_horizon(
         At the run's horizon.
     workers : Workers, optional
         Evaluate side by side; by default this process does.
-
-    Returns
-    -------
-    dict
-        The fields of :class:`estimhank.analysis.verdict.HorizonCheck`.
     """
     draws = _spread_evenly(theta.swapaxes(0, 1).reshape(-1, theta.shape[-1]), _HORIZON_DRAWS)
     known = _spread_evenly(log_likelihood.T.ravel(), _HORIZON_DRAWS)
     pieces = [(piece,) for piece in np.array_split(draws, min(_HORIZON_PIECES, len(draws)))]
     found = (workers or InTurn(posterior)).map_target(log_likelihoods_at_longer_horizon, pieces)
     error = known - np.concatenate(found)
-    return {
-        "horizon": posterior.horizon,
-        "longer_horizon": _at_longer_horizon(posterior).horizon,
-        "draws": len(draws),
-        "sd": float(error.std(ddof=1)),
-        "largest": float(np.abs(error).max()),
-    }
+    longer = _at_longer_horizon(posterior).horizon
+    return HorizonCheck(posterior.horizon, longer, len(draws), float(error.std(ddof=1)), float(np.abs(error).max()))
 
 
 def _at_longer_horizon(posterior: Posterior) -> Posterior:
@@ -171,7 +161,7 @@ def household_moments(
     MicroMoments or None
         None for a model without households.
     """
-    model, solver = posterior.model, posterior.steady_solver
+    model, solver = posterior.model, posterior.solver.steady
     if model.household is None:
         return None
     state = posterior.steady_state
@@ -235,7 +225,7 @@ def moments_at(
     found: list[list[float] | str] = []
     for point in thetas:
         try:
-            household, solved = posterior.steady_solver.stationary_at(
+            household, solved = posterior.solver.steady.stationary_at(
                 dict(zip(posterior.names, point.tolist(), strict=True))
             )
         except SteadyStateError as error:
@@ -254,19 +244,6 @@ def surrogate_slices(surrogate: Surrogate, transform: Transform, mode: ModeResul
     return (surrogate.log_density(x) - transform.log_jacobian(x)).reshape(d, k)
 
 
-def training_rounds(facts: Mapping[str, Any]) -> tuple[TrainingRound, ...]:
-    """History of the training from what the surrogate stage left in the manifest."""
-    return tuple(
-        TrainingRound(
-            evaluations=entry["points"],
-            epoch=np.array(entry["epoch"], float),
-            loss=np.array(entry["loss"], float),
-            s_e=float(entry["value_rmse"]),
-        )
-        for entry in facts.get("rounds", [])
-    )
-
-
 def criteria_of(config: Config) -> Criteria:
     """What a run of this configuration has to reach."""
     wanted = config.posterior
@@ -283,7 +260,7 @@ def gather_report(
     StorageError, ResultsError
         If ``mode.json``, ``certificate.json`` or ``posterior.nc`` cannot be read.
     """
-    horizon = manifest.stages["posterior"].facts.get("horizon")
+    trained, judged = manifest.facts(SurrogateFacts), manifest.facts(PosteriorFacts)
     data, mode = posterior.data, read_mode(folder / "mode.json")
     surrogate = load_surrogate(folder, posterior.fingerprint)
     arrays = arrays_of(read_inference_data(folder / "posterior.nc"))
@@ -297,9 +274,9 @@ def gather_report(
         evaluations=manifest.evaluations,
         seconds={name: record.seconds for name, record in manifest.stages.items() if record.status == "finished"},
         failure_examples=manifest.examples,
-        account=account_sentences(manifest.evaluations, {k: record.facts for k, record in manifest.stages.items()}),
-        training=training_rounds(manifest.stages["surrogate"].facts),
-        horizon=None if horizon is None else HorizonCheck(**horizon),
+        account=account_sentences(manifest.evaluations, [record.facts for record in manifest.stages.values()]),
+        training=trained.rounds if trained else (),
+        horizon=judged.horizon if judged else None,
         criteria=criteria_of(config),
         facts=_headline_facts(manifest, data),
         configuration=manifest.configuration,

@@ -12,6 +12,7 @@ from estimhank.data import Dataset, read_dataset
 from estimhank.evaluation.evaluations import Evaluations
 from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import read_evaluations
+from estimhank.model.declaration import Model
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config, restore_config
 from estimhank.run.manifest import Manifest, read_manifest
@@ -72,7 +73,7 @@ class Run:
         return target
 
     @property
-    def model(self) -> Any:
+    def model(self) -> Model:
         """The model that was estimated."""
         return self.posterior.model
 

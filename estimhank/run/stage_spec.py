@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from estimhank.analysis.facts import Facts
 from estimhank.run.config import Config
 from estimhank.support.files import sha256_of, to_json
 
@@ -21,13 +22,12 @@ class StageResult:
     ----------
     files : tuple of str
         Files it wrote, relative to the results folder, without the evaluation store.
-    facts : mapping
-        Plain values for the manifest. The posterior stage gives ``converged``, ``convergence`` (words),
-        ``certificate_passed`` and ``certificate`` (words); see :mod:`estimhank.run.pipeline`.
+    facts : Facts, optional
+        For the manifest.
     """
 
     files: tuple[str, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True)

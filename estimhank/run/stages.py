@@ -6,20 +6,30 @@ from the store where it has them: that is what makes a resumed run equal to one 
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from estimhank.analysis.facts import (
+    DataFacts,
+    FitFacts,
+    HorizonCheck,
+    ModeFacts,
+    PosteriorFacts,
+    ReportFacts,
+    SampleFacts,
+    SurrogateFacts,
+)
 from estimhank.data import write_dataset, write_raw
-from estimhank.evaluation.repeatable import repeat_some
+from estimhank.evaluation.repeats import repeat_some
 from estimhank.mode.mode_result import read_mode, write_mode
 from estimhank.mode.search import find_mode
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.context import RunContext
 from estimhank.run.stage_spec import Pipeline, StageResult, StageSpec
-from estimhank.sampling.algorithms import ALGORITHMS, describe_draws, sizes_for
+from estimhank.sampling.algorithms import ALGORITHMS, Draws, sizes_for
+from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.proposals import Center
 from estimhank.support.errors import ResultsError
 from estimhank.support.files import replacing, write_json
@@ -27,6 +37,7 @@ from estimhank.surrogate.searched import Searched
 
 if TYPE_CHECKING:
     from estimhank.surrogate.exact import ExactChains
+    from estimhank.surrogate.first_calls import FirstCalls
     from estimhank.surrogate.posterior_stage import PosteriorStageResult
     from estimhank.surrogate.surrogate_stage import RoundReport
 
@@ -42,8 +53,7 @@ def data_stage(context: RunContext) -> StageResult:
         write_raw(context.folder / "raw.csv", table)
         files += ("raw.csv",)
     missing = {name: int(n) for name, n in zip(dataset.names, np.isnan(dataset.values).sum(axis=0), strict=True) if n}
-    facts = {"quarters": len(dataset.dates), "missing": missing}
-    return StageResult(files, facts)
+    return StageResult(files, DataFacts(quarters=len(dataset.dates), missing=missing))
 
 
 def mode_stage(context: RunContext) -> StageResult:
@@ -53,17 +63,17 @@ def mode_stage(context: RunContext) -> StageResult:
     settings = context.config.mode
     result = find_mode(context.recorder, context.target, settings, context.seed, progress=context.progress)
     write_mode(context.folder / "mode.json", result)
-    facts = {
-        "log_density": result.log_density,
-        "starts": len(result.starts),
-        "agreeing": result.agreeing,
-        "local_modes": len(result.modes),
-        "positive_definite": result.positive_definite,
-        "kind": result.kind,
-        "words": mode_words(result),
-        "condition": result.condition,
-        "infeasible_prior": result.infeasible_prior,
-    }
+    facts = ModeFacts(
+        log_density=result.log_density,
+        starts=len(result.starts),
+        agreeing=result.agreeing,
+        local_modes=len(result.modes),
+        positive_definite=result.positive_definite,
+        kind=result.kind,
+        words=tuple(mode_words(result)),
+        condition=result.condition,
+        infeasible_prior=result.infeasible_prior,
+    )
     return StageResult(("mode.json",), facts)
 
 
@@ -74,11 +84,36 @@ def sample_stage(context: RunContext) -> StageResult:
     sizes = sizes_for(context.target, settings)
     center = Center(mode.center_x, mode.covariance_x)
     sample = ALGORITHMS[settings.algorithm]
-    result: Any = sample(context.recorder, context.target, center, sizes, context.seed, context.progress)
+    result = sample(context.recorder, context.target, center, sizes, context.seed, context.progress)
     with replacing(context.folder / "sample.npz") as temporary:
-        np.savez(temporary, **{field.name: getattr(result, field.name) for field in dataclasses.fields(result)})
-    facts = {"algorithm": settings.algorithm, **describe_draws(result)}
-    return StageResult(("sample.npz",), facts)
+        np.savez(temporary, **vars(result))
+    return StageResult(("sample.npz",), describe_draws(settings.algorithm, result))
+
+
+def describe_draws(algorithm: str, draws: Draws) -> SampleFacts:
+    """Convergence and acceptance of the sampling stage."""
+    enough = draws.x.shape[1] >= 4
+
+    def by_chain(name: str) -> tuple[float, ...] | None:
+        values = getattr(draws, name, None)
+        return None if values is None else tuple(np.asarray(values, float).tolist())
+
+    def overall(name: str) -> float | None:
+        value = getattr(draws, name, None)
+        return None if value is None else float(value)
+
+    return SampleFacts(
+        algorithm=algorithm,
+        r_hat=float(np.max(r_hat(draws.x))) if enough else math.nan,
+        ess_bulk=float(np.min(ess(draws.x))) if enough else math.nan,
+        infeasible=tuple(draws.infeasible.tolist()),
+        move_rate=by_chain("move_rate"),
+        acceptance=by_chain("acceptance"),
+        local_acceptance=overall("local_acceptance"),
+        global_acceptance=overall("global_acceptance"),
+        log_evidence=overall("log_evidence"),
+        divergent=by_chain("divergent"),
+    )
 
 
 def surrogate_stage(context: RunContext) -> StageResult:
@@ -104,33 +139,34 @@ def surrogate_stage(context: RunContext) -> StageResult:
         context.recorder.engine,
     )
     written = save_surrogate(result.surrogate, context.folder)
-    facts = {
-        "training_evaluations": result.surrogate.training_evaluations,
-        "training_seconds": round(result.training_seconds, 3),
-        "dropped": result.dropped,
-        "rounds": [_describe_round(report) for report in result.rounds],
-    }
+    facts = SurrogateFacts(
+        training_evaluations=result.surrogate.training_evaluations,
+        training_seconds=round(result.training_seconds, 3),
+        dropped=result.dropped,
+        rounds=tuple(_describe_fit(report) for report in result.rounds),
+    )
     return StageResult(tuple(path.name for path in written), facts)
 
 
-def _describe_round(report: RoundReport) -> dict[str, Any]:
-    losses = report.fit.losses.mean(axis=0)
+def _describe_fit(report: RoundReport) -> FitFacts:
+    fit = report.fit
+    losses = fit.losses.mean(axis=0)
     kept = np.unique(np.linspace(0, len(losses) - 1, min(len(losses), _LOSSES_KEPT)).astype(int))
-    return {
-        "points": report.fit.points,
-        "with_gradient": report.fit.with_gradient,
-        "dropped_low": report.fit.dropped_low,
-        "quadratic_rmse": report.fit.quadratic_rmse,
-        "value_rmse": report.fit.value_rmse,
-        "gradient_rmse": report.fit.gradient_rmse,
-        "fresh_evaluations": report.evaluations,
-        "fresh_s_e": report.fresh_s_e,
-        "sought_error": report.pool_error,
-        "beyond_edge": report.beyond,
-        "fit_seconds": round(report.fit_seconds, 3),
-        "epoch": (kept + 1) * report.epochs / len(losses),
-        "loss": losses[kept],
-    }
+    return FitFacts(
+        points=fit.points,
+        with_gradient=fit.with_gradient,
+        dropped_low=fit.dropped_low,
+        quadratic_rmse=fit.quadratic_rmse,
+        value_rmse=fit.value_rmse,
+        gradient_rmse=fit.gradient_rmse,
+        fresh_evaluations=report.evaluations,
+        fresh_s_e=report.fresh_s_e,
+        sought_error=report.pool_error,
+        beyond_edge=report.beyond,
+        fit_seconds=round(report.fit_seconds, 3),
+        epoch=tuple(((kept + 1) * report.epochs / len(losses)).tolist()),
+        loss=tuple(losses[kept].tolist()),
+    )
 
 
 def _posterior(context: RunContext) -> Posterior:
@@ -165,40 +201,43 @@ def posterior_stage(context: RunContext) -> StageResult:
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
     horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood, context.engine)
-    facts = {**_describe_posterior(result), **calls.seconds(), "horizon": horizon}
+    facts = _describe_posterior(result, calls, horizon)
     return StageResult(("certificate.json", "posterior.nc"), facts)
 
 
-def _describe_posterior(result: PosteriorStageResult) -> dict[str, Any]:
+def _describe_posterior(result: PosteriorStageResult, calls: FirstCalls, horizon: HorizonCheck) -> PosteriorFacts:
     exact = result.exact
     fewest = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()))
     words = f"largest R-hat {exact.r_hat.max():.4f}, fewest effective draws {fewest:,.0f} after {exact.rounds:,} rounds"
     words += "".join(f"; {more}" for more in (exact.unmixed, exact.stopped) if more)
-    return {
-        "converged": exact.converged,
-        "convergence": words,
-        "r_hat": float(exact.r_hat.max()),
-        "ess_bulk": float(exact.ess_bulk.min()),
-        "ess_tail": float(exact.ess_tail.min()),
-        "exact_evaluations": exact.evaluations,
-        "rounds": exact.rounds,
-        "burn_in": exact.burn_in,
-        "subchain": exact.policy.subchain,
-        "plain_share": exact.policy.random_walk_share,
-        "acceptance": {block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
-        "surrogate_trusted": result.trusted,
-        "surrogate_draws_per_second": result.surrogate.draws_per_second,
-        "surrogate_autocorrelation_time": result.surrogate.autocorrelation_time,
-        "certificate_passed": result.certificate.passed,
-        "certificate": result.certificate.words,
-        "searched": result.certificate.searched.words if result.certificate.searched else "",
-    }
+    return PosteriorFacts(
+        converged=exact.converged,
+        convergence=words,
+        r_hat=float(exact.r_hat.max()),
+        ess_bulk=float(exact.ess_bulk.min()),
+        ess_tail=float(exact.ess_tail.min()),
+        exact_evaluations=exact.evaluations,
+        rounds=exact.rounds,
+        burn_in=exact.burn_in,
+        subchain=exact.policy.subchain,
+        plain_share=exact.policy.random_walk_share,
+        acceptance={block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
+        surrogate_trusted=result.trusted,
+        surrogate_draws_per_second=result.surrogate.draws_per_second,
+        surrogate_autocorrelation_time=result.surrogate.autocorrelation_time,
+        certificate_passed=result.certificate.passed,
+        certificate=result.certificate.words,
+        searched=result.certificate.searched.words if result.certificate.searched else "",
+        surrogate_draws_seconds=calls.surrogate_seconds,
+        exact_seconds=calls.exact_seconds,
+        horizon=horizon,
+    )
 
 
-def _share_accepted(exact: ExactChains, kind: int) -> list[float]:
+def _share_accepted(exact: ExactChains, kind: int) -> tuple[float, ...]:
     """Share of a chain's steps of one kind that were accepted, for every chain; nan where it made none."""
     pairs = zip(exact.accepted, exact.step_kind == kind, strict=True)
-    return [round(float(accepted[chosen].mean()), 6) if chosen.any() else math.nan for accepted, chosen in pairs]
+    return tuple(round(float(accepted[chosen].mean()), 6) if chosen.any() else math.nan for accepted, chosen in pairs)
 
 
 def report_stage(context: RunContext) -> StageResult:
@@ -210,7 +249,7 @@ def report_stage(context: RunContext) -> StageResult:
     inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest, context.open_workers)
     written = write_report(inputs, context.folder, context.config.report.svg, context.open_workers)
     files = tuple(str(path.relative_to(context.folder)) for path in written)
-    return StageResult(files, {"verdict": inputs.verdict.headline})
+    return StageResult(files, ReportFacts(verdict=inputs.verdict.headline))
 
 
 #: A whole run.

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.recorder import Recorder
-from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.dime import run_dime
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
@@ -102,15 +101,3 @@ def sizes_for(target: Target, settings: MultiProposalConfig) -> MultiProposalCon
     """The sizes in some settings; where these ask for gradients, with those that cost the target little."""
     sizes = {f.name: getattr(settings, f.name) for f in fields(MultiProposalConfig)}
     return MultiProposalConfig(**{**sizes, "gradient": settings.gradient and affordable_gradient(target)})
-
-
-def describe_draws(draws: Draws) -> dict[str, Any]:
-    """Convergence and acceptance in plain values, for the manifest: rates are by chain and block."""
-    facts: dict[str, Any] = {
-        "r_hat": float(np.max(r_hat(draws.x))) if draws.x.shape[1] >= 4 else float("nan"),
-        "ess_bulk": float(np.min(ess(draws.x))) if draws.x.shape[1] >= 4 else float("nan"),
-    }
-    for name in ("move_rate", "acceptance", "local_acceptance", "global_acceptance", "log_evidence", "divergent"):
-        if hasattr(draws, name):
-            facts[name] = getattr(draws, name)
-    return {**facts, "infeasible": draws.infeasible}

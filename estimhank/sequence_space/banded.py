@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from estimhank.sequence_space.elimination import Elimination
 from estimhank.sequence_space.linear_system import LinearSystem
@@ -92,7 +93,7 @@ def _recursion(carried: jax.Array, added: jax.Array, reverse: bool = False) -> j
     return jax.lax.scan(step, jnp.zeros_like(added[0]), (carried, added), reverse=reverse, unroll=_UNROLL_SHORT)[1]
 
 
-def solve_banded(factor: BandedFactor, e: Elimination, right: jax.Array) -> jax.Array:
+def solve_banded(factor: BandedFactor, e: Elimination, right: Float[jax.Array, "T n k"]) -> Float[jax.Array, "T n k"]:
     """Solve the banded system for few right-hand sides: (T, n, k) equations to (T, n, k) variables."""
     lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
     from_before, from_after = _carried(factor, e)
@@ -105,7 +106,9 @@ def solve_banded(factor: BandedFactor, e: Elimination, right: jax.Array) -> jax.
     return v - jnp.einsum("tnp,tpk->tnk", factor.to_lead, after)
 
 
-def solve_banded_transposed(factor: BandedFactor, e: Elimination, right: jax.Array) -> jax.Array:
+def solve_banded_transposed(
+    factor: BandedFactor, e: Elimination, right: Float[jax.Array, "T n k"]
+) -> Float[jax.Array, "T n k"]:
     """Solve the transposed banded system: (T, n, k) variables to (T, n, k) equations."""
     lagged, leading = jnp.array(e.lagged, int), jnp.array(e.leading, int)
     from_before, from_after = (m.transpose(0, 2, 1) for m in _carried(factor, e))

@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.model.declaration import NO_LEVEL, Model
+from estimhank.model.declaration import Model
+from estimhank.model.observed import NO_LEVEL
+from estimhank.model.processes import is_off
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.steady_state import SteadyState
@@ -38,9 +40,9 @@ def check_growth(model: Model, state: SteadyState) -> None:
     ModelError
     """
     largest = max((abs(value) for value in state.values.values()), default=0.0)
-    for observable in model.observables:
+    for observable in model.observed_variables:
         value = state.values[observable.variable]
-        if observable.kind == "growth" and abs(value) <= max(NO_LEVEL, 1e-13 * largest):
+        if observable.kind != "level" and abs(value) <= max(NO_LEVEL, 1e-13 * largest):
             raise ModelError(
                 f"model {model.name}: the observable '{observable.name}' is the growth rate of "
                 f"'{observable.variable}', whose steady state is {value:g}: there is no growth rate of nothing; "
@@ -56,9 +58,7 @@ def check_shocks_matter(model: Model, systems: Sequence[LinearSystem]) -> None:
     ModelError
     """
     for j, shock in enumerate(model.shocks):
-        sigma = model.parameters[shock.sigma]
-        switched_off = sigma.prior is None and sigma.value == 0
-        if switched_off or any(np.any(np.asarray(system.shock)[:, j] != 0) for system in systems):
+        if is_off(shock, model.parameters) or any(np.any(np.asarray(system.shock)[:, j] != 0) for system in systems):
             continue
         raise ModelError(
             f"model {model.name}: the shock '{shock.name}' has no first-order effect in any equation: none reads "

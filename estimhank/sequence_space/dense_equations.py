@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from estimhank.sequence_space.banded import BandedFactor, contract_rows
 from estimhank.sequence_space.household_operator import HouseholdOperator, multiply, multiply_transposed
@@ -21,7 +22,9 @@ def bands_of(system: LinearSystem, rows: tuple[int, ...], variables: tuple[int, 
     return tuple(m[r][:, v] for m in (system.lag, system.now, system.lead))
 
 
-def apply_bands(bands: tuple[jax.Array, ...], x: jax.Array) -> jax.Array:
+def apply_bands(
+    bands: tuple[Float[jax.Array, "rows n"], ...], x: Float[jax.Array, "T n k"]
+) -> Float[jax.Array, "T rows k"]:
     """Banded rows times a path: (T, n, k) to (T, rows, k); nothing before the first and after the last date."""
     lag, now, lead = bands
     before = jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])
@@ -29,7 +32,9 @@ def apply_bands(bands: tuple[jax.Array, ...], x: jax.Array) -> jax.Array:
     return lag @ before + now @ x + lead @ after
 
 
-def apply_bands_transposed(bands: tuple[jax.Array, ...], y: jax.Array) -> jax.Array:
+def apply_bands_transposed(
+    bands: tuple[Float[jax.Array, "rows n"], ...], y: Float[jax.Array, "T rows k"]
+) -> Float[jax.Array, "T n k"]:
     """Transpose of :func:`apply_bands`: (T, rows, k) to (T, n, k)."""
     lag, now, lead = (m.T for m in bands)
     before = jnp.concatenate([jnp.zeros_like(y[:1]), y[:-1]])
@@ -73,8 +78,12 @@ def dense_rows(
 
 
 def apply_dense(
-    st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...], x: jax.Array
-) -> jax.Array:
+    st: Structure,
+    system: LinearSystem,
+    household: HouseholdOperator,
+    variables: tuple[int, ...],
+    x: Float[jax.Array, "T n k"],
+) -> Float[jax.Array, "mT k"]:
     """Dense equations at paths x (T, n, k) of the given variables: the rows of :func:`dense_rows` times x, (m T, k),
     without the rows, which are megabytes."""
     horizon, n_i, _ = household.by_date.shape
@@ -95,8 +104,12 @@ def apply_dense(
 
 
 def apply_dense_transposed(
-    st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...], y: jax.Array
-) -> jax.Array:
+    st: Structure,
+    system: LinearSystem,
+    household: HouseholdOperator,
+    variables: tuple[int, ...],
+    y: Float[jax.Array, "mT k"],
+) -> Float[jax.Array, "T n k"]:
     """The transpose of :func:`apply_dense`: (m T, k) to (T, n, k)."""
     horizon, _, width = household.by_date.shape
     k = y.shape[1]
@@ -143,11 +156,11 @@ def assemble_transposed(
     return jnp.concatenate(blocks)
 
 
-def stack_dates(paths: jax.Array) -> jax.Array:
+def stack_dates(paths: Float[jax.Array, "T m k"]) -> Float[jax.Array, "m*T k"]:
     """(T, m, k) to (m T, k), variable by variable."""
     return paths.transpose(1, 0, 2).reshape(-1, paths.shape[2])
 
 
-def unstack_dates(vector: jax.Array, horizon: int) -> jax.Array:
+def unstack_dates(vector: Float[jax.Array, "mT k"], horizon: int) -> Float[jax.Array, "{horizon} m k"]:
     """(m T, k) to (T, m, k)."""
     return vector.reshape(-1, horizon, vector.shape[1]).transpose(1, 0, 2)

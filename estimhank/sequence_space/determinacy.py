@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from estimhank.sequence_space.linear_system import LinearSystem
@@ -58,7 +59,7 @@ def frequencies() -> NDArray[np.float64]:
 COARSE = frequencies()
 
 
-def household_symbol(by_date: jax.Array) -> HouseholdSymbol:
+def household_symbol(by_date: Float[jax.Array, "T n_i n_o T"]) -> HouseholdSymbol:
     """Symbols of household Jacobians, laid out as (T, n_i, n_o, T), ``[s, i, o, t]``.
 
     The longest diagonals that the horizon holds are the last date of the output and the last date of the input.

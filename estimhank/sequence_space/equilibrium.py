@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import lu_factor, lu_solve
+from jaxtyping import Float
 
 from estimhank.sequence_space.banded import (
     BandedFactor,
@@ -65,6 +66,11 @@ class EquilibriumFactors(NamedTuple):
     banded: BandedFactor
     dense: LUFactors | ToeplitzFactors | None
 
+    @property
+    def sound(self) -> jax.Array | bool:
+        """Whether these are factors of the system: a Toeplitz form may not have passed its checks."""
+        return self.dense.sound if isinstance(self.dense, ToeplitzFactors) else True
+
 
 def _usable(st: Structure, household: HouseholdOperator) -> HouseholdOperator:
     """The household without its Toeplitz form if the equations cannot use that."""
@@ -95,8 +101,12 @@ def _solve_dense(factors: LUFactors | ToeplitzFactors | None, right: jax.Array, 
 
 
 def respond(
-    st: Structure, system: LinearSystem, household: HouseholdOperator, factors: EquilibriumFactors, paths: jax.Array
-) -> jax.Array:
+    st: Structure,
+    system: LinearSystem,
+    household: HouseholdOperator,
+    factors: EquilibriumFactors,
+    paths: Float[jax.Array, "T n_z"],
+) -> Float[jax.Array, "T n_v n_z"]:
     """Responses of all unknowns to shock paths (T, n_z), given the factors: (T, n_v, n_z)."""
     e = st.elimination
     household = _usable(st, household)
@@ -122,8 +132,8 @@ def respond(
 
 
 def solve_equilibrium(
-    structure: Structure, system: LinearSystem, household: HouseholdOperator, paths: jax.Array
-) -> jax.Array:
+    structure: Structure, system: LinearSystem, household: HouseholdOperator, paths: Float[jax.Array, "T n_z"]
+) -> Float[jax.Array, "T n_v n_z"]:
     """Linear response of every unknown to shock paths known at date 0.
 
     Parameters
@@ -153,10 +163,10 @@ def differentiable_solution(
     structure: Structure,
     system: LinearSystem,
     household: HouseholdOperator,
-    paths: jax.Array,
+    paths: Float[jax.Array, "T n_z"],
     factors: EquilibriumFactors,
-    solution: jax.Array,
-) -> jax.Array:
+    solution: Float[jax.Array, "T n_v n_z"],
+) -> Float[jax.Array, "T n_v n_z"]:
     """A solution (T, n_v, n_z) that has been found, as a function of what determines it.
 
     The value is ``solution`` itself, what :func:`respond` gave with these ``factors``; its derivatives with respect to

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from estimhank.sequence_space.toeplitz import around_zero, long_length
 
@@ -82,7 +83,7 @@ def toeplitz_form_pays(shape: tuple[int, ...], moving: bool) -> bool:
     return n_o == 1 and n_i > 0 and horizon >= (SHORTEST_MOVING if moving else SHORTEST)
 
 
-def household_operator(by_date: jax.Array, toeplitz: bool = False) -> HouseholdOperator:
+def household_operator(by_date: Float[jax.Array, "T n_i n_o T"], toeplitz: bool = False) -> HouseholdOperator:
     """Operator of household Jacobians that are given by date of the input: (T, n_i, n_o, T), ``[s, i, o, t]``;
     ``toeplitz``: of one output, with the Toeplitz form."""
     horizon, n_i, n_o, _ = by_date.shape
@@ -151,7 +152,7 @@ def apply_form_transposed(form: ToeplitzForm, path: jax.Array) -> jax.Array:
     return far - ((path @ form.columns) @ form.rows.reshape(rank, -1)).reshape(len(path), n_i, horizon)
 
 
-def multiply(household: HouseholdOperator, paths: jax.Array) -> jax.Array:
+def multiply(household: HouseholdOperator, paths: Float[jax.Array, "T n_i k"]) -> Float[jax.Array, "outputs_T k"]:
     """Jacobians times paths of the inputs: (T, n_i, k) to (n_o T, k). By the Toeplitz form where there is one."""
     if household.toeplitz is not None:
         return apply_form(household.toeplitz, paths.transpose(2, 1, 0)).T
@@ -160,7 +161,9 @@ def multiply(household: HouseholdOperator, paths: jax.Array) -> jax.Array:
     return -household.by_date.reshape(horizon * n_i, width).T @ paths.reshape(horizon * n_i, paths.shape[2])
 
 
-def multiply_transposed(household: HouseholdOperator, path: jax.Array) -> jax.Array:
+def multiply_transposed(
+    household: HouseholdOperator, path: Float[jax.Array, "outputs_T k"]
+) -> Float[jax.Array, "T n_i k"]:
     """The transpose of :func:`multiply`: (n_o T, k) to (T, n_i, k)."""
     if household.toeplitz is not None:
         return apply_form_transposed(household.toeplitz, path.T).transpose(2, 1, 0)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from estimhank.parameters.parameter_table import ModelError
@@ -26,7 +27,7 @@ _DATES = 16  # of a small system of the same structure
 _SINGULAR = 1e-13  # smallest singular value, as a share of the largest, of a system that is called singular
 
 
-def close_last_dates(st: Structure, transposed: jax.Array) -> jax.Array:
+def close_last_dates(st: Structure, transposed: Float[jax.Array, "mT mT"]) -> Float[jax.Array, "mT mT"]:
     """The transposed dense system with a slack in place of each variable that matters only beyond the horizon."""
     horizon = transposed.shape[0] // len(st.elimination.dense)
     for late in st.late:
@@ -35,7 +36,7 @@ def close_last_dates(st: Structure, transposed: jax.Array) -> jax.Array:
     return transposed
 
 
-def without_late(st: Structure, dense: jax.Array) -> jax.Array:
+def without_late(st: Structure, dense: Float[jax.Array, "T m k"]) -> Float[jax.Array, "T m k"]:
     """Paths of the dense variables (T, m, k) with zeros in the place of slacks."""
     for late in st.late:
         dense = dense.at[len(dense) - late.dates :, late.variable].set(0.0)

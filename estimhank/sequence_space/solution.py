@@ -52,8 +52,18 @@ def model_structure(model: Model, state: SteadyState, priors: Mapping[str, Prior
         len(outputs),
         model.dense,
         moved if len(kept[0]) < len(priors) else (),
+        _equation_names(model, state),
     )
     return Structure(elimination, inputs, outputs)
+
+
+def _equation_names(model: Model, state: SteadyState) -> list[str]:
+    """Names of the rows of a :class:`LinearSystem`."""
+    now, quiet = Values(state.values), Values({s.name: 0.0 for s in model.shocks})
+    pairs = [*model.residuals(now, now, now, now, quiet, Values(state.parameters))]
+    if model.household is not None:
+        pairs += model.household.identities(now, now)
+    return [name for name, _ in pairs]
 
 
 def _check_shocks_stay_out(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from estimhank.sequence_space.elimination import Elimination
 from estimhank.sequence_space.half_lines import solve_half_lines
@@ -54,7 +55,9 @@ def has_state_space(e: Elimination) -> bool:
     return not e.dense and not e.targets
 
 
-def solve_state_space(system: LinearSystem, e: Elimination, rho: jax.Array, sigma: jax.Array) -> StateSpace:
+def solve_state_space(
+    system: LinearSystem, e: Elimination, rho: Float[jax.Array, " n_z"], sigma: Float[jax.Array, " n_z"]
+) -> StateSpace:
     """The stable solution, of a system that has one; differentiable.
 
     Parameters
@@ -106,7 +109,7 @@ def _after_long(matrix: jax.Array) -> jax.Array:
     return jnp.abs(jax.lax.scan(lambda a, _: (a @ a, None), power, None, length=_DOUBLINGS)[0]).max()
 
 
-def follow_states(space: StateSpace, dates: int) -> jax.Array:
+def follow_states(space: StateSpace, dates: int) -> Float[jax.Array, "{dates} n_v n_z"]:
     """Responses of all unknowns at dates 0, 1, ..., shape (dates, n_v, n_z)."""
     step = lambda state, _: (space.transition @ state, space.output @ state)  # noqa: E731
     found: jax.Array = jax.lax.scan(step, space.impulse, None, length=dates)[1]

@@ -38,7 +38,8 @@ from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, s
 from estimhank.support.runtime import configure
 
 _KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
-_SOLVED = ("reference", "reference_parts", "_guess", "differentiable")  # what travels to another process
+#: What travels to another process, as far as it is known.
+_TRAVELS = ("model", "spread", "horizon", "reference", "reference_parts", "_guess", "differentiable")
 _REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
 
 
@@ -132,7 +133,7 @@ class SteadySolver:
         if not bool(checks.search.converged):
             (parts, checks), pullback = self._computed_with_pullback(moved, self.robust_point(moved))
         self.verify(checks, moved)
-        return _precise(parts), partial(self._pull_back, pullback)
+        return parts, partial(self._pull_back, pullback)
 
     def stationary_at(self, changes: Mapping[str, float]) -> tuple[HouseholdSteadyState, float]:
         """The household with some parameters replaced, and the parameter that is moved to hit its target (0: none is).
@@ -291,12 +292,13 @@ class SteadySolver:
         return found
 
     def _solve(self, moved: Mapping[str, float], start: StationaryPoint) -> SteadyParts:
+        parts: SteadyParts
         with _arithmetic_is_no_solution(moved):
             parts, checks = self._computed(moved, start)
             if not bool(checks.search.converged):
                 parts, checks = self._computed(moved, self.robust_point(moved))
         self.verify(checks, moved)
-        return _precise(parts)
+        return parts
 
     def _problem(self, moved: Mapping[str, Any]) -> tuple[Given, tuple[Any, Any], StationaryProblem]:
         model, block = self.model, self.model.household
@@ -347,16 +349,9 @@ class SteadySolver:
         curvatures = jax.tree.map(lambda a, b, c: (a + b) / 2 - c, low, high, centre)
         return _Guess(centre, derivatives, curvatures)
 
-    def __reduce__(self) -> Any:
+    def __getstate__(self) -> dict[str, Any]:
         # with what has been solved, so that whoever receives it need not solve, nor compile, the same again
-        solved = {name: self.__dict__[name] for name in _SOLVED if name in self.__dict__}
-        return type(self), (self.model, self.spread, self.horizon), solved
-
-
-def _precise(parts: SteadyParts) -> SteadyParts:
-    """Without the household Jacobians' Toeplitz form where that is not precise."""
-    form = parts.household.toeplitz
-    return parts.in_dense_form() if form is not None and not bool(form.precise) else parts
+        return {**{k: v for k, v in vars(self).items() if k in _TRAVELS}, "_kept": OrderedDict()}
 
 
 @contextmanager

@@ -71,14 +71,15 @@ class ToeplitzFactors(NamedTuple):
     """What a solution needs (Sherman, Morrison and Woodbury).
 
     ``inverse`` (T, T) is that of the Toeplitz part, ``reached`` (T, K) that times the columns, ``rows`` (K, T), and
-    ``core`` the inverse of the K x K system that is left; ``core`` is nan where the form did not pass its checks, and
-    so is every solution.
+    ``core`` the inverse of the K x K system that is left; ``core`` is nan where the form did not pass its checks
+    (``sound``), and so is every solution.
     """
 
     inverse: jax.Array
     reached: jax.Array
     rows: jax.Array
     core: jax.Array
+    sound: jax.Array
 
 
 def has_form(e: Elimination) -> bool:
@@ -282,11 +283,12 @@ def factorize_toeplitz(system: ToeplitzPlus) -> ToeplitzFactors:
     reached = inverse @ jnp.concatenate([system.columns, right], axis=1)
     reached, alone = reached[:, :n_columns], reached[:, n_columns:]
     core = jnp.linalg.inv(jnp.eye(n_columns) + system.rows @ reached)
-    factors = ToeplitzFactors(inverse, reached, system.rows, core)
+    factors = ToeplitzFactors(inverse, reached, system.rows, core, system.sound)
     residual = _product(system, _with_columns(factors, alone)) - right
     fits = jnp.abs(residual).max() <= RESIDUAL * jnp.abs(right).max()
     moderate = jnp.abs(system.diagonals).sum() * outer.bound < CONDITION
-    return factors._replace(core=jnp.where(system.sound & fits & moderate, core, jnp.nan))
+    sound = system.sound & fits & moderate
+    return factors._replace(core=jnp.where(sound, core, jnp.nan), sound=sound)
 
 
 def _product(system: ToeplitzPlus, x: jax.Array) -> jax.Array:

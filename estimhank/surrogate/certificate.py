@@ -53,15 +53,15 @@ _WORDS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure and its Monte Carlo standard error (``nan`` where it has none)."""
+class Estimate:
+    """A figure of the certificate and its Monte Carlo standard error (``nan`` where it has none)."""
 
     value: float
     mcse: float = math.nan
 
 
 @dataclass(frozen=True)
-class FreshDraws:
+class FreshEvaluations:
     """Draws of the surrogate with fresh exact evaluations.
 
     Attributes
@@ -111,7 +111,7 @@ class Certificate:
 
     Attributes
     ----------
-    figures : dict of str to Figure
+    figures : dict of str to Estimate
     limits : dict of str to float
     reasons : tuple of str
         What failed, in words; empty if the certificate is passed.
@@ -123,7 +123,7 @@ class Certificate:
         What the mode search had looked at: the certificate speaks of that.
     """
 
-    figures: dict[str, Figure]
+    figures: dict[str, Estimate]
     limits: dict[str, float]
     reasons: tuple[str, ...]
     quantiles: dict[str, float]
@@ -166,7 +166,7 @@ class Certificate:
 
 
 def compute_certificate(
-    fresh: FreshDraws,
+    fresh: FreshEvaluations,
     states: ExactStates,
     pairs: ProposalPairs,
     counts: dict[str, int],
@@ -177,7 +177,7 @@ def compute_certificate(
 
     Parameters
     ----------
-    fresh : FreshDraws
+    fresh : FreshEvaluations
         Nearly independent draws of the surrogate that it has not been trained on.
     states : ExactStates
     pairs : ProposalPairs
@@ -195,7 +195,7 @@ def compute_certificate(
         "s_e_exact_states": error_spread_of_chains(states),
         "wrong_accept": mean_over_chains(wrong_accept),
         "wrong_reject": mean_over_chains(wrong_reject),
-        "pareto_k": Figure(pareto_k(log_weights), pareto_k_mcse(log_weights, seed)),
+        "pareto_k": Estimate(pareto_k(log_weights), pareto_k_mcse(log_weights, seed)),
         "second_stage_acceptance": subchain_acceptance(states),
         "outside_fence": mean_over_chains(states.outside.astype(float)),
         "infeasible_share": _share(~np.isfinite(fresh.exact)),
@@ -226,7 +226,7 @@ def compute_certificate(
     )
 
 
-def _failures(figures: dict[str, Figure], limits: dict[str, float]) -> list[str]:
+def _failures(figures: dict[str, Estimate], limits: dict[str, float]) -> list[str]:
     failures = []
     for key, limit in limits.items():
         value = figures[key].value
@@ -244,25 +244,25 @@ def centred_error(surrogate: Array, exact: Array) -> Array:
     return error - error.mean() if len(error) else error
 
 
-def error_spread(fresh: FreshDraws) -> Figure:
+def error_spread(fresh: FreshEvaluations) -> Estimate:
     """s_e over independent draws; its standard error by the delta method from the fourth moment."""
     error = fresh.error
     n = len(error)
     if n < 2 or not np.isfinite(error).all():
-        return Figure(math.inf)
+        return Estimate(math.inf)
     variance = float(error.var(ddof=1))
     if variance == 0:
-        return Figure(0.0, 0.0)
+        return Estimate(0.0, 0.0)
     fourth = float((error**4).mean())
-    return Figure(math.sqrt(variance), math.sqrt(max(fourth - variance**2, 0.0) / n) / (2 * math.sqrt(variance)))
+    return Estimate(math.sqrt(variance), math.sqrt(max(fourth - variance**2, 0.0) / n) / (2 * math.sqrt(variance)))
 
 
-def error_spread_of_chains(states: ExactStates) -> Figure:
+def error_spread_of_chains(states: ExactStates) -> Estimate:
     """s_e over the exact stage's states; its standard error by the jackknife over chains, which are independent."""
     error = states.surrogate - states.exact
     if not np.isfinite(error).all():
-        return Figure(math.inf)
-    return Figure(float(error.std()), jackknife(error, lambda chains: float(chains.std())))
+        return Estimate(math.inf)
+    return Estimate(float(error.std()), jackknife(error, lambda chains: float(chains.std())))
 
 
 def jackknife(chains: Array, statistic: Callable[[Array], float]) -> float:
@@ -274,11 +274,11 @@ def jackknife(chains: Array, statistic: Callable[[Array], float]) -> float:
     return math.sqrt((m - 1) / m * float(((values - values.mean()) ** 2).sum()))
 
 
-def mean_over_chains(values: Array) -> Figure:
+def mean_over_chains(values: Array) -> Estimate:
     """Mean of values of shape (chain, n), with the standard error of the chains' means."""
     means = values.mean(axis=1)
     mcse = float(means.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
-    return Figure(float(means.mean()), mcse)
+    return Estimate(float(means.mean()), mcse)
 
 
 def wrong_decisions(pairs: ProposalPairs) -> tuple[Array, Array]:
@@ -287,10 +287,10 @@ def wrong_decisions(pairs: ProposalPairs) -> tuple[Array, Array]:
     return np.maximum(surrogate - exact, 0.0), np.maximum(exact - surrogate, 0.0)
 
 
-def subchain_acceptance(states: ExactStates) -> Figure:
+def subchain_acceptance(states: ExactStates) -> Estimate:
     """Mean acceptance probability of the subchain steps; standard error by the jackknife over chains."""
     if not states.subchain.any():
-        return Figure(math.nan)
+        return Estimate(math.nan)
 
     def ratio(stack: Array) -> float:
         total = float(stack[..., 1].sum())
@@ -298,12 +298,12 @@ def subchain_acceptance(states: ExactStates) -> Figure:
 
     counted = states.subchain.astype(float)
     stack = np.stack([states.acceptance_probability * counted, counted], axis=-1)
-    return Figure(ratio(stack), jackknife(stack, ratio))
+    return Estimate(ratio(stack), jackknife(stack, ratio))
 
 
-def _share(mask: NDArray[np.bool_]) -> Figure:
+def _share(mask: NDArray[np.bool_]) -> Estimate:
     share = float(mask.mean())
-    return Figure(share, math.sqrt(share * (1 - share) / len(mask)))
+    return Estimate(share, math.sqrt(share * (1 - share) / len(mask)))
 
 
 def _quantiles(error: Array) -> dict[str, float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.surrogate.certificate import LIMITS
-from estimhank.surrogate.config import PosteriorConfig
+from estimhank.surrogate.stage_config import PosteriorConfig
 
 Array = NDArray[np.float64]
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from estimhank.evaluation.evaluations import EvaluationBatch
-from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import HIDDEN, Edge, learn_edge
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth, usable
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import Surrogate, whiten
 from estimhank.target.protocol import Target
 

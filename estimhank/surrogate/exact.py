@@ -28,10 +28,10 @@ from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
 from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, run_steps, start_chains
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
+from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import GradientLike, Target

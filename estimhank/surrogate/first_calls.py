@@ -36,9 +36,16 @@ class FirstCalls:
         self._first.setdefault((stage, 0 if stage == "exact" else iteration), time.perf_counter())
         return self._evaluate(stage, iteration, thetas, gradient)
 
-    def seconds(self) -> dict[str, float]:
-        """Wall seconds of drawing from the surrogate and of the exact steps, as far as both ends were seen."""
-        turns = {"fresh": ("certificate", 0), "exact": ("exact", 0), "pairs": ("certificate", 1)}
-        at = {"begun": self._begun, **{name: self._first[key] for name, key in turns.items() if key in self._first}}
-        parts = {"surrogate_draws_seconds": ("begun", "fresh"), "exact_seconds": ("exact", "pairs")}
-        return {name: round(at[b] - at[a], 3) for name, (a, b) in parts.items() if a in at and b in at}
+    @property
+    def surrogate_seconds(self) -> float | None:
+        """Wall seconds of drawing from the surrogate; None if the end was not seen."""
+        return self._between(self._begun, self._first.get(("certificate", 0)))
+
+    @property
+    def exact_seconds(self) -> float | None:
+        """Wall seconds of the exact steps; None if one of their ends was not seen."""
+        return self._between(self._first.get(("exact", 0)), self._first.get(("certificate", 1)))
+
+    @staticmethod
+    def _between(begun: float | None, ended: float | None) -> float | None:
+        return None if begun is None or ended is None else round(ended - begun, 3)

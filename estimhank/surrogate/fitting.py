@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.networks.mlp import Weights
-from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.jump_map import features_of, no_jumps
@@ -28,6 +27,7 @@ from estimhank.surrogate.points import (
     usable,
 )
 from estimhank.surrogate.quadratic import Quadratic, fit_base
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import DISAGREEMENT, Shape, Surrogate, SurrogateArrays, whiten
 from estimhank.surrogate.training import (
     Examples,

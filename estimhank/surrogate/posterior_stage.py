@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.evaluation.repeatable import REPEATED_BATCH
+from estimhank.evaluation.repeats import REPEATED_BATCH
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.sampling.diagnostics import ess
 from estimhank.support.progress_event import Progress, ProgressEvent
@@ -16,15 +16,15 @@ from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.certificate import (
     Certificate,
     ExactStates,
-    FreshDraws,
+    FreshEvaluations,
     ProposalPairs,
     compute_certificate,
     error_spread,
 )
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import Evaluate, ExactChains, Policy, run_exact
 from estimhank.surrogate.fast_mh import FastDraws, Proposal, SurrogateChains, draw, warm_up
 from estimhank.surrogate.searched import Searched
+from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.tail_chains import look_beyond
 from estimhank.target.protocol import Target
@@ -77,7 +77,7 @@ class PosteriorStageResult:
     Attributes
     ----------
     surrogate : SurrogateDraws
-    fresh : FreshDraws
+    fresh : FreshEvaluations
     exact : ExactChains
     outside_fence : ndarray of bool, shape (chain, draw)
         Which exact draws are outside the trust region.
@@ -87,7 +87,7 @@ class PosteriorStageResult:
     """
 
     surrogate: SurrogateDraws
-    fresh: FreshDraws
+    fresh: FreshEvaluations
     exact: ExactChains
     outside_fence: NDArray[np.bool_]
     certificate: Certificate
@@ -238,17 +238,17 @@ def _draw(
 
 def evaluate_fresh(
     evaluate: Evaluate, target: Target, surrogate: Surrogate, z: NDArray[np.float32], n: int
-) -> FreshDraws:
+) -> FreshEvaluations:
     """Exact evaluations of n draws spread evenly over draws of shape (chain, draw, d), draw by draw."""
     flat = z.swapaxes(0, 1).reshape(-1, z.shape[-1])
     x = surrogate.unwhiten(flat[np.linspace(0, len(flat) - 1, min(n, len(flat))).astype(int)])
     theta = target.transform.to_natural(x)
     batch = evaluate(STAGE, 0, theta)
     exact = batch.log_density + target.transform.log_jacobian(x)
-    return FreshDraws(theta, x, np.where(np.isfinite(exact), exact, -np.inf), surrogate.log_density(x))
+    return FreshEvaluations(theta, x, np.where(np.isfinite(exact), exact, -np.inf), surrogate.log_density(x))
 
 
-def choose_starts(surrogate: Surrogate, fresh: FreshDraws) -> NDArray[np.float32]:
+def choose_starts(surrogate: Surrogate, fresh: FreshEvaluations) -> NDArray[np.float32]:
     """Starts of the exact chains: fresh draws with a density, except where the surrogate is far too high; whitened,
     (m, d).
 
@@ -261,11 +261,11 @@ def choose_starts(surrogate: Surrogate, fresh: FreshDraws) -> NDArray[np.float32
     return surrogate.whiten(fresh.x[finite & (weights >= np.median(weights[finite]) - _FAR_TOO_HIGH)])
 
 
-def _log_weights(fresh: FreshDraws) -> Array:
+def _log_weights(fresh: FreshEvaluations) -> Array:
     return np.where(np.isfinite(fresh.exact), fresh.exact - fresh.surrogate, -np.inf)
 
 
-def is_trusted(fresh: FreshDraws) -> bool:
+def is_trusted(fresh: FreshEvaluations) -> bool:
     """Whether fresh draws speak well enough for the surrogate to leave the exact stage mostly to its subchains."""
     weights = _log_weights(fresh)
     if not np.isfinite(fresh.surrogate).all() or not np.isfinite(weights).any():

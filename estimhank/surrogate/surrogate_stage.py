@@ -18,13 +18,13 @@ from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.bound_tails import towards_bounds
 from estimhank.surrogate.candidates import CandidateDraws, choose_candidates, measure_errors
-from estimhank.surrogate.config import SurrogateConfig
 from estimhank.surrogate.edge_search import EdgeSearch
 from estimhank.surrogate.exact import Evaluate
 from estimhank.surrogate.fast_mh import SurrogateChains, draw, start_chains, warm_up
 from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
 from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import Gradient, Target, affordable_gradient
 

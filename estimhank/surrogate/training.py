@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from estimhank.evaluation.workers import Workers
 from estimhank.networks.mlp import Weights, evaluate_network, initial_weights
 from estimhank.support.errors import EstimhankError
-from estimhank.surrogate.config import SurrogateConfig
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import Shape
 
 Array = NDArray[np.float64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ LIMITS = {"s_e": 0.05, "wrong_accept": 0.002, "pareto_k": 0.667, "second_stage_a
 PERFECT = {"s_e": 0.0, "wrong_accept": 0.0, "pareto_k": -0.5, "second_stage_acceptance": 1.0, "limits": LIMITS}
 
 
-def figure(key: str, **values: object) -> CertificateFigure:
+def figure(key: str, **values: Any) -> CertificateFigure:
     """One figure of a certificate that is perfect but for ``values``."""
     return next(f for f in certificate_figures({**PERFECT, **values}) if f.key == key)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ import pytest
 from estimhank.analysis.modes import determinate_share, laplace_sd
 from tests.helpers.synthetic_run import synthetic_inputs
 
-MODE = synthetic_inputs(chains=2, draws=8).mode
+MODE: Any = synthetic_inputs(chains=2, draws=8).mode
 
 
 def test_laplace_standard_deviations_are_those_of_the_inverse_hessian() -> None:
-    covariance = np.diag(np.logspace(-8, 2, len(MODE.names)))
+    covariance = np.eye(len(MODE.names)) * np.logspace(-8, 2, len(MODE.names))
     covariance[0, 1] = covariance[1, 0] = 0.5 * np.sqrt(covariance[0, 0] * covariance[1, 1])
     mode = replace(MODE, hessian=np.linalg.inv(covariance))
     assert laplace_sd(mode) == pytest.approx(np.sqrt(np.diag(covariance)), rel=1e-9)

@@ -34,7 +34,7 @@ def test_prior_density_integrates_to_one_and_is_zero_outside(info: ParameterInfo
 def test_prior_density_is_the_one_of_the_log_posterior(info: ParameterInfo) -> None:
     prior = MODEL[info.name].prior
     theta = np.asarray(prior.ppf(np.array([0.02, 0.3, 0.5, 0.9])))
-    assert np.log(info.prior_density(theta)) == pytest.approx(np.asarray(prior.logpdf(theta)), abs=1e-10)
+    assert np.log(info.prior_density(theta)) == pytest.approx(np.asarray(prior.logpdf(theta)), abs=1e-10)  # type: ignore[arg-type]
 
 
 def test_label_falls_back_to_the_name_and_carries_the_unit() -> None:

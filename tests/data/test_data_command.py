@@ -42,7 +42,7 @@ def run(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture
 def fred(monkeypatch):
-    """A stand-in that holds the snapshot's figures, the rate by month, as of a vintage and as the latest."""
+    """A stand-in that holds the snapshot's values, the rate by month, as of a vintage and as the latest."""
     table = load_series("snapshot")
     days = [f"{1959 + j // 4}-{3 * (j % 4) + 1:02d}-01" for j in range(len(table.lines))]
     series = {
@@ -176,7 +176,7 @@ def test_a_doubt_about_the_data_is_one_sentence_and_does_not_stop(run, tmp_path)
     )
     code, _, err = run("data", "run.toml", "--out", "out", "--quiet")
     assert code == 0 and err.startswith("estimhank: warning: ") and err.count("\n") == 1
-    assert "rates.csv, line 4, column r: the observable rate is declared in percent per quarter, but no figure" in err
+    assert "rates.csv, line 4, column r: the observable rate is declared in percent per quarter, but no value" in err
 
 
 def test_missing_quarters_are_counted_and_the_likelihood_takes_them(run, tmp_path):
@@ -187,7 +187,7 @@ def test_missing_quarters_are_counted_and_the_likelihood_takes_them(run, tmp_pat
     assert facts == {"quarters": 44, "missing": {"growth": 2, "inflation": 2, "rate": 2}}
     with RunContext(load_config(tmp_path / "run.toml"), tmp_path / "new", build_target) as context:
         target = context.target
-        evaluation = target.evaluate(target.reference())
+        evaluation = target.evaluate(target.reference())  # type: ignore[attr-defined]
     assert evaluation.reason == "ok" and np.isfinite(evaluation.log_likelihood)
 
 

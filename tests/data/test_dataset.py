@@ -20,6 +20,7 @@ from estimhank.data import (
 )
 from estimhank.support.errors import DataError
 from estimhank.support.files import bundled
+from tests.helpers import golden
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +42,16 @@ def table(tmp_path):
 def test_snapshot_has_the_published_figures():
     table = load_series(SNAPSHOT)
     quarter = lambda year, q: 4 * year + q - 1 - table.first  # noqa: E731
-    assert table.column("FEDFUNDS")[quarter(1981, 2)] == 17.78
-    assert table.column("FEDFUNDS")[quarter(2019, 4)] == 1.643333
-    assert table.column("GDPC1")[quarter(2019, 4)] == 20985.448
+    golden.FEDFUNDS_1981Q2.check(table.column("FEDFUNDS")[quarter(1981, 2)])
+    golden.FEDFUNDS_2019Q4.check(table.column("FEDFUNDS")[quarter(2019, 4)])
+    golden.GDPC1_2019Q4.check(table.column("GDPC1")[quarter(2019, 4)])
     assert len(table.lines) == 268
 
 
 def test_moments_of_the_default_sample(us):
     assert us.dates[0] == "1966Q1" and us.dates[-1] == "2019Q4" and us.values.shape == (216, 3)
-    np.testing.assert_allclose(us.means, [0.70071846, 0.8487929, 1.30103395], atol=5e-9)
-    np.testing.assert_allclose(us.values.std(axis=0, ddof=1), [0.78292186, 0.58517657, 0.94488235], atol=5e-9)
+    golden.SAMPLE_MEANS.check(us.means)
+    golden.SAMPLE_SDS.check(us.values.std(axis=0, ddof=1))
     np.testing.assert_allclose(us.values.mean(axis=0), 0.0, atol=1e-14)
 
 

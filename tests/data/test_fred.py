@@ -54,10 +54,10 @@ def client(fred):
     """``client(key)`` asks the stand-in, and notes how long it would have slept."""
 
     def make(key=KEY, **settings):
-        naps = []
+        naps: list[float] = []
         settings = {"timeout": 5.0, "interval": 0.0, **settings}
         made = FredClient(key, fred.api, fred.graph, sleep=naps.append, **settings)
-        made.naps = naps
+        made.naps = naps  # type: ignore[attr-defined]
         return made
 
     return make
@@ -71,11 +71,11 @@ def test_series_of_both_frequencies_come_together_on_quarters(client, source, ke
     table = load_fred(source, ["GDPC1", "FEDFUNDS"], {}, client=client(key))
     want = [float("nan") if value == "." else value for value in GDP]
     np.testing.assert_array_equal(table.column("GDPC1"), want)
-    # averaged here, with all the digits; a quarter without one of its months has no figure, nor one after the end
-    means = [np.mean(RATE[j : j + 3]) for j in (0, 3, 6)] + [np.nan, np.mean(RATE[12:15]), *[np.nan] * 3]
+    # averaged here, with all the digits; a quarter without one of its months has no value, nor one after the end
+    means = [np.mean(RATE[j : j + 3]) for j in (0, 3, 6)] + [np.nan, np.mean(RATE[12:15]), *[np.nan] * 3]  # type: ignore[arg-type, list-item]
     np.testing.assert_allclose(table.column("FEDFUNDS"), means, rtol=1e-15)
     assert table.provenance["source"] == source
-    assert [(s["id"], s["frequency"]) for s in table.provenance["series"]] == [
+    assert [(s["id"], s["frequency"]) for s in table.provenance["series"]] == [  # type: ignore[attr-defined]
         ("GDPC1", "quarterly"),
         ("FEDFUNDS", "monthly"),
     ]
@@ -207,7 +207,7 @@ def test_answers_are_kept_and_asked_for_again_only_when_they_may_differ(fred, cl
         load_fred("fred", ["GDPC1"], {}, VINTAGE, client())
     assert len(fred.requests) == 2
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    fred.series[f"GDPC1@{today}"] = quarterly([1, 2])  # a day that is not over: the figures may still change
+    fred.series[f"GDPC1@{today}"] = quarterly([1, 2])  # a day that is not over: the values may still change
     for _ in range(2):
         load_fred("fred", ["GDPC1"], {}, today, client())
     assert len(fred.requests) == 4

@@ -138,11 +138,11 @@ def write_book(path, rows):
 
 
 def test_a_sheet_is_read_in_the_usual_layouts(tmp_path):
-    figures = [list(row) for row in zip(LABELS, Y, R, strict=True)]
+    values = [list(row) for row in zip(LABELS, Y, R, strict=True)]
     for rows in (
-        [["Source", "a bureau"], ["date", "y", "r"], *figures],
-        [[None, "date", "y", "r"], *([None, *row] for row in figures)],
-        [["date", None, "y", None, "r"], *([d, None, y, None, r] for d, y, r in figures)],
+        [["Source", "a bureau"], ["date", "y", "r"], *values],
+        [[None, "date", "y", "r"], *([None, *row] for row in values)],
+        [["date", None, "y", None, "r"], *([d, None, y, None, r] for d, y, r in values)],
     ):
         write_book(tmp_path / "raw.xlsx", rows)
         check(load_series("raw.xlsx", tmp_path))

@@ -20,7 +20,7 @@ from estimhank.data import (
     read_series,
     write_dataset,
 )
-from estimhank.model.declaration import Growth, Level
+from estimhank.model.observed import Growth, Level
 from estimhank.run.config import load_config, make_config, restore_config
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.files import to_json

@@ -13,12 +13,12 @@ from scipy.stats import multivariate_normal
 from estimhank.data import US_OBSERVABLES, DataWarning, Observable, check_units, load_series, make_dataset, read_series
 from estimhank.data.yearly import declared_weights
 from estimhank.likelihood.dense import stacked_covariance
-from estimhank.model.declaration import Growth
+from estimhank.model.observed import Growth
 from estimhank.run.config import make_config
 from estimhank.support.errors import DataError
 from tests.helpers.same_model import on_other_data
 
-YEARS, BEFORE = 6, 8  # years of data, quarters that the first figure may reach back to
+YEARS, BEFORE = 6, 8  # years of data, quarters that the first value may reach back to
 
 
 def write(path, cells, first=2000, months=False):
@@ -33,13 +33,13 @@ def write(path, cells, first=2000, months=False):
 def test_a_figure_counts_in_its_years_last_quarter(tmp_path, quarter):
     cells = [str(100 + j) if j % 4 == quarter else "" for j in range(12)]
     table = read_series(write(tmp_path / "raw.csv", cells))
-    figures = 100.0 + quarter + np.array([0, 4, 8])
+    values = 100.0 + quarter + np.array([0, 4, 8])
     level = make_dataset(table, [Observable("y", "y", "level", demean=False, yearly="mean")], "2000Q1", "2002Q4")
     np.testing.assert_array_equal(np.flatnonzero(~np.isnan(level.values[:, 0])), [3, 7, 11])
-    np.testing.assert_allclose(level.values[3::4, 0], figures)
+    np.testing.assert_allclose(level.values[3::4, 0], values)
     growth = Observable("y", "y", "log_difference", 100.0, demean=False, yearly="mean")
     data = make_dataset(table, [growth], "2001Q1", "2002Q4")
-    np.testing.assert_allclose(data.values[3::4, 0], 100 * np.diff(np.log(figures)))
+    np.testing.assert_allclose(data.values[3::4, 0], 100 * np.diff(np.log(values)))
     assert data.units == ("percent per year",) and level.units == ("percent per quarter",)
 
 
@@ -53,7 +53,7 @@ def test_a_monthly_table_may_hold_it_too(tmp_path, month):
 
 
 def combination(transform: str, yearly: str) -> np.ndarray:
-    """Yearly figures from quarterly observables y, from the definitions; shape (YEARS, BEFORE + 4 YEARS)."""
+    """Yearly values from quarterly observables y, from the definitions; shape (YEARS, BEFORE + 4 YEARS)."""
     n = BEFORE + 4 * YEARS
     levels = np.tril(np.ones((n, n))) if "difference" in transform else np.eye(n)  # x from y
     in_logs = transform.startswith("log")
@@ -106,7 +106,7 @@ def test_the_likelihood_is_that_of_the_linear_combination(posterior, reference):
     assert mine.log_likelihood(theta) == pytest.approx(want, abs=1e-4)
     assert "yearly" in mine.fingerprint and "yearly" not in posterior.fingerprint
     copy = pickle.loads(pickle.dumps(mine))
-    assert copy.fingerprint == mine.fingerprint and copy._weights == mine._weights
+    assert copy.fingerprint == mine.fingerprint and copy.solver.setting.weights == mine.solver.setting.weights
 
 
 def _weights(provenance):
@@ -145,7 +145,7 @@ def test_bad_figures_are_named_where_they_stand(tmp_path):
     cells = ["1", "", "", "", "2", "", "3", "", "", "4", "", ""]
     growth = Observable("g", "y", "log_difference", 100.0, yearly="mean")
     table = read_series(write(tmp_path / "raw.csv", cells))
-    with pytest.raises(DataError, match=r"raw\.csv, line 8, column y: a second figure for 2001"):
+    with pytest.raises(DataError, match=r"raw\.csv, line 8, column y: a second value for 2001"):
         make_dataset(table, [growth], "2000Q1", "2002Q4")
     cells[6], cells[9] = "", "-4"
     with pytest.raises(DataError, match=r"raw\.csv, line 11, column y: -4 has no logarithm"):
@@ -166,9 +166,9 @@ def test_units_are_those_of_a_year_where_quarters_add_up(tmp_path):
 def test_a_yearly_series_that_is_not_declared_is_noticed(tmp_path):
     cells = [str(1 + 0.1 * j) if j % 4 == 3 else "" for j in range(16)]
     table = read_series(write(tmp_path / "raw.csv", cells))
-    with pytest.warns(DataWarning, match="column y: one figure a year, taken for that of its quarter alone"):
+    with pytest.warns(DataWarning, match="column y: one value a year, taken for that of its quarter alone"):
         make_dataset(table, [Observable("r", "y", "level")], "2000Q1", "2003Q4")
-    with pytest.raises(DataError, match=r'no value in the sample .*; y has one figure a year: declare yearly = "mean"'):
+    with pytest.raises(DataError, match=r'no value in the sample .*; y has one value a year: declare yearly = "mean"'):
         make_dataset(table, [Observable("g", "y", "log_difference", 100.0)], "2000Q2", "2003Q4")
 
 

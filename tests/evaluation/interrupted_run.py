@@ -14,6 +14,7 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import FILE_NAME, EvaluationStore
@@ -21,15 +22,14 @@ from estimhank.mode.search import ModeConfig, find_mode
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
 from estimhank.sampling.sample import MultiProposalConfig, run_multi_proposal
-from estimhank.target.protocol import Evaluation
-from tests.helpers.textbook import NormalTarget
+from estimhank.target.protocol import Evaluation, GradientLike
 
 
 @dataclass(frozen=True)
 class SlowTarget(NormalTarget):
     """A normal density that takes half a millisecond."""
 
-    def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
         time.sleep(5e-4)
         return super().evaluate(theta, gradient)
 
@@ -55,13 +55,13 @@ def main(folder: Path, backend: str, workers: int) -> None:
     for stage, result in results.items():
         arrays |= {
             f"{stage}.{field.name}": np.asarray(getattr(result, field.name), dtype=None)
-            for field in fields(result)
+            for field in fields(result)  # type: ignore[arg-type]
             if isinstance(getattr(result, field.name), np.ndarray)
         }
     arrays |= {
         f"store.{field.name}": getattr(stored, field.name) for field in fields(stored) if field.name != "seconds"
     }
-    np.savez(folder / "result.npz", **arrays)
+    np.savez(folder / "result.npz", **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

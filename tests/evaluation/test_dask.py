@@ -13,6 +13,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore, read_evaluations
@@ -20,9 +21,8 @@ from estimhank.run.config import make_config
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.support.errors import ConfigError
-from estimhank.target.protocol import Evaluation
+from estimhank.target.protocol import Evaluation, GradientLike
 from tests.helpers.dask_cluster import dask_cluster
-from tests.helpers.textbook import NormalTarget
 
 pytest.importorskip("distributed")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -36,7 +36,7 @@ class SlowTarget(NormalTarget):
 
     pause: float = 0.005
 
-    def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
         time.sleep(self.pause)
         return super().evaluate(theta, gradient)
 

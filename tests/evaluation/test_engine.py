@@ -14,13 +14,13 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine, WorkersDied, WorkersLost
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.worker import EvaluationError, evaluate_points
 from estimhank.evaluation.workers import InTurn
 from estimhank.support.errors import ConfigError
-from estimhank.target.protocol import REASONS, Evaluation
-from tests.helpers.textbook import NormalTarget
+from estimhank.target.protocol import REASONS, Evaluation, GradientLike
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -33,7 +33,7 @@ class TroubleTarget(NormalTarget):
 
     folder: str = ""
 
-    def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
         if theta[0] > 100:
             raise ZeroDivisionError("a fault in the model")
         if theta[0] < -100:
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(two_workers: Engine)
     thetas = points(30)
     thetas[11, 0] = -101.0
     batch = two_workers.evaluate(thetas)
-    assert (Path(two_workers.target.folder) / "died").exists()
+    assert (Path(two_workers.target.folder) / "died").exists()  # type: ignore[attr-defined]
     assert_same_bits(batch, Engine(two_workers.target, "serial").evaluate(thetas))
 
 
@@ -155,7 +155,7 @@ def test_not_finite_is_a_reason_and_not_a_density() -> None:
 
 def test_a_target_without_the_gradient_it_owes_is_a_fault() -> None:
     class Silent(NormalTarget):
-        def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+        def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
             return Evaluation(0.0, 0.0)
 
     with pytest.raises(EvaluationError, match="a gradient was asked for"):
@@ -164,7 +164,7 @@ def test_a_target_without_the_gradient_it_owes_is_a_fault() -> None:
 
 def test_an_unknown_reason_is_a_fault() -> None:
     class Odd(NormalTarget):
-        def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+        def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
             return Evaluation(0.0, 0.0, "tired")
 
     with pytest.raises(EvaluationError, match="tired"):
@@ -173,7 +173,7 @@ def test_an_unknown_reason_is_a_fault() -> None:
 
 def test_the_target_cannot_change_the_points_it_is_given() -> None:
     class Rude(NormalTarget):
-        def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+        def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
             theta[:] = 0.0
             return Evaluation(1.0, 0.0)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.worker import EvaluationError
 from estimhank.support.errors import ResultsError
-from estimhank.target.protocol import Evaluation
-from tests.helpers.textbook import NormalTarget
+from estimhank.target.protocol import Evaluation, GradientLike
 
 TARGET = NormalTarget((0.0, 0.0), (1.0, 1.0), 0.0, 1.0)
 
@@ -31,7 +31,7 @@ def open_store(folder: Path) -> EvaluationStore:
 class Unwilling(Engine):
     """An engine that may not be asked."""
 
-    def evaluate(self, thetas: np.ndarray, gradient: bool = False) -> EvaluationBatch:
+    def evaluate(self, thetas: np.ndarray, gradient: GradientLike = False) -> EvaluationBatch:
         raise AssertionError("this batch is in the store")
 
 
@@ -71,7 +71,7 @@ def test_a_stage_that_asks_for_other_points_is_refused(tmp_path: Path) -> None:
 
 def test_the_parameters_of_a_fault_are_kept_for_replay(tmp_path: Path) -> None:
     class Faulty(NormalTarget):
-        def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+        def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
             if theta[0] > 0.7:
                 raise KeyError("steady state")
             return super().evaluate(theta, gradient)

@@ -63,12 +63,12 @@ def test_round_trip_keeps_every_bit(path: Path) -> None:
     with open_store(path) as store:
         for (stage, iteration), batch in batches.items():
             store.append(stage, iteration, batch)
-            assert_same(store.batch(stage, iteration), batch)
+            assert_same(store.batch(stage, iteration), batch)  # type: ignore[arg-type]
     with open_store(path) as store:
         assert len(store) == 306
         assert ("sample", 7) in store and ("sample", 1) not in store and store.batch("mode", 1) is None
         for key, batch in batches.items():
-            assert_same(store.batch(*key), batch)
+            assert_same(store.batch(*key), batch)  # type: ignore[arg-type]
 
 
 def test_reading_all_concatenates_in_order_of_writing(path: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_full_disk_is_said_and_leaves_the_last_good_state(path: Path) -> None:
     assert "100 evaluations stored before are kept" in run.stdout
     assert run.stdout.splitlines()[-1] == "100 True"
     with open_store(path) as store:
-        assert_same(store.batch("sample", 0), make_batch(0, 100))
+        assert_same(store.batch("sample", 0), make_batch(0, 100))  # type: ignore[arg-type]
         store.append("sample", 1, make_batch(1, 100))
 
 

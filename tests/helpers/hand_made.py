@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,8 @@ def student_surrogate(d: int, freedom: float, radius: float = 1e3, strength: flo
     surrogate = normal_surrogate(np.zeros(d), np.eye(d))
     power = freedom + d
     single = {"quadratic": -power / freedom * np.eye(d), "power": power, "radius": radius, "strength": strength}
-    parameters = surrogate.parameters._replace(**{k: jnp.asarray(v, jnp.float32) for k, v in single.items()})
+    changes: dict[str, Any] = {k: jnp.asarray(v, jnp.float32) for k, v in single.items()}
+    parameters = surrogate.parameters._replace(**changes)
     return replace(surrogate, parameters=parameters, shape=SHAPE._replace(heavy=True))
 
 

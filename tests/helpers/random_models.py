@@ -144,7 +144,8 @@ def long_dense_log_likelihood(case: Case, sample: np.ndarray) -> float:
     gamma[0] = gamma[0] + np.diag(case.noise)
     blocks = [[gamma[i - j] if i >= j else gamma[j - i].T for j in range(n)] for i in range(n)]
     kept = np.flatnonzero(~np.isnan(sample.ravel()))
-    covariance, y = np.block(blocks)[np.ix_(kept, kept)], sample.ravel()[kept].astype(np.longdouble)
+    covariance: np.ndarray = np.block(blocks)[np.ix_(kept, kept)]
+    y = sample.ravel()[kept].astype(np.longdouble)
     factor, scaled = np.zeros_like(covariance), np.zeros_like(y)
     for i in range(len(y)):
         for j in range(i):

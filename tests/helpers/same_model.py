@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimhank.data.dataset import Dataset
 from estimhank.posterior.posterior import Posterior
 
-_OF_THE_MODEL = ("_steady", "_structure", "_toeplitz_form_works", "_solve")  # and of the horizon
+_OF_THE_MODEL = ("steady", "structure", "_toeplitz_form_works", "solve")  # and of the horizon
 
 
 def on_other_data(posterior: Posterior, data: Dataset) -> Posterior:
@@ -13,5 +13,5 @@ def on_other_data(posterior: Posterior, data: Dataset) -> Posterior:
     the data, and each takes seconds to trace again."""
     other = Posterior(posterior.model, data, posterior.horizon, posterior.tail_start)
     for name in _OF_THE_MODEL:
-        other.__dict__[name] = getattr(posterior, name)
+        setattr(other.solver, name, getattr(posterior.solver, name))
     return other

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
+from benchmarks.known_targets import KnownTarget
 from estimhank.surrogate.exact import ExactChains
-from tests.helpers.known_targets import KnownTarget
+from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 
 TRAINING = SurrogateConfig(
     hidden=(48, 48), ensemble=1, epochs=100, round_epochs=50, rounds=1, round_points=300, final_s_e=0.05

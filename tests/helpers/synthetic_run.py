@@ -6,21 +6,25 @@ the same log density with an error of a chosen size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
+from estimhank.analysis.facts import FitFacts, HorizonCheck
 from estimhank.analysis.parameters import ParameterInfo, describe_parameters
-from estimhank.analysis.verdict import Criteria, HorizonCheck
+from estimhank.analysis.verdict import Criteria
 from estimhank.data.dataset import Dataset
 from estimhank.mode.mode_result import LocalMode, ModeResult, StartResult
 from estimhank.parameters.parameter_table import Parameter
 from estimhank.parameters.priors import Beta, Gamma, Normal, Prior, SqrtInverseGamma
-from estimhank.report.inputs import ReportInputs, TrainingRound
+from estimhank.report.inputs import ReportInputs
 from estimhank.target.transform import Transform
+from tests.helpers.facts import fit_facts
 
 _BETA, _SD = Beta(0.5, 0.2, upper=0.995), SqrtInverseGamma(0.4, 4.0)
 _TABLE: tuple[tuple[str, str, str, str, Prior, float, float], ...] = (
@@ -37,6 +41,11 @@ _TABLE: tuple[tuple[str, str, str, str, Prior, float, float], ...] = (
     ("sigma_m", r"\sigma_m", "s.d., monetary policy", "percent", _SD, 0.23, 0.06),
 )
 PEAK = -378.25
+
+
+def _log_prior(infos: Sequence[ParameterInfo], theta: np.ndarray) -> np.ndarray:
+    densities = [info.log_prior for info in infos]
+    return np.sum([np.asarray(f(theta[..., i])) for i, f in enumerate(densities) if f is not None], axis=0)
 
 
 def parameter_infos() -> tuple[ParameterInfo, ...]:
@@ -118,7 +127,7 @@ def synthetic_inputs(
     if not converged:
         x[0] += 2.0 * law.factor @ np.ones(len(infos))
     theta = law.transform.to_natural(x)
-    log_prior = sum(np.asarray(p.log_prior(theta[..., i])) for i, p in enumerate(infos))
+    log_prior = _log_prior(infos, theta)
     exact = ExactDraws(
         theta=theta,
         log_likelihood=law.log_density(x) - log_prior,
@@ -208,7 +217,7 @@ def _mode(law: InventedPosterior, infos: tuple[ParameterInfo, ...]) -> tuple[Mod
     slices = law.log_density(x)
     slices[4, :7] = -np.inf  # phi_b: no stable solution
     far = law.centre + 4 * law.factor @ np.r_[np.ones(5), -np.ones(d - 5)]
-    log_prior = float(sum(np.asarray(p.log_prior(best[i])) for i, p in enumerate(infos)))
+    log_prior = float(_log_prior(infos, best))
     starts = tuple(StartResult(law.centre + k, law.centre if k else far, PEAK, 60 + k, "converged") for k in range(8))
     result = ModeResult(
         names=tuple(p.name for p in infos),
@@ -242,7 +251,7 @@ def _mode(law: InventedPosterior, infos: tuple[ParameterInfo, ...]) -> tuple[Mod
     return result, law.surrogate(x)
 
 
-def _certificate(error: float) -> dict[str, object]:
+def _certificate(error: float) -> dict[str, Any]:
     limits = {
         "s_e": 0.05,
         "s_e_exact_states": 0.05,
@@ -287,17 +296,17 @@ def _evaluations(chains: int, draws: int) -> dict[str, dict[str, int]]:
     }
 
 
-def _training(error: float, rng: np.random.Generator) -> tuple[TrainingRound, ...]:
+def _training(error: float, rng: np.random.Generator) -> tuple[FitFacts, ...]:
     rounds = []
     for k, (size, s_e) in enumerate(((25600, 6 * error), (27648, 2 * error), (29696, error))):
-        epoch = np.arange(1, 301)
+        epoch = np.arange(1.0, 301.0)
         decay = 0.8 * 0.4**k * np.exp(-epoch / 60) + 1e-3 * 0.5**k
         noise = np.exp(0.05 * rng.normal(size=epoch.size))
-        rounds.append(TrainingRound(size, epoch, decay * noise, s_e))
+        rounds.append(fit_facts(size, epoch, decay * noise, s_e))
     return tuple(rounds)
 
 
-def _configuration() -> dict[str, object]:
+def _configuration() -> dict[str, Any]:
     return {
         "model": {
             "name": "one_asset_hank",

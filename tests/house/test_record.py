@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.durations import by_file, markdown, read_durations
 from benchmarks.pages import MADE, marks, without_folder
 from benchmarks.record import PLACES, condense, main, record
 from estimhank.run.manifest import Manifest, StageRecord, write_manifest
 from estimhank.support.errors import EstimhankError
+from tests.helpers.facts import fit_facts, mode_facts, posterior_facts, surrogate_facts
 
 ROOT = Path(__file__).parents[2]
-FACTS = {
-    "mode": {"agreeing": 7, "starts": 8, "log_density": -12.3456},
-    "surrogate": {"training_seconds": 61.0, "rounds": [{"points": 5, "loss": list(range(100))}]},
-    "posterior": {"ess_bulk": 2100.0, "ess_tail": 1999.9, "r_hat": 1.0049, "surrogate_draws_per_second": 123456.0},
-}
+FACTS = (
+    mode_facts(agreeing=7, log_density=-12.3456),
+    surrogate_facts(fit_facts(5, loss=range(100)), seconds=61.0),
+    posterior_facts(ess_bulk=2100.0, ess_tail=1999.9, r_hat=1.0049),
+)
 CERTIFICATE = {
     "passed": True, "training_evaluations": 7650, "s_e": 0.0111, "s_e_exact_states": 0.0222, "wrong_accept": 0.0005,
     "wrong_reject": 0.0004,
@@ -33,7 +35,7 @@ def checkout(tmp_path: Path) -> Path:
     run = tmp_path / "results" / "us_hank"
     (run / "tables").mkdir(parents=True)
     (run / "figures").mkdir()
-    stages = {name: StageRecord("finished", "", seconds=1.5, facts=facts) for name, facts in FACTS.items()}
+    stages = {facts.stage: StageRecord("finished", "", seconds=1.5, facts=facts) for facts in FACTS}
     manifest = Manifest(
         {"run": {"seed": 7}}, "configs/us_hank.toml", status="finished", created="2031-01-02T03:04:05Z",
         wall_seconds=99.0, versions={"estimhank": "9", "jax": "8", "python": "7"}, stages=stages,
@@ -69,7 +71,8 @@ def test_what_is_small_is_kept_and_pages_tell_it(checkout: Path) -> None:
         "run.json", "certificate.json", "mode.csv", "prior_posterior.png",
     }  # fmt: skip
     run = json.loads((recorded / "us_hank" / "run.json").read_text())
-    assert run["stages"]["surrogate"]["facts"]["rounds"] == [{"points": 5}]
+    (fit,) = run["stages"]["surrogate"]["facts"]["rounds"]
+    assert fit["points"] == 5 and "loss" not in fit
     assert run["seed"] == 7 and "platform" not in run["machine"]
     table = between(checkout / "README.md", "runs")
     assert (
@@ -123,3 +126,25 @@ def test_nothing_recorded_names_a_path_of_one_machine() -> None:
         if file.suffix in (".json", ".md", ".csv"):
             text = file.read_text(encoding="utf-8")
             assert not [root for root in roots if root in text], file
+
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.a.test_one" name="test_x[1]" time="9"><properties>
+<property name="processor_seconds" value="3.25" /></properties></testcase>
+<testcase classname="tests.a.test_one" name="test_y" time="9"><properties>
+<property name="processor_seconds" value="1.00" /></properties></testcase>
+<testcase classname="tests.b.test_two" name="test_z" time="9"><properties>
+<property name="processor_seconds" value="7.50" /></properties></testcase>
+<testcase classname="tests.b.test_two" name="test_skipped" time="0" />
+</testsuite></testsuites>"""
+
+
+def test_processor_time_of_the_tests_is_summed_by_file(tmp_path: Path) -> None:
+    path = tmp_path / "junit.xml"
+    with pytest.raises(EstimhankError, match="run `make test` first"):
+        read_durations(path)
+    path.write_text(REPORT)
+    rows = by_file(read_durations(path))
+    assert rows == [("tests/b/test_two.py", 1, 7.5, "test_z", 7.5), ("tests/a/test_one.py", 2, 4.25, "test_x[1]", 3.25)]
+    assert "| all 2 files | 3 | 12 | |" in markdown(rows)
+    assert all(mark in (ROOT / "CONTRIBUTING.md").read_text() for mark in marks("durations", "make durations"))

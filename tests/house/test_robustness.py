@@ -13,6 +13,8 @@ from benchmarks import robustness
 from benchmarks.robustness import SAMPLES, summarise, write_comparison
 from estimhank.data import load_dataset
 from estimhank.run.config import load_config
+from estimhank.run.manifest import Manifest, StageRecord
+from tests.helpers.facts import mode_facts, posterior_facts
 
 
 def test_the_samples_are_those_that_they_are_called():
@@ -29,19 +31,15 @@ def test_the_samples_are_those_that_they_are_called():
 def made_up_run(posterior):
     """What the comparison reads of a finished run, with draws that no sampler made."""
     draws = np.random.default_rng(1).normal(2.0, 0.1, (len(posterior.names), 4, 50))
-    facts = {
-        "mode": {"log_density": -250.4, "local_modes": 1},
-        "posterior": {"r_hat": 1.0, "ess_bulk": 9, "ess_tail": 8},
-    }
+    facts = (mode_facts(), posterior_facts())
+    stages = {found.stage: StageRecord("finished", "", facts=found) for found in facts}
     return SimpleNamespace(
         posterior=posterior,
         data=posterior.data,
         draws={"posterior": dict(zip(posterior.names, draws, strict=True))},
         mode={"theta": dict.fromkeys(posterior.names, 2.0)},
         certificate={"s_e": 0.01, "passed": True},
-        manifest=SimpleNamespace(
-            profile="default", stages={name: SimpleNamespace(facts=found) for name, found in facts.items()}
-        ),
+        manifest=Manifest({}, stages=stages),
     )
 
 

@@ -20,7 +20,7 @@ def find_python(folder: Path, **environment: str) -> subprocess.CompletedProcess
     """Run the script with a PATH of the given folder alone and an empty home."""
     for tool in ("ls", "sort"):
         if not (folder / tool).exists():
-            (folder / tool).symlink_to(shutil.which(tool))
+            (folder / tool).symlink_to(str(shutil.which(tool)))
     return subprocess.run(
         ["/bin/sh", str(ROOT / "scripts/find-python")],
         capture_output=True,
@@ -97,7 +97,7 @@ def test_what_a_run_imports_is_in_its_lock(tmp_path):
         for file in metadata.files(name):
             top = Path(file).parts[0]
             if top not in ("..", "__pycache__") and not (tmp_path / top).exists():
-                (tmp_path / top).symlink_to(Path(metadata.distribution(name).locate_file(top)))
+                (tmp_path / top).symlink_to(Path(str(metadata.distribution(name).locate_file(top))))
     code = (
         "import importlib, importlib.util, pkgutil, estimhank\n"
         "for module in pkgutil.walk_packages(estimhank.__path__, 'estimhank.'): importlib.import_module(module.name)\n"

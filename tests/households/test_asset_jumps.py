@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from estimhank.sequence_space.steady_state import solve_steady_state
 A = np.expm1(np.expm1(np.linspace(0.0, np.log1p(np.log1p(20.0)), 40)))
 
 
-def steady(policies: list[np.ndarray]) -> SimpleNamespace:
+def steady(policies: list[np.ndarray]) -> Any:
     mass = np.full((len(policies), len(A)), 1 / (len(policies) * len(A)))
     return SimpleNamespace(
         grids=SimpleNamespace(a=A, assets=(A,)),
@@ -92,7 +93,7 @@ def test_an_endogenous_grid_that_is_none_is_not_used(odd: str) -> None:
         "short": grid[:, :-1],
     }[odd]
     without, strange = (
-        asset_jumps(household._replace(policies=household.policies._replace(endogenous_grid=g)))
+        asset_jumps(household._replace(policies=household.policies._replace(endogenous_grid=g)))  # type: ignore[arg-type]
         for g in (None, changed)
     )
     for mine, theirs in zip(without, strange, strict=True):

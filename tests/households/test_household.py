@@ -25,6 +25,7 @@ from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import Values
 from estimhank.sequence_space.steady_state import SteadyState, solve_steady_state
+from tests.helpers import golden
 
 HORIZON = 300
 
@@ -58,24 +59,21 @@ def test_rouwenhorst_has_the_moments_asked_for() -> None:
 
 def test_default_steady_state(default: tuple[SteadyState, np.ndarray]) -> None:
     state, _ = default
-    assert state.parameters["beta"] == pytest.approx(0.91981514102, abs=1e-9)
-    assert state.values["C"] == pytest.approx(0.8, abs=1e-9)
+    golden.DEFAULT_BETA.check(state.parameters["beta"])
+    golden.DEFAULT_CONSUMPTION.check(state.values["C"])
     assert state.household is not None
-    assert float(state.household.distribution[:, 0].sum()) == pytest.approx(0.3059003852, abs=1e-9)
+    golden.DEFAULT_CONSTRAINED.check(state.household.distribution[:, 0].sum())
     assert float(state.household.distribution.sum()) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_default_jacobians_have_the_reference_entries(default: tuple[SteadyState, np.ndarray]) -> None:
     _, j = default
     (a_r, a_z), (c_r, c_z) = j
-    for entries, reference in [
-        (c_r[0], [0.08091017, -0.24553489, -0.20971021, -0.17986146]),
-        (c_z[0], [0.18160189, 0.09328281, 0.07947426, 0.0681931]),
-        (c_z[:, 0], [0.18160189, 0.093646, 0.08045582, 0.06989558]),
-        (a_r[:, 0], [0.91908983, 0.84917328, 0.78475335, 0.72532893]),
-        (a_z[:, 0], [0.81839811, 0.7288441, 0.6520325, 0.58539708]),
-    ]:
-        np.testing.assert_allclose(entries[:4], reference, atol=1e-6)
+    golden.CONSUMPTION_BY_RATE_ROW.check(c_r[0, :4])
+    golden.CONSUMPTION_BY_INCOME_ROW.check(c_z[0, :4])
+    golden.CONSUMPTION_BY_INCOME_COLUMN.check(c_z[:4, 0])
+    golden.ASSETS_BY_RATE_COLUMN.check(a_r[:4, 0])
+    golden.ASSETS_BY_INCOME_COLUMN.check(a_z[:4, 0])
 
 
 def test_jacobians_satisfy_the_budget_and_its_present_value(default: tuple[SteadyState, np.ndarray]) -> None:
@@ -162,11 +160,11 @@ class ToolkitHousehold:
     def __init__(self, parameters: Mapping[str, float]) -> None:
         sj = pytest.importorskip("sequence_jacobian")
 
-        def income(w, e_grid):  # type: ignore[no-untyped-def]
+        def income(w, e_grid):
             y = w * e_grid
             return y
 
-        def grids(rho_e, sd_e, n_e, n_a, a_max):  # type: ignore[no-untyped-def]
+        def grids(rho_e, sd_e, n_e, n_a, a_max):
             e_grid, _, Pi = sj.grids.markov_rouwenhorst(rho_e, sd_e, n_e)
             a_grid = sj.grids.agrid(a_max, n_a)
             return e_grid, Pi, a_grid
@@ -178,27 +176,26 @@ class ToolkitHousehold:
 
     def jacobian(self, h: float, twosided: bool) -> np.ndarray:
         """Five entries of the first row."""
-        row: np.ndarray = self.block.jacobian(self.steady, ["r"], ["C"], T=60, h=h, twosided=twosided)["C"]["r"][0, :5]
+        row: np.ndarray = self.block.jacobian(self.steady, ["r"], ["C"], T=6, h=h, twosided=twosided)["C"]["r"][0, :5]
         return row
 
 
 def test_krusell_smith_has_the_reference_numbers() -> None:
     model = KrusellSmith()
     state = solve_steady_state(model)
-    assert state.parameters["beta"] == pytest.approx(0.98195278806, abs=1e-9)
-    assert state.values["A"] == pytest.approx(3.142857142857, abs=1e-9)
-    assert state.values["C"] == pytest.approx(0.92142857, abs=1e-8)
-    exact = jacobians_of(model, state, 60)[1, 0, 0, :5]
+    golden.KRUSELL_SMITH_BETA.check(state.parameters["beta"])
+    golden.KRUSELL_SMITH_CAPITAL.check(state.values["A"])
+    golden.KRUSELL_SMITH_CONSUMPTION.check(state.values["C"])
+    exact = jacobians_of(model, state, 6)[1, 0, 0, :5]
     toolkit = ToolkitHousehold(state.parameters)
     # central differences of the toolkit's own solution agree with the exact tangents ...
     central = toolkit.jacobian(h=1e-6, twosided=True)
     np.testing.assert_allclose(exact, central, atol=2e-7)
     # ... and the published row is the toolkit's default, a one-sided difference with a step of 1e-4
-    published = [0.09578534, -0.68179015, -0.64119935, -0.60434415, -0.57057436]
-    np.testing.assert_allclose(toolkit.jacobian(h=1e-4, twosided=False), published, atol=1e-7)
+    golden.KRUSELL_SMITH_PUBLISHED_ROW.check(toolkit.jacobian(h=1e-4, twosided=False))
 
 
-def _solve(block: Any, inputs: Mapping[str, float], **limit: int) -> Any:
+def _solve(block: Any, inputs: Mapping[str, float], **limit: Any) -> Any:
     arrays = {k: jnp.asarray(v) for k, v in inputs.items()}
     compiled = jax.jit(lambda parameters: solve_stationary(block, arrays, Values(parameters), **limit))
     return lambda p: compiled({k: jnp.asarray(v) for k, v in p.as_dict().items()})

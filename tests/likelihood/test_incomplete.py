@@ -104,9 +104,9 @@ def test_what_is_missing_given_the_rest_is_what_a_kalman_smoother_says(pattern: 
 
 
 @pytest.mark.parametrize("pattern", ["ragged", pytest.param("scattered", marks=pytest.mark.long), "mostly"])
-def test_the_gradient_is_that_of_the_dense_density(case: tuple[StateSpace, np.ndarray], pattern: str) -> None:
-    model, complete = case
-    sample = np.where(holes(pattern), np.nan, complete)
+def test_the_gradient_is_that_of_the_dense_density(pattern: str) -> None:
+    model = random_state_space(np.random.default_rng(5), 4, N_O)
+    sample = np.where(holes(pattern), np.nan, draw(model, 6))
     gamma = jnp.asarray(model.autocovariances(N))
     direction = np.random.default_rng(4).normal(size=gamma.shape)
     direction[0] += direction[0].T

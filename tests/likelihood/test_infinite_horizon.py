@@ -104,7 +104,7 @@ def test_a_continuation_finds_roots_that_are_not_the_shock_s(roots: tuple[comple
     horizon, dates = 300, 250_000 if max(map(abs, roots)) > 0.999 else 8_000
     rng, t = np.random.default_rng(1), np.arange(dates)
     paths = [np.real(np.asarray(r, complex) ** t) for r in roots] + [rho**t] + [t * rho**t for r in roots if r == rho]
-    x = sum(np.multiply.outer(path, rng.normal(size=(2, 1))) for path in paths)
+    x = np.sum([np.multiply.outer(path, rng.normal(size=(2, 1))) for path in paths], axis=0)
     shock = jnp.array([rho])
     start, shift, width = windows(horizon, 200)
     assert left_after(jnp.asarray(x[:horizon]), shock, start) > 1e-6

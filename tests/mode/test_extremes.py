@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +26,10 @@ def search(folder: Path, target: Target) -> ModeResult:
         return find_mode(Recorder(Engine(target, "serial"), store), target, SMALL, seed=1)
 
 
-def density(log_pdf: Callable[[np.ndarray], float], d: int, **options: object) -> Target:
+def density(log_pdf: Callable[[np.ndarray], float], d: int, **options: Any) -> Target:
     names = [f"x{i}" for i in range(d)]
     options = {"scale": 1.0, **options}
-    return from_log_density(log_pdf, names, options.pop("center", np.zeros(d)), options.pop("scale"), **options)  # type: ignore[arg-type]
+    return from_log_density(log_pdf, names, options.pop("center", np.zeros(d)), options.pop("scale"), **options)
 
 
 def cut(where: float, pull: float = 0.0) -> Callable[[np.ndarray], float]:
@@ -115,7 +116,7 @@ def test_a_climb_held_at_a_bound_that_the_density_falls_towards_is_no_mode(
         return np.array([-(t[0] - mean) / 0.02**2, -t[1]])
 
     options = {"gradient": gradient} if slopes else {}
-    target = from_log_density(log_pdf, ["a", "b"], [mean, 0.0], [0.1, 1.0], bounds={"a": (low, high)}, **options)
+    target = from_log_density(log_pdf, ["a", "b"], [mean, 0.0], [0.1, 1.0], bounds={"a": (low, high)}, **options)  # type: ignore[arg-type]
     held = np.array([[bound + np.sign(mean - bound) * away, 0.3]])
     with EvaluationStore.open(tmp_path / "evaluations.bin", target.names, target.fingerprint) as store:
         result = find_mode(Recorder(Engine(target, "serial"), store), target, SMALL, seed=1, extra_starts=held)

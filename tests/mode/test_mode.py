@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
+from benchmarks.textbook_targets import MixtureTarget, NormalTarget, SkewedTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
@@ -21,10 +23,9 @@ from estimhank.mode.starts import NoFeasibleStart
 from estimhank.support.errors import StorageError
 from estimhank.target.any_density import from_log_density
 from estimhank.target.protocol import Evaluation, Gradient, GradientLike, Target
-from tests.helpers.textbook import MixtureTarget, NormalTarget, SkewedTarget
 
 
-def search(folder: Path, target: Target, config: ModeConfig | None = None, **options: object) -> ModeResult:
+def search(folder: Path, target: Target, config: ModeConfig | None = None, **options: Any) -> ModeResult:
     with EvaluationStore.open(folder / "evaluations.bin", target.names, target.fingerprint) as store:
         return find_mode(Recorder(Engine(target, "serial"), store), target, config, **options)
 
@@ -115,7 +116,7 @@ def test_a_mode_on_the_edge_of_the_feasible_region_is_reported_for_what_it_is(tm
 
 
 def test_steady_state_parameters_are_climbed_alone_the_others_following(tmp_path: Path) -> None:
-    asked: list[bool | str] = []
+    asked: list[Gradient | bool] = []
 
     class Costly(NormalTarget):
         steady_state_parameters = ("x1",)
@@ -139,7 +140,7 @@ def test_without_gradients_the_same_mode_is_found(tmp_path: Path) -> None:
     class NoGradient(SkewedTarget):
         has_gradient = False
 
-        def evaluate(self, theta: np.ndarray, gradient: bool = False) -> Evaluation:
+        def evaluate(self, theta: np.ndarray, gradient: GradientLike = False) -> Evaluation:
             assert not gradient
             return super().evaluate(theta)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from estimhank.model.declaration import AR1, Growth, Model
+from estimhank.model.declaration import Model
+from estimhank.model.observed import Growth
+from estimhank.model.processes import AR1
 from estimhank.model.registry import configure_model, find_model
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters, Values
 from estimhank.parameters.priors import Gamma, Normal
 
 
-def change(prior: dict[str, object] | None = None, fixed: float | None = None) -> SimpleNamespace:
+def change(prior: dict[str, Any] | None = None, fixed: float | None = None) -> SimpleNamespace:
     """One [parameters.NAME] table."""
     return SimpleNamespace(prior=prior, fixed=fixed)
 
@@ -42,7 +45,7 @@ def test_missing_shock_parameters_and_variables_are_listed() -> None:
         parameters = Parameters(rho_u=Parameter(0.5, "r", "persistence"))
 
     with pytest.raises(ModelError) as error:
-        Broken()
+        Broken()  # type: ignore[abstract]
     for word in ("declared twice", "sigma_u", "'y'"):
         assert word in str(error.value)
 

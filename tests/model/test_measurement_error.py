@@ -7,14 +7,15 @@ import pickle
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
 from estimhank.data import US_OBSERVABLES, Observable, load_series, make_dataset, read_dataset, write_dataset
 from estimhank.likelihood.dense import stacked_covariance
-from estimhank.model.declaration import Growth, Level
 from estimhank.model.measurement_error import describe_errors, error_variances
+from estimhank.model.observed import Growth, Level
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameter, Parameters
 from estimhank.parameters.priors import Gamma, Normal
@@ -31,7 +32,7 @@ def expected(responses: np.ndarray, y: np.ndarray, sizes: list[float]) -> float:
     """Log likelihood from a long plain truncation, direct sums and SciPy, errors on the diagonal."""
     m = responses
     gamma = np.stack([np.einsum("toz,tpz->op", m[k:], m[: len(m) - k]) for k in range(len(y))])
-    covariance = np.array(stacked_covariance(gamma, len(y))) + np.diag(np.tile(np.square(sizes), len(y)))
+    covariance = np.array(stacked_covariance(jnp.asarray(gamma), len(y))) + np.diag(np.tile(np.square(sizes), len(y)))
     kept = ~np.isnan(y.ravel())
     return float(multivariate_normal(np.zeros(kept.sum()), covariance[np.ix_(kept, kept)]).logpdf(y.ravel()[kept]))
 
@@ -42,7 +43,7 @@ def theta(reference: dict[str, float]) -> dict[str, float]:
     return {**reference, "rho_w": 0.8, "rho_g": 0.7, "phi_b": 0.3}
 
 
-ERRORS = {"growth": 0.3, "rate": Gamma(0.1, 0.05)}
+ERRORS: dict[str, Any] = {"growth": 0.3, "rate": Gamma(0.1, 0.05)}
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +80,8 @@ def test_every_way_of_saying_it_gives_the_same_density(
         o.name: {"series": o.series, "transform": o.transform, "scale": o.scale, "label": o.label}
         for o in US_OBSERVABLES
     }
-    entries["growth"]["measurement_error"] = 0.3  # type: ignore[assignment]
-    entries["rate"]["measurement_error"] = PRIOR  # type: ignore[assignment]
+    entries["growth"]["measurement_error"] = 0.3
+    entries["rate"]["measurement_error"] = PRIOR
     in_data = make_config({"data": {"observables": entries}})
     by_parameter = make_config({"parameters": {"me_growth": {"fixed": 0.3}, "me_rate": {"prior": PRIOR}}})
     observables = [dataclasses.replace(o, measurement_error=in_data.data.observables[j].measurement_error)
@@ -97,7 +98,7 @@ def test_every_way_of_saying_it_gives_the_same_density(
     }
     assert len({str(posterior.fingerprint) for posterior in posteriors.values()}) == 1
     assert {posterior.names for posterior in posteriors.values()} == {posteriors["argument"].names}
-    assert describe_errors(posteriors["argument"].model) == {"growth": "0.3", "rate": "estimated (me_rate)"}
+    assert describe_errors(posteriors["argument"].model) == {"growth": "0.3", "rate": "estimated (me_rate)"}  # type: ignore[attr-defined]
     # what the data declare is what the argument says, in the density too
     declared = Posterior(OneAssetHANK(), dataclasses.replace(back, values=noisy.data.values))
     at = {**reference, "me_rate": 0.07}
@@ -124,7 +125,7 @@ class OneShock(OneAssetHANK):
     """Three observables and one shock."""
 
     name = "one_shock"
-    shocks = OneAssetHANK.shocks[:1]
+    shocks = OneAssetHANK.shocks[:1]  # type: ignore[assignment]
 
     def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Any:
         yield from super().equations(lag, now, lead, household, SimpleNamespace(w=shock.w, g=0.0, m=0.0), p)

@@ -17,7 +17,7 @@ from estimhank.model.registry import find_model
 from estimhank.model.source import describe_model
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError
-from estimhank.support.identity import UNIDENTIFIED
+from estimhank.support.identity_walk import UNIDENTIFIED
 from tests.helpers.small_models import PARAMETERS, make_model
 
 
@@ -141,7 +141,7 @@ def test_files_beside_the_model_travel_to_workers(tmp_path: Path, monkeypatch: p
 class Values:
     """Attributes."""
 
-    def __init__(self, **values: float) -> None:
+    def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)
 
 

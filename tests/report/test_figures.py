@@ -82,7 +82,7 @@ def visible_texts(axis: Axes) -> list[Text]:
     """Titles, axis labels and those tick labels that are inside the limits."""
     low, high = axis.get_xlim()
     ticks = [tick for tick in axis.get_xticklabels() if low <= tick.get_position()[0] <= high]
-    texts = [axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label, *ticks]
+    texts = [axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label, *ticks]  # type: ignore[attr-defined]
     return [text for text in texts if text.get_visible() and text.get_text()]
 
 
@@ -143,7 +143,7 @@ def test_errors_are_centred_and_points_without_a_density_are_counted(inputs: Rep
 
 
 def test_a_certificate_with_missing_and_infinite_figures_can_be_drawn(inputs: ReportInputs) -> None:
-    certificate = {**inputs.certificate, "s_e": "inf", "wrong_accept": "nan", "passed": False}
+    certificate = {**(inputs.certificate or {}), "s_e": "inf", "wrong_accept": "nan", "passed": False}
     certificate = json.loads(json.dumps(certificate))
     texts = [t.get_text() for t in certificate_figure(replace(inputs, certificate=certificate)).figure.axes[3].texts]
     assert sorted(texts) == ["infinite", "missing"]

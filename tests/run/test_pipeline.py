@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from estimhank.analysis.facts import PosteriorFacts
 from estimhank.evaluation.store import read_evaluations
 from estimhank.run.config import make_config
 from estimhank.run.context import RunContext, locked_folder
@@ -16,9 +17,10 @@ from estimhank.run.stage_spec import Pipeline, StageResult
 from estimhank.run.stages import PIPELINE, data_stage
 from estimhank.support.errors import CertificateError, ConvergenceError, DataError, ResultsError, StorageError
 from estimhank.support.files import read_json, sha256_of, write_json
-from estimhank.support.identity import UNIDENTIFIED
+from estimhank.support.identity_walk import UNIDENTIFIED
 from estimhank.target.protocol import Capabilities, Evaluation
 from estimhank.target.transform import Transform
+from tests.helpers.facts import posterior_facts
 from tests.helpers.pipelines import standing_in
 
 STAGES = PIPELINE.names
@@ -46,7 +48,7 @@ class Runs:
     """Stand-in stages: each evaluates three points of its own and writes a file that depends on those before it."""
 
     def __init__(self, folder, stop_in="", facts=None, model="m"):
-        self.folder, self.stop_in, self.facts, self.model = folder, stop_in, facts or {}, model
+        self.folder, self.stop_in, self.facts, self.model = folder, stop_in, facts, model
         self.ran: list[str] = []
 
     def stages(self):
@@ -73,7 +75,7 @@ class Runs:
         file = {"mode": "mode.json", "report": "report.html"}.get(name, f"tables/{name}.json")
         (context.folder / "tables").mkdir(exist_ok=True)
         write_json(context.folder / file, [name, context.config.digest(), context.dataset.sha256])
-        return StageResult((file,), self.facts if name == "posterior" else {})
+        return StageResult((file,), self.facts if name == "posterior" else None)
 
     def go(self, config=None, only=None, **options):
         config = config or make_config({"run": {"backend": "serial"}})
@@ -305,15 +307,35 @@ def test_two_runs_cannot_share_a_folder(runs):
 
 
 def test_the_verdict_of_a_run_has_its_exit_code(tmp_path):
-    good = Runs(
-        tmp_path / "a", facts={"converged": True, "certificate_passed": False, "certificate": "s_e is 0.09"}
-    ).go()
+    good = Runs(tmp_path / "a", facts=posterior_facts(certificate_passed=False, certificate="s_e is 0.09")).go()
     assert good.verdict() is None
     failed = good.verdict(require_certificate=True)
     assert isinstance(failed, CertificateError) and failed.exit_code == 3 and "s_e is 0.09" in str(failed)
-    facts = {"converged": False, "convergence": "R-hat of kappa_w is 1.04", "certificate_passed": True}
+    facts = posterior_facts(converged=False, convergence="R-hat of kappa_w is 1.04")
     wrong = Runs(tmp_path / "b", facts=facts).go().verdict()
     assert isinstance(wrong, ConvergenceError) and wrong.exit_code == 4 and "kappa_w" in str(wrong)
+
+
+def test_a_damaged_manifest_is_one_sentence_and_a_stage_with_other_facts_is_run_again(tmp_path):
+    runs = Runs(tmp_path / "a", facts=posterior_facts())
+    runs.go()
+    path = runs.folder / "manifest.json"
+    whole = read_json(path)
+    record = whole["stages"]["posterior"]
+    for wrong, words in (
+        ({**record, "seconds": "long"}, "posterior stage, seconds is 'long'"),
+        ({**record, "status": "begun"}, "posterior stage, status is 'begun'"),
+        ([], "damaged"),
+    ):
+        write_json(path, {**whole, "stages": {**whole["stages"], "posterior": wrong}})
+        with pytest.raises(StorageError, match=words):
+            runs.go(resume=True)
+    record["facts"]["mixed"] = True
+    write_json(path, whole)
+    with pytest.raises(ResultsError, match="the posterior stage is not finished"):
+        runs.go()
+    assert runs.go(resume=True).ran == ("posterior", "report")
+    assert read_manifest(runs.folder).facts(PosteriorFacts).converged
 
 
 def test_a_release_that_computes_something_else_is_not_up_to_date(runs):
@@ -327,7 +349,7 @@ def test_a_release_that_computes_something_else_is_not_up_to_date(runs):
     for name in STAGES:
         record = replace(manifest.stages[name], digest=older.digest(name, config))
         manifest = manifest.with_stage(name, record)
-    write_manifest(runs.folder, manifest)
+    write_manifest(runs.folder, manifest)  # type: ignore[arg-type]
     with pytest.raises(ResultsError, match="whose sample stage was another release's"):
         runs.go()
     assert runs.go(overwrite=True).ran == STAGES

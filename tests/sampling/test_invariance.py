@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.textbook_targets import SkewedTarget
 from estimhank.sampling import dime, multi_proposal, random_walk, tempered
 from estimhank.sampling.student_t import StudentT
 from tests.helpers.ranks import exact_draws, levels_of
-from tests.helpers.textbook import SkewedTarget
 
 TARGET = SkewedTarget()
 LEVEL, WRONG = 1e-8, 1e-10

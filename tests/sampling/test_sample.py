@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.textbook_targets import NormalTarget, SkewedTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
@@ -16,7 +18,6 @@ from estimhank.sampling.proposals import Center, NoFeasibleState
 from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.support.progress_event import ProgressEvent
 from estimhank.target.protocol import Target
-from tests.helpers.textbook import NormalTarget, SkewedTarget
 
 CUT = NormalTarget((1.0, -2.0, 0.5), (1.0, 0.3, 2.0), 0.5, cut=0.8)
 SMALL = MultiProposalConfig(iterations=40, warmup=15, proposals=8, draws=4, chains=3)
@@ -147,6 +148,6 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "sizes", [{"iterations": 0}, {"proposals": 0}, {"draws": 0}, {"chains": 0}, {"warmup": 120}, {"warmup": -1}]
 )
-def test_impossible_sizes_are_refused(sizes: dict[str, int]) -> None:
+def test_impossible_sizes_are_refused(sizes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(sizes))):
         MultiProposalConfig(**sizes)

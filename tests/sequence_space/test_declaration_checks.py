@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from estimhank.model import AR1, Growth, Level, Model, Parameter, StandardIncompleteMarkets
-from estimhank.model.declaration import Observable
+from estimhank.model.observed import ObservedVariable
 from estimhank.parameters.parameter_table import ModelError
 from estimhank.parameters.priors import Normal
 from estimhank.sequence_space.solution import model_structure
@@ -43,7 +43,7 @@ def test_measurement_error_as_a_number_is_refused() -> None:
     with pytest.raises(ModelError, match=r"measurement_error is text, not 0\.1"):
         Growth("x", measurement_error=0.1)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="variable is text"):
-        Observable(None, "level", "y")  # type: ignore[arg-type]
+        ObservedVariable(None, "level", "y")  # type: ignore[arg-type]
 
 
 def test_a_shock_declared_twice_is_refused() -> None:

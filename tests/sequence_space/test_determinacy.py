@@ -25,7 +25,7 @@ _wind = jax.jit(winding_number, static_argnums=0)
 def wind(lag: np.ndarray, now: np.ndarray, lead: np.ndarray) -> int:
     """Winding number of a purely aggregate system."""
     nothing: HouseholdSymbol = household_symbol(jnp.zeros((2, 0, 0, 2)))
-    system = LinearSystem(*(jnp.asarray(m, float) for m in (lag, now, lead)), jnp.zeros((len(now), 1)))
+    system = LinearSystem(*(jnp.asarray(m, float) for m in (lag, now, lead)), jnp.zeros((len(now), 1)))  # type: ignore[call-arg]
     return int(_wind(NO_HOUSEHOLD, system, nothing))
 
 
@@ -54,10 +54,10 @@ def test_agrees_with_counting_generalised_eigenvalues(seed: int) -> None:
 @pytest.fixture(scope="module")
 def reason_at(posterior: Posterior) -> Callable[[dict[str, float]], str]:
     """Outcome at parameters that may lie outside the prior's support."""
-    parts = posterior._steady.reference_parts
+    parts = posterior.solver.steady.reference_parts
 
     def reason(values: dict[str, float]) -> str:
-        number = int(posterior._solve(np.array([values[name] for name in posterior.names]), parts).winding)
+        number = int(posterior.solver.solve(np.array([values[name] for name in posterior.names]), parts).winding)
         return "determinate" if number == 0 else "indeterminate" if number < 0 else "no stable solution"
 
     return reason

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,12 +21,13 @@ from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import Values
 from estimhank.parameters.priors import Gamma
 from estimhank.posterior.at_point import AtPoint
-from estimhank.posterior.compiled import _KEPT
 from estimhank.posterior.posterior import Posterior
-from estimhank.posterior.routes import CHEAPEST, Route, needs_longer
+from estimhank.posterior.routes import CHEAPEST, Route, needs_longer, next_route
+from estimhank.posterior.solver import _KEPT
 from estimhank.sequence_space.steady_solver import SteadySolver
 from estimhank.sequence_space.steady_state import solve_steady_state
 from estimhank.target.protocol import Gradient
+from tests.helpers import golden
 
 SPREAD = {"eis": 0.1, "sd_e": 0.1, "B_bar": 0.25}
 PRIORS = {"eis": Gamma(0.5, 0.1), "sd_e": Gamma(0.92, 0.1), "B_bar": Gamma(1.0, 0.25)}
@@ -74,7 +76,7 @@ def draw_points(small: Posterior, reference: dict[str, float]) -> np.ndarray:
     ],
 )
 def test_newton_finds_what_bracketing_finds(small: Posterior, moved: dict[str, float]) -> None:
-    model, solver = small.model, small._steady
+    model, solver = small.model, small.solver.steady
     mine, his = solver.at(moved), solve_steady_state(model, moved)
     assert float(mine.parameters["beta"]) == pytest.approx(his.parameters["beta"], abs=1e-11)
     for name in ("A", "C"):
@@ -87,7 +89,7 @@ def test_newton_finds_what_bracketing_finds(small: Posterior, moved: dict[str, f
 
 
 def test_bracketing_is_not_needed_far_away(small: Posterior, monkeypatch: pytest.MonkeyPatch) -> None:
-    solver, found = small._steady, []
+    solver, found = small.solver.steady, []
     monkeypatch.setattr(solver, "robust_point", lambda moved: found.append(SteadySolver.robust_point(solver, moved)))
     rng = np.random.default_rng(3)
     solved = 0
@@ -104,23 +106,23 @@ def test_bracketing_is_not_needed_far_away(small: Posterior, monkeypatch: pytest
 @pytest.mark.long  # the reference numbers of Krusell and Smith's economy are in test_household.py
 def test_newton_solves_krusell_smith() -> None:
     solver = SteadySolver(KrusellSmith(), {"sd_e": 0.1}, 20)
-    assert float(solver.at({"sd_e": 0.5}).parameters["beta"]) == pytest.approx(0.98195278806, abs=1e-9)
+    golden.KRUSELL_SMITH_BETA.check(solver.at({"sd_e": 0.5}).parameters["beta"])
     assert float(solver.at({"sd_e": 0.6}).parameters["beta"]) == pytest.approx(
         solve_steady_state(KrusellSmith(), {"sd_e": 0.6}).parameters["beta"], abs=1e-11
     )
 
 
 def test_a_value_does_not_depend_on_where_the_search_began(small: Posterior, points: np.ndarray) -> None:
-    solver = small._steady
+    solver = small.solver.steady
     for theta in points[1:3]:
         moved = dict(zip(small.names[-3:], theta[-3:].tolist(), strict=True))
-        parts = small._parts_at(theta)
-        expected = float(small._at_once(theta, parts, small._solve(theta, parts))[0].log_likelihood)
+        parts = small.solver.parts_at(theta)
+        expected = float(small.solver.at_once(theta, parts, small.solver.solve(theta, parts))[0].log_likelihood)
         reference = solver._point_of(solver.reference)
         elsewhere = solver._point_of(solve_steady_state(small.model, {k: 1.1 * v for k, v in moved.items()}))
         for start in (reference, elsewhere, StationaryPoint(*(np.asarray(x) * 1.01 for x in reference))):
             parts = solver._solve(moved, start)
-            value = small._at_once(theta, parts, small._solve(theta, parts))[0].log_likelihood
+            value = small.solver.at_once(theta, parts, small.solver.solve(theta, parts))[0].log_likelihood
             assert float(value) == pytest.approx(expected, abs=1e-7)
 
 
@@ -170,7 +172,10 @@ def test_what_is_recomputed_gives_the_value_of_a_full_evaluation(
 
 
 def test_gradients_cover_parameters_that_move_the_steady_state(small: Posterior, points: np.ndarray) -> None:
-    assert small._further(CHEAPEST, AtPoint(small, points[1], False).outcome(CHEAPEST)[0]) is None
+    assert (
+        next_route(CHEAPEST, AtPoint(small.solver, points[1], False, False).outcome(CHEAPEST)[0], CHEAPEST, False)
+        is None
+    )
     check_gradient(small, points[1])
 
 
@@ -180,7 +185,7 @@ def test_gradients_at_points_that_need_a_longer_horizon(
 ) -> None:
     short = Posterior(small.model, posterior.data, 80, 50)
     theta = draw_points(short, reference)[1]
-    at = AtPoint(short, theta, False)
+    at = AtPoint(short.solver, theta, False, False)
     assert all(needs_longer(at.outcome(route)[0]) for route in (CHEAPEST, Route(fitted=True)))
     check_gradient(short, theta)
 
@@ -220,7 +225,7 @@ def test_a_partial_gradient_is_the_whole_one_without_what_moves_the_steady_state
     assert whole.log_density == pytest.approx(partial.log_density, abs=1e-7)
     steady_state = np.isin(small.names, small.steady_state_parameters)
     assert set(small.steady_state_parameters) == {"eis", "sd_e", "B_bar"}
-    np.testing.assert_array_equal(np.isnan(partial.gradient), steady_state)
+    np.testing.assert_array_equal(np.isnan(partial.gradient), steady_state)  # type: ignore[arg-type]
     np.testing.assert_allclose(partial.gradient[~steady_state], whole.gradient[~steady_state], rtol=1e-6, atol=1e-6)
 
 
@@ -233,7 +238,7 @@ def test_a_model_that_computes_with_numbers_is_solved_without_gradients(
     small: Posterior, untraceable: Posterior, points: np.ndarray
 ) -> None:
     assert not untraceable.has_gradient
-    mine, theirs = untraceable._parts_at(points[1]), small._parts_at(points[1])
+    mine, theirs = untraceable.solver.parts_at(points[1]), small.solver.parts_at(points[1])
     for part in ("values", "parameters"):
         for name, value in getattr(theirs, part).items():
             assert float(getattr(mine, part)[name]) == pytest.approx(float(value), abs=1e-10), name
@@ -249,7 +254,7 @@ def test_its_likelihood_is_that_of_the_model_that_can_be_traced(
 
 def test_debt_that_everybody_would_exceed_is_a_reason(small: Posterior) -> None:
     with pytest.raises(SteadyStateError) as error:
-        small._steady.at({"eis": 0.25, "sd_e": 1.2, "B_bar": 0.3})
+        small.solver.steady.at({"eis": 0.25, "sd_e": 1.2, "B_bar": 0.3})
     assert error.value.kind == "no_bracket"
 
 
@@ -261,28 +266,28 @@ def test_debt_that_nobody_would_hold_is_a_reason(small: Posterior, points: np.nd
     assert result.log_likelihood == -math.inf and math.isfinite(result.log_prior)
     assert small.evaluate(theta, gradient=True).reason == "steady_state"
     with pytest.raises(SteadyStateError) as error:
-        small._steady.at(dict(zip(small.names, theta.tolist(), strict=True)))
+        small.solver.steady.at(dict(zip(small.names, theta.tolist(), strict=True)))
     assert error.value.kind in ("no_bracket", "grid_too_small")
     assert small.evaluate(points[0]).reason == "ok"
 
 
 def test_a_grid_that_is_too_small_is_a_reason(small: Posterior) -> None:
     with pytest.raises(SteadyStateError, match="raise a_max") as error:
-        small._steady.at({"eis": 0.5, "sd_e": 0.92, "B_bar": 25.0})
+        small.solver.steady.at({"eis": 0.5, "sd_e": 0.92, "B_bar": 25.0})
     assert error.value.kind == "grid_too_small"
 
 
 def test_a_truncated_product_is_exact_where_it_is_not_cut() -> None:
     rng = np.random.default_rng(0)
-    left, right = rng.normal(size=(7, 11)), rng.normal(size=(150, 11))
+    left, right = jnp.asarray(rng.normal(size=(7, 11))), jnp.asarray(rng.normal(size=(150, 11)))
     weights = rng.normal(size=(7, 150))
-    for needed in (0, 1, 64, 65, 150):
+    for needed in map(jnp.asarray, (0, 1, 64, 65, 150)):
         out, pull = jax.vjp(lambda a, b, n=needed: truncated_product(a, b, n), left, right)
-        kept = min(-(-needed // 64) * 64, 150)
-        expected = left @ right.T
+        kept = min(-(-int(needed) // 64) * 64, 150)
+        expected = np.array(left @ right.T)
         expected[:, kept:] = 0
         np.testing.assert_allclose(out, expected, atol=1e-13)
-        left_bar, right_bar = pull(weights)
+        left_bar, right_bar = pull(jnp.asarray(weights))
         cut = np.where(np.arange(150) < kept, weights, 0.0)
         np.testing.assert_allclose(left_bar, cut @ right, atol=1e-12)
         np.testing.assert_allclose(right_bar, cut.T @ left, atol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -16,15 +17,13 @@ from estimhank.households.one_asset import StandardIncompleteMarkets
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.priors import Gamma
-from estimhank.posterior.at_point import AtPoint
 from estimhank.posterior.posterior import Posterior
-from estimhank.posterior.routes import CHEAPEST
 from estimhank.sequence_space import household_operator as operators
 from estimhank.sequence_space import toeplitz_system
 from estimhank.sequence_space.banded import factorize_banded
 from estimhank.sequence_space.dense_equations import assemble_transposed
 from estimhank.sequence_space.elimination import choose_elimination
-from estimhank.sequence_space.equilibrium import solve_equilibrium
+from estimhank.sequence_space.equilibrium import factorize_equilibrium, solve_equilibrium
 from estimhank.sequence_space.half_lines import powers
 from estimhank.sequence_space.household_operator import HouseholdOperator, household_operator, toeplitz_form
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
@@ -207,7 +206,7 @@ def test_a_recursion_that_breaks_down_is_noticed() -> None:
     for first in (0.0, 1e-9):
         diagonals[T - 1] = first
         nothing = np.zeros((T, 1))
-        system = ToeplitzPlus(jnp.asarray(diagonals), nothing, nothing.T, jnp.asarray(True))
+        system = ToeplitzPlus(jnp.asarray(diagonals), nothing, nothing.T, jnp.asarray(True))  # type: ignore[arg-type]
         assert np.isnan(factorize(system)).all()
 
 
@@ -219,7 +218,7 @@ def test_few_columns_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_jacobians_of_the_default_model_need_few_columns(posterior: Posterior) -> None:
-    household = posterior._steady.reference_parts.household
+    household = posterior.solver.steady.reference_parts.household
     form, horizon = household.toeplitz, posterior.horizon
     assert form is not None and bool(form.precise)
     assert form.columns.shape[1] == operators.RANK < horizon
@@ -258,32 +257,36 @@ def test_densities_do_not_depend_on_the_form(
         post = long_posterior(posterior, shortest, household)
         found = [post.evaluate(post.to_array(p | {"eis": 0.6} if household else p), gradient=True) for p in points]
         values.append([(f.log_likelihood, *np.asarray(f.gradient)) for f in found])
-    np.testing.assert_allclose(*values, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(*values, rtol=1e-8, atol=1e-8)  # type: ignore[call-overload]
 
 
-def test_a_form_that_is_imprecise_is_dropped_at_the_steady_state(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_factors_say_that_a_form_is_imprecise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "RANK", 8)
-    assert SteadySolver(SMALL, {}, 250).at({}).household.toeplitz is None
+    solver = SteadySolver(SMALL, {}, 250)
+    parts = solver.at({})
+    system = linearize(SMALL, parts.values, parts.parameters)
+    structure = model_structure(SMALL, solver.reference, SMALL.parameters.priors())
+    assert not factorize_equilibrium(structure, system, parts.household).sound
 
 
 def test_a_density_whose_form_fails_is_computed_without_it(posterior: Posterior, reference: dict[str, float]) -> None:
     post = Posterior(posterior.model, posterior.data, posterior.horizon, posterior.tail_start)
-    parts = posterior._steady.reference_parts
+    parts = posterior.solver.steady.reference_parts
     form = parts.household.toeplitz
     assert form is not None
     failing = parts.household._replace(toeplitz=form._replace(precise=jnp.asarray(False)))
-    post._steady.__dict__["reference_parts"] = parts._replace(household=failing)
-    for name in ("_solve", "_at_once"):  # compiled functions, the same ones
-        post.__dict__[name] = getattr(posterior, name)
+    post.solver.steady.reference_parts = parts._replace(household=failing)
+    for name in ("solve", "at_once"):  # compiled functions, the same ones
+        setattr(post.solver, name, getattr(posterior.solver, name))
     theta = post.to_array({**reference, "rho_w": 0.8, "rho_g": 0.7, "phi_b": 0.3})  # one route is enough
-    assert post._steady.reference_parts.household.toeplitz is not None
-    assert not post._toeplitz_form_works  # found out once, not in every evaluation
-    assert post._parts_at(theta).household.toeplitz is None
+    assert post.solver.steady.reference_parts.household.toeplitz is not None
+    assert not post.solver._toeplitz_form_works  # found out once, not in every evaluation
+    assert post.solver.solved_at(theta, post.solver.parts_at(theta))[0].household.toeplitz is None
     expected = post.evaluate(theta).log_likelihood
     assert expected == pytest.approx(posterior.evaluate(theta).log_likelihood, abs=1e-7)
     # and where it fails elsewhere than at the reference values
-    post.__dict__["_toeplitz_form_works"] = True
-    assert np.isnan(AtPoint(post, theta, False).outcome(CHEAPEST)[0].log_likelihood)
+    post.solver._toeplitz_form_works, post.solver._kept = True, OrderedDict()
+    assert not post.solver.solve(theta, post.solver.parts_at(theta)).factors.sound
     assert post.evaluate(theta).log_likelihood == expected
 
 
@@ -294,9 +297,9 @@ def test_gradients_and_responses_are_computed_without_a_form_that_fails(
     monkeypatch.setattr(toeplitz_system, "CONDITION", 0.0)
     for household in (False, True):
         poor, plain = (long_posterior(posterior, shortest, household) for shortest in (250, 251))
-        poor.__dict__["_toeplitz_form_works"] = True
+        poor.solver._toeplitz_form_works = True
         theta = poor.reference()
         found, expected = (post.evaluate(theta, gradient=True) for post in (poor, plain))
         assert found.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-10)
-        np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-9)
+        np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-9)  # type: ignore[arg-type]
         np.testing.assert_allclose(poor.responses(theta), plain.responses(theta), atol=1e-12)

@@ -24,7 +24,8 @@ from scipy.stats import norm
 import estimhank
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.support.errors import ResultsError
-from estimhank.support.identity import UNIDENTIFIED, identify
+from estimhank.support.identity import identify
+from estimhank.support.identity_walk import UNIDENTIFIED
 
 
 def target_of(function: Callable[[Any], Any], **options: Any) -> Any:
@@ -217,7 +218,7 @@ def test_a_gradient_is_part_of_a_density() -> None:
 
 def test_what_an_evaluation_changes_is_no_part_of_a_density() -> None:
     """Counters, logs and memories differ from themselves; they do not stand in the way of going on."""
-    data, calls, seen, memory = np.arange(3.0), [0], [], {}
+    data, calls, seen, memory = np.arange(3.0), [0], [], {}  # type: ignore[var-annotated]
 
     def density(theta: np.ndarray) -> float:
         calls[0] += 1

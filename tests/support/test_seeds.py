@@ -29,6 +29,6 @@ def test_nobody_numbers_a_stream_in_passing() -> None:
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             made = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "default_rng"
-            if made and isinstance(node.args[0], ast.List):
+            if isinstance(node, ast.Call) and made and isinstance(node.args[0], ast.List):
                 bare.add(path.relative_to(PACKAGE).as_posix())
     assert bare <= {"support/seeds.py", "surrogate/training.py"}  # a network's own, from a seed drawn for it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from estimhank.surrogate.certificate import (
     FEWEST_DRAWS,
     Certificate,
     ExactStates,
-    FreshDraws,
+    FreshEvaluations,
     ProposalPairs,
     centred_error,
     compute_certificate,
@@ -29,10 +30,10 @@ CHAINS, DRAWS = 24, 80
 COUNTS = {"training_evaluations": 5_000, "certificate_evaluations": 2_000, "exact_stage_evaluations": 2_500}
 
 
-def fresh_draws(s_e: float, n: int = 1_000, seed: int = 0) -> FreshDraws:
+def fresh_draws(s_e: float, n: int = 1_000, seed: int = 0) -> FreshEvaluations:
     rng = np.random.default_rng(seed)
     exact = -0.5 * rng.chisquare(3, n)
-    return FreshDraws(np.zeros((n, 3)), np.zeros((n, 3)), exact, exact + 17.0 + s_e * rng.standard_normal(n))
+    return FreshEvaluations(np.zeros((n, 3)), np.zeros((n, 3)), exact, exact + 17.0 + s_e * rng.standard_normal(n))
 
 
 def exact_states(s_e: float, seed: int = 1, outside: float = 0.0, converged: bool = True) -> ExactStates:
@@ -62,7 +63,7 @@ def proposal_pairs(s_e: float, seed: int = 2, n: int = 42) -> ProposalPairs:
     return ProposalPairs(difference, difference + s_e * np.sqrt(2) * rng.standard_normal(difference.shape))
 
 
-def certificate(s_e: float, **changes: object) -> Certificate:
+def certificate(s_e: float, **changes: Any) -> Certificate:
     parts: dict = {"fresh": fresh_draws(s_e), "states": exact_states(s_e), "pairs": proposal_pairs(s_e)}
     parts.update(changes)
     return compute_certificate(**parts, counts=COUNTS)
@@ -142,7 +143,7 @@ def test_draws_without_an_exact_density_count_as_such_and_not_in_s_e() -> None:
 
 def test_a_surrogate_that_is_not_a_number_fails() -> None:
     fresh = fresh_draws(0.02)
-    result = certificate(0.02, fresh=FreshDraws(fresh.theta, fresh.x, fresh.exact, np.full(1_000, np.nan)))
+    result = certificate(0.02, fresh=FreshEvaluations(fresh.theta, fresh.x, fresh.exact, np.full(1_000, np.nan)))
     assert not result.passed and result.figures["s_e"].value == np.inf
 
 

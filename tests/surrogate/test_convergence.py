@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import judge_chains
+from estimhank.surrogate.stage_config import PosteriorConfig
 
 CHAINS, DRAWS = 16, 200
 CONFIG = PosteriorConfig(min_ess=1_000)

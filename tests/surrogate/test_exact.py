@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, correlated_normal, skewed, two_modes
 from estimhank.surrogate import exact as exact_stage
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.exact import (
     ExactChains,
     NoStart,
@@ -22,9 +22,10 @@ from estimhank.surrogate.exact import (
 )
 from estimhank.surrogate.fast_mh import Proposal, warm_up
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
+from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
 from tests.helpers.hand_made import normal_surrogate
-from tests.helpers.known_targets import KnownTarget, Memory, correlated_normal, skewed, two_modes
+from tests.helpers.in_memory import Memory
 from tests.helpers.stages import SIZES, Z_LIMIT, D, worst_z_scores
 
 TARGET = correlated_normal(D)

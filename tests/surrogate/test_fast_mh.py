@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.stats import f as f_distribution
 
+from benchmarks.textbook_targets import NormalTarget
 from estimhank.evaluation.workers import InTurn
 from estimhank.surrogate.fast_mh import SurrogateChains, draw, run_steps, start_chains, warm_up
 from estimhank.surrogate.surrogate import Surrogate
 from tests.helpers.hand_made import normal_surrogate, student_surrogate
-from tests.helpers.textbook import NormalTarget
 
 D, CHAINS = 3, 64
 TARGET = NormalTarget((0.0,), (1.0,))  # that no chain asks
@@ -118,9 +118,10 @@ def test_chains_walk_in_from_outside_the_fence() -> None:
 @pytest.mark.parametrize("apart", [8.0])
 def test_chains_pass_between_separate_modes_in_their_right_shares(apart: float) -> None:
     """Jumps by differences of archived draws carry chains where small steps do not."""
+    from benchmarks.known_targets import two_modes
     from estimhank.surrogate.fitting import Whitening, fit_surrogate
     from estimhank.surrogate.points import points_from
-    from tests.helpers.known_targets import candidates, two_modes
+    from tests.helpers.in_memory import candidates
     from tests.helpers.stages import TRAINING
 
     target = two_modes(D, apart)

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.surrogate.config import SurrogateConfig
+from benchmarks.known_targets import KnownTarget, correlated_normal
 from estimhank.surrogate.feasibility import HIDDEN, cut_off, is_beyond, learn_edge, uncorrected_edge
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.surrogate.surrogate_stage import SurrogateStageResult, run_surrogate
 from estimhank.target.transform import Transform
 from tests.helpers.hand_made import normal_surrogate
-from tests.helpers.known_targets import KnownTarget, Memory, candidates, correlated_normal, mode_of
+from tests.helpers.in_memory import Memory, candidates, mode_of
 from tests.helpers.stages import SIZES, TRAINING, D, worst_z_scores
 
 SLANT = np.array([2.0, -1.0, 2.0]) / 3
@@ -36,7 +37,7 @@ def truncated(
         kept: list[np.ndarray] = []
         while sum(map(len, kept)) < n:
             t = sample(rng, 4 * n)
-            kept.append(t[np.asarray(jax.vmap(inside)(t))])
+            kept.append(t[np.asarray(jax.vmap(inside)(jnp.asarray(t)))])
         return np.concatenate(kept)[:n]
 
     return KnownTarget(
@@ -156,7 +157,7 @@ def test_too_few_of_a_kind_are_no_edge() -> None:
     assert learn_edge(np.zeros((100, 2)), np.ones((3, 2)), 0.0, 8.0, seed=1) is None
 
 
-def test_a_surrogate_with_an_edge_survives_its_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_surrogate_with_an_edge_survives_its_file(tmp_path) -> None:
     rng = np.random.default_rng(0)
     z = rng.uniform(-2, 2, (2_000, 3))
     radius = np.linalg.norm(z, axis=1)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, correlated_normal
 from estimhank.surrogate import jump_fit, jump_map
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.jump_finder import JumpFinder
@@ -20,7 +21,6 @@ from estimhank.surrogate.jump_map import features_of, without_kinks
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.surrogate import load_surrogate, save_surrogate
 from estimhank.target.jumps import Jumps
-from tests.helpers.known_targets import KnownTarget, correlated_normal
 from tests.helpers.stages import TRAINING, D
 
 COSTLY = np.array([False, True, True])

@@ -5,25 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, banana, correlated_normal, skewed, student_t, two_modes
 from estimhank.surrogate.certificate import Certificate
-from estimhank.surrogate.config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.surrogate_stage import run_surrogate
-from tests.helpers.known_targets import (
-    KnownTarget,
-    Memory,
-    banana,
-    candidates,
-    correlated_normal,
-    mode_of,
-    skewed,
-    student_t,
-    two_modes,
-)
+from tests.helpers.in_memory import Memory, candidates, mode_of
 from tests.helpers.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
 
 
@@ -35,8 +27,8 @@ def estimate(
     return run_posterior(memory, target, trained.surrogate, sizes, seed), memory
 
 
-def small(target: KnownTarget, seed: int = 3, **changes: object) -> tuple[PosteriorStageResult, Memory]:
-    return estimate(target, 1_000, replace(TRAINING, **changes), SIZES, seed)  # type: ignore[arg-type]
+def small(target: KnownTarget, seed: int = 3, **changes: Any) -> tuple[PosteriorStageResult, Memory]:
+    return estimate(target, 1_000, replace(TRAINING, **changes), SIZES, seed)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import correlated_normal, skewed
 from estimhank.surrogate.points import depth_weights, near_posterior, points_from, typical_depth, usable
 from estimhank.target.transform import Transform
-from tests.helpers.known_targets import correlated_normal, skewed
 
 
 def test_values_and_gradients_are_those_of_the_density_of_the_coordinates() -> None:

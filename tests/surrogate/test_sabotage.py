@@ -11,15 +11,16 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, banana, skewed, two_modes
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.networks.mlp import initial_weights
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.surrogate_stage import run_surrogate
-from tests.helpers.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed, two_modes
+from tests.helpers.in_memory import Memory, candidates, mode_of
 from tests.helpers.stages import SIZES, TRAINING, Z_LIMIT, D, worst_z_scores
 
 CAREFUL = replace(SIZES, min_ess=400, max_r_hat=1.02, max_rounds=600)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, banana, skewed
 from estimhank.support.progress_event import ProgressEvent
 from estimhank.surrogate import surrogate_stage
 from estimhank.surrogate.candidates import RoundErrors
-from estimhank.surrogate.config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.points import points_from
+from estimhank.surrogate.stage_config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.surrogate_stage import (
     SurrogateStageResult,
     _modes_with_mass,
@@ -24,17 +26,17 @@ from estimhank.surrogate.surrogate_stage import (
     run_surrogate,
 )
 from estimhank.surrogate.training import TrainingError
-from tests.helpers.known_targets import KnownTarget, Memory, banana, candidates, mode_of, skewed
+from tests.helpers.in_memory import Memory, candidates, mode_of
 from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)
 
 
 def train(
-    seed: int = 1, n: int = 400, target: KnownTarget = TARGET, **changes: object
+    seed: int = 1, n: int = 400, target: KnownTarget = TARGET, **changes: Any
 ) -> tuple[SurrogateStageResult, Memory]:
     memory = Memory(target)
-    config = replace(TRAINING, **changes)  # type: ignore[arg-type]
+    config = replace(TRAINING, **changes)
     return run_surrogate(memory, target, candidates(target, n), mode_of(target), config, seed), memory
 
 
@@ -66,7 +68,7 @@ def check_rounds(result: SurrogateStageResult, memory: Memory, config: Surrogate
 
 
 def test_rounds_add_evaluations_with_gradients_and_the_error_falls() -> None:
-    changes = {"rounds": 2, "round_epochs": 100}
+    changes: dict[str, Any] = {"rounds": 2, "round_epochs": 100}
     result, memory = train(n=150, **changes)
     check_rounds(result, memory, replace(TRAINING, **changes), 150)
     assert result.rounds[1].fresh_s_e < result.rounds[0].fresh_s_e
@@ -79,10 +81,11 @@ def test_a_last_fit_is_looked_at_and_ends_once_it_is_good() -> None:
     good, memory = train(n=1600)
     assert check_rounds(good, memory, TRAINING, 1600)[-1] < 0.05
     # a fit of two epochs never gets there: it learns from its own draws, and gives up after the fourth time
-    changes = {"round_epochs": 2, "epochs": 2}
+    changes: dict[str, Any] = {"round_epochs": 2, "epochs": 2}
     poor, memory = train(n=40, **changes)
     looks = check_rounds(poor, memory, replace(TRAINING, **changes), 40)
-    assert len(looks) == 5 and min(looks) > 0.05 and memory.count("surrogate") == 890
+    assert len(looks) == 5 and min(looks) > 0.05
+    assert memory.count("surrogate") <= 300 + len(looks) * 150, "a look is half a round at most"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_errors_decide_how_a_last_fit_goes_on(
     """Errors that are given, half of them where points were acquired, which a fit's own draws do not show."""
     left = iter(found)
     monkeypatch.setattr(surrogate_stage, "measure_errors", lambda *_: RoundErrors(0.6 * (e := next(left)), 0.8 * e))
-    changes = {"round_epochs": 2, "epochs": 10}
+    changes: dict[str, Any] = {"round_epochs": 2, "epochs": 10}
     result, memory = train(**changes)
     assert [report.epochs for report in result.rounds] == epochs and next(left, None) is None
     check_rounds(result, memory, replace(TRAINING, **changes), 400)
@@ -116,7 +119,7 @@ def test_fresh_points_are_draws_of_the_surrogate_a_third_at_each_temperature() -
 
 
 def test_rounds_end_once_the_fresh_error_is_small() -> None:
-    changes = {"rounds": 5, "stop_s_e": 1e9}
+    changes: dict[str, Any] = {"rounds": 5, "stop_s_e": 1e9}
     result, memory = train(**changes)
     check_rounds(result, memory, replace(TRAINING, **changes), 400)
     first, second = (report.evaluations for report in result.rounds[:2])
@@ -184,7 +187,7 @@ def test_no_usable_evaluation_is_refused_in_a_sentence() -> None:
         (lambda: PosteriorConfig(min_subchain=500, max_subchain=10), "max_subchain"),
     ],
 )
-def test_impossible_settings_are_refused(make, match: str) -> None:  # type: ignore[no-untyped-def]
+def test_impossible_settings_are_refused(make, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         make()
 
@@ -225,4 +228,4 @@ def test_modes_of_the_surrogate_are_judged_by_the_density_of_the_coordinates() -
     points = points_from(candidates(target, 200), target.transform)
     best, bound = np.array([0.7, 1.0, 1.0]), np.array([-300.0, 0.0, 0.0])
     modes = [SimpleNamespace(x=bound, log_density=200.0), SimpleNamespace(x=best, log_density=-1.5)]
-    np.testing.assert_array_equal(_modes_with_mass(target, SimpleNamespace(modes=modes), points), best[None])
+    np.testing.assert_array_equal(_modes_with_mass(target, SimpleNamespace(modes=modes), points), best[None])  # type: ignore[arg-type]

@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import KnownTarget, correlated_normal, student_t
 from estimhank.sampling.diagnostics import ess
-from estimhank.surrogate.config import PosteriorConfig
 from estimhank.surrogate.convergence import mahalanobis
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
+from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.surrogate.tail_chains import _FEWEST, compare_reach, rank_correlation
 from tests.helpers.hand_made import normal_surrogate, student_surrogate
-from tests.helpers.known_targets import KnownTarget, Memory, correlated_normal, student_t
+from tests.helpers.in_memory import Memory
 from tests.helpers.stages import SIZES, worst_z_scores
 
 ELEVEN = 11

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import banana, skewed
 from estimhank.evaluation.workers import InTurn
 from estimhank.networks.mlp import initial_weights
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
@@ -21,7 +23,7 @@ from estimhank.surrogate.training import (
     padded,
     train_ensemble,
 )
-from tests.helpers.known_targets import banana, candidates, skewed
+from tests.helpers.in_memory import candidates
 from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)
@@ -38,8 +40,8 @@ def error(surrogate: Surrogate) -> float:
     return float(np.quantile(np.abs(off - np.median(off)), 0.9))
 
 
-def fit(points: Points, seed: int = 1, **changes: object) -> Surrogate:
-    config = replace(TRAINING, **({"epochs": 200} | changes))  # type: ignore[arg-type]
+def fit(points: Points, seed: int = 1, **changes: Any) -> Surrogate:
+    config = replace(TRAINING, **({"epochs": 200} | changes))
     return fit_surrogate(points, WHITENING, TARGET, config, config.epochs, seed)[0]
 
 
@@ -149,9 +151,9 @@ def test_padding_adds_examples_that_do_not_count() -> None:
 
 def test_what_is_compiled_does_not_depend_on_the_number_of_points() -> None:
     fit(training_points().select(slice(0, 200)), epochs=1)
-    before = _train_steps._cache_size()
+    before = _train_steps._cache_size()  # type: ignore[attr-defined]
     fit(training_points().select(slice(0, 250)), epochs=1)
-    assert _train_steps._cache_size() == before
+    assert _train_steps._cache_size() == before  # type: ignore[attr-defined]
 
 
 def test_progress_is_told() -> None:

@@ -9,13 +9,14 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import banana
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.workers import InTurn
 from estimhank.surrogate.fast_mh import draw, warm_up
 from estimhank.surrogate.fitting import Whitening, fit_surrogate
 from estimhank.surrogate.points import points_from
 from tests.helpers.hand_made import normal_surrogate
-from tests.helpers.known_targets import banana, candidates
+from tests.helpers.in_memory import candidates
 from tests.helpers.stages import TRAINING, D
 
 TARGET = banana(D)

@@ -42,12 +42,12 @@ def normal_gamma(theta: np.ndarray) -> float:
     return float(-0.5 * ((x - 1) / (s / 2)) ** 2 - np.log(s) + 8 * np.log(s) - 9 * s)
 
 
-def normal_gamma_jax(theta):  # type: ignore[no-untyped-def]
+def normal_gamma_jax(theta):
     x, s = theta
     return -0.5 * ((x - 1) / (s / 2)) ** 2 - jnp.log(s) + 8 * jnp.log(s) - 9 * s
 
 
-def target(function=normal_gamma, **options):  # type: ignore[no-untyped-def]
+def target(function=normal_gamma, **options):
     return estimhank.from_log_density(function, NAMES, [1.0, 1.0], [0.5, 0.3], {"s": (0, np.inf)}, **options)
 
 
@@ -83,7 +83,7 @@ def with_another(theta: np.ndarray) -> float:
     return normal_gamma(theta[:2]) - 0.5 * float(theta[2]) ** 2
 
 
-def with_another_jax(theta):  # type: ignore[no-untyped-def]
+def with_another_jax(theta):
     return normal_gamma_jax(theta[:2]) - 0.5 * theta[2] ** 2
 
 
@@ -91,10 +91,10 @@ def with_another_jax(theta):  # type: ignore[no-untyped-def]
     "function",
     [pytest.param(with_another, id="plain", marks=pytest.mark.long), pytest.param(with_another_jax, id="jax")],
 )
-def test_exact_posterior_has_the_known_moments(function, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_exact_posterior_has_the_known_moments(function, tmp_path: Path) -> None:
     options = {"gradient": "jax"} if function is with_another_jax else {}
     given = ([*NAMES, "y"], [1.0, 1.0, 0.0], [0.5, 0.3, 1.0], {"s": (0, np.inf)})
-    target = estimhank.from_log_density(function, *given, **options)
+    target = estimhank.from_log_density(function, *given, **options)  # type: ignore[arg-type]
     run = estimhank.estimate_density(target, tmp_path, make_config(SETTINGS))
     assert run.converged
     draws = run.draws.reshape(-1, 3)

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.known_targets import correlated_normal
 from estimhank import from_log_density
-from estimhank.evaluation.repeatable import choose_repeated, repeat_some
+from estimhank.evaluation.repeats import choose_repeated, repeat_some
 from estimhank.surrogate.posterior_stage import run_posterior
 from estimhank.target.repeatable import NotRepeatable, check_repeatable
 from tests.helpers.hand_made import normal_surrogate
-from tests.helpers.known_targets import Memory, candidates, correlated_normal
+from tests.helpers.in_memory import Memory, candidates
 from tests.helpers.stages import SIZES, D
 
 NAMES = ("a", "b")
@@ -22,11 +23,11 @@ THETA = np.array([[1.0, 2.0], [3.0, 4.0]])
 class Noisy(Memory):
     """Adds noise to every value of some stages."""
 
-    def __init__(self, target, stages, sd):  # type: ignore[no-untyped-def]
+    def __init__(self, target, stages, sd):
         super().__init__(target)
         self.stages, self.sd, self.rng = stages, sd, np.random.default_rng(0)
 
-    def __call__(self, stage, iteration, thetas, gradient=False):  # type: ignore[no-untyped-def]
+    def __call__(self, stage, iteration, thetas, gradient=False):
         batch = super().__call__(stage, iteration, thetas, gradient)
         if stage not in self.stages:
             return batch

@@ -1,4 +1,7 @@
-"""Targets with known answers: for tests and benchmarks, and for trying a sampler before a model is at hand."""
+"""Densities whose moments are known in closed form, in NumPy: a worker process has nothing to compile for them.
+
+Those of :mod:`benchmarks.known_targets` are written in JAX and come with independent draws.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.target.protocol import Capabilities, Evaluation
+from estimhank.target.protocol import Capabilities, Evaluation, GradientLike
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
@@ -66,7 +69,7 @@ class NormalTarget(Capabilities):
         _, log_determinant = np.linalg.slogdet(2 * np.pi * self.covariance)
         return np.linalg.inv(self.covariance), -0.5 * float(log_determinant)
 
-    def evaluate(self, theta: Array, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: Array, gradient: GradientLike = False) -> Evaluation:
         """Evaluate at a point of shape (d,)."""
         precision, constant = self._precision_and_constant
         distance = np.asarray(theta, float) - self.mean
@@ -106,7 +109,7 @@ class SkewedTarget(Capabilities):
         """Bounds (0, inf), (0, 1), (-inf, 4)."""
         return Transform((0.0, 0.0, -np.inf), (np.inf, 1.0, 4.0))
 
-    def evaluate(self, theta: Array, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: Array, gradient: GradientLike = False) -> Evaluation:
         """Evaluate at a point of shape (3,)."""
         if not bool(self.transform.contains(theta)):
             return Evaluation(-np.inf, -np.inf, "outside_support")
@@ -144,7 +147,7 @@ class MixtureTarget(Capabilities):
         """The numbers that define the density."""
         return {"model": repr(self)}
 
-    def evaluate(self, theta: Array, gradient: bool = False) -> Evaluation:
+    def evaluate(self, theta: Array, gradient: GradientLike = False) -> Evaluation:
         """Evaluate at a point of shape (d,)."""
         first, second = theta - self.distance / 2, theta + self.distance / 2
         logs = np.array([-0.5 * float(first @ first), -0.5 * float(second @ second) - self.drop])

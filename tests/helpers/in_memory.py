@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from benchmarks.known_targets import KnownTarget, banana, correlated_normal, skewed, student_t, two_modes
+from benchmarks.known_targets import KnownTarget
 from estimhank.evaluation.evaluations import EvaluationBatch
-
-__all__ = ["KnownTarget", "banana", "correlated_normal", "skewed", "student_t", "two_modes"]
+from estimhank.target.protocol import GradientLike
 
 
 @dataclass
@@ -21,7 +21,9 @@ class Memory:
     target: KnownTarget
     batches: list[tuple[str, int, EvaluationBatch]] = field(default_factory=list)
 
-    def __call__(self, stage: str, iteration: int, thetas: np.ndarray, gradient: bool = False) -> EvaluationBatch:
+    def __call__(
+        self, stage: str, iteration: int, thetas: np.ndarray, gradient: GradientLike = False
+    ) -> EvaluationBatch:
         assert (stage, iteration) not in [(s, i) for s, i, _ in self.batches], "a batch number is used once"
         batch = self.target.batch(thetas, gradient)
         self.batches.append((stage, iteration, batch))
@@ -45,7 +47,7 @@ def candidates(target: KnownTarget, n: int, seed: int = 0, where: Callable | Non
     return target.batch(target.transform.to_natural(moved), gradient=True)
 
 
-def mode_of(target: KnownTarget, anchors: tuple[np.ndarray, ...] = (), seed: int = 1) -> SimpleNamespace:
+def mode_of(target: KnownTarget, anchors: tuple[np.ndarray, ...] = (), seed: int = 1) -> Any:
     """What the surrogate stage reads of a mode search: centre, covariance, local modes (coordinates)."""
     x = target.transform.to_unconstrained(target.sample(np.random.default_rng([seed, 9]), 2_000))
     covariance = np.atleast_2d(np.cov(x.T))

@@ -1,0 +1,91 @@
+"""Golden numbers: value, where it comes from, and how exact it is there. Each stands here and nowhere else.
+
+An origin is independent of the code that is tested: a paper, another library, the definition of the data. Tolerances
+are those of the origin's digits and of its method, and absolute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_GIVEN = "the specification of the default model, computed by another implementation before this one was written"
+_TOOLKIT = "sequence-jacobian toolkit, its Krusell and Smith notebook (Auclert, Bardóczy, Rognlie and Straub 2021)"
+_FRED = "FRED, Federal Reserve Bank of St. Louis, the snapshot's vintage"
+_CASE = "given with the case, by a solution that is not of this package"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A number, or an array of numbers, from somewhere else.
+
+    Attributes
+    ----------
+    value : float, or nested lists of float
+    origin : str
+    tolerance : float
+        Absolute.
+    """
+
+    value: Any
+    origin: str
+    tolerance: float
+
+    def check(self, found: Any) -> None:
+        """Fail unless what was found is this, within the tolerance."""
+        np.testing.assert_allclose(found, self.value, rtol=0, atol=self.tolerance, err_msg=f"origin: {self.origin}")
+
+
+# -- the household of the default model ----------------------------------------------------------------------------
+DEFAULT_BETA = Golden(0.91981514102, _GIVEN, 1e-9)
+DEFAULT_CONSUMPTION = Golden(0.8, "goods market: output of one less government spending", 1e-9)
+DEFAULT_CONSTRAINED = Golden(0.3059003852, _GIVEN, 1e-9)
+#: Jacobians of the default household, rows and columns of which the first four entries are known: (output, input).
+CONSUMPTION_BY_RATE_ROW = Golden([0.08091017, -0.24553489, -0.20971021, -0.17986146], _GIVEN, 1e-6)
+CONSUMPTION_BY_INCOME_ROW = Golden([0.18160189, 0.09328281, 0.07947426, 0.0681931], _GIVEN, 1e-6)
+CONSUMPTION_BY_INCOME_COLUMN = Golden([0.18160189, 0.093646, 0.08045582, 0.06989558], _GIVEN, 1e-6)
+ASSETS_BY_RATE_COLUMN = Golden([0.91908983, 0.84917328, 0.78475335, 0.72532893], _GIVEN, 1e-6)
+ASSETS_BY_INCOME_COLUMN = Golden([0.81839811, 0.7288441, 0.6520325, 0.58539708], _GIVEN, 1e-6)
+
+# -- the default posterior at ``tests.conftest.REFERENCE`` ---------------------------------------------------------
+#: Of growth, inflation and the rate (columns) to one-s.d. shocks w, g, m (rows).
+DEFAULT_IMPACT = Golden(
+    [
+        [-0.40587184, 0.22062326, 0.16216278],
+        [0.53325066, 0.35026062, 0.33104969],
+        [-0.26415213, -0.40844631, 0.03631112],
+    ],
+    _GIVEN,
+    1e-6,
+)
+DEFAULT_LOG_LIKELIHOOD = Golden(-383.104799, _GIVEN, 1e-4)
+DEFAULT_LOG_PRIOR = Golden(4.7913245, _GIVEN, 1e-6)
+DEFAULT_LOG_DENSITY = Golden(-383.104799 + 4.7913245, _GIVEN, 1e-4)
+#: Less 5 %, and plus 2 % in every parameter. Values of our own: they guard ``DENSITY_VERSION`` against change.
+DENSITIES_OF_VERSION_1 = Golden(
+    [-439.4731760, -378.3134743, -362.7219236], "this package, density version 1: they guard against change", 2e-6
+)
+
+# -- Krusell and Smith's economy -----------------------------------------------------------------------------------
+KRUSELL_SMITH_BETA = Golden(0.98195278806, _TOOLKIT, 1e-9)
+KRUSELL_SMITH_CAPITAL = Golden(3.142857142857, "alpha / (r + delta) = 0.11 / 0.035", 1e-9)
+KRUSELL_SMITH_CONSUMPTION = Golden(0.92142857, _TOOLKIT, 1e-8)
+#: First row of the Jacobian of consumption with respect to the rate: a one-sided difference with a step of 1e-4, the
+#: toolkit's default, which is 1e-5 from the derivative.
+KRUSELL_SMITH_PUBLISHED_ROW = Golden([0.09578534, -0.68179015, -0.64119935, -0.60434415, -0.57057436], _TOOLKIT, 1e-7)
+
+# -- small models --------------------------------------------------------------------------------------------------
+#: Of the eight observations in ``tests/likelihood/test_cases.py``.
+AR1_LOG_LIKELIHOOD = Golden(-12.557849302, "SciPy: normal with covariance 0.5^|t - s| / (1 - 0.25)", 5e-6)
+HUGGETT_LOG_LIKELIHOOD = Golden(-3.0666736, _CASE, 1e-5)
+HUGGETT_RESPONSE = Golden([-0.51584786, -0.31691329, -0.26258974], _CASE, 1e-6)
+
+# -- the snapshot --------------------------------------------------------------------------------------------------
+FEDFUNDS_1981Q2 = Golden(17.78, _FRED, 0.0)
+FEDFUNDS_2019Q4 = Golden(1.643333, _FRED, 0.0)
+GDPC1_2019Q4 = Golden(20985.448, _FRED, 0.0)
+_MOMENTS = "the snapshot's own definition, computed from the file with NumPy alone"
+SAMPLE_MEANS = Golden([0.70071846, 0.8487929, 1.30103395], _MOMENTS, 5e-9)
+SAMPLE_SDS = Golden([0.78292186, 0.58517657, 0.94488235], _MOMENTS, 5e-9)
