@@ -47,7 +47,7 @@ def interpolate_rows_smoothly(
 
     Continuously differentiable in ``x`` and in the knots. Slopes are the harmonic means of Fritsch and Butland (1984),
     as in PCHIP, smooth functions of increasing knots; at the ends those of a parabola, held between 0 and three times
-    the secant.
+    the secant. Linear where knots do not increase.
 
     Parameters and shapes as :func:`interpolate_rows`; at least four knots, ``fp`` increasing as ``xp`` does.
     """
@@ -77,7 +77,9 @@ def _cubic(x: jax.Array, knots: Any, values: Any, first: jax.Array, final: jax.A
     t = (x - knots[1]) / h1
     inside = values[1] + h1 * t * (low * (1 - t) ** 2 + t * ((3 - 2 * t) * d1 - (1 - t) * high))
     below, above = values[1] + (x - knots[1]) * low, values[2] + (x - knots[2]) * high
-    return jnp.where(t < 0, below, jnp.where(t > 1, above, inside))
+    smooth = jnp.where(t < 0, below, jnp.where(t > 1, above, inside))
+    # a search that is astray may try knots that do not increase: no cubic goes through these
+    return jnp.where((h0 > 0) & (h1 > 0) & (h2 > 0), smooth, values[1] + (x - knots[1]) * d1)
 
 
 def _slope_between(ha: jax.Array, hb: jax.Array, da: jax.Array, db: jax.Array) -> jax.Array:
