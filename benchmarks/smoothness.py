@@ -210,7 +210,7 @@ def measure(points_on_a_line: int, keep: int, reference_points: int, out: Path) 
     """All of it; a row for each scheme."""
     recorded = {row["name"]: row for row in csv.DictReader(RECORDED.open(encoding="utf-8"))}
     plain = Posterior.from_config(CONFIG)
-    steady_solver.jacobians_by_date = jacobians_by_date  # type: ignore[assignment]
+    steady_solver.jacobians_by_date = jacobians_by_date  # type: ignore[assignment, attr-defined]
 
     def posterior_of(block: StandardIncompleteMarkets) -> Posterior:
         model = type(plain.model)(plain.model.parameters, block)
