@@ -55,8 +55,8 @@ def floors(post: Posterior, rates: Rates) -> dict[str, float]:
     matrix written (in the Toeplitz form: the recursion for the inverse, its product with the columns, the inverse
     written and read, the form read); the likelihood the recursion over dates.
     """
-    block, steady, horizon = post.model.household, post.steady_state.household, post.horizon
-    assert block is not None and steady is not None
+    (block,), steady, horizon = post.model.blocks, post.steady_state.household, post.horizon
+    assert steady is not None
     names = tuple(n for n in block.outputs if n not in block.derived)
     n_e, n_a = steady.distribution.shape
     states, n_i, n_o = n_e * n_a, len(block.inputs), len(names)
@@ -84,8 +84,8 @@ def _equilibrium(post: Posterior, rates: Rates, jacobian: int) -> float:
 
 def _that_matter(post: Posterior, names: tuple[str, ...]) -> tuple[int, float]:
     """Dates after which a policy no longer matters, and pairs (t, s) of dates whose news is above the tolerance."""
-    block, state, horizon = post.model.household, post.steady_state, post.horizon
-    assert block is not None and state.household is not None
+    (block,), state, horizon = post.model.blocks, post.steady_state, post.horizon
+    assert state.household is not None
     steady, p = state.household, post.model.parameters.values_with(state.parameters)
     inputs = post.model.household_target(p).inputs
     shifts = np.asarray(mass_shifts(steady, names, horizon - 1)).reshape(horizon - 1, -1)

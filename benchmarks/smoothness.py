@@ -199,8 +199,8 @@ def seen_at(posterior: Posterior, points: list[Array]) -> tuple[Array, Array, Ar
     solver, values, betas, shares = posterior.solver.steady, [], [], []
     for point in points:
         values.append(posterior.log_likelihood(point))
-        household, beta = solver.stationary_at(dict(zip(posterior.names, point.tolist(), strict=True)))
-        betas.append(beta)
+        (household,), solved = solver.stationary_at(dict(zip(posterior.names, point.tolist(), strict=True)))
+        betas.append(solved["beta"])
         shares.append(float(household.distribution[:, 0].sum()))
     parts = solver.at(dict(zip(posterior.names, points[0].tolist(), strict=True)))
     return np.array(values), np.array(betas), np.array(shares), np.asarray(parts.household.jacobians)

@@ -150,12 +150,12 @@ def steps(rows: list[Row], horizon: int, free: Posterior, toolkit: ToolkitHANK, 
 
     def steady() -> Any:
         moved = {**CALIBRATED, "eis": float(next(points)[free.names.index("eis")])}
-        return jax.block_until_ready(solver._household(moved, solver.guess(moved))[0].distribution)
+        return jax.block_until_ready(solver._household(moved, solver.guess(moved))[0][0].distribution)
 
     def jacobians() -> Any:
         return jax.block_until_ready(solver._kernel(problem, given, bounds, begin)[2].by_date)
 
-    alone = seconds(lambda: jax.block_until_ready(solver._household(CALIBRATED, begin)[0].distribution), 30)
+    alone = seconds(lambda: jax.block_until_ready(solver._household(CALIBRATED, begin)[0][0].distribution), 30)
     solved = free.solver.solve(theta, parts)
 
     def solution() -> Any:

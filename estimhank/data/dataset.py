@@ -58,7 +58,7 @@ class Dataset:
         shape = (len(self.dates), len(self.names))
         if self.values.shape != shape or self.means.shape != shape[1:]:
             raise ValueError(f"values {self.values.shape} and means {self.means.shape} do not fit {shape}")
-        if not 0 <= self.condition_on < len(self.dates):
+        if self.condition_on and not 0 < self.condition_on < len(self.dates):
             raise DataError(
                 f"condition_on is a number of quarters, from 0 to {len(self.dates) - 1}, not {self.condition_on}"
             )

@@ -73,19 +73,31 @@ class Policies(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Sum:
+    """A target that several outputs add up to: ``Sum(p.B, {"poor.A": p.share, "rich.A": 1 - p.share})``."""
+
+    value: Any
+    weights: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class HouseholdTarget:
-    """What the household's stationary problem is solved for.
+    """What households' stationary problems are solved for.
 
     Parameters
     ----------
     inputs : mapping of str to float
-        Constant values of the block's inputs.
+        Constant values of the blocks' inputs.
     unknown : str, optional
         Parameter that is moved to reach the target (for example ``"beta"``); ``None`` solves at given parameters.
     bracket : pair of float
         Interval that is searched for the unknown.
     output, value : str, float
         The aggregate output and the value that it must have.
+    unknowns : mapping of str to pair of float, optional
+        Several parameters that are moved, each with the interval that is searched, in place of one.
+    targets : mapping of str, optional
+        As many targets: the name of an output with its value, or any name with a :class:`Sum` of outputs.
     """
 
     inputs: Mapping[str, Any]
@@ -93,6 +105,23 @@ class HouseholdTarget:
     bracket: tuple[float, float] = (0.0, 0.0)
     output: str = ""
     value: Any = 0.0
+    unknowns: Mapping[str, tuple[Any, Any]] | None = None
+    targets: Mapping[str, Any] | None = None
+
+    @property
+    def brackets(self) -> dict[str, tuple[Any, Any]]:
+        """Parameters that are moved, with the intervals that are searched."""
+        if self.unknowns is not None:
+            return dict(self.unknowns)
+        return {} if self.unknown is None else {self.unknown: self.bracket}
+
+    @property
+    def sums(self) -> dict[str, Sum]:
+        """Targets by name."""
+        if not self.brackets:
+            return {}
+        given = {self.output: self.value} if self.targets is None else self.targets
+        return {name: value if isinstance(value, Sum) else Sum(value, {name: 1.0}) for name, value in given.items()}
 
 
 def rouwenhorst(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
-from estimhank.households.one_asset import Grids, HouseholdBlock, HouseholdTarget, Policies
+from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
 from estimhank.households.transition import Transition
 from estimhank.support.errors import EstimhankError
 
@@ -152,48 +152,27 @@ def _check_converged(what: str, iterations: jax.Array, change: jax.Array, limit:
         )
 
 
-def solve_household(
-    target: HouseholdTarget,
-    p_with: Callable[[dict[str, float]], Any],
-    solve: Callable[[Any], HouseholdSteadyState],
-) -> tuple[float | None, HouseholdSteadyState]:
-    """Find the unknown that makes an aggregate output hit its target, by Brent's method.
+def find_root(excess: Callable[[float], float], low: float, high: float, name: str, output: str, value: float) -> float:
+    """The value of one parameter that makes an aggregate hit its target, by Brent's method.
 
     Parameters
     ----------
-    target : HouseholdTarget
-    p_with : callable
-        Parameters with some entries replaced.
-    solve : callable
-        :func:`solve_stationary` as a function of the parameters (compiled by the caller).
-
-    Returns
-    -------
-    unknown : float or None
-    solution : HouseholdSteadyState
+    excess : callable
+        The aggregate less its target.
+    low, high : float
+        Between which the parameter is searched.
+    name, output, value
+        Of the parameter, the aggregate and the target, for errors.
 
     Raises
     ------
     SteadyStateError
     """
-    if target.unknown is None:
-        solution = solve(p_with({}))
-        check_stationary(solution)
-        return None, solution
-    name, value = target.unknown, float(target.value)
-
-    def excess(x: float) -> float:
-        return float(solve(p_with({name: x})).aggregates[target.output]) - value
-
-    low, high = target.bracket
     ends = excess(low), excess(high)
     if not ends[0] * ends[1] < 0:
         raise SteadyStateError(
             "no_bracket",
-            f"no {name} in [{low:g}, {high:g}] makes {target.output} equal to {value:g} "
+            f"no {name} in [{low:g}, {high:g}] makes {output} equal to {value:g} "
             f"(it is {ends[0] + value:g} at the one end and {ends[1] + value:g} at the other)",
         )
-    root = optimize.brentq(excess, low, high, xtol=1e-14, rtol=1e-14, maxiter=200)
-    solution = solve(p_with({name: root}))
-    check_stationary(solution)
-    return float(root), solution
+    return float(optimize.brentq(excess, low, high, xtol=1e-14, rtol=1e-14, maxiter=200))

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from estimhank.households.named import NamedBlock
 from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
 from estimhank.model.observed import REACH, STEADY_STATE, Observation, Observe, ObservedVariable
 from estimhank.model.processes import AR1, IID, PROCESSES, Correlation, Process, check_processes
@@ -27,8 +28,10 @@ class Model:
     ----------------
     name, title : str
         In files and fingerprints; on reports (the name in words where there is none).
-    household : HouseholdBlock or None
-        ``None`` for a model whose equations are all aggregate.
+    household : HouseholdBlock, mapping of str to HouseholdBlock, or None
+        Several types of households by name, ``{"poor": ..., "rich": ...}``: their outputs are ``household.poor.C``, and
+        a block reads the variable ``Z_poor`` and the parameter ``beta_poor`` where there are any, else ``Z`` and
+        ``beta``. ``None`` for a model whose equations are all aggregate.
     variables : tuple of str
         Aggregate variables, one equation each.
     shocks : tuple of AR1, ARMA, IID, RandomWalk
@@ -48,7 +51,7 @@ class Model:
     name: ClassVar[str] = ""
     title: str = ""
     version: str = ""
-    household: HouseholdBlock | None = None
+    household: HouseholdBlock | Mapping[str, HouseholdBlock] | None = None
     variables: tuple[str, ...] = ()
     shocks: tuple[Process, ...] = ()
     correlations: tuple[Correlation, ...] = ()
@@ -56,17 +59,19 @@ class Model:
     parameters: Parameters = Parameters()
     dense: tuple[str, ...] = ()
 
-    def __init__(self, parameters: Parameters | None = None, household: HouseholdBlock | None = None) -> None:
+    def __init__(
+        self,
+        parameters: Parameters | None = None,
+        household: HouseholdBlock | Mapping[str, HouseholdBlock] | None = None,
+    ) -> None:
         if parameters is not None:
             self.parameters = parameters
         if household is not None:
             self.household = household
         self.title = self.title or self.name.replace("_", " ")
         self._check()
-        if self.household is not None and "steady_state" in {
-            self.parameters[n].touches for n in self.parameters.estimated
-        }:
-            self.household = self.household.with_estimated_steady_state()
+        if "steady_state" in {self.parameters[name].touches for name in self.parameters.estimated}:
+            self.household = _with_estimated_steady_state(self.household)
 
     @abstractmethod
     def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
@@ -84,7 +89,7 @@ class Model:
         raise NotImplementedError
 
     def household_target(self, p: Values) -> HouseholdTarget:
-        """Steady-state inputs of the household block and what it is solved for."""
+        """Steady-state inputs of the household blocks and what they are solved for."""
         raise NotImplementedError
 
     @abstractmethod
@@ -97,9 +102,20 @@ class Model:
 
     # -- what the rest of the package reads ---------------------------------------------------------------------
     @property
+    def blocks(self) -> tuple[HouseholdBlock, ...]:
+        """Household blocks, with inputs, outputs and parameters under the model's names."""
+        if self.household is None:
+            return ()
+        if isinstance(self.household, HouseholdBlock):
+            return (self.household,)
+        return tuple(
+            NamedBlock.of(block, name, self.variables, self.parameters) for name, block in self.household.items()
+        )
+
+    @property
     def household_outputs(self) -> tuple[str, ...]:
-        """Outputs of the household block, empty without one."""
-        return self.household.outputs if self.household else ()
+        """Outputs of the household blocks."""
+        return tuple(name for block in self.blocks for name in block.outputs)
 
     @property
     def innovations(self) -> tuple[AR1 | IID, ...]:
@@ -136,10 +152,19 @@ class Model:
 
     def _wrong_types(self) -> list[str]:
         problems = []
-        if self.household is not None and not isinstance(self.household, HouseholdBlock):
+        given = self.household
+        several = (
+            isinstance(given, Mapping)
+            and given
+            and all(
+                isinstance(name, str) and name.isidentifier() and isinstance(block, HouseholdBlock)
+                for name, block in given.items()
+            )
+        )
+        if given is not None and not isinstance(given, HouseholdBlock) and not several:
             problems.append(
-                f"household is one household block or None, not a {type(self.household).__name__}: several types of "
-                "households are states of one block"
+                f'household is one household block, several by name ({{"poor": ..., "rich": ...}}), or None, not '
+                f"a {type(given).__name__}"
             )
         kinds: tuple[tuple[str, type | tuple[type, ...]], ...] = (
             ("variables", str),
@@ -199,14 +224,22 @@ class Model:
             for name in given:
                 if why := why_not_a_name(name, taken):
                     problems.append(f"the name of the {what} '{name}' {why}")
-        if self.household:
-            for name in self.household.inputs:
+        for block in self.blocks:
+            for name in block.inputs:
                 if name not in self.variables:
                     problems.append(f"household input '{name}' is not a variable")
-            for name in self.household.parameters:
+            for name in block.parameters:
                 if name not in self.parameters:
                     problems.append(f"the household needs the parameter '{name}'")
         if not self.shocks or not self.observables:
             problems.append("it needs at least one shock and one observable")
         if problems:
             raise ModelError(f"model {self.name or type(self).__name__}: " + "; ".join(problems))
+
+
+def _with_estimated_steady_state(
+    household: HouseholdBlock | Mapping[str, HouseholdBlock] | None,
+) -> HouseholdBlock | dict[str, HouseholdBlock] | None:
+    if isinstance(household, Mapping):
+        return {name: block.with_estimated_steady_state() for name, block in household.items()}
+    return household.with_estimated_steady_state() if household is not None else None

@@ -15,6 +15,7 @@ import cloudpickle
 
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
+from estimhank.model.mistakes import line_of_class
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameters, nearest
@@ -165,7 +166,7 @@ def configure_model(
     household = cls.household
     if grid:
         if household is None or not is_dataclass(household):
-            raise ModelError(f"[model.grid] the model '{cls.name}' has no household block with a grid")
+            raise ModelError(f"[model.grid] the model '{cls.name}' has no household block, or several")
         known = {f.name: f for f in fields(household)}
         typed = {}
         for key, number in grid.items():
@@ -181,7 +182,20 @@ def configure_model(
             household = replace(household, **typed)
         except ValueError as error:
             raise ModelError(f"[model.grid] {error}") from None
-    return with_measurement_error(cls(table, household), errors)
+    return with_measurement_error(make_model(cls, table, household), errors)
+
+
+def make_model(cls: type[Model], table: Parameters | None = None, household: Any = None) -> Model:
+    """An instance of a model; what its author has to put right is said with the line of the class.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        return cls(table, household)
+    except ModelError as error:
+        raise ModelError(f"{line_of_class(cls)}{error}") from None
 
 
 def _error_size(name: str, change: Any) -> ErrorSize:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from estimhank.model.declaration import Model
@@ -41,7 +42,8 @@ def describe_model(model: Model) -> str:
     what the instances hold. Values, priors and measurement error are parts of their own; descriptions and LaTeX names
     are in none.
     """
-    classes = [*type(model).__mro__, *(type(model.household).__mro__ if model.household is not None else ())]
+    blocks = model.household.values() if isinstance(model.household, Mapping) else (model.household,)
+    classes = [*type(model).__mro__, *(cls for b in blocks if b is not None for cls in type(b).__mro__)]
     modules = {cls.__module__: sys.modules.get(cls.__module__) for cls in classes if cls.__module__ != "__main__"}
     errors = set(error_parameters(model).values())
     content: dict[str, Any] = {

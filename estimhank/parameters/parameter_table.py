@@ -147,9 +147,13 @@ class Values:
         values = object.__getattribute__(self, "_values")
         if name.startswith("__"):
             raise AttributeError(name)
-        if name not in values:
+        if name in values:
+            return values[name]
+        prefix = f"{name}."  # of a group, such as the outputs of one type of households
+        group = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
+        if not group:
             raise ModelError(f"unknown name '{name}'{nearest(name, values)}")
-        return values[name]
+        return Values(group)
 
     def __call__(self, *arguments: Any) -> Any:
         raise ModelError(

@@ -290,7 +290,7 @@ class Posterior(Capabilities):
     @property
     def steady_state_parameters(self) -> tuple[str, ...]:
         """Parameters that move households' steady state: partial gradients leave them out."""
-        return self.solver.setting.moving if self.model.household is not None else ()
+        return self.solver.setting.moving if self.model.blocks else ()
 
     def _without_steady_state(self, gradient: ArrayLike) -> Array:
         """A whole gradient, shape (d,), as a partial one."""
@@ -311,10 +311,12 @@ class Posterior(Capabilities):
             return None
         point = np.asarray(theta, float)
         try:
-            steady, _ = self.solver.steady.stationary_at(self.solver.setting.mapping(point))
+            households, _ = self.solver.steady.stationary_at(self.solver.setting.mapping(point))
         except SteadyStateError:
             return None
-        return asset_jumps(steady) if len(steady.grids.assets) == 1 else None
+        if len(households) != 1 or len(households[0].grids.assets) != 1:
+            return None
+        return asset_jumps(households[0])
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

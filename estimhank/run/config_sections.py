@@ -15,7 +15,7 @@ from estimhank.data.observables import US_OBSERVABLES, Observable
 from estimhank.data.options import addition
 from estimhank.data.quarters import parse_quarters
 from estimhank.evaluation.executors import BACKENDS
-from estimhank.sampling.sample import MultiProposalConfig
+from estimhank.sampling.multi_proposal import MultiProposalConfig
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.settings import option
 

@@ -159,22 +159,21 @@ def household_moments(
     Returns
     -------
     MicroMoments or None
-        None for a model without households.
+        None for a model without households, or with several blocks of them.
     """
     model, solver = posterior.model, posterior.solver.steady
-    if model.household is None:
+    if len(model.blocks) != 1:
         return None
     state = posterior.steady_state
     assert state.household is not None  # the model has households
-    unknown = model.household_target(Values(state.parameters)).unknown
+    unknowns = tuple(model.household_target(Values(state.parameters)).brackets)
     values = micro_moments(state.household)
     moments = tuple(moment for moment in MOMENTS if moment.key in values)
-    if unknown is not None:
-        entry = model.parameters[unknown]
-        moments += (MicroMoment(unknown, entry.description, "", -math.inf, math.inf),)
+    for name in unknowns:
+        moments += (MicroMoment(name, model.parameters[name].description, "", -math.inf, math.inf),)
 
     keys = tuple(moment.key for moment in moments)
-    calibrated = np.array(_row(keys, values, unknown, state.parameters.get(unknown or "", math.nan)))
+    calibrated = np.array(_row(keys, {**values, **{name: state.parameters[name] for name in unknowns}}))
     if not solver.spread:
         return _existing(MicroMoments(moments, calibrated))
     exact = arrays.exact.theta
@@ -185,8 +184,7 @@ def household_moments(
     left_out: dict[str, dict[str, int]] = {name: {} for name in draws}
     chosen = [(name, point) for name, theta in draws.items() for point in _spread_evenly(theta, _MICRO_DRAWS)]
     calls = [
-        (np.array([point for _, point in chosen[i : i + _AT_A_TIME]]), keys, unknown)
-        for i in range(0, len(chosen), _AT_A_TIME)
+        (np.array([point for _, point in chosen[i : i + _AT_A_TIME]]), keys) for i in range(0, len(chosen), _AT_A_TIME)
     ]
     rows = chain.from_iterable((workers or InTurn(posterior)).map_target(moments_at, calls))
     for (name, _), outcome in zip(chosen, rows, strict=True):
@@ -214,24 +212,22 @@ def _existing(all_of_them: MicroMoments) -> MicroMoments:
     )
 
 
-def _row(keys: Sequence[str], values: Mapping[str, float], unknown: str | None, solved: float) -> list[float]:
-    return [solved if key == unknown else values.get(key, math.nan) for key in keys]
+def _row(keys: Sequence[str], values: Mapping[str, float]) -> list[float]:
+    return [values.get(key, math.nan) for key in keys]
 
 
-def moments_at(
-    posterior: Posterior, thetas: Array, keys: Sequence[str], unknown: str | None
-) -> list[list[float] | str]:
+def moments_at(posterior: Posterior, thetas: Array, keys: Sequence[str]) -> list[list[float] | str]:
     """Micro moments by key at each of n points, shape (n, d), or why there is no steady state; in a worker."""
     found: list[list[float] | str] = []
     for point in thetas:
         try:
-            household, solved = posterior.solver.steady.stationary_at(
+            (household,), solved = posterior.solver.steady.stationary_at(
                 dict(zip(posterior.names, point.tolist(), strict=True))
             )
         except SteadyStateError as error:
             found.append(error.kind)
         else:
-            found.append(_row(keys, micro_moments(household), unknown, solved))
+            found.append(_row(keys, {**micro_moments(household), **solved}))
     return found
 
 

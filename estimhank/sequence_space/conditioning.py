@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 _DATES = 40
 _SMALL = 640  # numbers of a column, of matrices whose inverse is computed
 _STEPS = 5  # of the estimate of a norm; it rarely takes three
-_SAME = 1e-12  # change of a recursion from which on it stands still
+_SAME = 1e-9  # change of a recursion from which on it stands still
 _LARGER = 1.05
 
 
@@ -34,11 +34,11 @@ class Bands(NamedTuple):
     @classmethod
     def of(cls, systems: Sequence[LinearSystem]) -> Bands:
         """Those of some systems, zero where they are not finite."""
-        lag, now, lead, _ = (np.nan_to_num(np.stack(matrices)) for matrices in zip(*systems, strict=True))
+        lag, now, lead, _ = (np.nan_to_num(np.array(matrices, float)) for matrices in zip(*systems, strict=True))
         return cls(lag, now, lead)._scaled()
 
     def _scaled(self) -> Bands:
-        size = np.abs(np.concatenate(self, axis=2)).max(axis=2, keepdims=True)
+        size = np.abs(np.concatenate(self, axis=2)).max(axis=2, keepdims=True, initial=0.0)
         return Bands(*(m / np.maximum(size, 1e-300) for m in self))
 
     def block(self, rows: Sequence[int], columns: Sequence[int]) -> Bands:

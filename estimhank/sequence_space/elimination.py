@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import qr
+from scipy.linalg import qr, svd
 
 from estimhank.parameters.parameter_table import ModelError, nearest
 from estimhank.sequence_space.conditioning import Bands, pivot_condition, stacked, truncated_condition
@@ -250,9 +250,9 @@ def _with_more_dense(bands: Bands, split: Split) -> set[Split]:
     worst = [m[int(np.argmax(conditions))] for m in block]
     nearest_to_zero = np.inf
     for dates in _DATES:
-        left, sizes, right = np.linalg.svd(stacked(worst[0], worst[1], worst[2], dates).toarray())
-        if sizes[-1] < nearest_to_zero * sizes[0]:
-            nearest_to_zero = sizes[-1] / sizes[0]
+        left, sizes, right = svd(stacked(worst[0], worst[1], worst[2], dates).toarray(), lapack_driver="gesvd")
+        if (share := sizes[-1] / max(sizes[0], 1e-300)) < nearest_to_zero:
+            nearest_to_zero = share
             parts = [(v.reshape(dates, n) ** 2).sum(0) for v in (left[:, -1], right[-1])]
     equations, variables = (np.argsort(-part, kind="stable")[:_MOST_PART] for part in parts)
     return {

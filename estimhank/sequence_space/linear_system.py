@@ -53,8 +53,8 @@ def linearize(model: Model, values: Any, parameters: Any) -> LinearSystem:
         household = Values({n: at_now[n] for n in names[n_x:]})
         shocks = Values(dict(zip((s.name for s in model.shocks), shock, strict=True)))
         rows = [r for _, r in model.residuals(before, today, after, household, shocks, p)]
-        if model.household is not None:
-            rows += [r for _, r in model.household.identities(Values(at_lag), Values(at_now))]
+        for block in model.blocks:
+            rows += [r for _, r in block.identities(Values(at_lag), Values(at_now))]
         return jnp.stack([jnp.asarray(r, float) for r in rows])
 
     lag, now, lead, shock = jax.jacfwd(residual, argnums=(0, 1, 2, 3))(steady, steady, steady, quiet)

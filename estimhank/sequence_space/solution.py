@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from estimhank.households.one_asset import HouseholdTarget
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.parameters.priors import Prior
@@ -61,8 +62,8 @@ def _equation_names(model: Model, state: SteadyState) -> list[str]:
     """Names of the rows of a :class:`LinearSystem`."""
     now, quiet = Values(state.values), Values({s.name: 0.0 for s in model.shocks})
     pairs = [*model.residuals(now, now, now, now, quiet, Values(state.parameters))]
-    if model.household is not None:
-        pairs += model.household.identities(now, now)
+    for block in model.blocks:
+        pairs += block.identities(now, now)
     return [name for name, _ in pairs]
 
 
@@ -83,7 +84,7 @@ def _check_shocks_stay_out(
 def _check_steady_state_stays(model: Model, state: SteadyState, name: str, value: float) -> None:
     """Refuse a parameter that moves the steady state although the parameter table says that it does not."""
     refusal = f"model {model.name}: '{name}' moves the steady state ({{}}); declare it with touches=\"steady_state\""
-    if model.household is not None and name in model.household.parameters:
+    if any(name in block.parameters for block in model.blocks):
         raise ModelError(refusal.format("the household reads it"))
     moved = Values({**state.parameters, name: value})
     now, quiet = Values(state.values), Values({s.name: 0.0 for s in model.shocks})
@@ -91,15 +92,19 @@ def _check_steady_state_stays(model: Model, state: SteadyState, name: str, value
         if not abs(float(residual)) < RESIDUAL_LIMIT:
             raise ModelError(refusal.format(f"equation '{equation}'"))
     found = dict(model.steady_state(moved, now))
-    if model.household is not None:
-        target, before = model.household_target(moved), model.household_target(Values(state.parameters))
-        found |= {f"household target {n}": v for n, v in {**target.inputs, "value": target.value}.items()}
-        expected = {f"household target {n}": v for n, v in {**before.inputs, "value": before.value}.items()}
-    else:
-        expected = {}
+    expected = {}
+    if model.blocks:
+        found |= _target_numbers(model.household_target(moved))
+        expected = _target_numbers(model.household_target(Values(state.parameters)))
     expected |= {
         n: {**state.parameters, **{v: state.values[v] for v in model.variables}}[n] for n in found if n not in expected
     }
     for what, number in found.items():
         if not abs(float(number) - float(expected[what])) < RESIDUAL_LIMIT * (1 + abs(float(expected[what]))):
             raise ModelError(refusal.format(what))
+
+
+def _target_numbers(target: HouseholdTarget) -> dict[str, Any]:
+    """What a household target asks for, by name."""
+    asked = {**target.inputs, **{f"of {name}": total.value for name, total in target.sums.items()}}
+    return {f"household target {name}": value for name, value in asked.items()}

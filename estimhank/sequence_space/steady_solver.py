@@ -10,7 +10,7 @@ parameters alone.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -20,21 +20,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.households.fake_news import jacobians_by_date
-from estimhank.households.newton import (
+from estimhank.households.newton import Search, solve_point
+from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
+from estimhank.households.stationary import HouseholdSteadyState, SteadyStateError, check_tops, grid_tops
+from estimhank.households.stationary_problem import (
     Given,
-    Search,
     StationaryPoint,
     StationaryProblem,
-    solve_point,
-    steady_state_at,
+    parameters_at,
+    steady_states_at,
 )
-from estimhank.households.stationary import HouseholdSteadyState, SteadyStateError, check_tops, grid_tops
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.determinacy import household_symbol
 from estimhank.sequence_space.household_operator import household_operator, toeplitz_form_pays
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
-from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState, solve_steady_state
+from estimhank.sequence_space.steady_state import (
+    RESIDUAL_LIMIT,
+    SteadyState,
+    given_of,
+    solve_steady_state,
+    stationary_problem,
+)
+from estimhank.sequence_space.structure import household_names
 from estimhank.support.runtime import configure
 
 _KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
@@ -135,8 +143,9 @@ class SteadySolver:
         self.verify(checks, moved)
         return parts, partial(self._pull_back, pullback)
 
-    def stationary_at(self, changes: Mapping[str, float]) -> tuple[HouseholdSteadyState, float]:
-        """The household with some parameters replaced, and the parameter that is moved to hit its target (0: none is).
+    def stationary_at(self, changes: Mapping[str, float]) -> tuple[tuple[HouseholdSteadyState, ...], dict[str, float]]:
+        """The households of each block with some parameters replaced, and the parameters that are moved to hit their
+        targets.
 
         Without Jacobians, which makes it cheaper than :meth:`at`. The aggregate equations are not checked.
 
@@ -144,12 +153,12 @@ class SteadySolver:
         ------
         SteadyStateError
         """
-        if self.model.household is None:
+        if not self.model.blocks:
             raise ModelError(f"model {self.model.name} has no household")
         moved = {name: float(changes[name]) for name in self.spread}
-        household, checks, point = self._household(moved, self.guess(moved))
+        households, checks, point = self._household(moved, self.guess(moved))
         self.verify(checks, moved)
-        return household, float(point.unknown)
+        return households, dict(zip(self._target({}).brackets, np.asarray(point.unknowns).tolist(), strict=True))
 
     def guess(self, moved: Mapping[str, float]) -> StationaryPoint:
         """Where the search begins."""
@@ -175,7 +184,7 @@ class SteadySolver:
     def verify(self, checks: Checks, moved: Mapping[str, float]) -> None:
         """Raise :class:`SteadyStateError` unless what was found is a steady state."""
         where = ", ".join(f"{n} = {v:g}" for n, v in moved.items()) or "the reference values"
-        if self.model.household is not None:
+        if self.model.blocks:
             if not bool(checks.search.converged):
                 raise SteadyStateError("no_convergence", f"the household's steady state was not found at {where}")
             check_tops(checks.tops, f" at {where}")
@@ -189,18 +198,17 @@ class SteadySolver:
     def compute(self, moved: Mapping[str, Any], start: StationaryPoint) -> tuple[SteadyParts, Checks]:
         """Parts and checks as a pure function, to be differentiated where :attr:`differentiable`."""
         model = self.model
-        if model.household is None:
+        if not model.blocks:
             nothing = jnp.zeros((self.horizon, 0, 0, self.horizon))
             operator, symbol = household_operator(nothing), household_symbol(nothing)
             none = jnp.zeros(0)
             aggregates: dict[str, Any] = {}
-            checks = Checks(_found(), (none, none, none), none)
+            checks = Checks(_found(), (none, none, none), jnp.zeros(0))
             p = model.parameters.values_with(dict(moved))
         else:
             given, bounds, problem = self._problem(moved)
-            steady, checks, operator, symbol, unknown = self._kernel(problem, given, bounds, start)
-            aggregates = steady.aggregates
-            solved = {problem.unknown: unknown} if problem.unknown is not None else {}
+            aggregates, checks, operator, symbol, unknowns = self._kernel(problem, given, bounds, start)
+            solved = {name: unknowns[i] for i, name in enumerate(problem.unknowns)}
             p = model.parameters.values_with({**moved, **solved})
         found = dict(model.steady_state(p, Values(aggregates)))
         parameters = {**p.as_dict(), **{k: v for k, v in found.items() if k not in model.variables}}
@@ -263,16 +271,16 @@ class SteadySolver:
 
     @cached_property
     def _kernel(self) -> Any:
-        block, horizon, moving = self.model.household, self.horizon, bool(self.spread)
-        assert block is not None
+        blocks, horizon, moving = self.model.blocks, self.horizon, bool(self.spread)
 
         def solve(problem: StationaryProblem, given: Given, bounds: Any, start: StationaryPoint) -> Any:
-            steady, checks, point = _stationary(problem, given, bounds, start)
-            p = Values({**given.parameters, **({problem.unknown: point.unknown} if problem.unknown else {})})
-            by_date = jacobians_by_date(block, steady, given.inputs, p, horizon)
+            households, checks, point = _stationary(problem, given, bounds, start)
+            p = parameters_at(problem, point.unknowns, given)
+            by_date = stacked_jacobians(blocks, households, given.inputs, p, horizon)
             symbol = jax.lax.stop_gradient(household_symbol(by_date))
             operator = household_operator(by_date, toeplitz_form_pays(by_date.shape, moving))
-            return steady, checks, operator, symbol, point.unknown
+            aggregates = {name: value for h in households for name, value in h.aggregates.items()}
+            return aggregates, checks, operator, symbol, point.unknowns
 
         return jax.jit(solve, static_argnums=0)
 
@@ -282,8 +290,8 @@ class SteadySolver:
 
     def _household(
         self, moved: Mapping[str, float], start: StationaryPoint
-    ) -> tuple[HouseholdSteadyState, Checks, StationaryPoint]:
-        found: tuple[HouseholdSteadyState, Checks, StationaryPoint]
+    ) -> tuple[tuple[HouseholdSteadyState, ...], Checks, StationaryPoint]:
+        found: tuple[tuple[HouseholdSteadyState, ...], Checks, StationaryPoint]
         with _arithmetic_is_no_solution(moved):
             given, bounds, problem = self._problem(moved)
             found = self._kernel_without_jacobians(problem, given, bounds, start)
@@ -300,36 +308,30 @@ class SteadySolver:
         self.verify(checks, moved)
         return parts
 
-    def _problem(self, moved: Mapping[str, Any]) -> tuple[Given, tuple[Any, Any], StationaryProblem]:
-        model, block = self.model, self.model.household
-        assert block is not None
-        p = model.parameters.values_with(dict(moved))
-        target = model.household_target(p)
-        known = p.as_dict()
-        inputs = {name: jnp.asarray(target.inputs[name], float) for name in block.inputs}
-        read = {name: jnp.asarray(known[name], float) for name in block.parameters if name != target.unknown}
-        given = Given(inputs, read, jnp.asarray(target.value, float))
-        bounds = tuple(jax.lax.stop_gradient(jnp.asarray(b, float)) for b in target.bracket)
-        return (
-            given,
-            (bounds[0], bounds[1]),
-            StationaryProblem(block, target.output or block.outputs[0], target.unknown),
+    def _target(self, moved: Mapping[str, Any]) -> HouseholdTarget:
+        return self.model.household_target(self.model.parameters.values_with(dict(moved)))
+
+    def _problem(self, moved: Mapping[str, Any]) -> tuple[Given, Any, StationaryProblem]:
+        target = self._target(moved)
+        given = given_of(self.model, target, moved)
+        low, high = (
+            tuple(jax.lax.stop_gradient(jnp.asarray(b[side], float)) for b in target.brackets.values())
+            for side in (0, 1)
         )
+        return given, (low, high), stationary_problem(self.model, target)
 
     def _point_of(self, state: SteadyState) -> StationaryPoint:
-        if state.household is None:
-            return StationaryPoint(np.zeros((0, 0)), np.zeros((0, 0)), np.zeros(()))
-        unknown = self.model.household_target(Values(state.parameters)).unknown
+        names = tuple(self._target({}).brackets) if state.households else ()
         return StationaryPoint(
-            np.log(np.asarray(state.household.policies.marginal_value)),
-            np.asarray(state.household.distribution),
-            np.asarray(0.0 if unknown is None else state.parameters[unknown]),
+            tuple(np.log(np.asarray(h.policies.marginal_value)) for h in state.households),
+            tuple(np.asarray(h.distribution) for h in state.households),
+            np.array([state.parameters[name] for name in names], float),
         )
 
     @cached_property
     def _guess(self) -> _Guess | None:
         """Points one scale to either side of the reference; none if one of them does not exist."""
-        if self.model.household is None:
+        if not self.model.blocks:
             return None
         centre = self._point_of(self.reference)
         sides: list[list[StationaryPoint]] = [[], []]
@@ -370,8 +372,37 @@ def _found() -> Search:
 
 
 def _stationary(
-    problem: StationaryProblem, given: Given, bounds: tuple[Any, Any], start: StationaryPoint
-) -> tuple[HouseholdSteadyState, Checks, StationaryPoint]:
+    problem: StationaryProblem, given: Given, bounds: Any, start: StationaryPoint
+) -> tuple[tuple[HouseholdSteadyState, ...], Checks, StationaryPoint]:
     point, search = solve_point(problem, given, bounds, start)
-    steady = steady_state_at(problem, point, given)
-    return steady, Checks(search, grid_tops(steady), jnp.zeros(0)), point
+    households = steady_states_at(problem, point, given)
+    each = [grid_tops(h) for h in households]
+    tops = (
+        jnp.concatenate([t[0] for t in each]),
+        jnp.concatenate([t[1] for t in each]),
+        jnp.concatenate([t[2] for t in each]),
+    )
+    return households, Checks(search, tops, jnp.zeros(0)), point
+
+
+def stacked_jacobians(
+    blocks: Sequence[HouseholdBlock],
+    households: Sequence[HouseholdSteadyState],
+    inputs: Mapping[str, Any],
+    p: Any,
+    horizon: int,
+) -> jax.Array:
+    """Jacobians of all blocks by date of the input, (T, n_i, n_o, T), in the order of
+    :func:`estimhank.sequence_space.structure.household_names`: zero where a block does not read an input."""
+    each = [
+        jacobians_by_date(block, steady, inputs, p, horizon) for block, steady in zip(blocks, households, strict=True)
+    ]
+    if len(blocks) == 1:
+        return each[0]
+    names, _ = household_names(blocks)
+    rows = []
+    for block, found in zip(blocks, each, strict=True):
+        at = jnp.array([names.index(name) for name in block.inputs], int)
+        shape = (horizon, len(names), *found.shape[2:])
+        rows.append(jnp.zeros(shape).at[:, at].set(found))
+    return jnp.concatenate(rows, axis=2)

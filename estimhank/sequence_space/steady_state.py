@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
 
+from estimhank.households.newton import solve_point
 from estimhank.households.one_asset import HouseholdTarget
 from estimhank.households.stationary import (
     HouseholdSteadyState,
     SteadyStateError,
-    solve_household,
+    check_stationary,
+    find_root,
     solve_stationary,
 )
+from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem
 from estimhank.model.declaration import Model
-from estimhank.parameters.parameter_table import ModelError, Values
+from estimhank.model.mistakes import told_with_line
+from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.support.runtime import configure
 
 #: Largest residual of an equation at the steady state that counts as zero.
@@ -35,12 +42,18 @@ class SteadyState:
         Aggregate variables and household outputs.
     parameters : dict of str to float
         All parameters, those that the steady state determines included.
-    household : HouseholdSteadyState or None
+    households : tuple of HouseholdSteadyState
+        By block.
     """
 
     values: dict[str, float]
     parameters: dict[str, float]
-    household: HouseholdSteadyState | None
+    households: tuple[HouseholdSteadyState, ...] = ()
+
+    @property
+    def household(self) -> HouseholdSteadyState | None:
+        """The households of a model with one block; None without any, or with several."""
+        return self.households[0] if len(self.households) == 1 else None
 
 
 @lru_cache(maxsize=32)
@@ -79,26 +92,20 @@ def solve_steady_state(model: Model, changes: Mapping[str, float] | None = None)
 def _solve(model: Model, changes: Mapping[str, float] | None) -> SteadyState:
     given = {k: float(v) for k, v in (changes or {}).items()}
     p = model.parameters.values_with(given)
-    household = None
+    households: tuple[HouseholdSteadyState, ...] = ()
     aggregates: dict[str, float] = {}
-    if model.household is not None:
-        block, target = model.household, model.household_target(p)
-        inputs = {name: float(target.inputs[name]) for name in block.inputs}
-        solve = _compiled(block)
-
-        def at(trial: Values) -> HouseholdSteadyState:
-            read = {name: trial.as_dict()[name] for name in block.parameters}
-            solution: HouseholdSteadyState = solve(inputs, read)
-            return solution
-
-        unknown, household = solve_household(
-            _bracketed(target), lambda more: model.parameters.values_with({**given, **more}), at
-        )
-        if unknown is not None and target.unknown is not None:
-            given[target.unknown] = unknown
-        aggregates = {name: float(value) for name, value in household.aggregates.items()}
+    if model.blocks:
+        with told_with_line(model, "household_target"):
+            target = _checked(model, model.household_target(p))
+        unknowns, households = solve_households(model, target, given)
+        given |= unknowns
+        aggregates = {name: float(value) for h in households for name, value in h.aggregates.items()}
         p = model.parameters.values_with(given)
-    found = {k: float(v) for k, v in model.steady_state(p, Values(aggregates)).items()}
+    with told_with_line(model, "steady_state"):
+        given_back = model.steady_state(p, Values(aggregates))
+        if not isinstance(given_back, Mapping):
+            raise ModelError(f"model {model.name}: steady_state returns values by name, not {given_back!r}")
+        found = {k: float(v) for k, v in given_back.items()}
     missing = [name for name in model.variables if name not in found]
     if missing:
         raise ModelError(f"model {model.name}: steady_state gives no value for {', '.join(missing)}")
@@ -109,15 +116,156 @@ def _solve(model: Model, changes: Mapping[str, float] | None) -> SteadyState:
             f"model {model.name}: no value for {', '.join(unset)}; give one, or let steady_state return it"
         )
     values = {**{name: found[name] for name in model.variables}, **aggregates}
-    state = SteadyState(values, parameters, household)
+    state = SteadyState(values, parameters, households)
     _check(model, state)
     return state
 
 
-def _bracketed(target: HouseholdTarget) -> HouseholdTarget:
-    if target.unknown is not None and not target.bracket[0] < target.bracket[1]:
-        raise ModelError(f"household target: the bracket {target.bracket} of '{target.unknown}' is empty")
+def _checked(model: Model, target: HouseholdTarget) -> HouseholdTarget:
+    """A household target, with what cannot be meant refused."""
+    if not isinstance(target, HouseholdTarget):
+        raise ModelError(f"model {model.name}: household_target returns a HouseholdTarget, not {target!r}")
+    outputs = model.household_outputs
+    for name, (low, high) in target.brackets.items():
+        if name not in model.parameters:
+            raise ModelError(f"household target: '{name}' is not a parameter{nearest(name, model.parameters)}")
+        if not low < high:
+            raise ModelError(f"household target: the bracket {(float(low), float(high))} of '{name}' is empty")
+    if len(target.brackets) != len(target.sums):
+        raise ModelError(
+            f"household target: {len(target.brackets)} unknowns ({', '.join(target.brackets)}) for "
+            f"{len(target.sums)} targets ({', '.join(target.sums)})"
+        )
+    for name in (n for total in target.sums.values() for n in total.weights):
+        if name and name not in outputs:
+            raise ModelError(f"household target: '{name}' is not a household output{nearest(name, outputs)}")
+    for name in (n for block in model.blocks for n in block.inputs):
+        if name not in target.inputs:
+            raise ModelError(f"household target: no value of the input '{name}'{nearest(name, target.inputs)}")
     return target
+
+
+def solve_households(
+    model: Model, target: HouseholdTarget, given: Mapping[str, float]
+) -> tuple[dict[str, float], tuple[HouseholdSteadyState, ...]]:
+    """Households of all blocks, and the parameters that make their outputs hit their targets, from nothing.
+
+    One unknown is found by bracketing. Several are found together by Newton's method from the middle of their
+    brackets; where it fails, by least squares within the brackets first.
+
+    Parameters
+    ----------
+    model : Model
+    target : HouseholdTarget
+    given : mapping of str to float
+        Parameter values that replace those of the table.
+
+    Raises
+    ------
+    SteadyStateError
+    """
+    inputs = {name: float(value) for name, value in target.inputs.items()}
+
+    def at(changes: Mapping[str, float]) -> tuple[HouseholdSteadyState, ...]:
+        known = model.parameters.values_with({**given, **changes}).as_dict()
+        return tuple(
+            _compiled(block)({n: inputs[n] for n in block.inputs}, {n: known[n] for n in block.parameters})
+            for block in model.blocks
+        )
+
+    def excess(changes: Mapping[str, float]) -> NDArray[np.float64]:
+        totals = {name: float(value) for h in at(changes) for name, value in h.aggregates.items()}
+        return np.array(
+            [sum(float(w) * totals[n or model.household_outputs[0]] for n, w in total.weights.items())
+             - float(total.value) for total in target.sums.values()]
+        )  # fmt: skip
+
+    names = tuple(target.brackets)
+    if len(names) == 1:
+        (name,), ((low, high),), ((what, total),) = names, target.brackets.values(), target.sums.items()
+        root = find_root(lambda x: float(excess({name: x})[0]), float(low), float(high), name, what, float(total.value))
+        found = {name: root}
+    elif names:
+        found = _find_several(model, target, given, at, excess)
+    else:
+        found = {}
+    households = at(found)
+    for household in households:
+        check_stationary(household)
+    return found, households
+
+
+def _find_several(
+    model: Model,
+    target: HouseholdTarget,
+    given: Mapping[str, float],
+    at: Callable[[Mapping[str, float]], tuple[HouseholdSteadyState, ...]],
+    excess: Callable[[Mapping[str, float]], NDArray[np.float64]],
+) -> dict[str, float]:
+    names = tuple(target.brackets)
+    low, high = (np.array([float(b[side]) for b in target.brackets.values()]) for side in (0, 1))
+    scale = np.array([1 + abs(float(total.value)) for total in target.sums.values()])
+
+    def by_name(x: NDArray[np.float64]) -> dict[str, float]:
+        return dict(zip(names, x.tolist(), strict=True))
+
+    def newton(x: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        problem, numbers = stationary_problem(model, target), given_of(model, target, given)
+        households = at(by_name(x))
+        start = StationaryPoint(
+            tuple(jnp.log(h.policies.marginal_value) for h in households),
+            tuple(h.distribution for h in households),
+            jnp.asarray(x),
+        )
+        bounds = tuple(tuple(jnp.asarray(v) for v in side) for side in (low, high))
+        point, search = _solve_compiled(problem, numbers, bounds, start)
+        return np.asarray(point.unknowns) if bool(search.converged) else None
+
+    middle = (low + high) / 2
+    found = newton(middle)
+    if found is None:
+        span = high - low
+        near = optimize.least_squares(
+            lambda x: excess(by_name(x)) / scale, middle, bounds=(low + 1e-6 * span, high - 1e-6 * span),
+            x_scale=span, diff_step=1e-4, xtol=1e-10, ftol=1e-10, gtol=1e-10, max_nfev=40,
+        )  # fmt: skip
+        found = newton(near.x)
+        if found is None:
+            left = excess(by_name(near.x))
+            raise SteadyStateError(
+                "no_bracket",
+                "no values of " + ", ".join(f"{n} in [{a:g}, {b:g}]" for n, a, b in zip(names, low, high, strict=True))
+                + " make households hit their targets; the nearest miss them by "
+                + ", ".join(f"{v:.2g} ({n})" for n, v in zip(target.sums, left, strict=True))
+                + " at " + ", ".join(f"{n} = {v:.6g}" for n, v in by_name(near.x).items()),
+            )  # fmt: skip
+    return by_name(found)
+
+
+_solve_compiled = jax.jit(solve_point, static_argnums=0)
+
+
+def stationary_problem(model: Model, target: HouseholdTarget) -> StationaryProblem:
+    """The households' problem as Newton's method takes it."""
+    first = model.household_outputs[0]
+    return StationaryProblem(
+        model.blocks,
+        tuple(target.brackets),
+        tuple(tuple(name or first for name in total.weights) for total in target.sums.values()),
+    )
+
+
+def given_of(model: Model, target: HouseholdTarget, changes: Mapping[str, Any]) -> Given:
+    """What the households' problem depends on, at parameter values some of which are replaced; may be traced."""
+    known = model.parameters.values_with(dict(changes)).as_dict()
+    read = dict.fromkeys(name for block in model.blocks for name in block.parameters if name not in target.brackets)
+    inputs = dict.fromkeys(name for block in model.blocks for name in block.inputs)
+    return Given(
+        {name: jnp.asarray(target.inputs[name], float) for name in inputs},
+        {name: jnp.asarray(known[name], float) for name in read},
+        tuple(tuple(jnp.asarray(w, float) for w in total.weights.values()) for total in target.sums.values()),
+        tuple(jnp.asarray(total.value, float) for total in target.sums.values()),
+    )
 
 
 def _check(model: Model, state: SteadyState) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from estimhank.households.one_asset import HouseholdBlock
 from estimhank.model.declaration import Model
 from estimhank.sequence_space.elimination import Elimination
 
@@ -42,10 +44,12 @@ class Structure:
 
 def household_positions(model: Model) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Positions among ``model.unknowns`` of the household's inputs and of its outputs that have Jacobians."""
-    if model.household is None:
-        return (), ()
-    names, block = model.unknowns, model.household
-    return (
-        tuple(names.index(n) for n in block.inputs),
-        tuple(names.index(n) for n in block.outputs if n not in block.derived),
-    )
+    names = model.unknowns
+    inputs, outputs = household_names(model.blocks)
+    return tuple(map(names.index, inputs)), tuple(map(names.index, outputs))
+
+
+def household_names(blocks: Sequence[HouseholdBlock]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Inputs of household blocks, each once, and their outputs that have Jacobians."""
+    inputs = dict.fromkeys(name for block in blocks for name in block.inputs)
+    return tuple(inputs), tuple(n for block in blocks for n in block.outputs if n not in block.derived)

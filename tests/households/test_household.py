@@ -13,11 +13,11 @@ import pytest
 from scipy import linalg
 
 from estimhank.households.fake_news import household_jacobians
-from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets, rouwenhorst
+from estimhank.households.one_asset import StandardIncompleteMarkets, rouwenhorst
 from estimhank.households.stationary import (
     SteadyStateError,
     check_stationary,
-    solve_household,
+    find_root,
     solve_stationary,
 )
 from estimhank.households.transition import AssetLottery
@@ -205,9 +205,13 @@ def test_failures_of_the_steady_state_are_typed() -> None:
     inputs = {"r": 0.005, "Z": 0.8}
     base = {"eis": 0.5, "rho_e": 0.9, "sd_e": 0.6}
     block = StandardIncompleteMarkets(n_e=3, n_a=30)
-    target = HouseholdTarget(inputs, "beta", (0.5, 0.6), "A", 50.0)
+    solve = _solve(block, inputs)
+
+    def excess(beta: float) -> float:
+        return float(solve(Values({**base, "beta": beta})).aggregates["A"]) - 50.0
+
     with pytest.raises(SteadyStateError, match="no beta in") as error:
-        solve_household(target, lambda more: Values({**base, **more}), _solve(block, inputs))
+        find_root(excess, 0.5, 0.6, "beta", "A", 50.0)
     assert error.value.kind == "no_bracket"
     small = StandardIncompleteMarkets(n_e=3, n_a=30, a_max=1.0)
     with pytest.raises(SteadyStateError, match="a_max") as error:

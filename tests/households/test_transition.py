@@ -13,9 +13,10 @@ import pytest
 
 from estimhank.households.fake_news import household_jacobians
 from estimhank.households.micro_moments import micro_moments
-from estimhank.households.newton import Given, StationaryPoint, StationaryProblem, solve_point
+from estimhank.households.newton import solve_point
 from estimhank.households.one_asset import Policies, StandardIncompleteMarkets
 from estimhank.households.stationary import SteadyStateError, check_stationary, check_tops, solve_stationary
+from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem
 from estimhank.households.transition import AssetLottery, SmoothAssetLottery, Transition
 from estimhank.parameters.parameter_table import Values
 
@@ -93,7 +94,7 @@ def test_laws_of_motion_keep_mass_and_are_adjoint_and_have_the_derivative_of_dif
     make, of_policies, of_states = KINDS[kind]
     rng = np.random.default_rng(0)
     policies, moves = jnp.asarray(rng.uniform(0.05, 1.9, of_policies)), jnp.asarray(rng.standard_normal(of_policies))
-    mass = jnp.asarray(rng.dirichlet(np.ones(np.prod(of_states))).reshape(of_states))
+    mass = jnp.asarray(rng.dirichlet(np.ones(np.prod(of_states)))).reshape(of_states)
     values = jnp.asarray(rng.standard_normal((2, *of_states)))
     law, step = make(policies), 1e-7
     after, change = law.forward(mass), law.derivative(mass, moves)
@@ -187,12 +188,12 @@ class WithASavingsPlan(StandardIncompleteMarkets):
 @pytest.mark.long
 def test_a_household_of_two_assets_passes_through_the_same_interface() -> None:
     """Steady state, Newton's method and its derivative, Jacobians, moments: those of the parts that it is made of."""
-    p, inputs = {"beta": 0.9, "eis": 0.5, "rho_e": 0.8, "sd_e": 0.5}, {"r": 0.005, "Z": 0.8, "plan": 0.2}
-    now = {name: jnp.asarray(value) for name, value in inputs.items()}
+    p = {"beta": 0.9, "eis": 0.5, "rho_e": 0.8, "sd_e": 0.5}
+    inputs = {name: jnp.asarray(value) for name, value in {"r": 0.005, "Z": 0.8, "plan": 0.2}.items()}
     both = WithASavingsPlan(n_e=2, n_a=12)
 
     def solve(block: Any) -> tuple[Any, np.ndarray]:
-        steady = jax.jit(lambda: solve_stationary(block, now, Values(p)))()
+        steady = jax.jit(lambda: solve_stationary(block, inputs, Values(p)))()
         j = jax.jit(lambda s: household_jacobians(block, s, inputs, Values(p), 40, block.outputs))(steady)
         return steady, np.asarray(j)
 
@@ -209,15 +210,18 @@ def test_a_household_of_two_assets_passes_through_the_same_interface() -> None:
 
     def beta(block: Any, household: Any) -> tuple[float, float]:
         """The discount factor that hits the target, and its derivative in the target."""
-        problem = StationaryProblem(block, "A", "beta")
-        start = StationaryPoint(jnp.log(household.policies.marginal_value), household.distribution, jnp.asarray(0.9))
+        problem = StationaryProblem((block,), ("beta",), (("A",),))
+        start = StationaryPoint(
+            (jnp.log(household.policies.marginal_value),), (household.distribution,), jnp.array([0.9])
+        )
         read = {name: jnp.asarray(p[name]) for name in ("eis", "rho_e", "sd_e")}
 
         @jax.jit
         @jax.value_and_grad
         def find(value: jax.Array) -> jax.Array:
-            given = Given(now, read, value)
-            return solve_point(problem, given, (jnp.asarray(0.5), jnp.asarray(0.99)), start)[0].unknown
+            given = Given({n: jnp.asarray(v) for n, v in inputs.items()}, read, ((jnp.ones(()),),), (value,))
+            bounds = (jnp.asarray(0.5),), (jnp.asarray(0.99),)
+            return solve_point(problem, given, bounds, start)[0].unknowns[0]
 
         value, derivative = find(alone.aggregates["A"] * 1.05)
         return float(value), float(derivative)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.households.newton import marginal_of
 from estimhank.households.one_asset import Grids, StandardIncompleteMarkets
+from estimhank.households.stationary_problem import marginal_of
 from estimhank.model import Parameter, Uniform
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.sequence_space.steady_solver import SteadySolver
@@ -55,8 +55,8 @@ def aggregates(solver: SteadySolver) -> Callable[..., tuple[jax.Array, jax.Array
     def value(x: jax.Array) -> jax.Array:
         moved = {"eis": x[0], "sd_e": x[1], "share": x[2], "leak": x[3]}
         given, bounds, problem = solver._problem(moved)
-        steady, _, point = solver._kernel_without_jacobians(problem, given, bounds, start)
-        return jnp.stack([steady.aggregates["C"], point.unknown, jnp.vdot(weights, steady.distribution)])
+        (steady,), _, point = solver._kernel_without_jacobians(problem, given, bounds, start)
+        return jnp.stack([steady.aggregates["C"], point.unknowns[0], jnp.vdot(weights, steady.distribution)])
 
     return jax.jit(lambda x: (value(x), jax.jacrev(value)(x)))
 

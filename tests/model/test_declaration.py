@@ -65,7 +65,7 @@ def test_configuration_fixes_frees_and_recalibrates() -> None:
     assert model.parameters["frisch"].value == 1.0
     assert model.parameters["phi_pi"].prior == Normal(1.5, 0.1, lower=1.0)
     assert model.household is not None
-    assert model.household.n_a == 100  # type: ignore[attr-defined]
+    assert model.household.n_a == 100
     assert OneAssetHANK.parameters["frisch"].value == 0.5
 
 

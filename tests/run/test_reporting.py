@@ -47,7 +47,7 @@ class _Solver:
         self.asked.append(changes)
         if changes["B_bar"] < 0.5:
             raise SteadyStateError("no_bracket", "out of reach")
-        return self.household, changes["eis"]
+        return (self.household,), {"beta": changes["eis"]}
 
 
 def test_households_are_asked_at_draws_spread_evenly_and_failures_are_counted(posterior):
@@ -74,5 +74,5 @@ def test_a_model_whose_steady_state_stays_has_its_calibration(posterior):
     found = household_moments(posterior, SimpleNamespace(prior=None, exact=None))  # type: ignore[arg-type]
     assert not found.estimated
     golden.DEFAULT_CONSTRAINED.check(found.calibrated[3])
-    target = SimpleNamespace(model=SimpleNamespace(household=None), solver=SimpleNamespace(steady=None))
+    target = SimpleNamespace(model=SimpleNamespace(blocks=()), solver=SimpleNamespace(steady=None))
     assert household_moments(target, SimpleNamespace()) is None  # type: ignore[arg-type]

@@ -15,7 +15,6 @@ import pytest
 
 from estimhank.households.asset_jumps import asset_jumps
 from estimhank.households.fake_news import truncated_product
-from estimhank.households.newton import StationaryPoint
 from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.households.stationary import SteadyStateError
 from estimhank.models.krusell_smith import KrusellSmith
@@ -84,8 +83,8 @@ def test_newton_finds_what_bracketing_finds(small: Posterior, moved: dict[str, f
     for name in ("A", "C"):
         assert float(mine.values[name]) == pytest.approx(his.values[name], abs=1e-10)
     assert his.household is not None
-    household, beta = solver.stationary_at(moved)
-    assert beta == pytest.approx(his.parameters["beta"], abs=1e-11)
+    (household,), solved = solver.stationary_at(moved)
+    assert solved["beta"] == pytest.approx(his.parameters["beta"], abs=1e-11)
     np.testing.assert_allclose(household.distribution, his.household.distribution, atol=1e-11)
     np.testing.assert_allclose(household.policies.assets, his.household.policies.assets, rtol=1e-9, atol=1e-10)
 
@@ -112,7 +111,7 @@ def test_jacobians_jump_where_a_fixed_point_crosses_a_grid_point_unless_the_sche
 
     def place(debt: float) -> float:
         """Grid index of the fixed point that most households are next to."""
-        household, _ = solver.stationary_at({"B_bar": debt})
+        (household,), _ = solver.stationary_at({"B_bar": debt})
         found = asset_jumps(household._replace(transition=SimpleNamespace(kinked=True)))  # type: ignore[arg-type]
         return float(found.grid_index[np.argmax(np.where(np.isfinite(found.grid_index), found.mass, 0.0))])
 
@@ -144,7 +143,7 @@ def test_a_value_does_not_depend_on_where_the_search_began(small: Posterior, poi
         expected = float(small.solver.at_once(theta, parts, small.solver.solve(theta, parts))[0].log_likelihood)
         reference = solver._point_of(solver.reference)
         elsewhere = solver._point_of(solve_steady_state(small.model, {k: 1.1 * v for k, v in moved.items()}))
-        for start in (reference, elsewhere, StationaryPoint(*(np.asarray(x) * 1.01 for x in reference))):
+        for start in (reference, elsewhere, jax.tree.map(lambda x: np.asarray(x) * 1.01, reference)):
             parts = solver._solve(moved, start)
             value = small.solver.at_once(theta, parts, small.solver.solve(theta, parts))[0].log_likelihood
             assert float(value) == pytest.approx(expected, abs=1e-7)
