@@ -1,5 +1,6 @@
 """How models are declared: household problem, equilibrium conditions, shocks, observables, parameter table."""
 
+from estimhank.households.interpolation import interpolate_rows, interpolate_rows_smoothly
 from estimhank.households.one_asset import (
     Grids,
     HouseholdBlock,
@@ -8,7 +9,6 @@ from estimhank.households.one_asset import (
     StandardIncompleteMarkets,
     Sum,
     double_exponential_grid,
-    interpolate_rows,
     logarithmic_grid,
     rouwenhorst,
 )
@@ -50,6 +50,7 @@ __all__ = [
     "YearOnYear",
     "double_exponential_grid",
     "interpolate_rows",
+    "interpolate_rows_smoothly",
     "logarithmic_grid",
     "make_prior",
     "rouwenhorst",

@@ -122,7 +122,7 @@ def _in_words(error: Exception, path: Path) -> str:
 def configure_model(
     cls: type[Model],
     calibration: Mapping[str, float],
-    grid: Mapping[str, float],
+    grid: Mapping[str, float | str],
     parameters: Mapping[str, Any],
 ) -> Model:
     """An instance of a model with calibration, grid, priors and fixed parameters of a configuration.
@@ -132,7 +132,7 @@ def configure_model(
     cls : type[Model]
     calibration : mapping of str to float
         Values of parameters that are not estimated.
-    grid : mapping of str to float
+    grid : mapping of str to float or str
         Fields of the household block.
     parameters : mapping
         For each name an object with ``prior`` (mapping or None) and ``fixed`` (float or None). ``me_<observable>`` is
@@ -173,6 +173,8 @@ def configure_model(
             if key not in known or key in ("inputs", "outputs", "parameters"):
                 raise ModelError(f"[model.grid] unknown key '{key}'{nearest(key, known)}")
             kind = type(getattr(household, key))
+            if isinstance(number, str) != (kind is str):
+                raise ModelError(f"[model.grid] {key} is a {'text in quotes' if kind is str else 'number'}")
             if kind is int and number != int(number):
                 raise ModelError(f"[model.grid] {key} must be a whole number, it is {number:g}")
             typed[key] = kind(number)

@@ -29,6 +29,7 @@ def steady(policies: list[np.ndarray]) -> Any:
         grids=SimpleNamespace(a=A, assets=(A,)),
         policies=SimpleNamespace(assets=np.array(policies), endogenous_grid=None),
         distribution=mass,
+        transition=SimpleNamespace(kinked=True),
     )
 
 
