@@ -186,3 +186,85 @@ class SmoothAssetLottery(Transition):
     def derivative_adjoint(self, distribution: jax.Array, values: jax.Array) -> jax.Array:
         """Mass times the slope of expected values."""
         return distribution * self._pull(values, self.slopes)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TwoAssetLottery(Transition):
+    """Two assets, each as a lottery between neighbouring grid points that keeps its mean, then productivity.
+
+    The two lotteries of a state are independent: mass goes to the four corners of the cell that its policies lead to.
+
+    ``corner`` (n_e, n_b, n_a) is the lower corner, counted along the flattened assets, ``shares`` and ``cells``
+    (2, n_e, n_b, n_a) are by asset the probability of the lower neighbour and the distance between the neighbours,
+    ``chain`` (n_e, n_e) is the Markov matrix of productivity.
+    """
+
+    corner: jax.Array
+    shares: jax.Array
+    cells: jax.Array
+    chain: jax.Array
+
+    @classmethod
+    def of(cls, policies: jax.Array, grids: tuple[jax.Array, jax.Array], chain: jax.Array) -> TwoAssetLottery:
+        """The transition of policies (2, n_e, n_b, n_a) on grids (n_b,) and (n_a,), in the order of ``Grids.assets``.
+
+        Policies beyond a grid are put on its end, as in :class:`AssetLottery`.
+        """
+        lower, shares, cells = [], [], []
+        for held, grid in zip(policies, grids, strict=True):
+            inside = jnp.clip(held, grid[0], grid[-1])
+            at = jnp.clip(jnp.searchsorted(grid, inside, side="right") - 1, 0, grid.shape[0] - 2)
+            cell = grid[at + 1] - grid[at]
+            lower.append(at)
+            shares.append((grid[at + 1] - inside) / cell)
+            cells.append(cell)
+        corner = lower[0] * grids[1].shape[0] + lower[1]
+        return cls(corner, jnp.stack(shares), jnp.stack(cells), chain)
+
+    @property
+    def _steps(self) -> tuple[int, int, int, int]:
+        """From the lower corner to each of the four, along the flattened assets."""
+        across = self.corner.shape[2]
+        return 0, 1, across, across + 1
+
+    def _push(self, masses: tuple[jax.Array, ...]) -> jax.Array:
+        """Sum what goes to the four corners of each state over states, and let productivity change."""
+        n_e = self.corner.shape[0]
+        rows, corner = jnp.arange(n_e)[:, None], self.corner.reshape(n_e, -1)
+        moved = jnp.zeros((n_e, corner.shape[1]))
+        for step, mass in zip(self._steps, masses, strict=True):
+            moved = moved.at[rows, corner + step].add(mass.reshape(n_e, -1))
+        return (self.chain.T @ moved).reshape(self.corner.shape)
+
+    def _pull(self, values: jax.Array) -> list[jax.Array]:
+        """What is expected at the four corners of each state: the (lower, lower), (lower, upper), ... neighbours."""
+        n_e = self.corner.shape[0]
+        rows, corner = jnp.arange(n_e)[:, None], self.corner.reshape(n_e, -1)
+        tomorrow = self.chain @ values.reshape(*values.shape[:-2], -1)
+        return [tomorrow[..., rows, corner + step].reshape(values.shape) for step in self._steps]
+
+    def forward(self, distribution: jax.Array) -> jax.Array:
+        """Distribution at the beginning of next period."""
+        (b, a), low = self.shares, distribution * self.shares[0]
+        high = distribution - low
+        return self._push((low * a, low - low * a, high * a, high - high * a))
+
+    def expectation(self, values: jax.Array) -> jax.Array:
+        """Expected value next period."""
+        (b, a), (ll, lu, ul, uu) = self.shares, self._pull(values)
+        return b * (a * ll + (1 - a) * lu) + (1 - b) * (a * ul + (1 - a) * uu)
+
+    def derivative(self, distribution: jax.Array, moves: jax.Array) -> jax.Array:
+        """Mass goes from the lower neighbours to the upper ones as a policy rises."""
+        (b, a), (up_b, up_a) = self.shares, distribution * moves / self.cells
+        return self._push((
+            -up_b * a - up_a * b, -up_b * (1 - a) + up_a * b, up_b * a - up_a * (1 - b), up_b * (1 - a) + up_a * (1 - b)
+        ))  # fmt: skip
+
+    def derivative_adjoint(self, distribution: jax.Array, values: jax.Array) -> jax.Array:
+        """Mass times the slopes of expected values between the neighbours, of values (..., n_e, n_b, n_a)."""
+        (b, a), (ll, lu, ul, uu) = self.shares, self._pull(values)
+        by_b = a * (ul - ll) + (1 - a) * (uu - lu)
+        by_a = b * (lu - ll) + (1 - b) * (uu - ul)
+        return distribution / self.cells * jnp.stack([by_b, by_a], axis=-4)
