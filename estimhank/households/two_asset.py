@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
 from estimhank.households.one_asset import HouseholdBlock, Policies, Scalar, logarithmic_grid, rouwenhorst
 from estimhank.households.transition import Transition, TwoAssetLottery
@@ -86,6 +87,9 @@ def adjustment_cost(
     return AdjustmentCost(cost, by_deposit, -by_deposit - (chi2 - 1) * cost / base)
 
 
+stored = jax.lax.optimization_barrier
+
+
 class Between(NamedTuple):
     """Places between neighbouring points: index of the lower one, its weight, and whether there was one place only."""
 
@@ -95,7 +99,7 @@ class Between(NamedTuple):
 
     def of(self, values: jax.Array, axis: int) -> jax.Array:
         """Values given at the points, along an axis, at the places; they have as many dimensions as the places."""
-        low, high = (jnp.take_along_axis(values, self.lower + k, axis) for k in (0, 1))
+        low, high = stored(tuple(jnp.take_along_axis(values, self.lower + k, axis) for k in (0, 1)))
         return high + self.weight * (low - high)
 
 
@@ -117,26 +121,26 @@ def crossing(
         extrapolated, where it never is. Not ``unique`` where the sign changes more than once, or is extrapolated from
         a difference that does not fall.
     """
-    points = rising.shape[0]
-    above = jax.lax.stop_gradient(falling)[..., None] >= jax.lax.stop_gradient(rising)
-    count = above.sum(axis=2)
-    again = (above[:, :, 1:] & ~above[:, :, :-1]).any(axis=2)
+    points, columns = rising.shape
+    fixed = jax.lax.stop_gradient((falling, rising))
+    # the first column that a point is above; the points above a column are the first ones where these do not fall
+    first = jax.vmap(jnp.searchsorted, (0, 2), 2)(-fixed[1], -fixed[0])
+    unique = (first[..., 1:] >= first[..., :-1]).all(axis=2, keepdims=True)
+    everywhere = jnp.arange(columns)
+    count = jax.vmap(jax.vmap(partial(jnp.searchsorted, side="right"), (0, None)), (0, None))(first, everywhere)
     upper = jnp.clip(count, 1, points - 1)
-    columns = jnp.arange(rising.shape[1])
-    low, high = (
-        jnp.take_along_axis(falling, at, 2) - rising[at, columns] for at in (upper - 1, upper)
-    )
+    low, high = stored(tuple(jnp.take_along_axis(falling, at, 2) - rising[at, everywhere] for at in (upper - 1, upper)))
     fall = low - high
     weight = jnp.where(count == 0, 1.0, -high / jnp.where(fall > 0, fall, 1.0))
-    return Between(upper - 1, weight, ~again & ((fall > 0) | (count == 0)))
+    return Between(upper - 1, weight, unique & ((fall > 0) | (count == 0)))
 
 
 def turned_round(knots: Float[jax.Array, "n_e k n"], x: Float[jax.Array, " m"]) -> Between:
     """Where ``x`` lies between ``knots[e, :, n]``, increasing along k: shape (n_e, m, n); extrapolates linearly."""
     fixed = jax.lax.stop_gradient(knots)
-    count = (fixed[:, :, None, :] <= x[:, None]).sum(axis=1)
+    count = jax.vmap(jax.vmap(partial(jnp.searchsorted, side="right"), (1, None), 1), (0, None))(fixed, x)
     lower = jnp.clip(count - 1, 0, knots.shape[1] - 2)
-    low, high = (jnp.take_along_axis(knots, lower + k, 1) for k in (0, 1))
+    low, high = stored(tuple(jnp.take_along_axis(knots, lower + k, 1) for k in (0, 1)))
     increasing = (fixed[:, 1:] > fixed[:, :-1]).all(axis=1, keepdims=True)
     return Between(lower, (high - x[:, None]) / (high - low), increasing)
 
@@ -183,7 +187,7 @@ def two_asset_step(
     (w_b, w_a), (r_b, r_a) = expected, returns
     wealth, low = (1 + r_a) * grids.a, grids.b[0]
     marginal = 1 + cost(grids.a[:, None] - wealth, wealth).by_deposit
-    ratio = w_a / w_b
+    marginal, ratio, w_b = stored((marginal, w_a / w_b, w_b))
     earned = income[:, None, None]
 
     def from_budget(place: Between, values: jax.Array, liquid: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -191,7 +195,7 @@ def two_asset_step(
         cell = jnp.diff(grids.a)[place.lower]
         deposit = (grids.a[place.lower] - wealth) + (1 - place.weight) * cell
         spent = consumption_of(values) + deposit + cost(deposit, wealth).cost + liquid
-        return deposit, (spent - earned) / (1 + r_b)
+        return stored((deposit, (spent - earned) / (1 + r_b)))
 
     free = crossing(ratio, marginal)
     deposit, origin = from_budget(free, free.of(w_b, 2), grids.b[:, None])
@@ -206,6 +210,7 @@ def two_asset_step(
     constrained = liquid <= low
     liquid = jnp.where(constrained, low, liquid)
     deposit = jnp.where(constrained, at_bound.of(deposit_bound, 1), at.of(deposit, 1))
+    liquid, deposit = stored((liquid, deposit))
     paid = cost(deposit, wealth)
     consumption = earned + (1 + r_b) * grids.b[:, None] - paid.cost - deposit - liquid
     applies = at.unique & at_bound.unique
