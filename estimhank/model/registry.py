@@ -18,13 +18,14 @@ from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measuremen
 from estimhank.model.mistakes import line_of_class
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.models.two_asset_hank import TwoAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameters, nearest
 from estimhank.parameters.priors import make_prior
 from estimhank.support.errors import EstimhankError
 from estimhank.support.files import expand_user, sha256_of
 from estimhank.support.identity_code import is_library_file
 
-BUILT_IN: dict[str, type[Model]] = {cls.name: cls for cls in (OneAssetHANK, KrusellSmith)}
+BUILT_IN: dict[str, type[Model]] = {cls.name: cls for cls in (OneAssetHANK, TwoAssetHANK, KrusellSmith)}
 
 
 def find_model(reference: str, folder: Path | str = ".") -> type[Model]:
