@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from estimhank.households.stationary import household_steady_state
     from estimhank.posterior.posterior import Posterior
     from estimhank.run.density_run import estimate_density
     from estimhank.run.results import load
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from estimhank.target.any_density import from_log_density
 
 __version__ = "0.1.0"
-__all__ = ["Posterior", "configure", "estimate_density", "from_log_density", "load"]
+__all__ = ["Posterior", "configure", "estimate_density", "from_log_density", "household_steady_state", "load"]
 
 
 def __getattr__(name: str) -> Any:
     # loaded on first use: a worker needs neither results nor figures
     places = {
         "Posterior": "estimhank.posterior.posterior",
+        "household_steady_state": "estimhank.households.stationary",
         "configure": "estimhank.support.runtime",
         "load": "estimhank.run.results",
         "from_log_density": "estimhank.target.any_density",

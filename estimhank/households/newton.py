@@ -93,7 +93,8 @@ class _Here(NamedTuple):
 
 
 def _largest(x: jax.Array) -> jax.Array:
-    return jnp.max(jnp.abs(x))
+    # a maximum passes over what is not a number, which is where a step has led furthest astray
+    return jnp.max(jnp.where(jnp.isnan(x), jnp.inf, jnp.abs(x)))
 
 
 def _largest_of(arrays: Any) -> jax.Array:

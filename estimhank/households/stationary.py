@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,10 +14,14 @@ from scipy import optimize
 
 from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
 from estimhank.households.transition import Transition
+from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.support.errors import EstimhankError
+from estimhank.support.runtime import configure
 
 #: Mass on the last asset grid point above which the grid is called too small.
 TOP_MASS_LIMIT = 1e-8
+#: Relative change of a policy at which a backward iteration ends; a hundredth of it, of a distribution.
+TOLERANCE = 1e-13
 
 
 class SteadyStateError(EstimhankError):
@@ -66,7 +70,7 @@ class HouseholdSteadyState(NamedTuple):
 
 
 def solve_stationary(
-    block: HouseholdBlock, inputs: Mapping[str, jax.Array], p: Any, tolerance: float = 1e-13, limit: int = 20_000
+    block: HouseholdBlock, inputs: Mapping[str, jax.Array], p: Any, tolerance: Any = TOLERANCE, limit: int = 20_000
 ) -> HouseholdSteadyState:
     """Policies by backward iteration and their stationary distribution by forward iteration.
 
@@ -116,6 +120,56 @@ def solve_stationary(
     )
 
 
+@lru_cache(maxsize=32)
+def compiled_stationary(block: HouseholdBlock) -> Any:
+    """:func:`solve_stationary` of a block as a compiled function of (inputs, parameters, tolerance), by name."""
+
+    def solve(inputs: dict[str, Any], parameters: dict[str, Any], tolerance: Any) -> HouseholdSteadyState:
+        return solve_stationary(block, inputs, Values(parameters), tolerance)
+
+    return jax.jit(solve)
+
+
+def household_steady_state(
+    block: HouseholdBlock, inputs: Mapping[str, float], parameters: Mapping[str, float]
+) -> dict[str, float]:
+    """Aggregate outputs of a household block at constant inputs and given parameters; nothing is solved for.
+
+    Parameters
+    ----------
+    block : HouseholdBlock
+    inputs : mapping of str to float
+        A value for each of ``block.inputs``.
+    parameters : mapping of str to float
+        A value for each of ``block.parameters``. A mapping may hold more than what the block reads.
+
+    Returns
+    -------
+    dict of str to float
+        By the names of ``block.outputs``.
+
+    Raises
+    ------
+    ModelError
+        A value is missing.
+    SteadyStateError
+        As of :func:`check_stationary`.
+    """
+    configure()
+    read: list[dict[str, float]] = []
+    for role, names, values in (("input", block.inputs, inputs), ("parameter", block.parameters, parameters)):
+        missing = [name for name in names if values.get(name) is None]
+        if missing:
+            raise ModelError(
+                f"the household has no value of the {role} '{missing[0]}'{nearest(missing[0], values)} "
+                f"(it reads {', '.join(names)})"
+            )
+        read.append({name: float(values[name]) for name in names})
+    solution = compiled_stationary(block)(*read, TOLERANCE)
+    check_stationary(solution)
+    return {name: float(value) for name, value in solution.aggregates.items()}
+
+
 def check_stationary(solution: HouseholdSteadyState, limit: int = 20_000) -> None:
     """Raise :class:`SteadyStateError` if an iteration did not converge or mass sits at the top of the grid."""
     _check_converged("policy", solution.iterations[0], solution.residuals[0], limit)
@@ -146,7 +200,14 @@ def check_tops(tops: tuple[jax.Array, jax.Array, jax.Array], where: str = "") ->
 
 
 def _check_converged(what: str, iterations: jax.Array, change: jax.Array, limit: int) -> None:
-    if int(iterations) >= limit or not jnp.isfinite(change):
+    if not jnp.isfinite(change):
+        raise SteadyStateError(
+            "no_convergence",
+            f"household {what} is not a number after {int(iterations)} iterations: nobody can live on these inputs, or "
+            "the endogenous grid method does not apply to these parameters (with two assets: where the choice of the "
+            "illiquid asset is not unique, or does not rise in wealth)",
+        )
+    if int(iterations) >= limit:
         raise SteadyStateError(
             "no_convergence", f"household {what} did not converge in {int(iterations)} iterations (change {change:.1e})"
         )

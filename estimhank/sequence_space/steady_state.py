@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -16,13 +15,14 @@ from scipy import optimize
 from estimhank.households.newton import solve_point
 from estimhank.households.one_asset import HouseholdTarget
 from estimhank.households.stationary import (
+    TOLERANCE,
     HouseholdSteadyState,
     SteadyStateError,
     check_stationary,
+    compiled_stationary,
     find_root,
-    solve_stationary,
 )
-from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem
+from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem, steady_states_at
 from estimhank.model.declaration import Model
 from estimhank.model.mistakes import told_with_line
 from estimhank.parameters.parameter_table import ModelError, Values, nearest
@@ -30,6 +30,8 @@ from estimhank.support.runtime import configure
 
 #: Largest residual of an equation at the steady state that counts as zero.
 RESIDUAL_LIMIT = 1e-9
+#: Tolerance of a solution from which Newton's method begins, and how far from a target nothing is found at all.
+_ROUGHLY, _FAR = 1e-5, 1e3
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,6 @@ class SteadyState:
     def household(self) -> HouseholdSteadyState | None:
         """The households of a model with one block; None without any, or with several."""
         return self.households[0] if len(self.households) == 1 else None
-
-
-@lru_cache(maxsize=32)
-def _compiled(block: Any) -> Any:
-    def solve(inputs: dict[str, Any], parameters: dict[str, Any]) -> HouseholdSteadyState:
-        return solve_stationary(block, inputs, Values(parameters))
-
-    return jax.jit(solve)
 
 
 def solve_steady_state(model: Model, changes: Mapping[str, float] | None = None) -> SteadyState:
@@ -166,10 +160,12 @@ def solve_households(
     """
     inputs = {name: float(value) for name, value in target.inputs.items()}
 
-    def at(changes: Mapping[str, float]) -> tuple[HouseholdSteadyState, ...]:
+    def at(changes: Mapping[str, float], tolerance: float = TOLERANCE) -> tuple[HouseholdSteadyState, ...]:
         known = model.parameters.values_with({**given, **changes}).as_dict()
         return tuple(
-            _compiled(block)({n: inputs[n] for n in block.inputs}, {n: known[n] for n in block.parameters})
+            compiled_stationary(block)(
+                {n: inputs[n] for n in block.inputs}, {n: known[n] for n in block.parameters}, tolerance
+            )
             for block in model.blocks
         )
 
@@ -185,11 +181,11 @@ def solve_households(
         (name,), ((low, high),), ((what, total),) = names, target.brackets.values(), target.sums.items()
         root = find_root(lambda x: float(excess({name: x})[0]), float(low), float(high), name, what, float(total.value))
         found = {name: root}
+        households = at(found)
     elif names:
-        found = _find_several(model, target, given, at, excess)
+        found, households = _find_several(model, target, given, at, excess)
     else:
-        found = {}
-    households = at(found)
+        found, households = {}, at({})
     for household in households:
         check_stationary(household)
     return found, households
@@ -199,9 +195,9 @@ def _find_several(
     model: Model,
     target: HouseholdTarget,
     given: Mapping[str, float],
-    at: Callable[[Mapping[str, float]], tuple[HouseholdSteadyState, ...]],
+    at: Callable[..., tuple[HouseholdSteadyState, ...]],
     excess: Callable[[Mapping[str, float]], NDArray[np.float64]],
-) -> dict[str, float]:
+) -> tuple[dict[str, float], tuple[HouseholdSteadyState, ...]]:
     names = tuple(target.brackets)
     low, high = (np.array([float(b[side]) for b in target.brackets.values()]) for side in (0, 1))
     scale = np.array([1 + abs(float(total.value)) for total in target.sums.values()])
@@ -209,9 +205,10 @@ def _find_several(
     def by_name(x: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(names, x.tolist(), strict=True))
 
-    def newton(x: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        problem, numbers = stationary_problem(model, target), given_of(model, target, given)
-        households = at(by_name(x))
+    problem, numbers = stationary_problem(model, target), given_of(model, target, given)
+
+    def newton(x: NDArray[np.float64]) -> StationaryPoint | None:
+        households = at(by_name(x), _ROUGHLY)
         start = StationaryPoint(
             tuple(jnp.log(h.policies.marginal_value) for h in households),
             tuple(h.distribution for h in households),
@@ -219,18 +216,24 @@ def _find_several(
         )
         bounds = tuple(tuple(jnp.asarray(v) for v in side) for side in (low, high))
         point, search = _solve_compiled(problem, numbers, bounds, start)
-        return np.asarray(point.unknowns) if bool(search.converged) else None
+        return point if bool(search.converged) else None
+
+    def missed(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        each = excess(by_name(x)) / scale
+        return np.where(np.isfinite(each), each, _FAR)
 
     middle = (low + high) / 2
     found = newton(middle)
     if found is None:
         span = high - low
         near = optimize.least_squares(
-            lambda x: excess(by_name(x)) / scale, middle, bounds=(low + 1e-6 * span, high - 1e-6 * span),
+            missed, middle, bounds=(low + 1e-6 * span, high - 1e-6 * span),
             x_scale=span, diff_step=1e-4, xtol=1e-10, ftol=1e-10, gtol=1e-10, max_nfev=40,
         )  # fmt: skip
         found = newton(near.x)
         if found is None:
+            for household in at(by_name(near.x)):
+                check_stationary(household)
             left = excess(by_name(near.x))
             raise SteadyStateError(
                 "no_bracket",
@@ -239,10 +242,11 @@ def _find_several(
                 + ", ".join(f"{v:.2g} ({n})" for n, v in zip(target.sums, left, strict=True))
                 + " at " + ", ".join(f"{n} = {v:.6g}" for n, v in by_name(near.x).items()),
             )  # fmt: skip
-    return by_name(found)
+    return by_name(np.asarray(found.unknowns)), _at_point_compiled(problem, found, numbers)
 
 
 _solve_compiled = jax.jit(solve_point, static_argnums=0)
+_at_point_compiled = jax.jit(steady_states_at, static_argnums=0)
 
 
 def stationary_problem(model: Model, target: HouseholdTarget) -> StationaryProblem:
