@@ -246,7 +246,8 @@ class TwoAssetLottery(Transition):
 
     def forward(self, distribution: jax.Array) -> jax.Array:
         """Distribution at the beginning of next period."""
-        (b, a), low = self.shares, distribution * self.shares[0]
+        b, a = self.shares
+        low = distribution * b
         high = distribution - low
         return self._push((low * a, low - low * a, high * a, high - high * a))
 

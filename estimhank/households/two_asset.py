@@ -66,9 +66,7 @@ class AdjustmentCost(NamedTuple):
     by_wealth: jax.Array
 
 
-def adjustment_cost(
-    deposit: jax.Array, wealth: jax.Array, chi0: Scalar, chi1: Scalar, chi2: Scalar
-) -> AdjustmentCost:
+def adjustment_cost(deposit: jax.Array, wealth: jax.Array, chi0: Scalar, chi1: Scalar, chi2: Scalar) -> AdjustmentCost:
     """Convex cost of adjusting the illiquid account::
 
         Psi = chi1 / chi2 |d|^chi2 / (x + chi0)^(chi2 - 1)
@@ -87,7 +85,10 @@ def adjustment_cost(
     return AdjustmentCost(cost, by_deposit, -by_deposit - (chi2 - 1) * cost / base)
 
 
-stored = jax.lax.optimization_barrier
+def stored[T](arrays: T) -> T:
+    """The same arrays, put into memory: compiled into what reads them, they would be computed once for each reader."""
+    found: T = jax.lax.optimization_barrier(arrays)
+    return found
 
 
 class Between(NamedTuple):
@@ -103,9 +104,7 @@ class Between(NamedTuple):
         return high + self.weight * (low - high)
 
 
-def crossing(
-    falling: Float[jax.Array, "n_e m k"], rising: Float[jax.Array, "k n"]
-) -> Between:
+def crossing(falling: Float[jax.Array, "n_e m k"], rising: Float[jax.Array, "k n"]) -> Between:
     """Where ``falling[e, m, :]`` meets each of the columns ``rising[:, n]``, between neighbouring points.
 
     Parameters
