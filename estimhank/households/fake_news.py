@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
+from estimhank.households.one_asset import HouseholdBlock, Policies, StateSpace
 from estimhank.households.stationary import HouseholdSteadyState
 from estimhank.parameters.parameter_table import Values
 
@@ -141,7 +141,7 @@ class Setting(NamedTuple):
 
     marginal_value: jax.Array
     inputs: dict[str, jax.Array]
-    grids: Grids
+    grids: StateSpace
     parameters: dict[str, jax.Array]
     distribution: jax.Array
 

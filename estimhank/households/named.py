@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
+from estimhank.households.one_asset import HouseholdBlock, Policies, StateSpace
 from estimhank.households.transition import Transition
 
 
@@ -67,23 +67,23 @@ class NamedBlock(HouseholdBlock):
     def _given(self, inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         return {own: inputs[name] for own, name in zip(self.block.inputs, self.inputs, strict=True)}
 
-    def grids(self, p: Any) -> Grids:
+    def grids(self, p: Any) -> StateSpace:
         """Those of the block."""
         return self.block.grids(self._reading(p))
 
-    def initial_marginal_value(self, grids: Grids, inputs: Mapping[str, jax.Array], p: Any) -> jax.Array:
+    def initial_marginal_value(self, grids: StateSpace, inputs: Mapping[str, jax.Array], p: Any) -> jax.Array:
         """That of the block."""
         return self.block.initial_marginal_value(grids, self._given(inputs), self._reading(p))
 
     def backward(
-        self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: Grids, p: Any
+        self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: StateSpace, p: Any
     ) -> Policies:
         """That of the block, its outputs renamed."""
         found = self.block.backward(marginal_value_next, self._given(inputs), grids, self._reading(p))
         names = dict(zip(self.block.outputs, self.outputs, strict=True))
         return found._replace(outputs={names[n]: policy for n, policy in found.outputs.items() if n in names})
 
-    def transition(self, grids: Grids, policies: Policies) -> Transition:
+    def transition(self, grids: StateSpace, policies: Policies) -> Transition:
         """That of the block."""
         return self.block.transition(grids, policies)
 

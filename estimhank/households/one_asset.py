@@ -49,6 +49,11 @@ class Grids(NamedTuple):
         return (self.a,)
 
 
+#: What the ``grids`` of a block gives: :class:`Grids`, or another tuple that has ``e``, ``transition``, ``stationary``
+#: and ``assets``.
+StateSpace = Any
+
+
 class Policies(NamedTuple):
     """One period of household behaviour on the grid.
 
@@ -182,7 +187,7 @@ SPACINGS = {"double_exponential": double_exponential_grid, "logarithmic": logari
 
 
 class HouseholdBlock(ABC):
-    """A household problem with one asset.
+    """A household problem: with one asset, or with several (:class:`estimhank.households.two_asset.TwoAssets`).
 
     Subclasses say which aggregate variables enter (``inputs``), what is aggregated (``outputs``), the state space, and
     one backward step. ``derived`` names outputs that the ``identities`` express through the others: their Jacobians
@@ -196,16 +201,16 @@ class HouseholdBlock(ABC):
     parameters: tuple[str, ...] = ()
 
     @abstractmethod
-    def grids(self, p: Any) -> Grids:
+    def grids(self, p: Any) -> StateSpace:
         """State space at parameters ``p``."""
 
     @abstractmethod
-    def initial_marginal_value(self, grids: Grids, inputs: Mapping[str, jax.Array], p: Any) -> jax.Array:
-        """A first guess of the marginal value of assets, shape (n_e, n_a)."""
+    def initial_marginal_value(self, grids: StateSpace, inputs: Mapping[str, jax.Array], p: Any) -> jax.Array:
+        """A first guess of the marginal value of assets, shape (n_e, n_a); of k assets (k, n_e, ...)."""
 
     @abstractmethod
     def backward(
-        self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: Grids, p: Any
+        self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: StateSpace, p: Any
     ) -> Policies:
         """Behaviour today, given the marginal value of assets tomorrow, shape (n_e, n_a), and today's inputs."""
 
@@ -213,7 +218,7 @@ class HouseholdBlock(ABC):
         """The block to use where parameters that are estimated move the steady state."""
         return self
 
-    def transition(self, grids: Grids, policies: Policies) -> Transition:
+    def transition(self, grids: StateSpace, policies: Policies) -> Transition:
         """Law of motion of the distribution that follows policies."""
         return AssetLottery.of(policies.assets, grids.a, grids.transition)
 

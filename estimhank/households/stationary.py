@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize
 
-from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
+from estimhank.households.one_asset import HouseholdBlock, Policies, StateSpace
 from estimhank.households.transition import Transition
 from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.support.errors import EstimhankError
@@ -42,7 +42,7 @@ class HouseholdSteadyState(NamedTuple):
 
     Attributes
     ----------
-    grids : Grids
+    grids : Grids, or another state space
     policies : Policies
     transition : Transition
     distribution : array of shape (n_e, n_a)
@@ -55,7 +55,7 @@ class HouseholdSteadyState(NamedTuple):
         Sup-norm change of the policy (relative) and of the distribution in the last iteration.
     """
 
-    grids: Grids
+    grids: StateSpace
     policies: Policies
     transition: Transition
     distribution: jax.Array

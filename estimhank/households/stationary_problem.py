@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
+from estimhank.households.one_asset import HouseholdBlock, Policies, StateSpace
 from estimhank.households.stationary import HouseholdSteadyState
 from estimhank.parameters.parameter_table import Values
 
@@ -53,7 +53,7 @@ def parameters_at(problem: StationaryProblem, unknowns: jax.Array, given: Given)
 
 def behaviour(
     problem: StationaryProblem, block: HouseholdBlock, log_value: jax.Array, unknowns: jax.Array, given: Given
-) -> tuple[Grids, Policies]:
+) -> tuple[StateSpace, Policies]:
     p = parameters_at(problem, unknowns, given)
     grids = block.grids(p)
     return grids, block.backward(jnp.exp(log_value), {name: given.inputs[name] for name in block.inputs}, grids, p)
@@ -99,7 +99,7 @@ def _along_assets(by_productivity: jax.Array, distribution: jax.Array) -> jax.Ar
     return by_productivity.reshape(-1, *(1 for _ in distribution.shape[1:]))
 
 
-def marginal_of(grids: Grids) -> jax.Array:
+def marginal_of(grids: StateSpace) -> jax.Array:
     """The stationary distribution of productivity, (n_e,), with its derivative in the transition matrix.
 
     A chain that falls into several closed classes (types of households) has many: the masses of the classes are those

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from estimhank.households.one_asset import HouseholdBlock, Policies, Scalar, logarithmic_grid, rouwenhorst
+from estimhank.households.one_asset import HouseholdBlock, Policies, Scalar, StateSpace, logarithmic_grid, rouwenhorst
 from estimhank.households.transition import Transition, TwoAssetLottery
 
 
@@ -280,14 +280,14 @@ class TwoAssets(HouseholdBlock):
         w, n, tax = (of(name) for name in self.inputs[2:])
         return (1 - tax) * w * n
 
-    def grids(self, p: Any) -> Any:
-        """A :class:`TwoAssetGrids`: Rouwenhorst productivity, the other grids dense near their lower ends."""
+    def grids(self, p: Any) -> TwoAssetGrids:
+        """Rouwenhorst productivity, the other grids dense near their lower ends."""
         e, transition, stationary = rouwenhorst(p.rho_e, p.sd_e, self.n_e)
         b = logarithmic_grid(self.b_min, self.b_max, self.n_b)
         a = logarithmic_grid(0.0, self.a_max, self.n_a)
         return TwoAssetGrids(e, transition, stationary, b, a, logarithmic_grid(0.0, self.kappa_max, self.n_kappa)[::-1])
 
-    def initial_marginal_value(self, grids: Any, inputs: Mapping[str, jax.Array], p: Any) -> jax.Array:
+    def initial_marginal_value(self, grids: StateSpace, inputs: Mapping[str, jax.Array], p: Any) -> jax.Array:
         """Of consuming a twentieth of wealth, and income: nobody would move wealth between the assets."""
         r_a, r_b = (inputs[name] for name in self.inputs[:2])
         wealth = (grids.b - self.b_min)[:, None] + grids.a
@@ -295,7 +295,9 @@ class TwoAssets(HouseholdBlock):
         marginal = (0.05 * wealth + income) ** (-1 / p.eis)
         return jnp.stack([(1 + r_b) * marginal, (1 + r_a) * marginal])
 
-    def backward(self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: Any, p: Any) -> Policies:
+    def backward(
+        self, marginal_value_next: jax.Array, inputs: Mapping[str, jax.Array], grids: StateSpace, p: Any
+    ) -> Policies:
         """One step of :func:`two_asset_step`."""
         r_a, r_b = (inputs[name] for name in self.inputs[:2])
         expected = p.beta * jnp.einsum("ef,kfba->keba", grids.transition, marginal_value_next)
@@ -314,7 +316,7 @@ class TwoAssets(HouseholdBlock):
         found = (illiquid, chosen.liquid, chosen.consumption, chosen.cost.cost, grids.e[:, None, None] * marginal)
         return Policies(value, jnp.stack([chosen.liquid, illiquid]), dict(zip(self.outputs, found, strict=True)))
 
-    def transition(self, grids: Any, policies: Policies) -> Transition:
+    def transition(self, grids: StateSpace, policies: Policies) -> Transition:
         """A lottery in two dimensions."""
         return TwoAssetLottery.of(policies.assets, grids.assets, grids.transition)
 

@@ -76,6 +76,33 @@ KRUSELL_SMITH_CONSUMPTION = Golden(0.92142857, _TOOLKIT, 1e-8)
 #: toolkit's default, which is 1e-5 from the derivative.
 KRUSELL_SMITH_PUBLISHED_ROW = Golden([0.09578534, -0.68179015, -0.64119935, -0.60434415, -0.57057436], _TOOLKIT, 1e-7)
 
+# -- the two-asset economy -----------------------------------------------------------------------------------------
+_TWO_ASSETS = "sequence-jacobian toolkit, its two-asset model (Auclert, Bardóczy, Rognlie and Straub 2021)"
+_TIGHT = f"{_TWO_ASSETS}: backward iteration to 1e-11, aggregates 1e-8 from their targets"
+#: beta, chi1, C on the small grid, 3 x 10 x 16. Published with the toolkit's own tolerance: .9726152, 4.88360484,
+#: .58387995.
+TWO_ASSETS_SMALL = Golden([0.9726152, 4.8836065, 0.58387993], _TIGHT, 1e-7)
+TWO_ASSETS_SMALL_PUBLISHED = Golden([0.9726152, 4.88360484, 0.58387995], _TWO_ASSETS, 2e-6)
+#: Equity, marginal cost, capital share, productivity, wage, tax rate, dividends, consumption with adjustment costs.
+TWO_ASSETS_CLOSED_FORM = Golden(
+    [11.2, 0.985, 0.329949, 0.467789, 0.66, 0.356061, 0.14, 0.5948], "closed form of the calibration", 1e-6
+)
+#: beta, chi1, vphi, C, and the share of households without liquid wealth, on the paper's grid.
+TWO_ASSETS_PAPER = Golden([0.9762739, 6.41641959, 1.71347594, 0.58209373, 0.511629], _TWO_ASSETS, 2e-6)
+#: [0, 0], [0, 1], [1, 0] of the Jacobians of consumption by the illiquid return and by the wage, and of liquid assets
+#: by the liquid return.
+TWO_ASSETS_JACOBIANS = Golden(
+    [
+        [0.25260666, 0.11439060, 0.24465962],
+        [0.04415029, 0.01613315, 0.01652329],
+        [0.99425116, 0.87451156, 0.95683965],
+    ],
+    _TWO_ASSETS,
+    2e-6,
+)
+#: Output in percent after a monetary rate 25 basis points lower, of persistence 0.6.
+TWO_ASSETS_OUTPUT = Golden([0.48920072, 0.29047816, 0.16762288], _TWO_ASSETS, 2e-5)
+
 # -- small models --------------------------------------------------------------------------------------------------
 #: Of the eight observations in ``tests/likelihood/test_cases.py``.
 AR1_LOG_LIKELIHOOD = Golden(-12.557849302, "SciPy: normal with covariance 0.5^|t - s| / (1 - 0.25)", 5e-6)

@@ -17,7 +17,7 @@ from estimhank.households.newton import solve_point
 from estimhank.households.one_asset import Policies, StandardIncompleteMarkets
 from estimhank.households.stationary import SteadyStateError, check_stationary, check_tops, solve_stationary
 from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem
-from estimhank.households.transition import AssetLottery, SmoothAssetLottery, Transition
+from estimhank.households.transition import AssetLottery, SmoothAssetLottery, Transition, TwoAssetLottery
 from estimhank.parameters.parameter_table import Values
 
 GRID = jnp.asarray([0.0, 0.1, 0.3, 0.7, 1.5, 3.1, 6.3])
@@ -77,6 +77,10 @@ def smooth(policies: jax.Array) -> Transition:
     return SmoothAssetLottery.of(policies, GRID, CHAIN)
 
 
+def corners(policies: jax.Array) -> Transition:
+    return TwoAssetLottery.of(policies, (GRID, LOW), CHAIN)
+
+
 def two_assets(policies: jax.Array) -> Transition:
     return TwoLotteries.of(policies, (GRID, LOW), CHAIN)
 
@@ -86,6 +90,7 @@ KINDS = {
     "one asset": (one_asset, (2, 7), (2, 7)),
     "one asset, smooth": (smooth, (2, 7), (2, 7)),
     "two assets": (two_assets, (2, 2, 7, 3), (2, 7, 3)),
+    "two assets, by corners": (corners, (2, 2, 7, 3), (2, 7, 3)),
 }
 
 
@@ -117,6 +122,19 @@ def test_the_lottery_is_the_matrix_of_hat_functions() -> None:
     mass = np.random.default_rng(2).dirichlet(np.ones(14))
     found = one_asset(policies).forward(jnp.asarray(mass.reshape(2, 7)))
     np.testing.assert_allclose(np.ravel(found), matrix.T @ mass, atol=1e-15)
+
+
+def test_the_lottery_in_two_dimensions_is_the_product_of_two() -> None:
+    """Against the dense matrix, some policies beyond either end of the first grid."""
+    rng = np.random.default_rng(3)
+    policies, inside = jnp.asarray(rng.uniform(-0.5, 8.0, (2, 2, 7, 3))), jnp.asarray([6.3, 2.0]).reshape(2, 1, 1, 1)
+    mass, values = jnp.asarray(rng.dirichlet(np.ones(42)).reshape(2, 7, 3)), jnp.asarray(rng.normal(size=(2, 2, 7, 3)))
+    mine, dense = corners(policies), two_assets(jnp.clip(policies, 0.0, inside))
+    np.testing.assert_allclose(mine.forward(mass), dense.forward(mass), atol=1e-15)
+    np.testing.assert_allclose(mine.expectation(values), dense.expectation(values), atol=1e-14)
+    np.testing.assert_allclose(mine.derivative(mass, policies), dense.derivative(mass, policies), atol=1e-14)
+    adjoint = mine.derivative_adjoint(mass, values)
+    np.testing.assert_allclose(adjoint, dense.derivative_adjoint(mass, values), atol=1e-14)
 
 
 def test_the_smooth_lottery_keeps_the_mean_and_is_smooth_across_grid_points_and_cells() -> None:
