@@ -99,8 +99,8 @@ def constrained_marginal_utility(
     eis, frisch, vphi : scalar
     """
     # in log u = x, and with what is negative on the other side, the condition is that two logs are the same:
-    # log(e^(-eis x) + max(-m, 0)) = log(e^(k + frisch x) + max(m, 0)), m the other income. The difference falls in x, is
-    # convex or concave, and has a bounded slope, so that the method finds the root from anywhere
+    # log(e^(-eis x) + max(-m, 0)) = log(e^(k + frisch x) + max(m, 0)), with m the other income. The difference falls in
+    # x, is convex or concave, and has a bounded slope, so that the method finds the root from anywhere
     k = jnp.log(wage) + frisch * jnp.log(wage / vphi)
     gains, owed = jnp.maximum(other_income, 0.0), jnp.maximum(-other_income, 0.0)
     x = -k / (eis + frisch) + 0 * other_income

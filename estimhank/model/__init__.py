@@ -1,11 +1,19 @@
 """How models are declared: household problem, equilibrium conditions, shocks, observables, parameter table."""
 
+from estimhank.households.labor import (
+    EndogenousHours,
+    constrained_marginal_utility,
+    consumption_and_hours,
+    endogenous_grid,
+    interpolate_policies,
+)
 from estimhank.households.one_asset import (
     Grids,
     HouseholdBlock,
     HouseholdTarget,
     Policies,
     StandardIncompleteMarkets,
+    Sum,
     double_exponential_grid,
     interpolate_rows,
     logarithmic_grid,
@@ -23,6 +31,7 @@ __all__ = [
     "IID",
     "Beta",
     "Correlation",
+    "EndogenousHours",
     "Gamma",
     "Grids",
     "Growth",
@@ -43,10 +52,15 @@ __all__ = [
     "RandomWalk",
     "SqrtInverseGamma",
     "StandardIncompleteMarkets",
+    "Sum",
     "Uniform",
     "Values",
     "YearOnYear",
+    "constrained_marginal_utility",
+    "consumption_and_hours",
     "double_exponential_grid",
+    "endogenous_grid",
+    "interpolate_policies",
     "interpolate_rows",
     "logarithmic_grid",
     "make_prior",

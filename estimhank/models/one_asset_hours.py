@@ -47,7 +47,9 @@ class OneAssetHours(Model):
         rho_p=Parameter(0.7, r"\rho_p", "persistence, price markup", _AUTOCORRELATION, "shocks"),
         sigma_m=Parameter(0.25, r"\sigma_m", "s.d. in percent, monetary policy", _STANDARD_DEVIATION, "shocks"),
         sigma_z=Parameter(0.7, r"\sigma_z", "s.d. in percent, productivity", _STANDARD_DEVIATION, "shocks"),
-        sigma_p=Parameter(0.3, r"\sigma_p", "s.d. in percent of inflation, price markup", _STANDARD_DEVIATION, "shocks"),
+        sigma_p=Parameter(
+            0.3, r"\sigma_p", "s.d. in percent of inflation, price markup", _STANDARD_DEVIATION, "shocks"
+        ),
         eis=Parameter(0.5, r"\mathrm{eis}", "elasticity of intertemporal substitution", touches="steady_state"),
         frisch=Parameter(0.5, r"\mathrm{frisch}", "Frisch elasticity of labour supply", touches="steady_state"),
         rho_e=Parameter(0.966, r"\rho_e", "persistence of log productivity", touches="steady_state"),
