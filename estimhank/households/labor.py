@@ -110,14 +110,15 @@ def constrained_marginal_utility(
         c, earned = jnp.exp(-eis * x), jnp.exp(k + frisch * x)
         slope = eis * c / (c + owed) + frisch * earned / (earned + gains)
         x = x + jnp.log((c + owed) / (earned + gains)) / slope
-    return jnp.exp(x)
+    found: jax.Array = jnp.exp(x)
+    return found
 
 
 @constrained_marginal_utility.defjvp
 def _constrained_marginal_utility_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     u = constrained_marginal_utility(*primals)
 
-    def lacking(wage: Any, other_income: Any, eis: Any, frisch: Any, vphi: Any) -> jax.Array:
+    def lacking(wage: Any, other_income: Any, eis: Any, frisch: Any, vphi: Any) -> Any:
         c, n = consumption_and_hours(u, wage, eis, frisch, vphi)
         return c - wage * n - other_income
 

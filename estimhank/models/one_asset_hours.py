@@ -43,10 +43,10 @@ class OneAssetHours(Model):
         phi_y=Parameter(0.0, r"\phi_y", "Taylor rule, output"),
         rho_i=Parameter(0.0, r"\rho_i", "Taylor rule, smoothing"),
         rho_m=Parameter(0.61, r"\rho_m", "persistence, monetary policy", _AUTOCORRELATION, "shocks"),
-        rho_z=Parameter(0.9, r"\rho_z", "persistence, productivity", _AUTOCORRELATION, "shocks"),
-        rho_p=Parameter(0.7, r"\rho_p", "persistence, price markup", _AUTOCORRELATION, "shocks"),
+        rho_z=Parameter(0.98, r"\rho_z", "persistence, productivity", _AUTOCORRELATION, "shocks"),
+        rho_p=Parameter(0.8, r"\rho_p", "persistence, price markup", _AUTOCORRELATION, "shocks"),
         sigma_m=Parameter(0.25, r"\sigma_m", "s.d. in percent, monetary policy", _STANDARD_DEVIATION, "shocks"),
-        sigma_z=Parameter(0.7, r"\sigma_z", "s.d. in percent, productivity", _STANDARD_DEVIATION, "shocks"),
+        sigma_z=Parameter(1.5, r"\sigma_z", "s.d. in percent, productivity", _STANDARD_DEVIATION, "shocks"),
         sigma_p=Parameter(
             0.3, r"\sigma_p", "s.d. in percent of inflation, price markup", _STANDARD_DEVIATION, "shocks"
         ),

@@ -15,15 +15,15 @@ _OWN = {name: entry for name, entry in OneAssetHANK.parameters.items() if name !
 
 
 class SpenderSaver(OneAssetHANK):
-    """A fixed share of households is impatient, spends what it earns and a bit, and seldom holds assets; the discount
-    factor of the others makes all together hold the debt. Both have the same income risk and pay the same taxes.
+    """A fixed share of households is so impatient that it spends what it earns and holds no assets; the discount factor
+    of the others makes all together hold the debt. Both have the same income risk and pay the same taxes.
 
     Everything else is :class:`~estimhank.models.one_asset_hank.OneAssetHANK`, which this is at equal discount factors.
     """
 
     name = "spender_saver"
     title = "Spenders and savers with sticky wages"
-    household = MappingProxyType({"spender": _HOUSEHOLD, "saver": _HOUSEHOLD})
+    household = MappingProxyType({"spender": _HOUSEHOLD, "saver": _HOUSEHOLD})  # type: ignore[assignment]
     parameters = Parameters(
         **_OWN,
         share=Parameter(0.3, r"\lambda", "share of spenders", touches="steady_state"),
