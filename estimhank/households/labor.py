@@ -106,11 +106,13 @@ def constrained_marginal_utility(
     x = -k / (eis + frisch) + 0 * other_income
     x = jnp.minimum(x, -jnp.log(gains) / eis)
     x = jnp.where(owed > 0, jnp.maximum(x, (jnp.log(jnp.where(owed > 0, owed, 1.0)) - k) / frisch), x)
-    for _ in range(_NEWTON_STEPS):
+
+    def step(_: int, x: jax.Array) -> jax.Array:
         c, earned = jnp.exp(-eis * x), jnp.exp(k + frisch * x)
         slope = eis * c / (c + owed) + frisch * earned / (earned + gains)
-        x = x + jnp.log((c + owed) / (earned + gains)) / slope
-    found: jax.Array = jnp.exp(x)
+        return x + jnp.log((c + owed) / (earned + gains)) / slope
+
+    found: jax.Array = jnp.exp(jax.lax.fori_loop(0, _NEWTON_STEPS, step, x))
     return found
 
 

@@ -18,6 +18,8 @@ from estimhank.models.new_keynesian import NewKeynesian
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.models.one_asset_hours import OneAssetHours
 from estimhank.models.spender_saver import SpenderSaver
+from estimhank.parameters.priors import Gamma
+from estimhank.posterior.posterior import Posterior
 from estimhank.posterior.setting import Setting
 from estimhank.posterior.solver import Solver
 from tests.helpers import golden
@@ -153,3 +155,33 @@ def test_what_ships_has_a_name_and_a_title() -> None:
     for name, model in BUILT_IN.items():
         assert model.name == name
         assert model().title
+
+
+@pytest.mark.long  # the published grid, and a gradient
+def test_hours_are_taken_to_the_data() -> None:
+    post = Posterior.from_config("configs/us_hank_hours.toml")
+    theta = post.reference()
+    value, gradient = post.log_density_and_gradient(theta)
+    assert np.isfinite(value)
+    direction = np.random.default_rng(0).normal(size=len(theta)) * theta
+    ends = [post.log_density(theta + step * direction) for step in (1e-6, -1e-6)]
+    assert gradient @ direction == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5)
+
+
+@pytest.mark.long  # compiles the steady state's derivatives, at two horizons
+def test_gradients_of_the_taste_for_hours_are_exact() -> None:
+    table = OneAssetHours.parameters
+    for name, mean in (("eis", 0.5), ("frisch", 0.5), ("B", 5.6)):
+        table = table.changed(name, prior=Gamma(mean, mean / 10))
+    model = OneAssetHours(table, replace(OneAssetHours.household, n_e=3, n_a=60))
+    names = tuple(o.name for o in model.observables)
+    values = np.random.default_rng(0).standard_normal((40, 3))
+    dates = tuple(f"{1990 + i // 4}Q{i % 4 + 1}" for i in range(40))
+    data = Dataset(dates, names, tuple(o.units for o in model.observables), names, values, np.zeros(3))
+    post = Posterior(model, data, 120, 80)
+    theta = post.reference() * 1.01
+    gradient = post.log_density_and_gradient(theta)[1]
+    for i, name in enumerate(post.names):
+        step = 1e-5 * theta[i] * np.eye(len(theta))[i]
+        numeric = (post.log_density(theta + step) - post.log_density(theta - step)) / (2e-5 * theta[i])
+        assert gradient[i] == pytest.approx(numeric, rel=1e-6), name
