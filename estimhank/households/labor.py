@@ -4,7 +4,7 @@ Preferences are separable, so that consumption c and hours n follow from the mar
 
     c = u^(-eis),    n = (w e u / vphi)^frisch                                                 (intratemporal condition)
 
-Where the borrowing limit binds, u is what makes them fit the budget.
+Where savings are known, as at the borrowing limit, u is what makes them fit the budget.
 
 Source: Auclert, Bardóczy, Rognlie and Straub (2021), "Using the Sequence-Space Jacobian to Solve and Estimate
 Heterogeneous-Agent Models", Econometrica 89(5), appendix B.2.
@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from estimhank.households.interpolation import interpolate_policies
 from estimhank.households.one_asset import Grids, Policies, Scalar, StandardIncompleteMarkets
 
 _NEWTON_STEPS = 7  # from a start that is right to a factor of two in spending
@@ -44,28 +45,6 @@ def endogenous_grid(
     return (consumption + assets - income) / (1 + r)
 
 
-def interpolate_policies(
-    x: Float[jax.Array, " n"], knots: Float[jax.Array, "m k"], policies: Float[jax.Array, "q m k"]
-) -> Float[jax.Array, "q m n"]:
-    """Several policies, known on a grid of their own in each row, linearly interpolated and extrapolated.
-
-    Parameters
-    ----------
-    x : array of shape (n,)
-        Where to evaluate, the same for every row.
-    knots : array of shape (m, k)
-        Increasing abscissae of each row.
-    policies : array of shape (q, m, k)
-    """
-
-    def one(row: jax.Array, values: jax.Array) -> jax.Array:
-        i = jnp.clip(jnp.searchsorted(row, x, side="right") - 1, 0, row.shape[0] - 2)
-        weight = (x - row[i]) / (row[i + 1] - row[i])
-        return values[:, i] + weight * (values[:, i + 1] - values[:, i])
-
-    return jax.vmap(one, in_axes=(0, 1), out_axes=1)(knots, policies)
-
-
 def consumption_and_hours(
     marginal_utility: jax.Array, wage: jax.Array, eis: Scalar, frisch: Scalar, vphi: Scalar
 ) -> tuple[jax.Array, jax.Array]:
@@ -82,10 +61,10 @@ def consumption_and_hours(
 
 
 @jax.custom_jvp
-def constrained_marginal_utility(
+def marginal_utility_given_saving(
     wage: jax.Array, other_income: jax.Array, eis: Scalar, frisch: Scalar, vphi: Scalar
 ) -> jax.Array:
-    """Marginal utility u of consumption of a household that consumes what it earns and receives::
+    """Marginal utility u of consumption of a household whose saving is given, and who consumes what else there is::
 
         u^(-eis) = wage (wage u / vphi)^frisch + other_income
 
@@ -116,9 +95,9 @@ def constrained_marginal_utility(
     return found
 
 
-@constrained_marginal_utility.defjvp
-def _constrained_marginal_utility_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    u = constrained_marginal_utility(*primals)
+@marginal_utility_given_saving.defjvp
+def _marginal_utility_given_saving_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    u = marginal_utility_given_saving(*primals)
 
     def lacking(wage: Any, other_income: Any, eis: Any, frisch: Any, vphi: Any) -> Any:
         c, n = consumption_and_hours(u, wage, eis, frisch, vphi)
@@ -147,7 +126,7 @@ class EndogenousHours(StandardIncompleteMarkets):
     outputs : three or four of str
         Names of aggregate assets, consumption, hours in efficiency units (the mean of e n) and, if wanted, hours (the
         mean of n).
-    n_e, n_a, a_max, a_min, spacing
+    n_e, n_a, a_max, a_min, spacing, scheme
         As of :class:`~estimhank.households.one_asset.StandardIncompleteMarkets`.
 
     Notes
@@ -171,7 +150,7 @@ class EndogenousHours(StandardIncompleteMarkets):
         r, w, transfer = (inputs[name] for name in self.inputs)
         e = grids.e[:, None]
         other = transfer * e + r * self.a_min + 0.1 * (grids.a[None, :] - self.a_min)
-        found: jax.Array = (1 + r) * constrained_marginal_utility(w * e, other, p.eis, p.frisch, p.vphi)
+        found: jax.Array = (1 + r) * marginal_utility_given_saving(w * e, other, p.eis, p.frisch, p.vphi)
         return found
 
     def backward(
@@ -183,13 +162,20 @@ class EndogenousHours(StandardIncompleteMarkets):
         wage, received = w * e, transfer * e
         c_next, n_next = consumption_and_hours(p.beta * grids.transition @ marginal_value_next, wage, *taste)
         endogenous = endogenous_grid(c_next, wage * n_next + received, grids.a, r)
-        c, n = interpolate_policies(grids.a, endogenous, jnp.stack([c_next, n_next]))
-        assets = (1 + r) * a + wage * n + received - c
-        binds = assets < self.a_min
-        least = constrained_marginal_utility(wage, (1 + r) * a + received - self.a_min, *taste)
-        c_least, n_least = consumption_and_hours(least, wage, *taste)
-        c, n = jnp.where(binds, c_least, c), jnp.where(binds, n_least, n)
-        assets = jnp.where(binds, self.a_min, assets)
+        cash = (1 + r) * a + received
+        interpolate, lottery = self._scheme
+        if lottery.kinked:
+            # consumption and hours are linear between grid points as well, as in the toolkit
+            c, n = interpolate_policies(grids.a, endogenous, jnp.stack([c_next, n_next]))
+            binds = cash + wage * n - c < self.a_min
+            least = marginal_utility_given_saving(wage, cash - self.a_min, *taste)
+            c_least, n_least = consumption_and_hours(least, wage, *taste)
+            assets = jnp.where(binds, self.a_min, cash + wage * n - c)
+            c, n = jnp.where(binds, c_least, c), jnp.where(binds, n_least, n)
+        else:
+            assets = jnp.maximum(interpolate(grids.a, endogenous, grids.a), self.a_min)
+            utility = marginal_utility_given_saving(wage, cash - assets, *taste)
+            c, n = consumption_and_hours(utility, wage, *taste)
         outputs = dict(zip(self.outputs, (assets, c, e * n, n), strict=False))
         return Policies((1 + r) * c ** (-1 / p.eis), assets, outputs, endogenous)
 

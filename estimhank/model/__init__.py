@@ -1,11 +1,11 @@
 """How models are declared: household problem, equilibrium conditions, shocks, observables, parameter table."""
 
+from estimhank.households.interpolation import interpolate_policies, interpolate_rows, interpolate_rows_smoothly
 from estimhank.households.labor import (
     EndogenousHours,
-    constrained_marginal_utility,
     consumption_and_hours,
     endogenous_grid,
-    interpolate_policies,
+    marginal_utility_given_saving,
 )
 from estimhank.households.one_asset import (
     Grids,
@@ -15,7 +15,6 @@ from estimhank.households.one_asset import (
     StandardIncompleteMarkets,
     Sum,
     double_exponential_grid,
-    interpolate_rows,
     logarithmic_grid,
     rouwenhorst,
 )
@@ -56,13 +55,14 @@ __all__ = [
     "Uniform",
     "Values",
     "YearOnYear",
-    "constrained_marginal_utility",
     "consumption_and_hours",
     "double_exponential_grid",
     "endogenous_grid",
     "interpolate_policies",
     "interpolate_rows",
+    "interpolate_rows_smoothly",
     "logarithmic_grid",
     "make_prior",
+    "marginal_utility_given_saving",
     "rouwenhorst",
 ]

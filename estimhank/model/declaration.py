@@ -70,6 +70,8 @@ class Model:
             self.household = household
         self.title = self.title or self.name.replace("_", " ")
         self._check()
+        if "steady_state" in {self.parameters[name].touches for name in self.parameters.estimated}:
+            self.household = _with_estimated_steady_state(self.household)
 
     @abstractmethod
     def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
@@ -233,3 +235,11 @@ class Model:
             problems.append("it needs at least one shock and one observable")
         if problems:
             raise ModelError(f"model {self.name or type(self).__name__}: " + "; ".join(problems))
+
+
+def _with_estimated_steady_state(
+    household: HouseholdBlock | Mapping[str, HouseholdBlock] | None,
+) -> HouseholdBlock | dict[str, HouseholdBlock] | None:
+    if isinstance(household, Mapping):
+        return {name: block.with_estimated_steady_state() for name, block in household.items()}
+    return household.with_estimated_steady_state() if household is not None else None

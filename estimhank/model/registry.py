@@ -15,6 +15,7 @@ import cloudpickle
 
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
+from estimhank.model.mistakes import line_of_class
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.new_keynesian import NewKeynesian
 from estimhank.models.one_asset_hank import OneAssetHANK
@@ -125,7 +126,7 @@ def _in_words(error: Exception, path: Path) -> str:
 def configure_model(
     cls: type[Model],
     calibration: Mapping[str, float],
-    grid: Mapping[str, float],
+    grid: Mapping[str, float | str],
     parameters: Mapping[str, Any],
 ) -> Model:
     """An instance of a model with calibration, grid, priors and fixed parameters of a configuration.
@@ -135,7 +136,7 @@ def configure_model(
     cls : type[Model]
     calibration : mapping of str to float
         Values of parameters that are not estimated.
-    grid : mapping of str to float
+    grid : mapping of str to float or str
         Fields of the household block.
     parameters : mapping
         For each name an object with ``prior`` (mapping or None) and ``fixed`` (float or None). ``me_<observable>`` is
@@ -176,6 +177,8 @@ def configure_model(
             if key not in known or key in ("inputs", "outputs", "parameters"):
                 raise ModelError(f"[model.grid] unknown key '{key}'{nearest(key, known)}")
             kind = type(getattr(household, key))
+            if isinstance(number, str) != (kind is str):
+                raise ModelError(f"[model.grid] {key} is a {'text in quotes' if kind is str else 'number'}")
             if kind is int and number != int(number):
                 raise ModelError(f"[model.grid] {key} must be a whole number, it is {number:g}")
             typed[key] = kind(number)
@@ -183,7 +186,20 @@ def configure_model(
             household = replace(household, **typed)
         except ValueError as error:
             raise ModelError(f"[model.grid] {error}") from None
-    return with_measurement_error(cls(table, household), errors)
+    return with_measurement_error(make_model(cls, table, household), errors)
+
+
+def make_model(cls: type[Model], table: Parameters | None = None, household: Any = None) -> Model:
+    """An instance of a model; what its author has to put right is said with the line of the class.
+
+    Raises
+    ------
+    ModelError
+    """
+    try:
+        return cls(table, household)
+    except ModelError as error:
+        raise ModelError(f"{line_of_class(cls)}{error}") from None
 
 
 def _error_size(name: str, change: Any) -> ErrorSize:

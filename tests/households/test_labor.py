@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from estimhank.households.fake_news import household_jacobians
-from estimhank.households.labor import EndogenousHours, constrained_marginal_utility, consumption_and_hours
+from estimhank.households.labor import EndogenousHours, consumption_and_hours, marginal_utility_given_saving
 from estimhank.households.stationary import solve_stationary
 from estimhank.parameters.parameter_table import Values
 from tests.helpers.toolkit import ToolkitEconomy
@@ -26,7 +27,7 @@ def test_the_constrained_choice_fits_the_budget_wherever_it_is(taste: tuple[floa
     rng = np.random.default_rng(0)
     wage, other = np.exp(rng.normal(0, 2, 10_000)), rng.normal(size=10_000) * np.exp(rng.normal(0, 4, 10_000))
     other[:100] = 0.0
-    u = jax.jit(constrained_marginal_utility)(jnp.asarray(wage), jnp.asarray(other), *taste)
+    u = jax.jit(marginal_utility_given_saving)(jnp.asarray(wage), jnp.asarray(other), *taste)
     c, n = (np.asarray(x) for x in consumption_and_hours(u, jnp.asarray(wage), *taste))
     lacking = (c - wage * n - other) / (c + wage * n + np.abs(other))
     assert np.abs(lacking).max() < 1e-14
@@ -37,7 +38,7 @@ def test_derivatives_of_the_constrained_choice_are_exact_and_so_are_theirs(other
     at = jnp.array([0.9, other, 0.5, 0.4, 0.8])
 
     def choose(x: jax.Array) -> jax.Array:
-        return constrained_marginal_utility(*x)
+        return marginal_utility_given_saving(*x)
 
     gradient, hessian = jax.grad(choose)(at), jax.hessian(choose)(at)
     steps = 1e-5 * np.eye(5)
@@ -52,19 +53,23 @@ def test_derivatives_of_the_constrained_choice_are_exact_and_so_are_theirs(other
     np.testing.assert_allclose(hessian, numeric, atol=1e-7)
 
 
-@pytest.fixture(scope="module")
-def solved() -> tuple[Any, np.ndarray]:
+def solve_with(block: EndogenousHours) -> tuple[Any, np.ndarray]:
     """Steady state, and the Jacobians of all outputs."""
 
     @jax.jit
     def solve(values: dict[str, Any]) -> Any:
         p = Values(values)
         inputs = {name: jnp.asarray(x) for name, x in INPUTS.items()}
-        steady = solve_stationary(SMALL, inputs, p)
-        return steady, household_jacobians(SMALL, steady, inputs, p, T, SMALL.outputs)
+        steady = solve_stationary(block, inputs, p)
+        return steady, household_jacobians(block, steady, inputs, p, T, block.outputs)
 
     steady, jacobians = solve({name: jnp.asarray(x) for name, x in VALUES.items()})
     return steady, np.asarray(jacobians)
+
+
+@pytest.fixture(scope="module")
+def solved() -> tuple[Any, np.ndarray]:
+    return solve_with(SMALL)
 
 
 def test_it_is_the_household_of_the_toolkit(solved: tuple[Any, np.ndarray]) -> None:
@@ -80,8 +85,11 @@ def test_it_is_the_household_of_the_toolkit(solved: tuple[Any, np.ndarray]) -> N
             np.testing.assert_allclose(jacobians[o, i], theirs[output][given], atol=2e-7, err_msg=f"{output}, {given}")
 
 
-def test_its_budget_holds_along_the_way(solved: tuple[Any, np.ndarray]) -> None:
-    steady, (a, c, ne, _) = solved
+@pytest.mark.parametrize("scheme", ["linear", "smooth"])
+def test_its_budget_holds_along_the_way(solved: tuple[Any, np.ndarray], scheme: str) -> None:
+    steady, (a, c, ne, _) = solved if scheme == "linear" else solve_with(replace(SMALL, scheme=scheme))
+    for name in SMALL.outputs:  # the same household, otherwise discretised
+        assert float(steady.aggregates[name]) == pytest.approx(float(solved[0].aggregates[name]), rel=0.02)
     before = np.concatenate([np.zeros((3, 1, T)), a[:, :-1]], axis=1)
     direct = np.eye(T) * np.array([steady.aggregates["A"], steady.aggregates["NE"], 1.0])[:, None, None]
     np.testing.assert_allclose(c, 1.005 * before + direct + 0.83 * ne - a, atol=1e-12)
