@@ -86,7 +86,7 @@ def marginal_utility_given_saving(
     x = jnp.minimum(x, -jnp.log(gains) / eis)
     x = jnp.where(owed > 0, jnp.maximum(x, (jnp.log(jnp.where(owed > 0, owed, 1.0)) - k) / frisch), x)
 
-    def step(_: int, x: jax.Array) -> jax.Array:
+    def step(_: Any, x: jax.Array) -> jax.Array:
         c, earned = jnp.exp(-eis * x), jnp.exp(k + frisch * x)
         slope = eis * c / (c + owed) + frisch * earned / (earned + gains)
         return x + jnp.log((c + owed) / (earned + gains)) / slope
