@@ -21,7 +21,7 @@ from estimhank.data.quarters import format_quarter
 from estimhank.model.canonical import parameters_read
 from estimhank.model.declaration import Model
 from estimhank.model.processes import parameters_of
-from estimhank.model.registry import BUILT_IN, find_model
+from estimhank.model.registry import BUILT_IN, as_instance, find_model
 from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import load_config
@@ -112,7 +112,7 @@ def open_model(reference: str, at: Mapping[str, float] | None = None) -> Posteri
     ConfigError, DataError, ModelError, SteadyStateError
     """
     if reference in BUILT_IN or ".py:" in reference:
-        model = _at(find_model(reference)(), at)
+        model = _at(as_instance(find_model(reference)), at)
         return Posterior(model, _stand_in(model))
     try:
         config = load_config(reference)
@@ -135,7 +135,7 @@ def _at(model: Model, values: Mapping[str, float] | None) -> Model:
         if table[name].value is None:
             raise ModelError(f"'{name}' is determined by the steady state and cannot be given a value")
         table = table.changed(name, value=float(value))
-    return type(model)(table, model.household) if values else model
+    return model.changed(table) if values else model
 
 
 def _stand_in(model: Model) -> Dataset:
@@ -269,7 +269,7 @@ def unused_parameters(model: Model) -> tuple[str, ...]:
         read |= {n for n in (observable.mean, observable.measurement_error) if isinstance(n, str)}
     read |= {entry.prior_relative_to for entry in model.parameters.values()}
     read |= {name for block in model.blocks for name in block.parameters}
-    if model.blocks:
+    if model.problems:
         _quietly(lambda: model.household_target(p))
     _quietly(lambda: dict(model.steady_state(p, one)))
     read |= parameters_read(model)
