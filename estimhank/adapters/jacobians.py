@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimhank.households.given import GivenJacobians
+from estimhank.model.processes import is_number
 from estimhank.parameters.parameter_table import ModelError, nearest
 
 
@@ -44,10 +45,8 @@ def from_jacobians(
             raise ModelError(f'{what} are steady-state values by name, {{"r": 0.005}}, not {given!r}')
         for name, value in given.items():
             if not isinstance(name, str) or not name.isidentifier():
-                raise ModelError(
-                    f"{what}: equations read the name {name!r} by attribute: give it one that they can read"
-                )
-            if isinstance(value, bool) or np.ndim(value) or not np.isfinite(np.asarray(value, float)):
+                raise ModelError(f"{what}: {name!r} is no name that equations can read by attribute")
+            if not is_number(value):
                 raise ModelError(f"the steady-state value of {name} is a number, not {value!r}")
     known = list(household_jacobians)
     for name in known:

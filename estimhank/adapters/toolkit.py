@@ -16,6 +16,7 @@ from estimhank.parameters.parameter_table import TIERS, ModelError, Parameter, P
 from estimhank.parameters.priors import Prior
 from estimhank.support.errors import ConfigError
 from estimhank.support.extras import TOOLKIT
+from estimhank.support.runtime import configure
 
 
 def from_sequence_jacobian(
@@ -81,6 +82,7 @@ def from_sequence_jacobian(
     """
     if TOOLKIT.missing:
         raise ConfigError(TOOLKIT.sentence)
+    configure()
     graph = take_apart(model)
     words = str(getattr(model, "name", "")) or "toolkit model"
     own_options = {block: dict(given) for block, given in (options or {}).items()}

@@ -15,6 +15,10 @@ from estimhank.households.given import GivenHousehold
 from estimhank.households.stationary import SteadyStateError
 from estimhank.parameters.parameter_table import ModelError
 
+#: Largest value of a target in the steady state, and largest difference, relative to one plus the value, between a
+#: number of the steady state and what its block returns: households are solved to 1e-8 by the toolkit.
+SOLVED = 1e-5
+
 _KEPT = 4  # steady states, and Jacobians
 
 
@@ -176,10 +180,19 @@ def jacobian_of(
             f"the steady state has nothing of the inside of the block '{block.name}': take it from steady_state or "
             "solve_steady_state of a model with that block"
         )
-    own = {mine: ss[name] for mine, name in {**leaf.inputs, **leaf.outputs}.items() if name in ss}
-    return block.jacobian(
-        SteadyStateDict(own, internals), list(inputs), list(outputs), horizon, **options.get(block.name, {})
+    own = SteadyStateDict(
+        {mine: ss[name] for mine, name in {**leaf.inputs, **leaf.outputs}.items() if name in ss}, internals
     )
+    if block.name in internals:
+        again = block.M @ block._steady_state(block.M.inv @ own)  # from where it stands, which takes a few steps
+        for mine, name in outputs.items():
+            told, solved = number(name, own[mine]), number(name, again[mine])
+            if not abs(told - solved) <= SOLVED * (1 + abs(told)):
+                raise SteadyStateError(
+                    "not_a_solution",
+                    f"the steady state has {name} = {told:.8g}, and the block '{block.name}' solved there {solved:.8g}",
+                )
+    return block.jacobian(own, list(inputs), list(outputs), horizon, **options.get(block.name, {}))
 
 
 def _length(block: Any) -> float:

@@ -10,16 +10,12 @@ from typing import Any
 
 from estimhank.adapters.toolkit_expressions import Expression
 from estimhank.adapters.toolkit_graph import Graph, SimpleLeaf, fingerprint_of, number
-from estimhank.adapters.toolkit_household import SteadyStates, ToolkitHousehold
+from estimhank.adapters.toolkit_household import SOLVED, SteadyStates, ToolkitHousehold
 from estimhank.households.stationary import SteadyStateError
 from estimhank.model.declaration import Model
 from estimhank.model.observed import Level, Observation, Observe
 from estimhank.model.processes import Correlation, Process
 from estimhank.parameters.parameter_table import ModelError, Parameters, Values, nearest
-
-#: Largest value of a target in the steady state, and largest difference, relative to one plus the value, between a
-#: number of the steady state and what its block returns: households are solved to 1e-8 by the toolkit.
-SOLVED = 1e-5
 
 
 @dataclass(frozen=True)

@@ -206,8 +206,7 @@ class SteadySolver:
             if model.given is not None:
                 aggregates = dict(model.given.values_at(p))
                 by_date = model.given.jacobians_at(p, self.horizon)
-            toeplitz = toeplitz_form_pays(by_date.shape, bool(self.spread))
-            operator, symbol = household_operator(by_date, toeplitz), household_symbol(by_date)
+            operator, symbol = self._laid_out(by_date)
             none = jnp.zeros(0)
             checks = Checks(_found(), (none, none, none), jnp.zeros(0))
         else:
@@ -290,6 +289,16 @@ class SteadySolver:
             return aggregates, checks, operator, symbol, point.unknowns
 
         return jax.jit(solve, static_argnums=0)
+
+    @cached_property
+    def _laid_out(self) -> Any:
+        """Operator and symbol of Jacobians by date."""
+
+        def lay_out(by_date: jax.Array) -> Any:
+            toeplitz = toeplitz_form_pays(by_date.shape, bool(self.spread))
+            return household_operator(by_date, toeplitz), household_symbol(by_date)
+
+        return jax.jit(lay_out)
 
     @cached_property
     def _kernel_without_jacobians(self) -> Any:
