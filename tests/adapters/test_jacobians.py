@@ -72,7 +72,7 @@ def test_the_likelihood_is_that_of_the_household_problem_and_of_the_toolkit() ->
         theta = {"rho_z": rho, "sigma_z": sigma}
         expected = native().evaluate(native().to_array(theta))
         for other in (posterior, adapted):
-            found = other.evaluate(other.to_array(theta), True)
+            found = other.evaluate(other.to_array(theta))
             assert found.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-8)
             assert found.log_prior == pytest.approx(expected.log_prior, abs=1e-12)
     assert posterior.longer is None and posterior.jumps_at(posterior.reference()) is None
