@@ -53,8 +53,8 @@ from estimhank.mode.search import find_mode
 from estimhank.posterior.posterior import Posterior
 from estimhank.sampling.algorithms import ALGORITHMS
 from estimhank.sampling.diagnostics import ess
+from estimhank.sampling.multi_proposal import MultiProposalConfig, MultiProposalResult
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
@@ -210,14 +210,18 @@ def measure_algorithms(posterior: Posterior, center: Center, scratch: Path, budg
     Every algorithm gets about ``budget`` evaluations; effective draws are the mean over parameters of those of the
     mean, which for multi-proposal is also given Rao-Blackwellised. The network has no part in it.
     """
+
+    def several(iterations: int, warmup: int, proposals: int) -> MultiProposalConfig:
+        return MultiProposalConfig(iterations=iterations, warmup=warmup, proposals=proposals, draws=1, chains=4)
+
     cases: list[tuple[str, MultiProposalConfig]] = []
     for n in (1, 4, 16, 64, 256):
         iterations = max(budget // (4 * n), 60)  # the proposals adapt in a quarter of them
-        cases.append(("multi_proposal", MultiProposalConfig(iterations, iterations // 4, n, 1, 4)))
+        cases.append(("multi_proposal", several(iterations, iterations // 4, n)))
     steps = max(budget // 64, 24)
-    cases += [(name, MultiProposalConfig(steps, steps // 4, 16, 1, 4)) for name in ("random_walk", "dime", "smc")]
+    cases += [(name, several(steps, steps // 4, 16)) for name in ("random_walk", "dime", "smc")]
     steps = max(budget // 40, 48)
-    cases.append(("nuts", MultiProposalConfig(steps, max(steps // 4, 20), 1, 1, 4)))
+    cases.append(("nuts", several(steps, max(steps // 4, 20), 1)))
     rows: list[Row] = []
     with Engine(posterior, "loky", workers) as engine:
         for _ in range(3):  # workers compile, with and without gradients

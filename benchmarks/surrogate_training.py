@@ -24,7 +24,7 @@ from benchmarks.pages import markdown_table, write_made
 from estimhank.evaluation.store import FILE_NAME, read_evaluations
 from estimhank.posterior.posterior import Posterior
 from estimhank.support.files import make_folder, write_text
-from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.fitting import Fitter, Whitening
 from estimhank.surrogate.pareto import pareto_k
 from estimhank.surrogate.points import Points, points_from, typical_depth
 from estimhank.surrogate.stage_config import PAPER_SURROGATE, SurrogateConfig
@@ -95,8 +95,8 @@ def compare(folder: Path, only: str, seed: int) -> Iterator[dict[str, object]]:
             continue
         config = replace(BASE, **changes)  # type: ignore[arg-type]
         begin = time.process_time()
-        surrogate, _ = fit_surrogate(
-            points[design], whitening, posterior, config, config.epochs, seed + ("another" in name) * 1000
+        surrogate, _ = Fitter(posterior, config).fit(
+            points[design], whitening, config.epochs, seed + ("another" in name) * 1000
         )
         seconds = time.process_time() - begin
         error = surrogate.log_density(test.x) - test.log_density

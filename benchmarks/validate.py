@@ -51,9 +51,10 @@ def chain(posterior: Posterior, start: Array, cholesky: Array, steps: int, seed:
         found: Array = np.array(values) + transform.log_jacobian(x)
         return found
 
-    state = init(start[None], log_density)
+    state = init(start[None], log_density(start[None]))
     while not np.isfinite(state.log_density).all():
-        state = init((start + cholesky @ rng.standard_normal(len(start)))[None], log_density)
+        other = (start + cholesky @ rng.standard_normal(len(start)))[None]
+        state = init(other, log_density(other))
     states, accepted = np.empty((steps, len(start))), 0
     for k in range(steps):
         state, info = step(rng, state, log_density, cholesky)

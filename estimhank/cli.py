@@ -23,6 +23,7 @@ from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
 from estimhank.run.model_check import check_model, open_model, read_point, responses_as_csv, responses_of
+from estimhank.run.new_model import TEMPLATES, write_model
 from estimhank.run.open_posterior import build_target
 from estimhank.run.pipeline import RunOutcome, run_pipeline
 from estimhank.run.replay import replay
@@ -230,6 +231,19 @@ def responses_command(
     """Responses of every variable to shocks of one standard deviation, as deviations from the steady state."""
     found = responses_of(open_model(model, read_point(at) if at else None), horizon)
     print(to_json(found) if as_json else "\n".join(responses_as_csv(found)))
+
+
+@app.command("init")
+def init_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the folder that is made, the model and its class.")],
+    template: Annotated[
+        str, typer.Option("--from", help=f"What it begins with: {', '.join(TEMPLATES)}.")
+    ] = "one_asset",
+) -> None:
+    """Write a model of your own: model file, configuration, data, page and test, which run as they are."""
+    written = write_model(name, template)
+    print("\n".join(str(path) for path in written))
+    print(f"next: cd {name} && estimhank check {name}.toml")
 
 
 @app.command()

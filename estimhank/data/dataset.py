@@ -77,6 +77,13 @@ class Dataset:
         return given if isinstance(given, int) else 0
 
     @property
+    def demeaned(self) -> tuple[str, ...]:
+        """Observables whose sample mean was taken off."""
+        listed = self.provenance.get("observables")
+        entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list | tuple) else []
+        return tuple(str(e["name"]) for e in entries if e.get("demean") is True)
+
+    @property
     def first_days(self) -> NDArray[np.datetime64]:
         """First day of every quarter, shape (n,), for time axes."""
         return first_days(self.dates)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from estimhank.target.protocol import Target
 
 
+@runtime_checkable
 class Workers(Protocol):
     """Who makes calls: an :class:`~estimhank.evaluation.engine.Engine`, or :class:`InTurn`."""
 

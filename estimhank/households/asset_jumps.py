@@ -23,17 +23,17 @@ Array = NDArray[np.float64]
 _NEIGHBOURS = 4  # grid points on either side that an interpolation reads
 
 
-def asset_jumps(steady: HouseholdSteadyState) -> Jumps | None:
+def asset_jumps(steady: HouseholdSteadyState) -> Jumps:
     """Grid index of each productivity state's fixed point, its distance to the constraint, and the mass next to it.
+
+    Of a smooth discretisation no index is given: its density jumps at the constraint alone.
 
     The first grid point has index 0. The distance is how far below it, in cells, a state would have to be for nothing
     to be saved: negative where the constraint binds there. Where the endogenous grid is known it gives both: today's
     assets from which a grid point is chosen are a smooth function of the parameters on either side of the constraint,
     and equal the grid point exactly where the policy does. Policies alone say the same with the noise of interpolation.
-    None for households of several assets, which gather along lines that no one parameter vector places.
+    For households of one asset.
     """
-    if len(steady.grids.assets) > 1:
-        return None
     a = np.asarray(steady.grids.a, float)
     policy, mass = np.asarray(steady.policies.assets, float), np.asarray(steady.distribution, float)
     origins = steady.policies.endogenous_grid
@@ -46,8 +46,9 @@ def asset_jumps(steady: HouseholdSteadyState) -> Jumps | None:
             threshold, saves, excess = float(origin[0]), bool(origin[0] < a[0]), a - origin
         distance[e] = (a[0] - threshold) / (a[1] - a[0])
         if saves:
-            grid_index[e] = _crossing(excess)
-            low = min(int(grid_index[e]), len(a) - 2)
+            place = _crossing(excess)
+            grid_index[e] = place if steady.transition.kinked else np.nan
+            low = min(int(place), len(a) - 2)
             gathered[e] = mass[e, low : low + 2].sum()
         else:
             gathered[e] = mass[e, 0]

@@ -20,58 +20,32 @@ The same linear maps, transposed, give the derivative of the solution (implicit 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from estimhank.households.one_asset import Grids, HouseholdBlock, Policies
-from estimhank.households.stationary import HouseholdSteadyState
+from estimhank.households.implicit import implicit_derivative
+from estimhank.households.one_asset import HouseholdBlock
+from estimhank.households.stationary_problem import (
+    Given,
+    StationaryPoint,
+    StationaryProblem,
+    behaviour,
+    parameters_at,
+    with_marginal,
+    yields_of,
+)
 from estimhank.households.transition import Transition
-from estimhank.parameters.parameter_table import Values
 
 #: Newton steps after which the search is given up; the largest step, residual and change of mass of a solution.
 STEP_LIMIT, STEP_TOLERANCE, RESIDUAL_TOLERANCE, MASS_TOLERANCE = 40, 1e-10, 1e-12, 1e-14
 _INNER_TOLERANCE, _INNER_LIMIT, _CHUNK = 2e-3, 60, 8
-_ADJOINT_TOLERANCE, _ADJOINT_LIMIT = 1e-12, 500
-_SQUARINGS = 60  # of a transition matrix: 10^18 dates
 _FURTHEST = 1.5  # largest change of the log marginal value in one step
 #: A residual larger than the one before by the first factor, and than the second, tells that a step has led astray;
 #: ordinary backward steps from where it began.
 _ASTRAY, _LARGE, _BACKWARD = 2.0, 0.5, 60
-
-
-@dataclass(frozen=True)
-class StationaryProblem:
-    """What is solved: household blocks, the parameters that are moved, and the outputs that each target adds up.
-
-    As many unknowns as targets; without any the blocks are solved at given parameters. Names of inputs, outputs and
-    parameters are those of the model, each output that of one block.
-    """
-
-    blocks: tuple[HouseholdBlock, ...]
-    unknowns: tuple[str, ...] = ()
-    targets: tuple[tuple[str, ...], ...] = ()
-
-
-class Given(NamedTuple):
-    """What the solution depends on: constant inputs, the parameters that blocks read, and by target the weights of its
-    outputs and its value."""
-
-    inputs: dict[str, jax.Array]
-    parameters: dict[str, jax.Array]
-    weights: tuple[tuple[jax.Array, ...], ...] = ()
-    values: tuple[jax.Array, ...] = ()
-
-
-class StationaryPoint(NamedTuple):
-    """A solution: by block the log marginal value and the distribution, each (n_e, n_a), and the unknowns (k,)."""
-
-    log_values: tuple[Any, ...]
-    distributions: tuple[Any, ...]
-    unknowns: Any
 
 
 class Search(NamedTuple):
@@ -82,84 +56,6 @@ class Search(NamedTuple):
     mass_residual: jax.Array
     gap: jax.Array
     converged: jax.Array
-
-
-def parameters_at(problem: StationaryProblem, unknowns: jax.Array, given: Given) -> Values:
-    """The blocks' parameters with the unknowns (k,) in their places."""
-    return Values({**given.parameters, **{name: unknowns[i] for i, name in enumerate(problem.unknowns)}})
-
-
-def _behaviour(
-    problem: StationaryProblem, block: HouseholdBlock, log_value: jax.Array, unknowns: jax.Array, given: Given
-) -> tuple[Grids, Policies]:
-    p = parameters_at(problem, unknowns, given)
-    grids = block.grids(p)
-    return grids, block.backward(jnp.exp(log_value), {name: given.inputs[name] for name in block.inputs}, grids, p)
-
-
-def _yields(problem: StationaryProblem, policies: Policies, given: Given) -> tuple[jax.Array, ...]:
-    """By target, what a block adds to it in each state."""
-    nothing = jnp.zeros_like(next(iter(policies.outputs.values())))
-    return tuple(
-        sum((w * policies.outputs[o] for o, w in zip(outputs, weights, strict=True) if o in policies.outputs), nothing)
-        for outputs, weights in zip(problem.targets, given.weights, strict=True)
-    )
-
-
-def _maps(
-    problem: StationaryProblem,
-    block: HouseholdBlock,
-    log_value: jax.Array,
-    unknowns: jax.Array,
-    distribution: jax.Array,
-    given: Given,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The right-hand sides of a block's conditions, and what it adds to the targets, (k,)."""
-    grids, policies = _behaviour(problem, block, log_value, unknowns, given)
-    moved = block.transition(grids, policies).forward(distribution)
-    moved = with_marginal(moved, marginal_of(grids))
-    adds = [jnp.vdot(distribution, y) for y in _yields(problem, policies, given)]
-    return jnp.log(policies.marginal_value), moved, jnp.stack(adds) if adds else jnp.zeros(0)
-
-
-def with_marginal(distribution: jax.Array, marginal: jax.Array) -> jax.Array:
-    """A distribution over productivity and assets, (n_e, n_a), with another marginal over productivity."""
-    return shares_of(distribution) * _along_assets(marginal, distribution)
-
-
-def shares_of(distribution: jax.Array) -> jax.Array:
-    """The distribution over assets of each productivity."""
-    mass = distribution.sum(axis=range(1, distribution.ndim))
-    return distribution / _along_assets(jnp.where(mass > 0, mass, 1.0), distribution)
-
-
-def _along_assets(by_productivity: jax.Array, distribution: jax.Array) -> jax.Array:
-    return by_productivity.reshape(-1, *(1 for _ in distribution.shape[1:]))
-
-
-def marginal_of(grids: Grids) -> jax.Array:
-    """The stationary distribution of productivity, (n_e,), with its derivative in the transition matrix.
-
-    A chain that falls into several closed classes (types of households) has many: the masses of the classes are those
-    of ``grids.stationary``. With P the limit of the transition matrix T over many dates::
-
-        d pi = pi dT (I - T + P)^{-1} (I - P) + d stationary P
-
-    where the second term is zero unless there are several classes and their masses move.
-    """
-    chain = jax.lax.stop_gradient(grids.transition)
-    eye = jnp.eye(chain.shape[0])
-    # every other date may stand still: the limit is the same, and there is one where the chain goes round in circles
-    limit = jax.lax.fori_loop(0, _SQUARINGS, lambda _, p: _rows_to_one(p @ p), (chain + eye) / 2)
-    later = jnp.linalg.solve(eye - chain + limit, eye - limit)
-    known = jax.lax.stop_gradient(grids.stationary)
-    moved = known @ (grids.transition - chain) @ later
-    found: jax.Array = known + moved + (grids.stationary - known) @ limit
-    return found
-
-
-def _rows_to_one(matrix: jax.Array) -> jax.Array:
-    return matrix / matrix.sum(axis=1, keepdims=True)
 
 
 class _BlockState(NamedTuple):
@@ -209,8 +105,8 @@ def _newton_step(problem: StationaryProblem, given: Given, bounds: tuple[Any, An
 
     def look(block: HouseholdBlock, at: _BlockState) -> _Here:
         def behave(log_value: jax.Array, unknowns: jax.Array) -> tuple[Any, Transition]:
-            grids, policies = _behaviour(problem, block, log_value, unknowns, given)
-            found = jnp.log(policies.marginal_value), policies.assets, _yields(problem, policies, given)
+            grids, policies = behaviour(problem, block, log_value, unknowns, given)
+            found = jnp.log(policies.marginal_value), policies.assets, yields_of(problem, policies, given)
             return found, block.transition(grids, policies)
 
         (new, _, yields), tangent, transition = jax.linearize(behave, at.log_value, state.unknowns, has_aux=True)
@@ -242,7 +138,7 @@ def _step_back(problem: StationaryProblem, given: Given, state: _State) -> _Stat
     unknowns = jnp.where(jnp.isfinite(state.unknowns), half, before.unknowns)
 
     def backward(block: HouseholdBlock, log_value: jax.Array) -> jax.Array:
-        return jnp.log(_behaviour(problem, block, log_value, unknowns, given)[1].marginal_value)
+        return jnp.log(behaviour(problem, block, log_value, unknowns, given)[1].marginal_value)
 
     log_values = tuple(
         jax.lax.fori_loop(0, _BACKWARD, lambda _, v, block=block: backward(block, v), log_value)
@@ -412,98 +308,7 @@ def _solve_point_forward(problem: StationaryProblem, given: Given, bounds: Any, 
 def _solve_point_backward(problem: StationaryProblem, residuals: Any, bar: tuple[StationaryPoint, Any]) -> Any:
     point, given, bounds = residuals
     nowhere = jax.tree.map(jnp.zeros_like, (bounds, point))
-    return _implicit_derivative(problem, point, given, bar[0]), *nowhere
+    return implicit_derivative(problem, point, given, bar[0]), *nowhere
 
 
 _solve_point.defvjp(_solve_point_forward, _solve_point_backward)
-
-
-def _fixed_point(step: Any, begin: jax.Array) -> jax.Array:
-    """Limit of an iteration, nan unless it converges."""
-
-    def again(loop: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        x, _, n = loop
-        before = jax.lax.fori_loop(0, _CHUNK - 1, lambda _, y: step(y), x)
-        x = step(before)
-        return x, _largest(x - before) / (_largest(x) + 1e-300), n + 1
-
-    loop = (begin, jnp.asarray(jnp.inf), jnp.asarray(0))
-    x, change, _ = jax.lax.while_loop(lambda s: (s[1] > _ADJOINT_TOLERANCE) & (s[2] < _ADJOINT_LIMIT), again, loop)
-    return jnp.where(change <= _ADJOINT_TOLERANCE, x, jnp.nan)
-
-
-def _implicit_derivative(
-    problem: StationaryProblem, point: StationaryPoint, given: Given, bar: StationaryPoint
-) -> Given:
-    """What a change of the solution weighted with ``bar`` is, as a weighting of ``given``.
-
-    For ``bar`` and for each target a linear system is solved, block by block: the first row of what follows is that of
-    ``bar``, the others are those of the targets.
-    """
-    count = len(problem.unknowns)
-    by_block = [
-        _weighted(problem, block, (point.log_values[b], point.distributions[b], point.unknowns), given,
-                  (bar.log_values[b], bar.distributions[b]))
-        for b, block in enumerate(problem.blocks)
-    ]  # fmt: skip
-    along, moved = jax.tree.map(lambda *parts: sum(parts), *by_block)
-    if not count:
-        found: Given = jax.tree.map(lambda m: m[0], moved)
-        return found
-    lack = bar.unknowns + along[0]
-    ratio = -lack / along[1, 0] if count == 1 else -jnp.linalg.solve(along[1:].T, lack)
-    result: Given = jax.tree.map(lambda m: jnp.tensordot(jnp.concatenate([jnp.ones(1), ratio]), m, 1), moved)
-    return result._replace(values=tuple(v - ratio[j] for j, v in enumerate(result.values)))
-
-
-def _weighted(
-    problem: StationaryProblem,
-    block: HouseholdBlock,
-    point: tuple[jax.Array, jax.Array, jax.Array],
-    given: Given,
-    bar: tuple[jax.Array, jax.Array],
-) -> tuple[jax.Array, Given]:
-    """One block's part: weightings of the unknowns (1 + k, k), and of ``given`` with 1 + k rows."""
-    value, distribution, unknowns = point
-    count = len(problem.unknowns)
-    grids, policies = _behaviour(problem, block, value, unknowns, given)
-    transition, yields = block.transition(grids, policies), _yields(problem, policies, given)
-    _, pullback = jax.vjp(partial(_maps, problem, block), value, unknowns, distribution, given)
-    none, nobody, nothing = jnp.zeros_like(value), jnp.zeros_like(distribution), jnp.zeros(count)
-    weights = jnp.concatenate([jnp.zeros((1, count)), jnp.eye(count)])
-
-    # of the distribution: its marginal over productivity is known, so functions of productivity alone have no effect
-    # here. They die out far more slowly than all others, or never where there are several types of households
-    shares = shares_of(distribution)
-
-    def beyond_productivity(x: jax.Array) -> jax.Array:
-        return x - (x * shares).sum(axis=range(2, x.ndim), keepdims=True)
-
-    flows = jnp.stack([bar[1], *yields])
-    known = beyond_productivity(flows)
-    by_mass = flows + transition.expectation(
-        _fixed_point(lambda x: beyond_productivity(transition.expectation(x)) + known, known)
-    )
-    direct = jnp.stack([bar[0], *(none for _ in range(count))])
-    through = jax.vmap(lambda m, w: pullback((none, m, w))[0])(by_mass, weights)
-    loads = direct + through
-    by_value = _fixed_point(lambda x: jax.vmap(lambda v: pullback((v, nobody, nothing))[0])(x) + loads, loads)
-    _, along, _, moved = jax.vmap(lambda v, m, w: pullback((v, m, w)))(by_value, by_mass, weights)
-    return along, moved
-
-
-def steady_states_at(
-    problem: StationaryProblem, point: StationaryPoint, given: Given
-) -> tuple[HouseholdSteadyState, ...]:
-    """Everything about the households at a solution, block by block; differentiable."""
-    found = []
-    for block, log_value, distribution in zip(problem.blocks, point.log_values, point.distributions, strict=True):
-        grids, policies = _behaviour(problem, block, log_value, point.unknowns, given)
-        transition = block.transition(grids, policies)
-        aggregates = {name: jnp.vdot(distribution, policies.outputs[name]) for name in block.outputs}
-        nothing, still = jnp.zeros((), int), jnp.zeros(())
-        steady = HouseholdSteadyState(
-            grids, policies, transition, distribution, aggregates, (nothing, nothing), (still, still)
-        )
-        found.append(steady)
-    return tuple(found)

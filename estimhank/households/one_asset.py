@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from estimhank.households.transition import AssetLottery, Transition
+from estimhank.households.interpolation import interpolate_rows, interpolate_rows_smoothly
+from estimhank.households.transition import AssetLottery, SmoothAssetLottery, Transition
 
 #: A number, traced or not.
 Scalar = jax.Array | float
@@ -171,6 +172,12 @@ def logarithmic_grid(low: Scalar, high: Scalar, n: int, pivot: float = 0.25) -> 
     return low + jnp.geomspace(pivot, high - low + pivot, n) - pivot
 
 
+#: How policies are interpolated, and the lottery that follows them.
+SCHEMES = {
+    "linear": (interpolate_rows, AssetLottery),
+    "smooth": (interpolate_rows_smoothly, SmoothAssetLottery),
+}
+
 SPACINGS = {"double_exponential": double_exponential_grid, "logarithmic": logarithmic_grid}
 
 
@@ -202,6 +209,10 @@ class HouseholdBlock(ABC):
     ) -> Policies:
         """Behaviour today, given the marginal value of assets tomorrow, shape (n_e, n_a), and today's inputs."""
 
+    def with_estimated_steady_state(self) -> HouseholdBlock:
+        """The block to use where parameters that are estimated move the steady state."""
+        return self
+
     def transition(self, grids: Grids, policies: Policies) -> Transition:
         """Law of motion of the distribution that follows policies."""
         return AssetLottery.of(policies.assets, grids.a, grids.transition)
@@ -209,35 +220,6 @@ class HouseholdBlock(ABC):
     def identities(self, lag: Any, now: Any) -> Iterator[tuple[str, Any]]:
         """Exact relations between outputs and inputs, ``(name, residual)``; one for each of ``derived``."""
         return iter(())
-
-
-def interpolate_rows(
-    x: Float[jax.Array, " n"], xp: Float[jax.Array, "m k"], fp: Float[jax.Array, " k"]
-) -> Float[jax.Array, "m n"]:
-    """Piecewise-linear interpolation row by row, extrapolating the last segments.
-
-    Parameters
-    ----------
-    x : array of shape (n,)
-        Where to evaluate, the same for every row.
-    xp : array of shape (m, k)
-        Increasing abscissae of each row.
-    fp : array of shape (k,)
-        Ordinates.
-
-    Returns
-    -------
-    array of shape (m, n)
-        Its derivative in ``xp`` is the exact tangent of the piecewise-linear map (the bracketing index is locally
-        constant).
-    """
-
-    def one(knots: jax.Array) -> jax.Array:
-        i = jnp.clip(jnp.searchsorted(knots, x, side="right") - 1, 0, knots.shape[0] - 2)
-        weight = (x - knots[i]) / (knots[i + 1] - knots[i])
-        return fp[i] + weight * (fp[i + 1] - fp[i])
-
-    return jax.vmap(one)(xp)
 
 
 @dataclass(frozen=True)
@@ -260,6 +242,11 @@ class StandardIncompleteMarkets(HouseholdBlock):
         Top of the asset grid, and the borrowing limit.
     spacing : {"double_exponential", "logarithmic"}
         How grid points are spread.
+    scheme : {"auto", "linear", "smooth"}
+        Discretisation. ``"linear"``: policies and lottery are linear between grid points, as in the sequence-jacobian
+        toolkit; Jacobians, and so the density, jump where a policy crosses a grid point. ``"smooth"``: monotone cubic
+        policies and a lottery between three grid points, both continuously differentiable. ``"auto"`` is smooth in a
+        model in which parameters that move the steady state are estimated, else linear.
 
     Notes
     -----
@@ -274,6 +261,7 @@ class StandardIncompleteMarkets(HouseholdBlock):
     a_max: float = 200.0
     a_min: float = 0.0
     spacing: str = "double_exponential"
+    scheme: str = "auto"
     parameters: tuple[str, ...] = ("beta", "eis", "rho_e", "sd_e")
 
     def __post_init__(self) -> None:
@@ -285,6 +273,21 @@ class StandardIncompleteMarkets(HouseholdBlock):
             raise ValueError("StandardIncompleteMarkets needs n_e >= 2, n_a >= 10 and a_max > a_min")
         if self.spacing not in SPACINGS:
             raise ValueError(f"unknown grid spacing '{self.spacing}' (known: {', '.join(SPACINGS)})")
+        if self.scheme not in ("auto", *SCHEMES):
+            raise ValueError(f"unknown scheme '{self.scheme}' (known: auto, {', '.join(SCHEMES)})")
+
+    def with_estimated_steady_state(self) -> StandardIncompleteMarkets:
+        """Smooth, unless a scheme was chosen."""
+        return replace(self, scheme="smooth") if self.scheme == "auto" else self
+
+    @property
+    def _scheme(self) -> tuple[Any, Any]:
+        return SCHEMES["linear" if self.scheme == "auto" else self.scheme]
+
+    def transition(self, grids: Grids, policies: Policies) -> Transition:
+        """The lottery of the scheme."""
+        found: Transition = self._scheme[1].of(policies.assets, grids.a, grids.transition)
+        return found
 
     @property
     def derived(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -314,7 +317,7 @@ class StandardIncompleteMarkets(HouseholdBlock):
         cash = (1 + r) * grids.a[None, :] + income
         # assets today from which each end-of-period asset level is chosen, in units of cash on hand
         endogenous = (consumption_next_grid + grids.a[None, :] - income) / (1 + r)
-        assets = jnp.maximum(interpolate_rows(grids.a, endogenous, grids.a), self.a_min)
+        assets = jnp.maximum(self._scheme[0](grids.a, endogenous, grids.a), self.a_min)
         consumption = cash - assets
         marginal_value = (1 + r) * consumption ** (-1 / p.eis)
         return Policies(marginal_value, assets, {self.outputs[0]: assets, self.outputs[1]: consumption}, endogenous)

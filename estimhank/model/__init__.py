@@ -1,13 +1,14 @@
 """How models are declared: household problem, equilibrium conditions, shocks, observables, parameter table."""
 
+from estimhank.households.interpolation import interpolate_rows, interpolate_rows_smoothly
 from estimhank.households.one_asset import (
     Grids,
     HouseholdBlock,
     HouseholdTarget,
     Policies,
     StandardIncompleteMarkets,
+    Sum,
     double_exponential_grid,
-    interpolate_rows,
     logarithmic_grid,
     rouwenhorst,
 )
@@ -43,11 +44,13 @@ __all__ = [
     "RandomWalk",
     "SqrtInverseGamma",
     "StandardIncompleteMarkets",
+    "Sum",
     "Uniform",
     "Values",
     "YearOnYear",
     "double_exponential_grid",
     "interpolate_rows",
+    "interpolate_rows_smoothly",
     "logarithmic_grid",
     "make_prior",
     "rouwenhorst",

@@ -9,7 +9,7 @@ nothing of it is its own canonical form.
 
 from __future__ import annotations
 
-import traceback
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from estimhank.model.declaration import Model
+from estimhank.model.mistakes import told_with_line
 from estimhank.model.observed import Observation, Observe, ObservedVariable
 from estimhank.model.processes import AR1, IID, Correlation, Process, sigma_of_news
 from estimhank.parameters.parameter_table import ModelError, Values, nearest
-from estimhank.support.errors import EstimhankError
 
 Get = Callable[[str, int], Any]
 
@@ -133,27 +133,15 @@ def _reads(model: Model) -> _Reads:
                 pairs.append((observable.name, observable.mean(parameters)))
         return jnp.stack([jnp.asarray(value, float) for _, value in pairs])
 
-    try:
+    # an if on a variable is refused, in words, when kinks are looked for
+    with told_with_line(model, "equations"), contextlib.suppress(jax.errors.ConcretizationTypeError):
         jax.eval_shape(trace, jax.ShapeDtypeStruct((), float))
-    except EstimhankError as error:
-        raise _with_line(model, error) from None
-    except jax.errors.ConcretizationTypeError:
-        pass  # an if on a variable: refused, in words, when kinks are looked for
     return found
-
-
-def _with_line(model: Model, error: EstimhankError) -> ModelError:
-    """The same error with the line of the model's file that it is about."""
-    module = type(model).__module__.split(".")[0]
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.name in ("equations", "<lambda>")]
-    if not frames or module == "estimhank":
-        return ModelError(str(error))
-    return ModelError(f"{frames[-1].filename}:{frames[-1].lineno}: {error}")
 
 
 def _value_of(model: Model, observable: Observe, now: Any, lag: Any, lead: Any, p: Any) -> Any:
     value = observable.function(now, lag, lead, p)
-    if jnp.shape(value) != ():
+    if not jnp.isscalar(value) and jnp.shape(value) != ():
         raise ModelError(f"model {model.name}: the observable '{observable.name}' is a number, not {value!r}")
     return value
 

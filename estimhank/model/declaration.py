@@ -72,7 +72,7 @@ class Model:
         if household is not None:
             self.household = household
         self.title = self.title or self.name.replace("_", " ")
-        self._check()
+        self._settle()
 
     @abstractmethod
     def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
@@ -105,8 +105,13 @@ class Model:
         """The same model with another parameter table, and other households where some are given."""
         other = copy.copy(self)
         other.parameters, other.household = parameters, household or self.household
-        other._check()
+        other._settle()
         return other
+
+    def _settle(self) -> None:
+        self._check()
+        if "steady_state" in {self.parameters[name].touches for name in self.parameters.estimated}:
+            self.household = _with_estimated_steady_state(self.household)
 
     # -- what the rest of the package reads ---------------------------------------------------------------------
     @property
@@ -259,3 +264,11 @@ class Model:
             problems.append("it needs at least one shock and one observable")
         if problems:
             raise ModelError(f"model {self.name or type(self).__name__}: " + "; ".join(problems))
+
+
+def _with_estimated_steady_state(
+    household: HouseholdBlock | Mapping[str, HouseholdBlock] | GivenHousehold | None,
+) -> HouseholdBlock | dict[str, HouseholdBlock] | GivenHousehold | None:
+    if isinstance(household, Mapping):
+        return {name: block.with_estimated_steady_state() for name, block in household.items()}
+    return household.with_estimated_steady_state() if isinstance(household, HouseholdBlock) else household

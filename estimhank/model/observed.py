@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,24 +99,24 @@ def check_mean(name: str, mean: Any) -> None:
         )
 
 
-def check_means(observables: Sequence[Observation], taken: Sequence[float]) -> None:
-    """Refuse data less their mean where the model says what it is.
+def check_means(observables: Sequence[Observation], demeaned: Collection[str]) -> None:
+    """Refuse data less their sample mean where the model says what the mean is.
 
     Parameters
     ----------
     observables
-    taken : n_o numbers
-        What was taken off the data.
+    demeaned : names
+        Of the observables whose sample mean was taken off.
 
     Raises
     ------
     ModelError
     """
-    for observable, number in zip(observables, taken, strict=True):
-        if observable.mean != "" and number != 0:
+    for observable in observables:
+        if observable.mean != "" and observable.name in demeaned:
             raise ModelError(
-                f"the model says what the mean of the observable '{observable.name}' is, and {number:g} has been taken "
-                "off its data: declare demean = false"
+                f"the model says what the mean of the observable '{observable.name}' is, and its data are less their "
+                "own: declare demean = false, or the number that is to be taken off"
             )
 
 

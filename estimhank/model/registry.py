@@ -16,6 +16,7 @@ import cloudpickle
 from estimhank.households.one_asset import HouseholdBlock
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
+from estimhank.model.mistakes import line_of_class
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameters, nearest
@@ -25,11 +26,6 @@ from estimhank.support.files import expand_user, sha256_of
 from estimhank.support.identity_code import is_library_file
 
 BUILT_IN: dict[str, type[Model]] = {cls.name: cls for cls in (OneAssetHANK, KrusellSmith)}
-
-
-def as_instance(declared: type[Model] | Model) -> Model:
-    """A model of what :func:`find_model` returns."""
-    return declared() if isinstance(declared, type) else declared
 
 
 def find_model(reference: str, folder: Path | str = ".") -> type[Model] | Model:
@@ -134,7 +130,7 @@ def _in_words(error: Exception, path: Path) -> str:
 def configure_model(
     declared: type[Model] | Model,
     calibration: Mapping[str, float],
-    grid: Mapping[str, float],
+    grid: Mapping[str, float | str],
     parameters: Mapping[str, Any],
 ) -> Model:
     """An instance of a model with calibration, grid, priors and fixed parameters of a configuration.
@@ -144,7 +140,7 @@ def configure_model(
     declared : Model, or a class of one
     calibration : mapping of str to float
         Values of parameters that are not estimated.
-    grid : mapping of str to float
+    grid : mapping of str to float or str
         Fields of the household block.
     parameters : mapping
         For each name an object with ``prior`` (mapping or None) and ``fixed`` (float or None). ``me_<observable>`` is
@@ -185,6 +181,8 @@ def configure_model(
             if key not in known or key in ("inputs", "outputs", "parameters"):
                 raise ModelError(f"[model.grid] unknown key '{key}'{nearest(key, known)}")
             kind = type(getattr(household, key))
+            if isinstance(number, str) != (kind is str):
+                raise ModelError(f"[model.grid] {key} is a {'text in quotes' if kind is str else 'number'}")
             if kind is int and number != int(number):
                 raise ModelError(f"[model.grid] {key} must be a whole number, it is {number:g}")
             typed[key] = kind(number)
@@ -192,8 +190,22 @@ def configure_model(
             household = replace(household, **typed)
         except ValueError as error:
             raise ModelError(f"[model.grid] {error}") from None
-    model = declared(table, household) if isinstance(declared, type) else declared.changed(table, household)
-    return with_measurement_error(model, errors)
+    return with_measurement_error(make_model(declared, table, household), errors)
+
+
+def make_model(declared: type[Model] | Model, table: Parameters | None = None, household: Any = None) -> Model:
+    """A model of what :func:`find_model` returns; what its author has to put right is said with the line of the class.
+
+    Raises
+    ------
+    ModelError
+    """
+    if isinstance(declared, Model):
+        return declared.changed(table or declared.parameters, household)
+    try:
+        return declared(table, household)
+    except ModelError as error:
+        raise ModelError(f"{line_of_class(declared)}{error}") from None
 
 
 def _error_size(name: str, change: Any) -> ErrorSize:

@@ -124,16 +124,8 @@ class Computation:
         winding = jnp.where((winding == 0) & space.indeterminate, -1, winding)
         return space, roots, jnp.where((winding == 0) & space.explosive, 1, winding)
 
-    def coefficients(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array:
-        """Moving-average coefficients of the observables, (T, n_o, n_z)."""
-        responses = self.all_responses(theta, parts, solved)
-        return observe(responses, self.model.observed_variables, self.model.unknowns, parts.values)
-
-    def all_responses(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array:
-        """Responses of all unknowns, (T, n_v, n_z)."""
-        responses = self.responses_of(theta, parts, solved)
-        if responses is not None:
-            return responses
+    def followed_states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array:
+        """Responses of all unknowns of a state space, (T, n_v, n_z)."""
         return follow_states(self._states(theta, parts, solved)[0], self.horizon)
 
     def _observed(self, coefficients: jax.Array) -> jax.Array:

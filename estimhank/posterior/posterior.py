@@ -118,7 +118,7 @@ class Posterior(Capabilities):
         priors = model.parameters.priors()
         check_shock_priors(model, priors)
         check_units(data, model.observables)
-        check_means(model.observables, data.means.tolist())
+        check_means(model.observables, data.demeaned)
         if not 1 < tail_start < horizon:
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
         if model.given is not None and horizon > model.given.longest:
@@ -311,7 +311,8 @@ class Posterior(Capabilities):
 
     def jumps_at(self, theta: ArrayLike) -> Jumps | None:
         """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
-        where it cannot (no household, or no parameter that moves the steady state), or without a steady state there.
+        where it cannot (no household, or no parameter that moves the steady state), where that is not known (households
+        of several assets), or without a steady state there.
         """
         if not self.steady_state_parameters or not self.model.problems:
             return None
@@ -320,7 +321,9 @@ class Posterior(Capabilities):
             households, _ = self.solver.steady.stationary_at(self.solver.setting.mapping(point))
         except SteadyStateError:
             return None
-        return asset_jumps(households[0]) if len(households) == 1 else None
+        if len(households) != 1 or len(households[0].grids.assets) != 1:
+            return None
+        return asset_jumps(households[0])
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

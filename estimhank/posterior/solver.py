@@ -11,9 +11,11 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.likelihood.observation import observe
 from estimhank.posterior.computation import Computation, Seen, Solved
 from estimhank.posterior.density import Aside, GaussianDensity, Moments, outcome_of
 from estimhank.posterior.routes import CHEAPEST, Route
@@ -120,11 +122,17 @@ class Solver:
 
     def responses_at(self, point: Array) -> Array:
         """Responses of the observables to one-standard-deviation shocks, (T, n_o, n_z)."""
-        return np.asarray(self._coefficients(point, *self.solved_at(point, self.parts_at(point))))
+        model, values = self.setting.model, self.parts_at(point).values
+        responses = jnp.asarray(self.unknowns_at(point))
+        return np.asarray(observe(responses, model.observed_variables, model.unknowns, values))
 
     def unknowns_at(self, point: Array) -> Array:
         """Responses of all unknowns to one-standard-deviation shocks, (T, n_v, n_z)."""
-        return np.asarray(self._unknowns(point, *self.solved_at(point, self.parts_at(point))))
+        parts, solved = self.solved_at(point, self.parts_at(point))
+        if self.computation.recursive:
+            return np.asarray(self._followed_states(point, parts, solved))
+        *_, aside = self.at_once(point, parts, solved)
+        return np.asarray(aside.responses)
 
     # -- compiled functions ------------------------------------------------------------------------------------
     @cached_property
@@ -204,12 +212,8 @@ class Solver:
         return jax.jit(pull, static_argnums=(5, 6))
 
     @cached_property
-    def _coefficients(self) -> Any:
-        return jax.jit(self.computation.coefficients)
-
-    @cached_property
-    def _unknowns(self) -> Any:
-        return jax.jit(self.computation.all_responses)
+    def _followed_states(self) -> Any:
+        return jax.jit(self.computation.followed_states)
 
     # -- compiling ahead ---------------------------------------------------------------------------------------
     def prepare(self) -> None:

@@ -15,7 +15,7 @@ from estimhank.data.observables import US_OBSERVABLES, Observable
 from estimhank.data.options import addition
 from estimhank.data.quarters import parse_quarters
 from estimhank.evaluation.executors import BACKENDS
-from estimhank.sampling.sample import MultiProposalConfig
+from estimhank.sampling.multi_proposal import MultiProposalConfig
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.settings import option
 
@@ -35,15 +35,15 @@ class ModelConfig:
         enough.
     calibration : mapping of str to float
         Values of entries of the model's parameter table that are not estimated.
-    grid : mapping of str to float
-        Options of the household block: ``n_e``, ``n_a``, ``a_max``.
+    grid : mapping of str to float or str
+        Options of the household block: ``n_e``, ``n_a``, ``a_max``, ``scheme``.
     """
 
     name: str = option("one_asset_hank")
     horizon: int = option(300, least=20)
     tail_start: int = option(200, least=10)
     calibration: Mapping[str, float] = option({})
-    grid: Mapping[str, float] = option({})
+    grid: Mapping[str, float | str] = option({})
 
     def __post_init__(self) -> None:
         if self.tail_start >= self.horizon:

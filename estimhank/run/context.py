@@ -111,7 +111,7 @@ class RunContext:
         run = self.config.run
         workers = run.workers if run.scheduler else self.workers
         engine = self._open.enter_context(Engine(self.target, run.backend, workers, run.scheduler, run.wait))
-        engine.ahead += ("estimhank.surrogate.training", "estimhank.surrogate.fast_mh")
+        engine.ahead += ("estimhank.networks.training", "estimhank.surrogate.fast_mh")
         engine.notice = getattr(self.progress, "note", engine.notice)
         return engine
 

@@ -21,7 +21,7 @@ from estimhank.data.quarters import format_quarter
 from estimhank.model.canonical import parameters_read
 from estimhank.model.declaration import Model
 from estimhank.model.processes import parameters_of
-from estimhank.model.registry import BUILT_IN, as_instance, find_model
+from estimhank.model.registry import BUILT_IN, find_model, make_model
 from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import load_config
@@ -112,7 +112,7 @@ def open_model(reference: str, at: Mapping[str, float] | None = None) -> Posteri
     ConfigError, DataError, ModelError, SteadyStateError
     """
     if reference in BUILT_IN or ".py:" in reference:
-        model = _at(as_instance(find_model(reference)), at)
+        model = _at(make_model(find_model(reference)), at)
         return Posterior(model, _stand_in(model))
     try:
         config = load_config(reference)
@@ -135,7 +135,7 @@ def _at(model: Model, values: Mapping[str, float] | None) -> Model:
         if table[name].value is None:
             raise ModelError(f"'{name}' is determined by the steady state and cannot be given a value")
         table = table.changed(name, value=float(value))
-    return model.changed(table) if values else model
+    return make_model(model, table) if values else model
 
 
 def _stand_in(model: Model) -> Dataset:

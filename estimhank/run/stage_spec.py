@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from estimhank.analysis.facts import Facts
 from estimhank.run.config import Config
@@ -48,6 +48,8 @@ class StageSpec:
         Files and folders that it may write, without the evaluation store.
     stored_as : tuple of str
         Stages under which the store keeps what it evaluates.
+    policy : dataclass, optional
+        Numbers that the stage decides by, beside its settings.
     version : int
         Rises when a release computes something else from the same settings: runs of an older one are not up to date.
     """
@@ -58,6 +60,7 @@ class StageSpec:
     sections: tuple[str, ...]
     outputs: tuple[str, ...]
     stored_as: tuple[str, ...] = ()
+    policy: Any = None
     version: int = 1
 
 
@@ -82,10 +85,11 @@ class Pipeline(tuple[StageSpec, ...]):
         return Pipeline(self[self.names.index(name) :])
 
     def digest(self, name: str, config: Config) -> str:
-        """Digest of all settings that a stage's files depend on, and of the versions of what makes them."""
+        """Digest of all settings that a stage's files depend on, and of versions and policies of what makes them."""
         until = Pipeline((*self.before(name), self(name)))
         sections = tuple(dict.fromkeys(section for stage in until for section in stage.sections))
-        return sha256_of(to_json([config.digest(*sections), {stage.name: stage.version for stage in until}], None))
+        made_by = {s.name: s.version if s.policy is None else [s.version, s.policy] for s in until}
+        return sha256_of(to_json([config.digest(*sections), made_by], None))
 
     def stored_as(self, names: Sequence[str]) -> set[str]:
         """Under which stages the store keeps what some stages evaluate."""

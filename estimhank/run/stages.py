@@ -28,16 +28,17 @@ from estimhank.mode.search import find_mode
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.context import RunContext
 from estimhank.run.stage_spec import Pipeline, StageResult, StageSpec
-from estimhank.sampling.algorithms import ALGORITHMS, Draws, sizes_for
+from estimhank.sampling.algorithms import ALGORITHMS, sizes_for
+from estimhank.sampling.chains import Draws
 from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.proposals import Center
 from estimhank.support.errors import ResultsError
 from estimhank.support.files import replacing, write_json
+from estimhank.surrogate.policy import POSTERIOR_POLICY, SURROGATE_POLICY
 from estimhank.surrogate.searched import Searched
 
 if TYPE_CHECKING:
     from estimhank.surrogate.exact import ExactChains
-    from estimhank.surrogate.first_calls import FirstCalls
     from estimhank.surrogate.posterior_stage import PosteriorStageResult
     from estimhank.surrogate.surrogate_stage import RoundReport
 
@@ -179,15 +180,13 @@ def posterior_stage(context: RunContext) -> StageResult:
     """Surrogate draws, certificate and exact draws: ``posterior.nc``, ``certificate.json``."""
     from estimhank.analysis.inference_data import write_inference_data
     from estimhank.run.reporting import check_horizon, collect_arrays, parameter_infos
-    from estimhank.surrogate.first_calls import FirstCalls
     from estimhank.surrogate.posterior_stage import run_posterior
     from estimhank.surrogate.surrogate import load_surrogate
 
     posterior = _posterior(context)
     surrogate = load_surrogate(context.folder, posterior.fingerprint)
-    calls = FirstCalls(context.recorder.evaluate)
     result = run_posterior(
-        calls,
+        context.recorder.evaluate,
         posterior,
         surrogate,
         context.config.posterior,
@@ -201,11 +200,11 @@ def posterior_stage(context: RunContext) -> StageResult:
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
     horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood, context.engine)
-    facts = _describe_posterior(result, calls, horizon)
+    facts = _describe_posterior(result, horizon)
     return StageResult(("certificate.json", "posterior.nc"), facts)
 
 
-def _describe_posterior(result: PosteriorStageResult, calls: FirstCalls, horizon: HorizonCheck) -> PosteriorFacts:
+def _describe_posterior(result: PosteriorStageResult, horizon: HorizonCheck) -> PosteriorFacts:
     exact = result.exact
     fewest = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()))
     words = f"largest R-hat {exact.r_hat.max():.4f}, fewest effective draws {fewest:,.0f} after {exact.rounds:,} rounds"
@@ -219,8 +218,8 @@ def _describe_posterior(result: PosteriorStageResult, calls: FirstCalls, horizon
         exact_evaluations=exact.evaluations,
         rounds=exact.rounds,
         burn_in=exact.burn_in,
-        subchain=exact.policy.subchain,
-        plain_share=exact.policy.random_walk_share,
+        subchain=exact.schedule.subchain,
+        plain_share=exact.schedule.random_walk_share,
         acceptance={block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
         surrogate_trusted=result.trusted,
         surrogate_draws_per_second=result.surrogate.draws_per_second,
@@ -228,8 +227,8 @@ def _describe_posterior(result: PosteriorStageResult, calls: FirstCalls, horizon
         certificate_passed=result.certificate.passed,
         certificate=result.certificate.words,
         searched=result.certificate.searched.words if result.certificate.searched else "",
-        surrogate_draws_seconds=calls.surrogate_seconds,
-        exact_seconds=calls.exact_seconds,
+        surrogate_draws_seconds=round(result.draws_seconds, 3),
+        exact_seconds=round(result.exact_seconds, 3),
         horizon=horizon,
     )
 
@@ -285,6 +284,7 @@ PIPELINE = Pipeline(
             sections=("surrogate",),
             outputs=("surrogate.npz", "surrogate.json"),
             stored_as=("surrogate",),
+            policy=SURROGATE_POLICY,
         ),
         StageSpec(
             "posterior",
@@ -293,6 +293,7 @@ PIPELINE = Pipeline(
             sections=("posterior",),
             outputs=("certificate.json", "posterior.nc"),
             stored_as=("certificate", "exact"),
+            policy=POSTERIOR_POLICY,
         ),
         StageSpec(
             "report",

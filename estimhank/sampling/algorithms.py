@@ -13,86 +13,53 @@ With the same sizes every one but NUTS makes ``iterations`` times ``chains`` tim
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.recorder import Recorder
+from estimhank.sampling.chains import Algorithm, ChainConfig, Draws
 from estimhank.sampling.dime import run_dime
+from estimhank.sampling.multi_proposal import MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
-from estimhank.sampling.sample import STAGE, MultiProposalConfig, run_multi_proposal
+from estimhank.sampling.random_walk import run_random_walk
 from estimhank.sampling.tempered import run_tempered
-from estimhank.support.progress_event import Progress
 from estimhank.target.protocol import Target, affordable_gradient
 
 Array = NDArray[np.float64]
 
 
-class Draws(Protocol):
-    """What every algorithm returns, a dataclass of arrays and numbers with at least these.
+def _of_single_states(run: Algorithm) -> Algorithm:
+    """An algorithm whose chains have one proposal each: as many of them as there are proposals."""
 
-    ``x`` and ``theta`` have the shape (chains, kept, d), ``log_likelihood`` and ``log_prior`` (chains, kept), and
-    ``infeasible``, the share of proposals without a density, (chains,).
-    """
+    def sample(
+        recorder: Recorder, target: Target, center: Center, config: MultiProposalConfig, *others: Any, **named: Any
+    ) -> Draws:
+        sizes = ChainConfig(
+            iterations=config.iterations,
+            warmup=config.warmup,
+            chains=config.chains * config.proposals,
+            gradient=config.gradient,
+        )
+        return run(recorder, target, center, sizes, *others, **named)
 
-    @property
-    def x(self) -> Array: ...
-    @property
-    def theta(self) -> Array: ...
-    @property
-    def log_likelihood(self) -> Array: ...
-    @property
-    def log_prior(self) -> Array: ...
-    @property
-    def infeasible(self) -> Array: ...
+    return sample
 
 
-Sampler = Callable[[Recorder, Target, Center, MultiProposalConfig, int, Progress | None], Draws]
-
-
-def _random_walk(
-    recorder: Recorder, target: Target, center: Center, sizes: MultiProposalConfig, seed: int, progress: Progress | None
-) -> Draws:
-    config = RandomWalkConfig(sizes.iterations, sizes.warmup, sizes.chains * sizes.proposals, sizes.gradient)
-    return run_random_walk(recorder, target, center, config, seed, STAGE, progress)
-
-
-def _dime(
-    recorder: Recorder, target: Target, center: Center, sizes: MultiProposalConfig, seed: int, progress: Progress | None
-) -> Draws:
-    members = sizes.chains * sizes.proposals
-    return run_dime(
-        recorder, target, center, sizes.iterations, sizes.warmup, members, sizes.gradient, seed, STAGE, progress
-    )
-
-
-def _smc(
-    recorder: Recorder, target: Target, center: Center, sizes: MultiProposalConfig, seed: int, progress: Progress | None
-) -> Draws:
-    particles = sizes.chains * sizes.proposals
-    return run_tempered(recorder, target, center, sizes.iterations, particles, sizes.gradient, seed, STAGE, progress)
-
-
-def _nuts(
-    recorder: Recorder, target: Target, center: Center, sizes: MultiProposalConfig, seed: int, progress: Progress | None
-) -> Draws:
+def _nuts(*arguments: Any, **named: Any) -> Draws:
     from estimhank.sampling.nuts import run_nuts  # blackjax is an extra
 
-    return run_nuts(
-        recorder, target, center, sizes.iterations, sizes.warmup, sizes.chains, seed=seed, progress=progress
-    )
+    return run_nuts(*arguments, **named)
 
 
 #: Every algorithm that ``[sample] algorithm`` may name.
-ALGORITHMS: dict[str, Sampler] = {
+ALGORITHMS: dict[str, Algorithm] = {
     "multi_proposal": run_multi_proposal,
-    "random_walk": _random_walk,
-    "dime": _dime,
-    "smc": _smc,
+    "random_walk": _of_single_states(run_random_walk),
+    "dime": _of_single_states(run_dime),
+    "smc": _of_single_states(run_tempered),
     "nuts": _nuts,
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,12 +31,12 @@ class RunningRHat:
     def __init__(self) -> None:
         self._next, self._words = 8, ""
 
-    def __call__(self, draws: Array) -> str:
-        """``", R-hat 1.023"`` for draws of shape (chain, draw, d) so far; empty while they are few."""
-        if draws.shape[1] >= self._next:
-            self._next = draws.shape[1] + max(4, draws.shape[1] // 20)
+    def __call__(self, states: Sequence[Array]) -> str:
+        """``", R-hat 1.023"`` for states so far, each of shape (chain, d); empty while they are few."""
+        if len(states) >= self._next:
+            self._next = len(states) + max(4, len(states) // 20)
             with np.errstate(divide="ignore", invalid="ignore"):
-                self._words = f", R-hat {float(np.max(r_hat(draws))):.3f}"
+                self._words = f", R-hat {float(np.max(r_hat(np.stack(states, axis=1)))):.3f}"
         return self._words
 
 

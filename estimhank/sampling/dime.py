@@ -24,14 +24,13 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from estimhank.evaluation.recorder import Recorder
-from estimhank.sampling.diagnostics import RunningRHat
-from estimhank.sampling.proposals import Center, draw_starting_states
-from estimhank.sampling.stage_density import ChainDraws, StageDensity
+from estimhank.sampling.chains import ChainConfig, ChainDraws, Iteration, StageDensity, run_chains
+from estimhank.sampling.proposals import Center
 from estimhank.sampling.student_t import StudentT
 from estimhank.support.errors import ConfigError
-from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.progress_event import Progress
 from estimhank.support.seeds import Stream, generator
-from estimhank.target.protocol import GradientLike, Target
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
@@ -163,93 +162,62 @@ class DimeDraws(ChainDraws):
     covariance: Array
 
 
+class _Moves(NamedTuple):
+    """One iteration, every member moved once: arrays of bool, shape (M,)."""
+
+    accepted: NDArray[np.bool_]
+    global_proposal: NDArray[np.bool_]
+
+
+class _Ensemble:
+    def __init__(self, density: StageDensity, state: DimeState, center: Center, warmup: int) -> None:
+        self.density, self.state, self.warmup = density, state, warmup
+        log_weight = float(logsumexp(state.log_density)) - math.log(len(state.log_density))
+        self.learner = learn(Learner(center.x, center.covariance, log_weight), state)
+
+    def advance(self, k: int, random: Callable[[], np.random.Generator]) -> Iteration:
+        """See :class:`estimhank.sampling.chains.Sampler`."""
+        accepted, infeasible, is_global = np.zeros((3, len(self.state.position)), bool)
+        for half in (0, 1):
+            self.state, info = step(random(), self.state, self.density, self.learner.proposal, half)
+            accepted[info.members], is_global[info.members] = info.accepted, info.global_proposal
+            infeasible[info.members] = ~self.density.last.ok
+        if k < self.warmup:
+            self.learner = learn(self.learner, self.state)
+        words = f"{accepted.mean():.0%} accepted"
+        return Iteration(self.state.position[:, None], infeasible, k >= self.warmup, words, _Moves(accepted, is_global))
+
+
 def run_dime(
     recorder: Recorder,
     target: Target,
     center: Center,
-    iterations: int,
-    warmup: int,
-    members: int,
-    gradient: GradientLike = False,
+    config: ChainConfig,
     seed: int = 0,
-    stage: str = "sample",
     progress: Progress | None = None,
+    stage: str = "sample",
 ) -> DimeDraws:
-    """Run an ensemble on the density of the coordinates; an iteration moves both halves, a batch each.
+    """Run an ensemble; an iteration moves both halves, a batch each.
 
-    Parameters
-    ----------
-    recorder : Recorder
-        Batch 0 holds candidates for the starting states, batches 2 k - 1 and 2 k are those of iteration k.
-    target : Target
-    center : Center
-        The ensemble starts overdispersed around it.
-    iterations, warmup : int
-        Iterations, and how many of them, at the beginning, teach the global proposal and are not kept.
-    members : int
-        Even number of chains, more than twice the number of parameters.
-    gradient : Gradient or bool
-        Which gradients proposals are evaluated with (for the surrogate; the chains need none).
-    seed : int
-        The result is a function of it, the target, the centre and the sizes.
-    stage : str
-    progress : callable, optional
-
-    Raises
-    ------
-    ConfigError
-        If there are too few members for their differences to span the space.
-    NoFeasibleState
-        If the density exists neither at the centre nor around it.
+    Arguments and errors as of :class:`estimhank.sampling.chains.Algorithm`: the chains are members, an even number and
+    more than twice the number of parameters; the warm-up teaches the global proposal.
     """
-    d = len(target.names)
+    d, members = len(target.names), config.chains
     if members % 2 or members < 2 * (d + 1):
         raise ConfigError(
             f"[sample] dime needs an even number of members (chains times proposals), at least {2 * (d + 1)} for "
             f"{d} parameters; it is {members}"
         )
-    rng = generator(seed, Stream.DIME, 0)
-    first = draw_starting_states(recorder, target, stage, center, members, rng, _START_TRIES)
-    parts = np.stack([first.log_likelihood, first.log_prior])
-    state = init(first.x, parts.sum(axis=0) + target.transform.log_jacobian(first.x))
-    density = StageDensity(recorder, target, stage, gradient)
-    learner = learn(
-        Learner(center.x, center.covariance, float(logsumexp(state.log_density)) - math.log(members)), state
-    )
-    kept = iterations - warmup
-    states, state_parts = np.empty((members, kept, d)), np.empty((2, members, kept))
-    running = RunningRHat()
-    accepted, infeasible, by_kind = np.zeros(members), np.zeros(members), np.zeros((2, 2))
-    for k in range(iterations):
-        moved = 0
-        for half in (0, 1):
-            rng = generator(seed, Stream.DIME, density.next_batch)
-            state, info = step(rng, state, density, learner.proposal, half)
-            chosen = info.members[info.accepted]
-            parts[:, chosen] = density.last_parts[:, info.accepted]
-            moved += len(chosen)
-            if k >= warmup:
-                accepted[chosen] += 1
-                infeasible[info.members] += ~density.last.ok
-                for kind in (0, 1):
-                    of_kind = info.global_proposal == bool(kind)
-                    by_kind[kind] += of_kind.sum(), (of_kind & info.accepted).sum()
-        if k < warmup:
-            learner = learn(learner, state)
-        else:
-            states[:, k - warmup], state_parts[:, :, k - warmup] = state.position, parts
-        if progress is not None:
-            message = f"{moved / members:.0%} accepted" + running(states[:, : max(k + 1 - warmup, 0)])
-            progress(ProgressEvent(stage, k + 1, iterations, recorder.total(stage), message))
+    density = StageDensity(recorder, target, stage, config.gradient)
+    state = init(*density.start(center, members, generator(seed, Stream.DIME, 0), _START_TRIES))
+    ensemble = _Ensemble(density, state, center, config.warmup)
+    draws, kept = run_chains(ensemble, config.iterations, seed, Stream.DIME, progress)
+    accepted, is_global = (np.array(column) for column in zip(*(told.info for told in kept), strict=True))
     return DimeDraws(
-        x=states,
-        theta=target.transform.to_natural(states),
-        log_likelihood=state_parts[0],
-        log_prior=state_parts[1],
-        acceptance=accepted / kept,
-        infeasible=infeasible / kept,
-        local_acceptance=float(by_kind[0, 1] / max(by_kind[0, 0], 1)),
-        global_acceptance=float(by_kind[1, 1] / max(by_kind[1, 0], 1)),
-        mean=learner.mean,
-        covariance=learner.covariance,
+        **draws,
+        acceptance=accepted.mean(axis=0),
+        local_acceptance=float(accepted[~is_global].sum() / max((~is_global).sum(), 1)),
+        global_acceptance=float(accepted[is_global].sum() / max(is_global.sum(), 1)),
+        mean=ensemble.learner.mean,
+        covariance=ensemble.learner.covariance,
     )

@@ -17,10 +17,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from estimhank.evaluation.recorder import Recorder
+from estimhank.sampling.chains import ChainConfig, Draws, Iteration, StageDensity, mean, run_chains
+from estimhank.sampling.proposals import Adaptation, Center, adapt
+from estimhank.support.progress_event import Progress
+from estimhank.support.seeds import Stream, generator
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
@@ -29,25 +37,25 @@ Propose = Callable[[np.random.Generator, Array, int], Array]
 
 
 class MultiProposalState(NamedTuple):
-    """A state, shape (d,), and its log density."""
+    """States of M chains, shape (M, d), and their log densities, (M,)."""
 
     position: Array
-    log_density: float
+    log_density: Array
 
 
 class MultiProposalInfo(NamedTuple):
-    """One iteration.
+    """One iteration of M chains.
 
     Attributes
     ----------
-    points : ndarray of shape (N + 1, d)
+    points : ndarray of shape (M, N + 1, d)
         The current state, then the proposals.
-    log_density : ndarray of shape (N + 1,)
+    log_density : ndarray of shape (M, N + 1)
         ``-inf`` where infeasible.
-    weights : ndarray of shape (N + 1,)
+    weights : ndarray of shape (M, N + 1)
         Rao-Blackwell weights.
-    indices : ndarray of shape (m,)
-        Rows of ``points`` that were drawn; the last is the next state.
+    indices : ndarray of shape (M, m)
+        Which of a chain's ``points`` were drawn; the last is the next state.
     """
 
     points: Array
@@ -56,10 +64,9 @@ class MultiProposalInfo(NamedTuple):
     indices: NDArray[np.int64]
 
 
-def init(position: Array, log_density: Callable[[Array], Array]) -> MultiProposalState:
-    """Return the state at a point of shape (d,)."""
-    position = np.asarray(position, float)
-    return MultiProposalState(position, float(log_density(position[None])[0]))
+def init(position: Array, log_density: Array) -> MultiProposalState:
+    """Return the states at points of shape (M, d) with these log densities, (M,)."""
+    return MultiProposalState(np.array(position, float), np.array(log_density, float))
 
 
 def step(
@@ -70,24 +77,29 @@ def step(
     proposals: int,
     draws: int = 1,
 ) -> tuple[MultiProposalState, MultiProposalInfo]:
-    """One iteration.
+    """One iteration of all chains.
 
     Parameters
     ----------
     rng : Generator
     state : MultiProposalState
     log_density : callable
-        Maps (n, d) to (n,), ``-inf`` where infeasible.
+        Maps (n, d) to (n,), ``-inf`` where infeasible; called once, with all proposals.
     propose : callable
         See :data:`Propose`; :func:`around_auxiliary_point` makes the one above.
     proposals, draws : int
         N and m.
     """
-    points = np.concatenate([state.position[None], propose(rng, state.position, proposals)])
-    values = np.concatenate([[state.log_density], log_density(points[1:])])
-    weights, indices = select(rng, values, draws)
-    last = int(indices[-1])
-    return MultiProposalState(points[last], float(values[last])), MultiProposalInfo(points, values, weights, indices)
+    points = np.stack([np.concatenate([x[None], propose(rng, x, proposals)]) for x in state.position])
+    chains, _, d = points.shape
+    values = np.column_stack([state.log_density, log_density(points[:, 1:].reshape(-1, d)).reshape(chains, proposals)])
+    picked = [select(rng, each, draws) for each in values]
+    weights, indices = np.stack([weight for weight, _ in picked]), np.stack([index for _, index in picked])
+    rows, last = np.arange(chains), indices[:, -1]
+    return (
+        MultiProposalState(points[rows, last], values[rows, last]),
+        MultiProposalInfo(points, values, weights, indices),
+    )
 
 
 def around_auxiliary_point(cholesky: Array) -> Propose:
@@ -126,3 +138,113 @@ def starting_log_scale(proposals: int, dimension: int) -> float:
 def target_move_rate(proposals: int) -> float:
     """Probability of leaving the state at that scale: 0.2 for N = 1, 0.45 for N = 16, 0.7 for N = 256."""
     return min(0.2 + 0.09 * math.log(proposals), 0.85)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiProposalConfig(ChainConfig):
+    """Sizes of the sampling stage: keys as in :class:`estimhank.sampling.chains.ChainConfig`, and
+
+    Attributes
+    ----------
+    proposals, draws : int
+        N and m.
+    """
+
+    iterations: int = 40
+    warmup: int = 20
+    chains: int = 2
+    proposals: int = 32
+    draws: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("proposals", "draws"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, it is {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class MultiProposalResult(Draws):
+    """Draws of multi-proposal chains, m an iteration.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (chains, kept, N + 1)
+        Rao-Blackwell weights; column 0 is the state before the iteration.
+    mean, variance : ndarray of shape (chains, d)
+        Rao-Blackwellised moments of the natural parameters.
+    move_rate : ndarray of shape (chains,)
+        Share of iterations after which the state had changed.
+    scale : ndarray of shape (iterations,)
+        Scale of the proposals, constant after the warm-up.
+    cholesky : ndarray of shape (d, d)
+        Of the covariance S of the proposals after the warm-up.
+    """
+
+    weights: Array
+    mean: Array
+    variance: Array
+    move_rate: Array
+    scale: Array
+    cholesky: Array
+
+
+class _Told(NamedTuple):
+    """Of one iteration, by chain: weights, first and second moments of the natural parameters, which chains moved."""
+
+    weights: Array
+    mean: Array
+    square: Array
+    moved: NDArray[np.bool_]
+
+
+class _Chains:
+    def __init__(self, density: StageDensity, state: MultiProposalState, center: Center, sizes: MultiProposalConfig):
+        self.density, self.state, self.sizes = density, state, sizes
+        log_scale = starting_log_scale(sizes.proposals, len(center.x))
+        self.adaptation, self.scales = Adaptation(log_scale, center.x, center.covariance), list[float]()
+
+    def advance(self, k: int, random: Callable[[], np.random.Generator]) -> Iteration:
+        """See :class:`estimhank.sampling.chains.Sampler`."""
+        n, m, kept = self.sizes.proposals, self.sizes.draws, k >= self.sizes.warmup
+        propose = around_auxiliary_point(self.adaptation.cholesky)
+        self.state, info = step(random(), self.state, self.density, propose, n, m)
+        self.scales.append(float(np.exp(self.adaptation.log_scale)))
+        chains, _, d = info.points.shape
+        weights, rate, ok = info.weights, float(np.mean(1.0 - info.weights[:, 0])), self.density.last.ok
+        if not kept:
+            every = weights.ravel() / chains
+            self.adaptation = adapt(self.adaptation, info.points.reshape(-1, d), every, rate, target_move_rate(n))
+        theta = self.density.target.transform.to_natural(info.points)
+        first, second = (np.einsum("cj,cjd->cd", weights, power) for power in (theta, theta**2))
+        told = _Told(weights, first, second, info.indices[:, -1] != 0)
+        draws = info.points[np.arange(chains)[:, None], info.indices]
+        words = f"{rate:.0%} moving, {float(ok.mean()):.0%} feasible"
+        return Iteration(draws, (~ok).reshape(chains, n).mean(axis=1), kept, words, told)
+
+
+def run_multi_proposal(
+    recorder: Recorder,
+    target: Target,
+    center: Center,
+    config: MultiProposalConfig,
+    seed: int = 0,
+    progress: Progress | None = None,
+    stage: str = "sample",
+) -> MultiProposalResult:
+    """Run multi-proposal chains; arguments as of :class:`estimhank.sampling.chains.Algorithm`."""
+    density = StageDensity(recorder, target, stage, config.gradient)
+    state = init(*density.start(center, config.chains, generator(seed, Stream.SAMPLE, 0)))
+    chains = _Chains(density, state, center, config)
+    draws, kept = run_chains(chains, config.iterations, seed, Stream.SAMPLE, progress)
+    weights, first, second, moved = zip(*(told.info for told in kept), strict=True)
+    first_moment, second_moment = mean(first), mean(second)
+    return MultiProposalResult(
+        **draws,
+        weights=np.stack(weights, axis=1),
+        mean=first_moment,
+        variance=second_moment - first_moment**2,
+        move_rate=mean(moved),
+        scale=np.array(chains.scales),
+        cholesky=chains.adaptation.cholesky,
+    )

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.executors import IN_PROCESS
 from estimhank.evaluation.recorder import Recorder
-from estimhank.sampling.diagnostics import RunningRHat
-from estimhank.sampling.proposals import Center, draw_starting_states
-from estimhank.sampling.stage_density import ChainDraws, StageDensity
+from estimhank.sampling.chains import ChainConfig, ChainDraws, Iteration, StageDensity, mean, run_chains
+from estimhank.sampling.proposals import Center
 from estimhank.support.errors import ConfigError
 from estimhank.support.extras import NUTS
-from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.progress_event import Progress
 from estimhank.support.seeds import Stream, generator
 from estimhank.target.protocol import Target
 
@@ -62,15 +61,14 @@ class Answers:
     Attributes
     ----------
     known : dict
-        By the bytes of a point: value and gradient in the chains' coordinates, then coordinates x, natural parameters,
-        log likelihood and log prior.
+        By the bytes of a point: value and gradient in the chains' coordinates, and coordinates x.
     error : BaseException, optional
         What an evaluation raised; from then on no point has a density, so that trajectories end at once, and whoever
         runs the chains raises it.
     """
 
     def __init__(self, density: StageDensity, center: Center) -> None:
-        self._density, self._center = density, center.x
+        self.density, self._center = density, center.x
         self._root = np.linalg.cholesky(center.covariance)
         self.known: dict[bytes, tuple[Any, ...]] = {}
         self.error: BaseException | None = None
@@ -79,6 +77,10 @@ class Answers:
         """Coordinates in which the chains move, from those of the target; shape (n, d)."""
         moved: Array = np.linalg.solve(self._root, (x - self._center).T).T
         return moved
+
+    def x_at(self, points: Array) -> Array:
+        """Coordinates x, shape (n, d), of points that were asked for: to the bit, nothing is computed again."""
+        return np.array([self.known[point.tobytes()][2] for point in points])
 
     def __call__(self, points: Array) -> tuple[Array, Array]:
         """Log densities (n,) and gradients (n, d) at points (n, d) of the chains' coordinates."""
@@ -96,12 +98,12 @@ class Answers:
 
     def _evaluate(self, z: Array) -> None:
         x = self._center + z @ self._root.T
-        values, batch = self._density(x), self._density.last
+        values, batch = self.density(x), self.density.last
         # without a gradient the momentum stays: any force that depends on the place alone leaves the method exact
         usable = np.where(batch.ok[:, None] & np.isfinite(batch.gradient), batch.gradient, 0.0)
-        gradients = self._density.target.transform.gradient_to_unconstrained(x, usable) @ self._root
+        gradients = self.density.target.transform.gradient_to_unconstrained(x, usable) @ self._root
         gradients = np.where(batch.ok[:, None], gradients, 0.0)
-        rows = zip(values, gradients, x, batch.theta, batch.log_likelihood, batch.log_prior, strict=True)
+        rows = zip(values, gradients, x, strict=True)
         self.known.update({point.tobytes(): row for point, row in zip(z, rows, strict=True)})
 
 
@@ -129,108 +131,92 @@ def traceable(answers: Callable[[Array], tuple[Array, Array]], d: int) -> Callab
     return log_density
 
 
+class _Trajectories:
+    def __init__(self, answers: Answers, x: Array, keys: jax.Array, warmup: int) -> None:
+        import blackjax
+        from blackjax.adaptation.step_size import dual_averaging_adaptation
+
+        chains, d = x.shape
+        log_density = traceable(answers, d)
+
+        def step(key: jax.Array, state: Any, size: jax.Array) -> Any:
+            return blackjax.nuts(log_density, size, jnp.ones(d)).step(key, state)
+
+        def begin(point: jax.Array) -> Any:
+            return blackjax.nuts.init(point, log_density)
+
+        first_size, self._update_size, self._final_size = (jax.vmap(f) for f in dual_averaging_adaptation(_TARGET_RATE))
+        self.density, self.answers, self.warmup, self._keys = answers.density, answers, warmup, keys
+        self._step = jax.jit(jax.vmap(step))
+        self._state = self._finished(jax.jit(jax.vmap(begin))(answers.to_chain(x)))
+        self._learnt = first_size(jnp.full(chains, _FIRST_STEP))
+
+    def advance(self, k: int, random: Callable[[], np.random.Generator]) -> Iteration:
+        """See :class:`estimhank.sampling.chains.Sampler`; random numbers are JAX's, by iteration."""
+        learnt, keys = self._learnt, jax.vmap(jax.random.fold_in, (0, None))(self._keys, k)
+        self.sizes = jnp.exp(learnt.log_step_size) if k < self.warmup else self._final_size(learnt)
+        self._state, info = self._finished(self._step(keys, self._state, self.sizes))
+        if k < self.warmup:
+            self._learnt = self._update_size(learnt, info.acceptance_rate)
+        told = np.array([info.acceptance_rate, info.is_divergent, info.num_integration_steps], float)
+        x = self.answers.x_at(np.asarray(self._state.position))
+        words = f"{told[0].mean():.0%} accepted, {told[2].mean():.0f} points a trajectory"
+        # of all points the same share for every chain, at the end
+        return Iteration(x[:, None], np.zeros(len(x)), k >= self.warmup, words, told)
+
+    def _finished(self, result: Any) -> Any:
+        """A result of JAX's, complete; what an evaluation raised on the way is raised here."""
+        jax.block_until_ready(result)
+        if self.answers.error is not None:
+            raise self.answers.error
+        return result
+
+
 def run_nuts(
     recorder: Recorder,
     target: Target,
     center: Center,
-    iterations: int,
-    warmup: int,
-    chains: int,
+    config: ChainConfig,
     seed: int = 0,
-    stage: str = "sample",
     progress: Progress | None = None,
+    stage: str = "sample",
 ) -> NutsDraws:
-    """Run NUTS chains on the density of the coordinates.
+    """Run NUTS chains, in units of the centre.
 
-    Parameters
-    ----------
-    recorder : Recorder
-        Batch 0 holds candidates for the starting states; then a batch is one new point of every chain that needs one.
-    target : Target
-        With gradients.
-    center : Center
-        Chains start overdispersed around it and move in its units.
-    iterations, warmup : int
-        Trajectories of each chain, and how many of them, at the beginning, adapt and are not kept.
-    chains : int
-    seed : int
-        The result is a function of it, the target, the centre and the sizes.
-    stage : str
-    progress : callable, optional
+    Arguments and errors as of :class:`estimhank.sampling.chains.Algorithm`: an iteration is a trajectory, a batch one
+    new point of every chain that needs one, with its gradient.
 
     Raises
     ------
     ConfigError
         If blackjax is not installed, the target has no gradients, the warm-up is too short to adapt, or evaluations
         are made in this process.
-    NoFeasibleState
-        If the density exists neither at the centre nor around it.
     """
     if NUTS.missing:
         raise ConfigError(NUTS.sentence)
     if not target.has_gradient:
         raise ConfigError("[sample] nuts needs gradients, and this log density has none: choose another algorithm")
-    if warmup < _FEWEST_WARMUP:
-        raise ConfigError(f"[sample] nuts needs a warmup of at least {_FEWEST_WARMUP} to adapt, it is {warmup}")
+    if config.warmup < _FEWEST_WARMUP:
+        raise ConfigError(f"[sample] nuts needs a warmup of at least {_FEWEST_WARMUP} to adapt, it is {config.warmup}")
     if recorder.engine.backend in IN_PROCESS:
         # XLA has one thread a process, and the one that calls back would wait for an evaluation that needs it
         raise ConfigError(
             f"[sample] nuts needs worker processes, which the {recorder.engine.backend} backend has not: "
             'choose backend = "loky" (workers = 1 is enough), or another algorithm'
         )
-    import blackjax
-    from blackjax.adaptation.step_size import dual_averaging_adaptation
-
-    d = len(target.names)
-    first = draw_starting_states(recorder, target, stage, center, chains, generator(seed, Stream.NUTS, 0))
-    answers = Answers(StageDensity(recorder, target, stage, gradient=True), center)
-    log_density = traceable(answers, d)
-
-    def step(key: jax.Array, state: Any, size: jax.Array) -> Any:
-        return blackjax.nuts(log_density, size, jnp.ones(d)).step(key, state)
-
-    def begin(point: jax.Array) -> Any:
-        return blackjax.nuts.init(point, log_density)
-
-    first_size, update_size, final_size = (jax.vmap(f) for f in dual_averaging_adaptation(_TARGET_RATE))
-    compiled, kept = jax.jit(jax.vmap(step)), iterations - warmup
-    keys = jax.random.split(jax.random.key(int(generator(seed, Stream.NUTS, 1).integers(2**63))), chains)
-    state = _finished(jax.jit(jax.vmap(begin))(answers.to_chain(first.x)), answers)
-    learnt = first_size(jnp.full(chains, _FIRST_STEP))
-    z, told, running = np.empty((chains, kept, d)), np.zeros((3, chains)), RunningRHat()
-    for k in range(iterations):
-        sizes = jnp.exp(learnt.log_step_size) if k < warmup else final_size(learnt)
-        state, info = _finished(compiled(jax.vmap(jax.random.fold_in, (0, None))(keys, k), state, sizes), answers)
-        if k < warmup:
-            learnt = update_size(learnt, info.acceptance_rate)
-        else:
-            z[:, k - warmup] = np.asarray(state.position)
-            told += np.array([info.acceptance_rate, info.is_divergent, info.num_integration_steps], float)
-        if progress is not None:
-            rate, points = (float(np.mean(values)) for values in (info.acceptance_rate, info.num_integration_steps))
-            message = f"{rate:.0%} accepted, {points:.0f} points a trajectory"
-            message += running(z[:, : max(k + 1 - warmup, 0)])
-            progress(ProgressEvent(stage, k + 1, iterations, recorder.total(stage), message))
-    # a state is a point that was asked for, to the bit: its density is looked up and not computed again
-    rows = [[answers.known[np.ascontiguousarray(point).tobytes()] for point in points] for points in z]
-    x, theta, likelihood, prior = (np.array([[row[i] for row in chain] for chain in rows]) for i in range(2, 6))
+    density = StageDensity(recorder, target, stage, gradient=True, forgets=False)
+    x, _ = density.start(center, config.chains, generator(seed, Stream.NUTS, 0))
+    key = jax.random.key(int(generator(seed, Stream.NUTS, 1).integers(2**63)))
+    answers = Answers(density, center)
+    trajectories = _Trajectories(answers, x, jax.random.split(key, config.chains), config.warmup)
+    draws, kept = run_chains(trajectories, config.iterations, seed, Stream.NUTS, progress)
+    acceptance, divergent, trajectory = mean([told.info for told in kept])
     values = np.array([row[0] for row in answers.known.values()])
+    draws["infeasible"] = np.full(config.chains, 1.0 - np.isfinite(values).mean())
     return NutsDraws(
-        x=x,
-        theta=theta,
-        log_likelihood=likelihood,
-        log_prior=prior,
-        acceptance=told[0] / kept,
-        infeasible=np.full(chains, 1.0 - np.isfinite(values).mean()),
-        divergent=told[1] / kept,
-        step_size=np.asarray(sizes),
-        trajectory=told[2] / kept,
+        **draws,
+        acceptance=acceptance,
+        divergent=divergent,
+        step_size=np.asarray(trajectories.sizes),
+        trajectory=trajectory,
     )
-
-
-def _finished(result: Any, answers: Answers) -> Any:
-    """A result of JAX's, complete; what an evaluation raised on the way is raised here."""
-    jax.block_until_ready(result)
-    if answers.error is not None:
-        raise answers.error
-    return result

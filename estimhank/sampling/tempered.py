@@ -18,13 +18,13 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from estimhank.evaluation.recorder import Recorder
-from estimhank.sampling.proposals import Center, NoFeasibleState, log_density_in_coordinates
-from estimhank.sampling.stage_density import ChainDraws, StageDensity
+from estimhank.sampling.chains import ChainConfig, ChainDraws, Iteration, StageDensity, mean, run_chains
+from estimhank.sampling.proposals import Center, NoFeasibleState
 from estimhank.sampling.student_t import StudentT
 from estimhank.support.errors import ConfigError, EstimhankError
-from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.support.progress_event import Progress
 from estimhank.support.seeds import Stream, generator
-from estimhank.target.protocol import GradientLike, Target
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
@@ -179,102 +179,75 @@ class TemperedDraws(ChainDraws):
     cholesky: Array
 
 
+class _Particles:
+    def __init__(self, density: StageDensity, population: Population, start: StudentT, center: Center) -> None:
+        self.density, self.population, self.start, self.covariance = density, population, start, center.covariance
+        self.root, self.moves = np.linalg.cholesky(center.covariance), 0
+        self.powers: list[float] = []
+
+    def advance(self, k: int, random: Callable[[], np.random.Generator]) -> Iteration:
+        """See :class:`estimhank.sampling.chains.Sampler`; what adapts ends a few moves after the target is reached."""
+        rng = random()
+        if self.population.power < 1 and self.moves % _MOVES == 0:
+            self.population, _ = reweight(rng, self.population)
+            self.root, self.moves = spread(self.population.position, self.covariance), 0
+        self.powers.append(self.population.power)
+        self.population, info = step(rng, self.population, self.density, self.start.log_density, self.root)
+        self.moves += 1
+        rate, kept = float(info.accepted.mean()), not (self.population.power < 1 or self.moves <= _MOVES)
+        if not kept:
+            self.population = adapt_scale(self.population, rate)
+        words = f"temperature {self.population.power:.3g}, {rate:.0%} accepted"
+        return Iteration(self.population.position[:, None], ~self.density.last.ok, kept, words, info)
+
+
 def run_tempered(
     recorder: Recorder,
     target: Target,
     center: Center,
-    iterations: int,
-    particles: int,
-    gradient: GradientLike = False,
+    config: ChainConfig,
     seed: int = 0,
-    stage: str = "sample",
     progress: Progress | None = None,
+    stage: str = "sample",
 ) -> TemperedDraws:
     """Bring a population of particles to the density of the coordinates, then let every particle run on as a chain.
 
     The mutation steps that are left when the target has been reached, but for the first few, which still adapt, have
     one and the same kernel; their states are what is kept.
 
-    Parameters
-    ----------
-    recorder : Recorder
-        Batch 0 holds the draws from q, then one batch for each mutation step of all particles.
-    target : Target
-    center : Center
-        q is a Student t around it, twice as wide.
-    iterations : int
-        Mutation steps in all.
-    particles : int
-        More than twice the number of parameters.
-    gradient : Gradient or bool
-        Which gradients particles are evaluated with (for the surrogate; the steps need none).
-    seed : int
-        The result is a function of it, the target, the centre and the sizes.
-    stage : str
-    progress : callable, optional
+    Arguments and errors as of :class:`estimhank.sampling.chains.Algorithm`: iterations are mutation steps, chains are
+    particles, more than twice the number of parameters, and the warm-up is not used. Batch 0 holds draws from q, a
+    Student t around the centre, twice as wide.
 
     Raises
     ------
-    ConfigError
-        If there are too few particles.
-    NoFeasibleState
-        If the density exists at none of the first particles.
     NotTempered
         If the iterations do not suffice.
     """
-    transform, d = target.transform, len(target.names)
+    d, particles = len(target.names), config.chains
     if particles < 2 * (d + 1):
         raise ConfigError(
             f"[sample] smc needs at least {2 * (d + 1)} particles (chains times proposals) for {d} parameters; "
             f"there are {particles}"
         )
+    density = StageDensity(recorder, target, stage, config.gradient)
     start = StudentT(center.x, _WIDTH**2 * center.covariance, _FREEDOM)
     x = start.sample(generator(seed, Stream.TEMPERED, 0), particles)
-    batch = recorder.evaluate(stage, 0, transform.to_natural(x), gradient)
-    if not batch.ok.any():
+    population = init(x, density(x), start.log_density(x))
+    if not density.last.ok.any():
         raise NoFeasibleState(f"stage {stage}: the log density exists at none of {particles} draws around the mode")
-    parts = np.stack([batch.log_likelihood, batch.log_prior])
-    population = init(x, log_density_in_coordinates(target, x, batch), start.log_density(x))
-    density, root = StageDensity(recorder, target, stage, gradient), np.linalg.cholesky(center.covariance)
-    powers, moves = np.zeros(iterations), 0
-    states: list[Array] = []
-    state_parts: list[Array] = []
-    accepted, infeasible = np.zeros(particles), np.zeros(particles)
-    for k in range(iterations):
-        rng = generator(seed, Stream.TEMPERED, k + 1)
-        if population.power < 1 and moves % _MOVES == 0:
-            population, chosen = reweight(rng, population)
-            parts, moves = parts[:, chosen], 0
-            root = spread(population.position, center.covariance)
-        powers[k] = population.power
-        population, info = step(rng, population, density, start.log_density, root)
-        parts = np.where(info.accepted, density.last_parts, parts)
-        moves += 1
-        if population.power < 1 or moves <= _MOVES:
-            population = adapt_scale(population, float(info.accepted.mean()))
-        else:
-            states.append(population.position)
-            state_parts.append(parts)
-            accepted += info.accepted
-            infeasible += ~density.last.ok
-        if progress is not None:
-            message = f"temperature {population.power:.3g}, {float(info.accepted.mean()):.0%} accepted"
-            progress(ProgressEvent(stage, k + 1, iterations, recorder.total(stage), message))
-    if not states:
+    sampler = _Particles(density, population, start, center)
+    draws, kept = run_chains(sampler, config.iterations, seed, Stream.TEMPERED, progress)
+    population = sampler.population
+    if not kept:
         raise NotTempered(
-            f"[sample] smc has come to temperature {population.power:.3g} of 1 in {iterations} iterations: raise "
-            "iterations, or the particles (chains times proposals)"
+            f"[sample] smc has come to temperature {population.power:.3g} of 1 in {config.iterations} iterations: "
+            "raise iterations, or the particles (chains times proposals)"
         )
-    kept = np.stack(states, axis=1)
-    likelihood, prior = np.stack(state_parts, axis=-1)
     return TemperedDraws(
-        x=kept,
-        theta=transform.to_natural(kept),
-        log_likelihood=likelihood,
-        log_prior=prior,
-        acceptance=accepted / len(states),
-        infeasible=infeasible / len(states),
-        powers=powers,
+        **draws,
+        acceptance=mean([told.info.accepted for told in kept]),
+        powers=np.array(sampler.powers),
         log_evidence=population.log_evidence,
-        cholesky=math.exp(population.log_scale) * root,
+        cholesky=math.exp(population.log_scale) * sampler.root,
     )

@@ -20,17 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.households.fake_news import jacobians_by_date
-from estimhank.households.newton import (
+from estimhank.households.newton import Search, solve_point
+from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
+from estimhank.households.stationary import HouseholdSteadyState, SteadyStateError, check_tops, grid_tops
+from estimhank.households.stationary_problem import (
     Given,
-    Search,
     StationaryPoint,
     StationaryProblem,
     parameters_at,
-    solve_point,
     steady_states_at,
 )
-from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
-from estimhank.households.stationary import HouseholdSteadyState, SteadyStateError, check_tops, grid_tops
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.determinacy import household_symbol

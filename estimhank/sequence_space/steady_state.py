@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from estimhank.households.newton import Given, StationaryPoint, StationaryProblem, solve_point
+from estimhank.households.newton import solve_point
 from estimhank.households.one_asset import HouseholdTarget
 from estimhank.households.stationary import (
     HouseholdSteadyState,
@@ -22,7 +22,9 @@ from estimhank.households.stationary import (
     find_root,
     solve_stationary,
 )
+from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem
 from estimhank.model.declaration import Model
+from estimhank.model.mistakes import told_with_line
 from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.support.runtime import configure
 
@@ -95,12 +97,17 @@ def _solve(model: Model, changes: Mapping[str, float] | None) -> SteadyState:
     if model.given is not None:
         aggregates = model.given.values_at(p)
     elif model.problems:
-        target = _checked(model, model.household_target(p))
+        with told_with_line(model, "household_target"):
+            target = _checked(model, model.household_target(p))
         unknowns, households = solve_households(model, target, given)
         given |= unknowns
         aggregates = {name: float(value) for h in households for name, value in h.aggregates.items()}
         p = model.parameters.values_with(given)
-    found = {k: float(v) for k, v in model.steady_state(p, Values(aggregates)).items()}
+    with told_with_line(model, "steady_state"):
+        given_back = model.steady_state(p, Values(aggregates))
+        if not isinstance(given_back, Mapping):
+            raise ModelError(f"model {model.name}: steady_state returns values by name, not {given_back!r}")
+        found = {k: float(v) for k, v in given_back.items()}
     missing = [name for name in model.variables if name not in found]
     if missing:
         raise ModelError(f"model {model.name}: steady_state gives no value for {', '.join(missing)}")

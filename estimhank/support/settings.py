@@ -82,8 +82,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         # TOML has no null, so an optional key that is present has the other type
-        (kind,) = [argument for argument in arguments if argument is not type(None)]
-        return _convert(kind, value, where)
+        kinds = [argument for argument in arguments if argument is not type(None)]
+        return _convert(str if isinstance(value, str) and str in kinds else kinds[0], value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: expected a list in square brackets, got {_show(value)}")

@@ -23,6 +23,7 @@ from scipy.spatial import cKDTree
 
 from estimhank.mode.starts import farthest_first
 from estimhank.surrogate.points import Points, typical_depth
+from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
 from estimhank.surrogate.surrogate import Surrogate, whiten
 from estimhank.target.transform import Transform
 
@@ -31,7 +32,6 @@ Array = NDArray[np.float64]
 _OUTERMOST = 32  # points from which a bound is approached
 _FACTORS = np.geomspace(0.5, 1e-5, 16)  # of the distance to the bound
 _INWARDS = 0.5  # s.d. of the logarithm of the distance, by which two steps inwards show how the density changes
-_UNDERRATED = 0.5  # log points
 
 
 def towards_bounds(known: Points, surrogate: Surrogate, transform: Transform, n: int) -> Array:
@@ -64,7 +64,7 @@ def towards_bounds(known: Points, surrogate: Surrogate, transform: Transform, n:
     expected += jacobian[..., 3:]
     x, value = x[..., 3:, :], value[..., 3:]
     matters = expected > lowest
-    x, lacking = x[matters], (expected - value)[matters] > _UNDERRATED
+    x, lacking = x[matters], (expected - value)[matters] > POLICY.underrated
     x = x[lacking | surrogate.outside(x)] if len(x) else x
     if not len(x):
         return known.x[:0]

@@ -16,17 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from estimhank.evaluation.workers import Workers
 from estimhank.mode.starts import farthest_first
 from estimhank.surrogate.certificate import centred_error
-from estimhank.surrogate.points import Points
+from estimhank.surrogate.fast_mh import SurrogateChains, draw, start_chains, warm_up
+from estimhank.surrogate.points import Points, near_posterior
+from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
+from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import Surrogate, whiten
 
 Array = NDArray[np.float64]
-
-_ACQUIRED_LAST = 6  # of a round's points one in so many is acquired to look at the last fit
-_LARGEST_WEIGHT = 10.0
-_BEYOND = 3.0
-_FEWEST_WITHIN = 0.5  # share of draws that must have a density for their error to say something, where an edge is known
 
 
 class CandidateDraws(NamedTuple):
@@ -65,7 +64,42 @@ class RoundErrors(NamedTuple):
     @property
     def total(self) -> float:
         """All together; one draw in a hundred beyond the edge counts as much as an error of 0.03."""
-        return float(np.linalg.norm([self.s_e, self.over_pool, _BEYOND * self.beyond]))
+        return float(np.linalg.norm([self.s_e, self.over_pool, POLICY.beyond_weight * self.beyond]))
+
+
+def draw_candidates(
+    surrogate: Surrogate, points: Points, config: SurrogateConfig, rng: np.random.Generator, workers: Workers
+) -> tuple[Surrogate, CandidateDraws]:
+    """Draws of a surrogate, and the surrogate with so steep a penalty outside the trust region that they stay near.
+
+    A network may rise without bound where it has seen nothing. Draws at temperature 1 that end up far outside the
+    trust region show it, at no exact evaluation; the penalty is then raised.
+    """
+    temperatures = np.array(config.temperatures)
+    chains = max(-(-config.round_points // len(temperatures)), POLICY.fewest_chains)
+    near = np.flatnonzero(near_posterior(points, surrogate.freedom))
+    d, powers, may_be_far = surrogate.dimension, 1 / temperatures, POLICY.may_be_far
+    if surrogate.shape.heavy:  # a power that leaves a density that can be integrated: half of the degrees of freedom
+        powers = np.maximum(powers, (d + 0.5 * surrogate.freedom) / (d + surrogate.freedom))
+        may_be_far = POLICY.may_be_far_of_heavy
+    power = np.repeat(powers, chains)
+    for steepening in range(POLICY.steepenings + 1):
+        starts = points.x[rng.choice(near, len(power))]
+        end, proposal = warm_up(surrogate, surrogate.whiten(starts), power, int(rng.integers(2**31)))
+        x = surrogate.unwhiten(np.asarray(end.z, float)).reshape(len(temperatures), chains, -1)
+        if steepening == POLICY.steepenings or surrogate.outside(x[0], POLICY.far).mean() <= may_be_far:
+            break
+        surrogate = surrogate.with_penalty_strength(POLICY.steeper * surrogate.trust_region.strength)
+
+    def go_on(one: Surrogate, cold: SurrogateChains) -> NDArray[np.float32]:
+        return draw(one, cold, proposal, POLICY.pool_draws, POLICY.pool_thin, int(rng.integers(2**31)), workers).z
+
+    z = go_on(surrogate, SurrogateChains(end.z[:chains], end.value[:chains]))
+    drawn = surrogate.unwhiten(z)
+    x[0] = drawn[:, -1]  # long chains find the way to a place that is made up; short ones may not
+    uncorrected = surrogate.uncorrected()
+    others = uncorrected.unwhiten(go_on(uncorrected, start_chains(uncorrected, z[:, -1]))[:, 1:])
+    return surrogate, CandidateDraws(x, drawn[:, :-1].reshape(-1, d), others.reshape(-1, d))
 
 
 def choose_candidates(
@@ -81,7 +115,7 @@ def choose_candidates(
     hot = np.concatenate(
         [x[: max(0, min(share, n - t * share))] for t, x in enumerate(draws.tempered) if t] or [cold[:0]]
     )
-    wanted = n // _ACQUIRED_LAST if last else len(hot) // 2
+    wanted = n // POLICY.acquired_last if last else len(hot) // 2
     uncorrected = surrogate.uncorrected()
     seen = np.concatenate([known.x, known.infeasible])
     by_surrogate = acquire(draws.surrogate, seen, surrogate, wanted - wanted // 2, rng)
@@ -113,16 +147,16 @@ def acquire(pool: Array, seen: Array, surrogate: Surrogate, n: int, rng: np.rand
     return found
 
 
-def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, fewest: float) -> RoundErrors:
+def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array) -> RoundErrors:
     """Errors of a surrogate at candidates with exact log densities of shape (n,).
 
-    A few draws beyond a boundary of the posterior, without a density, are no fault. Where fewer than the share
-    ``fewest`` of those at temperature 1 have one, the rest says nothing: the error is infinite. A surrogate that knows
-    where the density ends may have more such draws, which are counted.
+    A few draws beyond a boundary of the posterior, without a density, are no fault. Where too many of those at
+    temperature 1 have none, the rest says nothing: the error is infinite. A surrogate that knows where the density ends
+    may have more such draws, which are counted.
     """
     cold, acquired = candidates.cold, candidates.acquired
     edge = bool(surrogate.shape.edge)
-    fewest = _FEWEST_WITHIN if edge else fewest
+    fewest = 1 - (POLICY.may_be_beyond if edge else POLICY.may_be_infeasible)
     value = surrogate.log_density(candidates.x)
     error = centred_error(value[:cold], exact[:cold])
     if len(error) <= fewest * cold or not np.isfinite(error).all():
@@ -134,7 +168,7 @@ def measure_errors(candidates: Candidates, surrogate: Surrogate, exact: Array, f
     # of the surrogate's or the posterior's density, over that of the pool, a mixture in equal parts
     uncorrected = surrogate.uncorrected().log_density(candidates.x[here]) - candidates.log_ratio
     drawn = np.logaddexp(value[here], uncorrected) - np.log(2)
-    weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(_LARGEST_WEIGHT)))
+    weight = np.exp(np.minimum(np.maximum(value[here], exact[here] + offset) - drawn, np.log(POLICY.largest_weight)))
     with np.errstate(over="ignore", invalid="ignore"):  # an early fit can be wrong beyond all measure
         left = float(np.sqrt((weight * rest**2).sum() / max(candidates.pool, 1)))
         s_e = float(error.std())

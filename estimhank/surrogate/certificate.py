@@ -22,23 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.surrogate.pareto import pareto_k, pareto_k_mcse, pareto_limit
-from estimhank.surrogate.searched import FEWEST_STARTS, Searched
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
+from estimhank.surrogate.searched import Searched
 
 Array = NDArray[np.float64]
 
-#: Limits of the figures; Pareto k's depends on the number of draws.
-LIMITS: dict[str, float] = {
-    "s_e": 0.05,
-    "s_e_exact_states": 0.05,
-    "wrong_accept": 0.002,
-    "wrong_reject": 0.002,
-    "second_stage_acceptance": 0.95,
-    "outside_fence": 0.01,
-    "infeasible_share": 0.01,
-}
 NOT_CONVERGED = "the exact stage has not converged, so its draws do not vouch for the surrogate"
-#: Fresh draws below which the figures say too little, a tail index above all.
-FEWEST_DRAWS = 1_000
 _QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
 _WORDS: dict[str, str] = {
     "s_e": "the error of the surrogate's log density on its own draws has s.d. {value:.3f}",
@@ -201,15 +190,15 @@ def compute_certificate(
         "infeasible_share": _share(~np.isfinite(fresh.exact)),
         "pair_acceptance": mean_over_chains(np.exp(np.minimum(pairs.exact, 0.0))),
     }
-    limits = {**LIMITS, "pareto_k": pareto_limit(len(fresh.exact))}
+    limits = {**POLICY.limits, "pareto_k": pareto_limit(len(fresh.exact))}
     reasons = list(_failures(figures, limits))
-    if len(fresh.exact) < FEWEST_DRAWS:
+    if len(fresh.exact) < POLICY.fewest_draws:
         reasons.append(
-            f"{len(fresh.exact)} fresh draws are too few to certify anything by ({FEWEST_DRAWS:,} are needed)"
+            f"{len(fresh.exact)} fresh draws are too few to certify anything by ({POLICY.fewest_draws:,} are needed)"
         )
-    if searched and searched.starts < FEWEST_STARTS:
+    if searched and searched.starts < POLICY.fewest_starts:
         reasons.append(
-            f"{searched.words}, which is too little to certify anything by ({FEWEST_STARTS} starts are needed)"
+            f"{searched.words}, which is too little to certify anything by ({POLICY.fewest_starts} starts are needed)"
         )
     if not states.converged:
         reasons.append(f"{NOT_CONVERGED}: {states.unmixed}" if states.unmixed else NOT_CONVERGED)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.transform import Transform
 
@@ -25,9 +26,6 @@ Array = NDArray[np.float64]
 #: ``ask(step, x)``: exact evaluations at coordinates x, shape (n, d), the step-th batch of a search.
 Ask = Callable[[int, Array], EvaluationBatch]
 
-OUTERMOST = 0.02  # share of the draws that chains start from
-_MOST_LOG_POINTS = 5.0  # that one place counts for: what is lacking is lacking
-_TAILS = 2  # of single coordinates that are looked at
 _RAY_SHARE, _RAY_WIDTH = 0.25, 0.4  # of the steps; s.d. of the logarithm of a ray step's factor
 _STRETCHES = (0.3, 1.0, 3.0)
 _FREEDOM = 5  # degrees of freedom of the random-walk steps
@@ -74,12 +72,12 @@ def _coordinate(surrogate: Surrogate, sign: int, j: int) -> Quantity:
     return lambda a: sign * surrogate.unwhiten(a.z)[:, j]
 
 
-def longest_tails(x: Array, most: int = _TAILS) -> list[tuple[int, int]]:
+def longest_tails(x: Array, most: int = POLICY.tails) -> list[tuple[int, int]]:
     """Sign (1: upper, -1: lower) and coordinate of the longest tails of draws, shape (n, d), longest first.
 
     The length is the distance of the outermost draws from the median, in standard deviations.
     """
-    few = max(1, math.ceil(OUTERMOST * len(x)))
+    few = max(1, math.ceil(POLICY.outermost * len(x)))
     standard = np.sort((x - np.median(x, axis=0)) / x.std(axis=0), axis=0)
     length = np.concatenate([standard[-few:].mean(axis=0), -standard[:few].mean(axis=0)])
     d = x.shape[1]
@@ -88,12 +86,23 @@ def longest_tails(x: Array, most: int = _TAILS) -> list[tuple[int, int]]:
 
 @dataclass
 class TailChains:
-    """Chains side by side; ``inside`` says which places are as far out as they must stay, ``roots`` (n, d, d) shape the
-    random walks of those that are now in ``state``."""
+    """Chains side by side that stay as far out, by one quantity, as the draws that they begin at.
 
-    inside: Callable[[TailStates], NDArray[np.bool_]]
-    state: TailStates
+    ``outermost`` (m,) are its values at the draws that ``starts`` were taken from; ``roots`` (n, d, d) shape the random
+    walks of the chains, which are now in ``state``.
+    """
+
+    name: str
+    of: Quantity
+    outermost: Array
+    starts: TailStates
     roots: Array
+    state: TailStates
+
+    def inside(self, places: TailStates) -> NDArray[np.bool_]:
+        """Which places are far enough out."""
+        far: NDArray[np.bool_] = self.of(places) >= self.outermost.min()
+        return far
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,6 @@ def lacking(underrated: Array) -> float:
 
     Infeasible points count as zero; the most extreme chain is left out, as one alone says too little.
     """
-    excess = np.clip(np.where(np.isfinite(underrated), underrated, 0.0), 0.0, _MOST_LOG_POINTS)
+    excess = np.clip(np.where(np.isfinite(underrated), underrated, 0.0), 0.0, POLICY.most_log_points)
     each = np.sort((excess**2).mean(axis=1))
-    return math.sqrt(OUTERMOST * float(each[:-1].mean())) if len(each) > 1 else 0.0
+    return math.sqrt(POLICY.outermost * float(each[:-1].mean())) if len(each) > 1 else 0.0

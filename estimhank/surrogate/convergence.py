@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.sampling.diagnostics import ess, r_hat
-from estimhank.surrogate.certificate import LIMITS
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.stage_config import PosteriorConfig
 
 Array = NDArray[np.float64]
@@ -95,13 +95,13 @@ def _unmixed_depths(depths: Mapping[str, Array], config: PosteriorConfig) -> str
 
 
 def _unmixed(error: Array, outside: NDArray[np.bool_], config: PosteriorConfig) -> str:
-    if not np.isfinite(error).all() or error.std() < LIMITS["s_e_exact_states"]:
+    if not np.isfinite(error).all() or error.std() < POLICY.limits["s_e_exact_states"]:
         return ""  # of a network that is not a number nothing is accepted but random-walk steps, wherever they are
     ratio = float(r_hat(error[..., None])[0])
     fewest = min(float(ess(error[..., None], method)[0]) for method in ("bulk", "tail"))
     if ratio > config.max_r_hat or fewest < config.min_ess:
         return f"the surrogate's error has R-hat {ratio:.4f} and {fewest:.0f} effective draws"
-    if outside.mean() > LIMITS["outside_fence"] and not outside.all():
+    if outside.mean() > POLICY.limits["outside_fence"] and not outside.all():
         ratio = float(r_hat(outside[..., None].astype(float))[0])
         if ratio > 1 + (config.max_r_hat - 1) / 2:
             return f"whether a draw is outside the trust region has R-hat {ratio:.4f}"

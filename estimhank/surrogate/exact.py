@@ -30,6 +30,7 @@ from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
 from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, run_steps, start_chains
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
@@ -41,18 +42,6 @@ Array = NDArray[np.float64]
 STAGE = "exact"
 #: Kinds of steps; the position is the code in :attr:`ExactChains.step_kind`.
 STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
-
-_START_TRIES = 20
-_OVERDISPERSION = 1.5
-_SHORTER, _SHORTER_SHARES = (1, 10, 100), (0.6, 0.2, 0.2)  # by how much mixed lengths are shorter, and how often
-#: Ray steps, of the random-walk steps: where the surrogate is not trusted, and where it has found heavy tails.
-_RAY_SHARE, _RAY_SHARE_OF_HEAVY = 0.2, 0.5
-#: Share of random-walk steps in the burn-in, and of chains that have accepted no surrogate proposal after it.
-_BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED = 0.5, 0.9
-_DISTRUST_BURN_IN = 0.25
-#: The burn-in lasts until every chain has accepted a surrogate proposal, but no longer than this many times its length
-#: or a quarter of all rounds.
-_LONGEST_BURN_IN = 30
 
 
 class Evaluate(Protocol):
@@ -88,7 +77,7 @@ class States(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Policy:
+class Schedule:
     """What is fixed before the exact stage begins.
 
     Attributes
@@ -110,12 +99,12 @@ class Policy:
     burn_in_share: float
 
     @classmethod
-    def choose(cls, config: PosteriorConfig, subchain: int, trusted: bool) -> Policy:
+    def choose(cls, config: PosteriorConfig, subchain: int, trusted: bool) -> Schedule:
         """Few random-walk steps if the surrogate is trusted; else more of them, subchains of mixed lengths, and a
         longer burn-in."""
         if trusted:
             return cls(subchain, config.plain_share, False, config.burn_in_share)
-        return cls(subchain, config.distrust_plain_share, True, max(config.burn_in_share, _DISTRUST_BURN_IN))
+        return cls(subchain, config.distrust_plain_share, True, max(config.burn_in_share, POLICY.distrust_burn_in))
 
 
 @dataclass(frozen=True)
@@ -151,7 +140,7 @@ class ExactChains:
         Rounds run, and those of them discarded.
     evaluations : int
         Exact evaluations of the whole stage, starts and burn-in included.
-    policy : Policy
+    schedule : Schedule
     """
 
     theta: Array
@@ -173,12 +162,7 @@ class ExactChains:
     rounds: int
     burn_in: int
     evaluations: int
-    policy: Policy
-
-    @property
-    def draws_per_evaluation(self) -> float:
-        """Effective draws (bulk, worst parameter) for each exact evaluation, starts and burn-in included."""
-        return float(np.min(self.ess_bulk)) / self.evaluations
+    schedule: Schedule
 
     @property
     def convergence(self) -> str:
@@ -221,7 +205,7 @@ def run_exact(
     surrogate: Surrogate,
     proposal: Proposal,
     starts: NDArray[np.float32],
-    policy: Policy,
+    schedule: Schedule,
     config: PosteriorConfig,
     seed: int,
     progress: Progress | None = None,
@@ -237,7 +221,7 @@ def run_exact(
         Frozen moves of the surrogate's kernel.
     starts : ndarray of shape (m, d)
         Draws of the surrogate, whitened, to start from.
-    policy : Policy
+    schedule : Schedule
     config : PosteriorConfig
     seed : int
     progress : callable, optional
@@ -252,20 +236,24 @@ def run_exact(
     history, key = _History(), jax.random.fold_in(jax.random.key(seed), Stream.EXACT)
     root = np.asarray(proposal.root, float) * float(proposal.scale)
     modes = surrogate.whiten(surrogate.modes) if len(surrogate.modes) > 1 else np.empty((0, surrogate.dimension))
-    ray_share = _RAY_SHARE_OF_HEAVY if surrogate.shape.heavy else _RAY_SHARE if policy.mixed_lengths else 0.0
+    ray_share = POLICY.ray_share if schedule.mixed_lengths else 0.0
+    if surrogate.shape.heavy:
+        ray_share = POLICY.ray_share_of_heavy
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
     burn_in, burning, accepted_one = config.burn_in, True, np.zeros(config.chains, bool)
-    longest = min(_LONGEST_BURN_IN * config.burn_in, config.max_rounds // 4)
+    # it lasts until every chain has accepted a surrogate proposal, but no longer than this
+    longest = min(POLICY.longest_burn_in * config.burn_in, config.max_rounds // 4)
     outlook = Outlook(config.min_ess, config.max_rounds)
     while done < config.max_rounds and not verdict.converged and not hopeless:
         rng = generator(seed, Stream.EXACT, done + 1)
         if burning:
-            at_first = np.where(accepted_one | (done < config.burn_in), _BURN_IN_WALKS, _WALKS_BEFORE_ACCEPTED)
-            share = np.maximum(policy.random_walk_share, at_first)
+            usual = accepted_one | (done < config.burn_in)
+            at_first = np.where(usual, POLICY.burn_in_walks, POLICY.walks_before_accepted)
+            share = np.maximum(schedule.random_walk_share, at_first)
         else:
-            share = np.full(config.chains, policy.random_walk_share)
+            share = np.full(config.chains, schedule.random_walk_share)
         kind = (rng.random(config.chains) < share).astype(np.uint8)
-        steps = np.where(kind == 0, _lengths(rng, policy, config.chains), 0)
+        steps = np.where(kind == 0, _lengths(rng, schedule, config.chains), 0)
         now = SurrogateChains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
         ends, _ = run_steps(
             surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
@@ -288,12 +276,12 @@ def run_exact(
             # a chain that began where the surrogate is far too low would wait there for hundreds of rounds
             burning, burn_in = not (accepted_one.all() or done >= longest), done
         if not burning and (done % config.check_every == 0 or done == config.max_rounds):
-            first = discarded(done, burn_in, policy)
+            first = discarded(done, burn_in, schedule)
             verdict = _judge(history, first, surrogate, config)
             hopeless = not verdict.converged and outlook.add(done - first, verdict.fewest)
         if progress is not None:
             progress(ProgressEvent(STAGE, done, config.max_rounds, counter.total, verdict.words(probability)))
-    first = discarded(done, burn_in, policy)
+    first = discarded(done, burn_in, schedule)
     columns = ("theta", "x", "z", "log_likelihood", "log_prior", "log_density")
     draws: dict[str, Any] = {name: history.column(name, first) for name in columns}
     return ExactChains(
@@ -311,13 +299,13 @@ def run_exact(
         rounds=done,
         burn_in=first,
         evaluations=counter.total,
-        policy=policy,
+        schedule=schedule,
     )
 
 
-def discarded(rounds: int, burn_in: int, policy: Policy) -> int:
+def discarded(rounds: int, burn_in: int, schedule: Schedule) -> int:
     """Rounds not kept of ``rounds`` rounds, ``burn_in`` at least; one is always kept."""
-    return min(max(burn_in, math.ceil(policy.burn_in_share * rounds)), rounds - 1)
+    return min(max(burn_in, math.ceil(schedule.burn_in_share * rounds)), rounds - 1)
 
 
 class _Counter:
@@ -340,11 +328,11 @@ class _Counter:
         return States(np.asarray(z, np.float32), x, theta, batch.log_likelihood, batch.log_prior, density, value)
 
 
-def _lengths(rng: np.random.Generator, policy: Policy, chains: int) -> NDArray[np.int64]:
-    if not policy.mixed_lengths:
-        return np.full(chains, policy.subchain)
-    shorter = np.maximum(1, policy.subchain // np.array(_SHORTER))
-    return rng.choice(shorter, chains, p=_SHORTER_SHARES)
+def _lengths(rng: np.random.Generator, schedule: Schedule, chains: int) -> NDArray[np.int64]:
+    if not schedule.mixed_lengths:
+        return np.full(chains, schedule.subchain)
+    shorter = np.maximum(1, schedule.subchain // np.array(POLICY.shorter))
+    return rng.choice(shorter, chains, p=POLICY.shorter_shares)
 
 
 def _start(
@@ -356,13 +344,13 @@ def _start(
     modes = surrogate.whiten(surrogate.modes)[: config.dispersed] if len(surrogate.modes) > 1 else np.empty((0, d))
     spread = np.std(starts, axis=0)
     state: States | None = None
-    for attempt in range(_START_TRIES):
+    for attempt in range(POLICY.start_tries):
         z = starts[rng.integers(0, len(starts), m)].astype(float)
         wide = m - config.dispersed + np.arange(config.dispersed)
-        z[wide] = starts.mean(axis=0) + _OVERDISPERSION * spread * rng.standard_normal((config.dispersed, d))
+        z[wide] = starts.mean(axis=0) + POLICY.overdispersion * spread * rng.standard_normal((config.dispersed, d))
         if attempt == 0:
             z[wide[: len(modes)]] = modes
-        if attempt >= _START_TRIES // 2:
+        if attempt >= POLICY.start_tries // 2:
             # a surrogate that prefers impossible places: begin where it is known to be possible
             z = surrogate.whiten(surrogate.known)[rng.integers(0, len(surrogate.known), m)].astype(float)
         rows = np.arange(m) if state is None else np.flatnonzero(~np.isfinite(state.log_density))

@@ -22,7 +22,6 @@ hold an exact chain up.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -112,15 +111,6 @@ def cut_off(edge: Edge, z: jax.Array, value: jax.Array, hidden: tuple[int, ...])
     u = log_odds(edge, z, hidden)
     beyond = jnp.minimum(value, edge.top) - edge.floor
     return jnp.logaddexp(jax.nn.log_sigmoid(u) + value, jax.nn.log_sigmoid(-u) + beyond)
-
-
-_odds = partial(jax.jit, static_argnames="hidden")(log_odds)
-
-
-def is_beyond(edge: Edge, z: Array, hidden: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which whitened coordinates, shape (n, d), are more likely to be infeasible than not."""
-    beyond: NDArray[np.bool_] = np.asarray(_odds(edge, jnp.asarray(z, jnp.float32), hidden)) < 0
-    return beyond
 
 
 def learn_edge(feasible: Array, infeasible: Array, top: float, depth: float, seed: int) -> Edge | None:

@@ -14,9 +14,17 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.networks.mlp import Weights
+from estimhank.networks.training import (
+    TrainingError,
+    ensemble_losses,
+    examples,
+    padded,
+    select,
+    train_ensemble,
+)
 from estimhank.surrogate.feasibility import no_edge
 from estimhank.surrogate.jump_finder import JumpFinder
-from estimhank.surrogate.jump_map import features_of, no_jumps
+from estimhank.surrogate.jump_map import JumpArrays, features_of, no_jumps
 from estimhank.surrogate.points import (
     Points,
     deepest,
@@ -26,18 +34,10 @@ from estimhank.surrogate.points import (
     typical_depth,
     usable,
 )
+from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
 from estimhank.surrogate.quadratic import Quadratic, fit_base
 from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import DISAGREEMENT, Shape, Surrogate, SurrogateArrays, whiten
-from estimhank.surrogate.training import (
-    Examples,
-    TrainingError,
-    ensemble_losses,
-    examples,
-    padded,
-    select,
-    train_ensemble,
-)
 from estimhank.surrogate.trust_region import LANDMARKS, TrustRegion, build_trust_region, outside
 from estimhank.target.protocol import Target
 
@@ -74,6 +74,23 @@ class Whitening:
         root = np.empty((d, d))
         root[order] = np.linalg.cholesky(np.asarray(covariance)[np.ix_(order, order)])
         return cls(np.array(mean, float), root)
+
+    @classmethod
+    def from_draws(cls, x: Array, steady_state: NDArray[np.bool_] | None = None) -> Whitening | None:
+        """Whitening by draws of shape (n, d); none where they are few or do not span the space."""
+        n, d = x.shape
+        if n < POLICY.draws_to_whiten * d:
+            return None
+        covariance = np.atleast_2d(np.cov(x.T))
+        share = d / (n + d)
+        covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
+        if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 1e-12:
+            return None
+        return cls.from_moments(x.mean(axis=0), covariance, steady_state)
+
+    def __call__(self, x: Array) -> Array:
+        """Whitened coordinates of x, shape (n, d)."""
+        return whiten(x, self.center, self.root) if len(x) else x
 
     def gradients(self, gradient: Array) -> Array:
         """Gradients in z from gradients in x, both (n, d), nan where they are not known."""
@@ -115,100 +132,142 @@ class FitReport:
     losses: Array
 
 
-def fit_surrogate(
-    points: Points,
-    whitening: Whitening,
-    target: Target,
-    config: SurrogateConfig,
-    epochs: int,
-    seed: int,
-    tick: Callable[[float], None] | None = None,
-    finder: JumpFinder | None = None,
-    workers: Workers | None = None,
-    begin: Surrogate | None = None,
-) -> tuple[Surrogate, FitReport]:
-    """Fit a surrogate to points.
+class _Begin(NamedTuple):
+    """What networks add to and begin from: coordinates, base, log points for a unit of output, weights; the last two
+    are still to be found where they are none."""
 
-    Parameters
+    whitening: Whitening
+    quadratic: Quadratic
+    scale: float | None = None
+    networks: tuple[Weights, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """Fits surrogates of one target.
+
+    Attributes
     ----------
-    points : Points
-    whitening : Whitening
     target : Target
-        Its names and fingerprint go with the surrogate.
+        Its names and fingerprint go with a surrogate.
     config : SurrogateConfig
-    epochs : int
-    seed : int
-    tick : callable, optional
-        Told the share of the training that is done.
     finder : JumpFinder, optional
         Knows where the density may jump.
     workers : Workers, optional
         Train the networks, side by side; by default this process does, one after the other.
-    begin : Surrogate, optional
-        A surrogate with this whitening and trained with this ``finder``, to go on from: its networks learn from the
-        points, the rest of it stays but for the trust region.
-
-    Raises
-    ------
-    TrainingError
-        If there are too few points, or training does not succeed.
     """
-    if len(points) < _FEWEST:
-        raise TrainingError(f"a surrogate needs {_FEWEST} points with a finite density, there are {len(points)}")
-    chosen = usable(points, config.drop_lowest, config.max_points)
-    d = points.x.shape[1]
-    z = whiten(chosen.x, whitening.center, whitening.root)
-    gradient = whitening.gradients(chosen.gradient)
-    weight = depth_weights(chosen.log_density, d, config.depth_weight)
-    quadratic = begin.quadratic if begin else fit_base(z, chosen.log_density, gradient, weight)
-    heavy = not math.isinf(quadratic.power)
-    if heavy:  # draws of it reach deeper
+
+    target: Target
+    config: SurrogateConfig
+    finder: JumpFinder | None = None
+    workers: Workers | None = None
+
+    def fit(
+        self, points: Points, whitening: Whitening, epochs: int, seed: int, tick: Callable[[float], None] | None = None
+    ) -> tuple[Surrogate, FitReport]:
+        """Fit a base to points, and networks to what it leaves.
+
+        Parameters
+        ----------
+        points : Points
+        whitening : Whitening
+        epochs, seed : int
+        tick : callable, optional
+            Told the share of the training that is done.
+
+        Raises
+        ------
+        TrainingError
+            If there are too few points, or training does not succeed.
+        """
+        if len(points) < _FEWEST:
+            raise TrainingError(f"a surrogate needs {_FEWEST} points with a finite density, there are {len(points)}")
+        chosen = self._usable(points)
+        z, gradient = whitening(chosen.x), whitening.gradients(chosen.gradient)
+        weight = depth_weights(chosen.log_density, z.shape[1], self.config.depth_weight)
+        base = fit_base(z, chosen.log_density, gradient, weight)
+        return self._train(points, _Begin(whitening, base), epochs, seed, tick)
+
+    def go_on(
+        self, surrogate: Surrogate, points: Points, epochs: int, seed: int, tick: Callable[[float], None] | None = None
+    ) -> tuple[Surrogate, FitReport]:
+        """Let the networks of a surrogate learn from more points; the rest of it stays but for the trust region.
+
+        It must have been trained with this ``finder`` as it is; parameters and errors are those of :meth:`fit`.
+        """
+        scale, networks = float(surrogate.parameters.scale), surrogate.parameters.networks
+        whitening = Whitening(surrogate.center, surrogate.root)
+        return self._train(points, _Begin(whitening, surrogate.quadratic, scale, networks), epochs, seed, tick)
+
+    def _usable(self, points: Points) -> Points:
+        return usable(points, self.config.drop_lowest, self.config.max_points)
+
+    def _train(
+        self, points: Points, begin: _Begin, epochs: int, seed: int, tick: Callable[[float], None] | None
+    ) -> tuple[Surrogate, FitReport]:
+        config, (whitening, quadratic, scale, networks) = self.config, begin
+        chosen = self._usable(points)
+        z, d = whitening(chosen.x), chosen.x.shape[1]
         weight = depth_weights(chosen.log_density, d, config.depth_weight, quadratic.freedom)
-    near = near_posterior(chosen, quadratic.freedom)
-    rest, rest_gradient = chosen.log_density - quadratic.value(z), gradient - quadratic.gradient(z)
-    scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
-    if begin:
-        scale = float(begin.parameters.scale)
-    trust_region = build_trust_region(z[near], seed=seed, heavy=heavy)
-    upper_bounds = _upper_bounds(points, chosen, whitening, quadratic, trust_region, config)
-    jump_map = finder.map if finder else None
-    beside = _beside(np.concatenate([chosen.x, whitening.center + upper_bounds.z @ whitening.root.T]), finder)
-    data = _examples((z, rest / scale, rest_gradient / scale, weight), upper_bounds, scale, beside)
-    kept_out = _kept_out(chosen.x, config.holdout)
-    learned = np.setdiff1d(np.arange(len(chosen)), kept_out)
-    rows = np.concatenate([learned, np.arange(len(chosen), len(chosen) + len(upper_bounds.z))])
-    networks, losses = train_ensemble(
-        data, rows, config, epochs, seed, workers or InTurn(target), tick, begin.parameters.networks if begin else ()
-    )
-    surrogate = Surrogate(
-        names=target.names,
-        fingerprint=dict(target.fingerprint),
-        center=whitening.center,
-        root=whitening.root,
-        constant=quadratic.constant,
-        parameters=_parameters(quadratic, networks, scale, trust_region)._replace(
-            jumps=jump_map.arrays(whitening.center, whitening.root) if jump_map else no_jumps(d)
-        ),
-        shape=Shape(config.hidden, config.activation, jump_map.degree if jump_map else 0, heavy),
-        modes=np.empty((0, d)),
-        known=_thin(chosen.x[near]),
-        training_evaluations=0,
-    )
-    test = padded(select(data, kept_out))
-    errors = ensemble_losses(networks, test, surrogate.shape)
-    known = bool(test.known.any())
-    return surrogate, FitReport(
-        points=len(chosen) - len(kept_out),
-        with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
-        infeasible=upper_bounds.infeasible,
-        far_below=len(upper_bounds.z) - upper_bounds.infeasible,
-        held_out=len(kept_out),
-        dropped_low=len(points) - len(chosen),
-        quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
-        value_rmse=scale * float(errors.value),
-        gradient_rmse=scale * float(errors.gradient) if known else float("nan"),
-        losses=losses,
-    )
+        near = near_posterior(chosen, quadratic.freedom)
+        rest = chosen.log_density - quadratic.value(z)
+        rest_gradient = whitening.gradients(chosen.gradient) - quadratic.gradient(z)
+        if scale is None:
+            scale = max(float(np.sqrt(np.average(rest**2, weights=weight))), 1e-6)
+        heavy = not math.isinf(quadratic.power)
+        trust_region = build_trust_region(z[near], seed=seed, heavy=heavy)
+        bounds = _upper_bounds(points, chosen, begin, trust_region, config)
+        beside = self._beside(np.concatenate([chosen.x, whitening.center + bounds.z @ whitening.root.T]))
+        inputs = np.concatenate([np.concatenate([z, bounds.z]), beside], axis=1)
+        # upper bounds have none; what is beside does not move with the coordinates along which gradients are known
+        gradients = np.full(inputs.shape, np.nan)
+        gradients[: len(z), :d] = rest_gradient / scale
+        values, weights = np.concatenate([rest, bounds.value]), np.concatenate([weight, bounds.weight])
+        data = examples(inputs, values / scale, gradients, weights, np.arange(len(inputs)) >= len(z))
+        kept_out = _kept_out(chosen.x, config.holdout)
+        learned = np.setdiff1d(np.arange(len(chosen)), kept_out)
+        rows = np.concatenate([learned, np.arange(len(chosen), len(data.z))])
+        workers = self.workers or InTurn(self.target)
+        networks, losses = train_ensemble(data, rows, config, epochs, seed, workers, tick, networks)
+        jumps = self.finder.map if self.finder else None
+        surrogate = Surrogate(
+            names=self.target.names,
+            fingerprint=dict(self.target.fingerprint),
+            center=whitening.center,
+            root=whitening.root,
+            constant=quadratic.constant,
+            parameters=_parameters(
+                quadratic,
+                networks,
+                scale,
+                trust_region,
+                jumps.arrays(whitening.center, whitening.root) if jumps else no_jumps(d),
+            ),
+            shape=Shape(config.hidden, config.activation, jumps.degree if jumps else 0, heavy),
+            modes=np.empty((0, d)),
+            known=_thin(chosen.x[near]),
+            training_evaluations=0,
+        )
+        test = padded(select(data, kept_out))
+        value_error, gradient_error = ensemble_losses(networks, test, config.hidden, config.activation)
+        return surrogate, FitReport(
+            points=len(chosen) - len(kept_out),
+            with_gradient=int(np.delete(chosen.has_gradient, kept_out).sum()),
+            infeasible=bounds.infeasible,
+            far_below=len(bounds.z) - bounds.infeasible,
+            held_out=len(kept_out),
+            dropped_low=len(points) - len(chosen),
+            quadratic_rmse=float(np.sqrt(np.average(rest[kept_out] ** 2, weights=weight[kept_out]))),
+            value_rmse=scale * float(value_error),
+            gradient_rmse=scale * float(gradient_error) if bool(test.known.any()) else float("nan"),
+            losses=losses,
+        )
+
+    def _beside(self, x: Array) -> Array:
+        """Inputs about jumps at points of shape (n, d), beside their coordinates."""
+        if self.finder is None or self.finder.map is None:
+            return np.zeros((len(x), 0))
+        return np.asarray(features_of(*jnp.asarray(self.finder.places(x))), float)
 
 
 def _kept_out(x: Array, share: float) -> NDArray[np.int64]:
@@ -217,12 +276,6 @@ def _kept_out(x: Array, share: float) -> NDArray[np.int64]:
     digest = np.array([crc32(point.tobytes()) for point in x])
     kept_out = np.flatnonzero(digest < share * 2**32)
     return kept_out if len(kept_out) else digest.argmin(keepdims=True)
-
-
-def _beside(x: Array, finder: JumpFinder | None) -> Array:
-    if finder is None or finder.map is None:
-        return np.zeros((len(x), 0))
-    return np.asarray(features_of(*jnp.asarray(finder.places(x))), float)
 
 
 def _thin(x: Array) -> Array:
@@ -241,12 +294,7 @@ class _UpperBounds(NamedTuple):
 
 
 def _upper_bounds(
-    points: Points,
-    chosen: Points,
-    whitening: Whitening,
-    quadratic: Quadratic,
-    trust_region: TrustRegion,
-    config: SurrogateConfig,
+    points: Points, chosen: Points, begin: _Begin, trust_region: TrustRegion, config: SurrogateConfig
 ) -> _UpperBounds:
     """Places inside the trust region with no density, or with one far too low for its value to be learned.
 
@@ -254,13 +302,14 @@ def _upper_bounds(
     far below, a surrogate that is too high somewhere would never be told: its draws there would be dropped again and
     again.
     """
+    whitening, quadratic, *_ = begin
     d, top = points.x.shape[1], float(chosen.log_density.max())
     columns = []
     for x, depth in (
         (points.infeasible, typical_depth(d, quadratic.freedom)),
         (far_below(points, config.max_points), deepest(d)),
     ):
-        z = whiten(x, whitening.center, whitening.root) if len(x) else np.empty((0, d))
+        z = whitening(x)
         z = z[~outside(trust_region, z)]
         highest = np.full(len(z), top - depth)
         weight = depth_weights(np.append(highest, top), d, config.depth_weight, quadratic.freedom)[:-1]
@@ -269,43 +318,28 @@ def _upper_bounds(
     return _UpperBounds(z, value, weight, len(columns[0][0]))
 
 
-def _examples(
-    columns: tuple[Array, Array, Array, Array], upper_bounds: _UpperBounds, scale: float, beside: Array
-) -> Examples:
-    """Examples of points (inputs, values, gradients, weights) and then of upper-bound targets; ``beside`` are inputs
-    about jumps.
-
-    These do not move with the coordinates along which gradients are known.
-    """
-    z, rest, gradient, weight = columns
-    everywhere = np.concatenate([z, upper_bounds.z])
-    gradients = np.concatenate([gradient, np.full_like(upper_bounds.z, np.nan)])
-    return examples(
-        np.concatenate([everywhere, beside], axis=1),
-        np.concatenate([rest, upper_bounds.value / scale]),
-        np.concatenate([gradients, np.full_like(beside, np.nan)], axis=1),
-        np.concatenate([weight, upper_bounds.weight]),
-        np.arange(len(z) + len(upper_bounds.z)) >= len(z),
-    )
-
-
 def _parameters(
-    quadratic: Quadratic, networks: tuple[Weights, ...], scale: float, trust_region: TrustRegion
+    quadratic: Quadratic,
+    networks: tuple[Weights, ...],
+    scale: float,
+    trust_region: TrustRegion,
+    jumps: JumpArrays,
 ) -> SurrogateArrays:
     def single(value: Array | float) -> jnp.ndarray:
         return jnp.asarray(value, jnp.float32)
 
+    d = len(quadratic.linear)
     return SurrogateArrays(
         linear=single(quadratic.linear),
         quadratic=single(quadratic.matrix),
         networks=networks,
         scale=single(scale),
         # repeated where there are few, which changes nothing: another number would be compiled anew
-        landmarks=single(np.resize(trust_region.landmarks, (LANDMARKS, len(quadratic.linear)))),
+        landmarks=single(np.resize(trust_region.landmarks, (LANDMARKS, d))),
         radius=single(trust_region.radius),
         strength=single(trust_region.strength),
         disagreement=single(DISAGREEMENT),
-        jumps=no_jumps(len(quadratic.linear)),
-        edge=no_edge(len(quadratic.linear)),
+        jumps=jumps,
+        edge=no_edge(d),
         power=single(quadratic.power),
     )

@@ -63,6 +63,10 @@ class Points:
         """These points with gradients whose components ``along``, shape (d,), are not known."""
         return replace(self, gradient=np.where(along, np.nan, self.gradient))
 
+    def without_failures(self) -> Points:
+        """These points alone, without what is known of evaluations that have no density."""
+        return replace(self, dropped={}, infeasible=self.infeasible[:0])
+
     def extend(self, other: Self) -> Points:
         """These points and then those of ``other``."""
         dropped = dict(self.dropped)
@@ -134,6 +138,13 @@ def near_posterior(points: Points, freedom: float = math.inf) -> NDArray[np.bool
     depth = points.log_density.max() - points.log_density
     near: NDArray[np.bool_] = depth <= _NEAR * typical_depth(points.x.shape[1], freedom)
     return near
+
+
+def plausible(log_density: Array, points: Points, freedom: float = math.inf) -> NDArray[np.bool_]:
+    """Which densities, shape (n,), are as high as those of posterior draws, the highest of ``points`` being known."""
+    depth = typical_depth(points.x.shape[1], freedom)
+    high: NDArray[np.bool_] = log_density > points.log_density.max(initial=-np.inf) - depth
+    return high
 
 
 def depth_weights(log_density: Array, d: int, power: float, freedom: float = math.inf) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +22,9 @@ from estimhank.surrogate.certificate import (
     compute_certificate,
     error_spread,
 )
-from estimhank.surrogate.exact import Evaluate, ExactChains, Policy, run_exact
-from estimhank.surrogate.fast_mh import FastDraws, Proposal, SurrogateChains, draw, warm_up
+from estimhank.surrogate.exact import Evaluate, ExactChains, Schedule, run_exact
+from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, draw, warm_up
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
@@ -33,12 +35,6 @@ from estimhank.target.repeatable import check_repeatable
 Array = NDArray[np.float64]
 
 STAGE = "certificate"
-_PILOT_DRAWS = 1_000
-_PILOT_CHAINS = 32
-_TRUSTED_RATE = 0.6  # acceptance of subchains that the fresh draws must predict
-_FAR_TOO_HIGH = 5.0  # log points by which a start may be overrated
-_PAIR_ACCEPTANCE = 0.25
-_REPEATED = 16  # exact draws that are evaluated again
 _FIRST_BEYOND = 2  # number of the first batch of the chains that look beyond
 
 
@@ -84,6 +80,8 @@ class PosteriorStageResult:
     certificate : Certificate
     trusted : bool
         Whether the fresh draws spoke for the surrogate, on which the share of random-walk steps depends.
+    draws_seconds, exact_seconds : float
+        Wall time of drawing from the surrogate, compilation included, and of the exact chains.
     """
 
     surrogate: SurrogateDraws
@@ -92,6 +90,8 @@ class PosteriorStageResult:
     outside_fence: NDArray[np.bool_]
     certificate: Certificate
     trusted: bool
+    draws_seconds: float = math.nan
+    exact_seconds: float = math.nan
 
     @property
     def convergence(self) -> str:
@@ -137,17 +137,22 @@ def run_posterior(
     """
     config, workers = config or PosteriorConfig(), workers or InTurn(target)
     _tell(progress, 0, 0, "drawing from the surrogate")
+    clock = time.perf_counter()
     chains, proposal = _settle(surrogate, config, seed)
     tau = _autocorrelation_time(surrogate, chains, proposal, seed, workers)
-    fast = _draw(surrogate, chains, proposal, config, seed, workers)
+    each = -(-config.surrogate_draws // config.surrogate_chains)
+    fast = draw(surrogate, chains, proposal, each, config.thin, _integer(seed, 3), workers)
+    draws_seconds = time.perf_counter() - clock
     _tell(progress, 1, 0, f"{fast.steps / fast.seconds:,.0f} surrogate draws a second")
     fresh = evaluate_fresh(evaluate, target, surrogate, fast.z, config.certificate_draws)
     _tell(progress, 2, len(fresh.exact), f"error of fresh draws {error_spread(fresh).value:.3f}")
     trusted = is_trusted(fresh)
     subchain = int(np.clip(math.ceil(config.subchain_factor * tau), config.min_subchain, config.max_subchain))
-    policy = Policy.choose(config, subchain, trusted)
+    schedule = Schedule.choose(config, subchain, trusted)
     starts = choose_starts(surrogate, fresh)
-    exact = run_exact(evaluate, target, surrogate, proposal, starts, policy, config, seed, progress)
+    clock = time.perf_counter()
+    exact = run_exact(evaluate, target, surrogate, proposal, starts, schedule, config, seed, progress)
+    exact_seconds = time.perf_counter() - clock
     pairs, asked = evaluate_pairs(evaluate, target, surrogate, exact, proposal, config.certificate_pairs, seed)
     asked += _check_again(evaluate, target, exact)
     if exact.converged:
@@ -182,13 +187,13 @@ def run_posterior(
     _tell(progress, 3, len(fresh.exact) + asked, certificate.words)
     theta = target.transform.to_natural(surrogate.unwhiten(fast.z))
     draws = SurrogateDraws(theta, fast.acceptance, tau, fast.steps, fast.seconds)
-    return PosteriorStageResult(draws, fresh, exact, outside, certificate, trusted)
+    return PosteriorStageResult(draws, fresh, exact, outside, certificate, trusted, draws_seconds, exact_seconds)
 
 
 def _check_again(evaluate: Evaluate, target: Target, exact: ExactChains) -> int:
     """Evaluate some of the exact draws again; returns how many."""
     theta, density = exact.theta.reshape(-1, exact.theta.shape[-1]), (exact.log_likelihood + exact.log_prior).ravel()
-    rows = np.unique(np.linspace(0, len(theta) - 1, _REPEATED).astype(int))
+    rows = np.unique(np.linspace(0, len(theta) - 1, POLICY.repeated).astype(int))
     again = evaluate(STAGE, REPEATED_BATCH, theta[rows])
     check_repeatable(target.names, again.theta, density[rows], again.log_density)
     return len(again)
@@ -216,24 +221,12 @@ def _autocorrelation_time(
     surrogate: Surrogate, chains: SurrogateChains, proposal: Proposal, seed: int, workers: Workers
 ) -> float:
     """Steps of the slowest coordinate's chain that are worth one independent draw."""
-    some = SurrogateChains(chains.z[:_PILOT_CHAINS], chains.value[:_PILOT_CHAINS])
-    pilot = draw(surrogate, some, proposal, _PILOT_DRAWS, 2, _integer(seed, 2), workers)
+    some = SurrogateChains(chains.z[: POLICY.pilot_chains], chains.value[: POLICY.pilot_chains])
+    pilot = draw(surrogate, some, proposal, POLICY.pilot_draws, 2, _integer(seed, 2), workers)
     effective = ess(pilot.z.astype(float), "bulk")
     slowest = float(np.nanmin(effective)) if np.isfinite(effective).any() else 1.0
-    found: float = 2 * pilot.z.shape[0] * _PILOT_DRAWS / max(slowest, 1.0)
+    found: float = 2 * pilot.z.shape[0] * POLICY.pilot_draws / max(slowest, 1.0)
     return found
-
-
-def _draw(
-    surrogate: Surrogate,
-    chains: SurrogateChains,
-    proposal: Proposal,
-    config: PosteriorConfig,
-    seed: int,
-    workers: Workers,
-) -> FastDraws:
-    each = -(-config.surrogate_draws // config.surrogate_chains)
-    return draw(surrogate, chains, proposal, each, config.thin, _integer(seed, 3), workers)
 
 
 def evaluate_fresh(
@@ -258,7 +251,7 @@ def choose_starts(surrogate: Surrogate, fresh: FreshEvaluations) -> NDArray[np.f
     finite = np.isfinite(weights)
     if not finite.any():
         return surrogate.whiten(fresh.x)
-    return surrogate.whiten(fresh.x[finite & (weights >= np.median(weights[finite]) - _FAR_TOO_HIGH)])
+    return surrogate.whiten(fresh.x[finite & (weights >= np.median(weights[finite]) - POLICY.far_too_high)])
 
 
 def _log_weights(fresh: FreshEvaluations) -> Array:
@@ -270,7 +263,7 @@ def is_trusted(fresh: FreshEvaluations) -> bool:
     weights = _log_weights(fresh)
     if not np.isfinite(fresh.surrogate).all() or not np.isfinite(weights).any():
         return False
-    return predicted_acceptance(weights) > _TRUSTED_RATE
+    return predicted_acceptance(weights) > POLICY.trusted_rate
 
 
 def predicted_acceptance(log_weights: Array) -> float:
@@ -292,7 +285,8 @@ def evaluate_pairs(
     z = exact.z[:, each].reshape(-1, d).astype(float)
     noise = rng.standard_normal(z.shape) @ np.asarray(proposal.root, float).T
     here = exact.surrogate_log_density[:, each].ravel()
-    scale = _scale_for(_PAIR_ACCEPTANCE, lambda s: _accepted(surrogate, z + s * noise, here), float(proposal.scale))
+    guess = float(proposal.scale)
+    scale = _scale_for(POLICY.pair_acceptance, lambda s: _accepted(surrogate, z + s * noise, here), guess)
     x = surrogate.unwhiten((z + scale * noise).astype(np.float32))
     batch = evaluate(STAGE, 1, target.transform.to_natural(x))
     density = batch.log_density + target.transform.log_jacobian(x)

@@ -8,9 +8,6 @@ from typing import Self
 from estimhank.mode.mode_result import ModeResult
 from estimhank.target.protocol import Target
 
-#: Starts below which a search says too little for a surrogate to be certified.
-FEWEST_STARTS = 4
-
 
 @dataclass(frozen=True)
 class Searched:

@@ -5,38 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-#: Activations a network may have; ``celu`` is that of Kase, Rigato and Rottner (2024).
-ACTIVATIONS: tuple[str, ...] = ("celu", "gelu", "silu", "softplus", "tanh")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
+from estimhank.networks.settings import TrainingConfig, require
 
 
 @dataclass(frozen=True)
-class SurrogateConfig:
-    """How the surrogate is trained. The defaults were chosen by experiment (``benchmarks/surrogate_training.py``).
+class SurrogateConfig(TrainingConfig):
+    """How the surrogate is trained: keys as in :class:`estimhank.networks.settings.TrainingConfig`, and
 
     Attributes
     ----------
-    hidden : tuple of int
-        Units of each hidden layer.
-    activation : str
-        One of :data:`ACTIVATIONS`.
-    ensemble : int
-        Networks trained from different seeds and averaged; each is fitted by one worker.
     epochs : int
         Passes over the points in the last fit, which the surrogate is made of.
     round_epochs : int
         Passes in the fits that only say where to evaluate next.
-    batch_size : int
-        Points of one step.
-    learning_rate, weight_decay : float
-        AdamW with linear warm-up and cosine schedule.
-    gradient_weight : float
-        Weight of the squared error of the gradient, in posterior standard deviations, relative to that of the value;
-        0 for values only.
     drop_lowest : float
         Share of the points with the lowest density that is left out.
     depth_weight : float
@@ -62,17 +43,15 @@ class SurrogateConfig:
         accepts and rejects have to be rare too.
     max_points : int
         Most points used in a fit: of more, the latest.
+
+    Notes
+    -----
+    The defaults were chosen by experiment (``benchmarks/surrogate_training.py``). Gradients are in posterior standard
+    deviations. What is not a setting is in :class:`estimhank.surrogate.policy.SurrogatePolicy`.
     """
 
-    hidden: tuple[int, ...] = (64, 64, 64)
-    activation: str = "silu"
-    ensemble: int = 2
     epochs: int = 200
     round_epochs: int = 80
-    batch_size: int = 100
-    learning_rate: float = 5e-3
-    weight_decay: float = 3e-2
-    gradient_weight: float = 100.0
     drop_lowest: float = 0.0
     depth_weight: float = 2.0
     holdout: float = 0.03
@@ -84,17 +63,15 @@ class SurrogateConfig:
     max_points: int = 200_000
 
     def __post_init__(self) -> None:
-        _require(len(self.hidden) > 0 and min(self.hidden) > 0, "hidden must name layers of at least one unit")
-        _require(self.activation in ACTIVATIONS, f"activation must be one of {', '.join(ACTIVATIONS)}")
-        for name in ("ensemble", "epochs", "round_epochs", "batch_size", "round_points", "max_points"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1, it is {getattr(self, name)}")
-        for name in ("weight_decay", "gradient_weight", "depth_weight", "rounds", "stop_s_e", "final_s_e"):
-            _require(getattr(self, name) >= 0, f"{name} must not be negative, it is {getattr(self, name)}")
-        _require(self.learning_rate > 0, f"learning_rate must be positive, it is {self.learning_rate}")
-        _require(0 <= self.drop_lowest < 1, f"drop_lowest must be a share below 1, it is {self.drop_lowest}")
-        _require(0 < self.holdout < 1, f"holdout must be a share between 0 and 1, it is {self.holdout}")
-        _require(len(self.temperatures) > 0 and self.temperatures[0] == 1.0, "the first temperature must be 1")
-        _require(min(self.temperatures) >= 1.0, "temperatures must be at least 1")
+        super().__post_init__()
+        for name in ("epochs", "round_epochs", "round_points", "max_points"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, it is {getattr(self, name)}")
+        for name in ("depth_weight", "rounds", "stop_s_e", "final_s_e"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative, it is {getattr(self, name)}")
+        require(0 <= self.drop_lowest < 1, f"drop_lowest must be a share below 1, it is {self.drop_lowest}")
+        require(0 < self.holdout < 1, f"holdout must be a share between 0 and 1, it is {self.holdout}")
+        require(len(self.temperatures) > 0 and self.temperatures[0] == 1.0, "the first temperature must be 1")
+        require(min(self.temperatures) >= 1.0, "temperatures must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -171,13 +148,13 @@ class PosteriorConfig:
             "min_subchain": 1,
         }
         for name, bound in least.items():
-            _require(getattr(self, name) >= bound, f"{name} must be at least {bound}, it is {getattr(self, name)}")
+            require(getattr(self, name) >= bound, f"{name} must be at least {bound}, it is {getattr(self, name)}")
         for name in ("burn_in_share", "plain_share", "distrust_plain_share"):
-            _require(0 <= getattr(self, name) < 1, f"{name} must be a share below 1, it is {getattr(self, name)}")
-        _require(self.dispersed <= self.chains, "dispersed must not exceed chains")
-        _require(self.max_r_hat > 1, f"max_r_hat must be above 1, it is {self.max_r_hat}")
-        _require(self.subchain_factor > 0, f"subchain_factor must be positive, it is {self.subchain_factor}")
-        _require(self.max_subchain >= self.min_subchain, "max_subchain must not be below min_subchain")
+            require(0 <= getattr(self, name) < 1, f"{name} must be a share below 1, it is {getattr(self, name)}")
+        require(self.dispersed <= self.chains, "dispersed must not exceed chains")
+        require(self.max_r_hat > 1, f"max_r_hat must be above 1, it is {self.max_r_hat}")
+        require(self.subchain_factor > 0, f"subchain_factor must be positive, it is {self.subchain_factor}")
+        require(self.max_subchain >= self.min_subchain, "max_subchain must not be below min_subchain")
 
 
 #: The method of Kase, Rigato and Rottner (2024): values only, one CELU network, batches of 100, 1,000 epochs, the

@@ -26,6 +26,7 @@ from scipy.stats import rankdata
 
 from estimhank.surrogate.convergence import Convergence
 from estimhank.surrogate.edge_words import at_the_edge, place
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.target.protocol import REASONS
 
 Array = NDArray[np.float64]
@@ -35,10 +36,6 @@ STOPPED = "the exact stage stopped early"
 #: How the sentence on a run that used all its rounds begins.
 RAN_OUT = "the exact stage used up its rounds"
 
-_FEWEST_ROUNDS, _FEWEST_SHARE = 150, 0.1  # kept rounds, and share of the budget, before a first extrapolation
-_BUDGETS = 2.0  # multiples of the budget beyond which a goal is out of reach
-_LOOKS = 3  # in succession that must say so
-_STEEPEST = 2.0
 _EDGE_SHARE = 0.02  # of proposals without a density from which on an edge is worth a word
 _SEPARATES = 0.97  # probability that a draw is on the one side of a proposal without a density
 _NEAR, _PILED = 0.1, 0.2  # share of the central range of draws next to the edge, and share of the draws within it
@@ -64,9 +61,9 @@ class Outlook:
     def add(self, rounds: int, effective: float) -> bool:
         """Take a look, ``rounds`` rounds kept that are worth ``effective`` draws; return whether to give up."""
         self._looks.append((rounds, max(effective, 1.0) if math.isfinite(effective) else 1.0))
-        early = rounds < max(_FEWEST_ROUNDS, _FEWEST_SHARE * self.budget)
-        self._hopeless = 0 if early or self.needed() <= _BUDGETS * self.budget else self._hopeless + 1
-        return self._hopeless >= _LOOKS
+        early = rounds < max(POLICY.fewest_rounds, POLICY.fewest_share * self.budget)
+        self._hopeless = 0 if early or self.needed() <= POLICY.budgets * self.budget else self._hopeless + 1
+        return self._hopeless >= POLICY.looks
 
     def needed(self) -> float:
         """Rounds, in all, after which the goal is reached if it goes on as it does; inf where nothing is known."""
@@ -77,7 +74,7 @@ class Outlook:
         growth = 1.0
         if before:
             growth = math.log(effective / before[-1][1]) / math.log(rounds / before[-1][0])
-        found: float = rounds * max(self.wanted / effective, 1.0) ** (1 / min(max(growth, 1.0), _STEEPEST))
+        found: float = rounds * max(self.wanted / effective, 1.0) ** (1 / min(max(growth, 1.0), POLICY.steepest_growth))
         return found
 
 

@@ -1,12 +1,22 @@
-"""The surrogate stage: fit a surrogate, evaluate the target at draws of it, fit again until fresh draws show a small
-error."""
+"""The surrogate stage: fit a surrogate, look at it where it may be wrong, decide what follows.
+
+The stage is a state machine. A state (:class:`StageState`) says what is known and which :class:`Step` is next. A step
+is a *fit*, a *look* at exact evaluations of fresh draws and acquired points, and a *decision* (:func:`decide`) by the
+error e that the look shows::
+
+    step                    what follows, and why
+    ROUND                   ROUND     e is large, and there are rounds left: fit again with what the look has found
+                            LAST_FIT  e < stop_s_e, or the rounds are used up
+    LAST_FIT, GO_ON, ANEW   STOP      e < final_s_e, or the last fit has been taken up again often enough
+                            GO_ON     it has seen too little somewhere: it goes on, for a share of its epochs
+                            ANEW      it errs so much that it has settled in a wrong place: it is done from the start
+"""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +27,19 @@ from estimhank.mode.mode_result import ModeResult
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.bound_tails import towards_bounds
-from estimhank.surrogate.candidates import CandidateDraws, choose_candidates, measure_errors
-from estimhank.surrogate.edge_search import EdgeSearch
+from estimhank.surrogate.candidates import (
+    CandidateDraws,
+    RoundErrors,
+    choose_candidates,
+    draw_candidates,
+    measure_errors,
+)
+from estimhank.surrogate.edge_search import bracket_edge, cut_off_at_edge
 from estimhank.surrogate.exact import Evaluate
-from estimhank.surrogate.fast_mh import SurrogateChains, draw, start_chains, warm_up
-from estimhank.surrogate.fitting import FitReport, Whitening, fit_surrogate
+from estimhank.surrogate.fitting import FitReport, Fitter, Whitening
 from estimhank.surrogate.jump_finder import JumpFinder
-from estimhank.surrogate.points import Points, near_posterior, points_from, typical_depth
+from estimhank.surrogate.points import Points, plausible, points_from
+from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
 from estimhank.surrogate.stage_config import SurrogateConfig
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import Gradient, Target, affordable_gradient
@@ -31,30 +47,36 @@ from estimhank.target.protocol import Gradient, Target, affordable_gradient
 Array = NDArray[np.float64]
 
 STAGE = "surrogate"
-_FEWEST_CHAINS = 64
-#: Pool draws of every chain at temperature 1, on the surrogate and on the uncorrected one, and steps between two.
-_POOL_DRAWS, _POOL_THIN = 20, 75
-_MAY_BE_INFEASIBLE = 0.05  # share of fresh draws
-_FEWEST_DRAWS = 4  # for each dimension, to whiten by
-_STEEPER, _STEEPENINGS = 4.0, 4
-_FAR, _MAY_BE_FAR = 1.3, 0.002  # multiple of the trust region's radius, and the share of a surrogate's draws beyond it
-_EDGE_BATCHES = 1_000  # numbers of a round's batches that search for the edge of the feasible region begin there
-_MAY_BE_FAR_OF_HEAVY = 0.02
-_AT_BOUNDS = 0.15  # of a round's points, at most, that many more are evaluated nearer to bounds
-_MODES_WITHIN = 12.0  # log points below the best within which another local mode may hold mass
+#: Random numbers of fit k begin at these numbers of the stage's stream, plus k.
+_POOL, _FIT, _CHOICE, _LOOKS = 0, 1_000, 2_000, 3_000
+#: Batches of fit k that search for the edge of the feasible region are numbered from k + 1 times this.
+_EDGE_BATCHES = 1_000
 
-#: A last fit that errs by more than ``final_s_e``, at its fresh draws or over the candidate pool, has seen too
-#: little somewhere: it goes on with what was found, for a share of its epochs, at most so many times. One that errs by
-#: far more has settled in a wrong place, and is done anew.
-_REPEATS, _SHARE_OF_EPOCHS, _WRONG = 4, 0.2, 0.5
 
-#: Points at which the places of jumps are looked up, before the first fit and before each other.
-_FIRST_LOOKS, _LATER_LOOKS = 600, 300
+class Step(Enum):
+    """What a stage does next."""
+
+    #: A fit that only says where to evaluate next.
+    ROUND = auto()
+    #: A longer fit: if it is good, the surrogate that the stage leaves.
+    LAST_FIT = auto()
+    #: The last fit goes on from where it ended, with what was found since, for a share of its epochs.
+    GO_ON = auto()
+    #: The last fit is done again from the beginning, in coordinates of what was found since.
+    ANEW = auto()
+    #: Nothing more: the best fit is the stage's surrogate.
+    STOP = auto()
+
+    def epochs(self, config: SurrogateConfig) -> int:
+        """Passes over the points in its fit."""
+        if self is Step.ROUND:
+            return config.round_epochs
+        return max(1, int(POLICY.share_of_epochs * config.epochs)) if self is Step.GO_ON else config.epochs
 
 
 @dataclass(frozen=True)
 class RoundReport:
-    """One fit and, if there are rounds, the fresh draws that followed it.
+    """One fit and, if there are rounds, the look at it.
 
     Attributes
     ----------
@@ -82,6 +104,57 @@ class RoundReport:
     beyond: float
     fit_seconds: float
     evaluation_seconds: float
+
+
+@dataclass(frozen=True)
+class StageState:
+    """What a stage knows before a step."""
+
+    step: Step
+    number: int  #: Fits before it; batches and random numbers are numbered by it.
+    points: Points  #: All that can be learned from.
+    whitening: Whitening  #: Coordinates of the next fit from the beginning.
+    evaluations: int  #: Exact evaluations so far, those of earlier stages included.
+    edge_known: bool = False  #: Whether draws without a density were noticed, so that the edge is learned apart.
+    repeats: int = 0  #: How often the last fit has been taken up again.
+    latest: Surrogate | None = None  #: What the step before fitted: where :attr:`Step.GO_ON` begins.
+    best: Surrogate | None = None  #: The fit with the smallest error so far; a longer one can be worse.
+    best_error: float = np.inf
+    work: int = 0  #: Points times epochs trained, for the progress.
+    reports: tuple[RoundReport, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a step fitted, draws of it, and wall time."""
+
+    surrogate: Surrogate
+    draws: CandidateDraws
+    report: FitReport
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """Exact evaluations at points x, (n, d), the first ``cold`` of them draws at temperature 1; exact log densities of
+    the coordinates, (n,); what they say about the fit; wall time."""
+
+    x: Array
+    cold: int
+    batch: EvaluationBatch
+    exact: Array
+    errors: RoundErrors
+    seconds: float
+
+
+def decide(state: StageState, error: float, config: SurrogateConfig) -> Step:
+    """What follows a step whose fit errs by ``error`` log points at its look (:attr:`RoundErrors.total`)."""
+    if state.step is Step.ROUND:
+        enough = error < config.stop_s_e or state.number + 1 >= config.rounds
+        return Step.LAST_FIT if enough else Step.ROUND
+    if error < config.final_s_e or state.repeats == POLICY.repeats:
+        return Step.STOP
+    return Step.GO_ON if error < POLICY.wrong else Step.ANEW
 
 
 @dataclass(frozen=True)
@@ -140,85 +213,149 @@ def run_surrogate(
     TrainingError
         If there are too few usable points, or the networks cannot be trained.
     """
-    config, workers = config or SurrogateConfig(), workers or InTurn(target)
-    points = points_from(training_data, target.transform)
-    steady_state = np.isin(target.names, target.steady_state_parameters)
-    points = points.without_gradients(steady_state)
-    whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, steady_state)
-    best: tuple[float, Surrogate] | None = None
-    gradient = affordable_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
-    used, reports, good, repeats = len(training_data), [], False, 0
-    begin: Surrogate | None = None  # a last fit to go on from
-    finder = JumpFinder(target, steady_state, workers)
-    edges = EdgeSearch(target, config)
-    work = _Work(config, len(points), progress)
-    for number in range(config.rounds + 1 + (_REPEATS if config.rounds else 0)):
-        last = good or number >= config.rounds
-        epochs = config.epochs if last else config.round_epochs
-        if begin is not None:
-            epochs = max(1, int(_SHARE_OF_EPOCHS * epochs))
-        clock = time.perf_counter()
-        looks = _FIRST_LOOKS if number == 0 else _LATER_LOOKS
-        if begin is None:
-            finder.learn(points.x[_can_be_drawn(points)], looks, generator(seed, Stream.SURROGATE, 3000 + number))
-        fit_seed = int(generator(seed, Stream.SURROGATE, 1000 + number).integers(2**31))
-        surrogate, fit = fit_surrogate(
-            edges.training_points(points),
-            whitening,
-            target,
-            config,
-            epochs,
-            fit_seed,
-            work.tick(epochs * len(points), used),
-            finder,
-            workers,
-            begin,
-        )
-        work.add(epochs * len(points))
-        surrogate = edges.attach(surrogate, points, fit_seed)
-        surrogate, draws = _contain(surrogate, points, config, generator(seed, Stream.SURROGATE, number), workers)
-        seconds = time.perf_counter() - clock
+    config = config or SurrogateConfig()
+    stage = _Stage(evaluate, target, config, seed, workers or InTurn(target), progress)
+    state = stage.begin(training_data, mode)
+    while state.step is not Step.STOP:
+        fit = stage.fit(state)
         if config.rounds == 0:
-            reports.append(RoundReport(fit, epochs, 0, 0, float("nan"), float("nan"), float("nan"), seconds, 0.0))
-            break
-        rng = generator(seed, Stream.SURROGATE, 2000 + number)
-        candidates = choose_candidates(draws, points, surrogate, config.round_points, rng, last)
-        chosen = len(candidates.x)
-        nearer = towards_bounds(points, surrogate, target.transform, int(_AT_BOUNDS * config.round_points))
+            state = stage.end_without_look(state, fit)
+        else:
+            look = stage.look(state, fit)
+            state = stage.learn(state, fit, look, decide(state, look.errors.total, config))
+    assert state.best is not None
+    surrogate = replace(
+        state.best, modes=_modes_with_mass(target, mode, state.points), training_evaluations=state.evaluations
+    )
+    return SurrogateStageResult(surrogate, state.reports, dict(state.points.dropped))
+
+
+class _Stage:
+    """What stays the same from step to step, and what a step does."""
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        target: Target,
+        config: SurrogateConfig,
+        seed: int,
+        workers: Workers,
+        progress: Progress | None,
+    ) -> None:
+        self.evaluate, self.target, self.config, self.seed = evaluate, target, config, seed
+        self.workers, self.progress, self.total_work = workers, progress, 0
+        self.gradient = affordable_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
+        self.steady_state = np.isin(target.names, target.steady_state_parameters)
+        self.finder = JumpFinder(target, self.steady_state, workers)
+        self.fitter = Fitter(target, config, self.finder, workers)
+
+    def begin(self, training_data: EvaluationBatch, mode: ModeResult) -> StageState:
+        """The first state."""
+        config, points = self.config, self._points(training_data)
+        sizes = len(points) + config.round_points * np.arange(config.rounds + 1)
+        self.total_work = int(sizes @ np.append(np.full(config.rounds, config.round_epochs), config.epochs))
+        whitening = Whitening.from_moments(mode.center_x, mode.covariance_x, self.steady_state)
+        return StageState(Step.ROUND if config.rounds else Step.LAST_FIT, 0, points, whitening, len(training_data))
+
+    def fit(self, state: StageState) -> Fit:
+        """Fit, cut off at the edge where one is known, and draw."""
+        clock, points, number = time.perf_counter(), state.points, state.number
+        epochs = state.step.epochs(self.config)
+        seed = int(self._random(_FIT + number).integers(2**31))
+        known = points.without_failures() if state.edge_known else points
+
+        def tick(share: float) -> None:
+            self._tell(state.work + int(share * epochs * len(points)), state.evaluations, "training")
+
+        if state.step is Step.GO_ON:
+            assert state.latest is not None
+            surrogate, report = self.fitter.go_on(state.latest, known, epochs, seed, tick)
+        else:
+            looks = POLICY.later_looks if number else POLICY.first_looks
+            self.finder.learn(points.x[plausible(points.log_density, points)], looks, self._random(_LOOKS + number))
+            surrogate, report = self.fitter.fit(known, state.whitening, epochs, seed, tick)
+        if state.edge_known:
+            surrogate = cut_off_at_edge(surrogate, points, seed, self.config.max_points)
+        surrogate, draws = draw_candidates(surrogate, points, self.config, self._random(_POOL + number), self.workers)
+        return Fit(surrogate, draws, report, time.perf_counter() - clock)
+
+    def look(self, state: StageState, fit: Fit) -> Look:
+        """Evaluate fresh draws and acquired points, and compare."""
+        n, transform = self.config.round_points, self.target.transform
+        rng, last = self._random(_CHOICE + state.number), state.step is not Step.ROUND
+        candidates = choose_candidates(fit.draws, state.points, fit.surrogate, n, rng, last)
+        nearer = towards_bounds(state.points, fit.surrogate, transform, int(POLICY.at_bounds * n))
         x = np.concatenate([candidates.x, nearer])
         clock = time.perf_counter()
-        batch = evaluate(STAGE, number, target.transform.to_natural(x), gradient)
-        waited = time.perf_counter() - clock
-        used += len(batch)
-        exact = batch.log_density + target.transform.log_jacobian(x)
-        errors = measure_errors(candidates, surrogate, exact[:chosen], 1 - _MAY_BE_INFEASIBLE)
+        batch = self._ask(state.number, x)
+        seconds = time.perf_counter() - clock
+        exact = batch.log_density + transform.log_jacobian(x)
+        errors = measure_errors(candidates, fit.surrogate, exact[: len(candidates.x)])
+        work = state.work + state.step.epochs(self.config) * len(state.points)
+        self._tell(work, state.evaluations + len(batch), f"error of fresh draws {errors.s_e:.3f}")
+        return Look(x, candidates.cold, batch, exact, errors, seconds)
+
+    def learn(self, state: StageState, fit: Fit, look: Look, step: Step) -> StageState:
+        """The state after a look, before the ``step`` that was decided upon."""
+        number, error, last = state.number, look.errors.total, state.step is not Step.ROUND
+        if state.best is None or error <= state.best_error or (last and error < self.config.final_s_e):
+            state = replace(state, best=fit.surrogate, best_error=error)
+        epochs, infeasible = state.step.epochs(self.config), int((~look.batch.ok).sum())
         # what the fresh draws say stands in the report; the certificate draws others
-        infeasible = int((~batch.ok).sum())
-        reports.append(RoundReport(fit, epochs, len(batch), infeasible, *errors, seconds, waited))
-        work.report(used, f"error of fresh draws {errors.s_e:.3f}")
-        if best is None or errors.total <= best[0] or (last and errors.total < config.final_s_e):
-            best = errors.total, surrogate
-        if last and (errors.total < config.final_s_e or repeats == _REPEATS):
-            surrogate = best[1]  # a longer fit has been seen to be worse than one before it
-            break
-        good = good or errors.total < config.stop_s_e
-        points = points.extend(points_from(batch, target.transform).without_gradients(steady_state))
-        if number >= min(1, config.rounds - 1):  # where the first fit draws there need not be a posterior
+        report = RoundReport(fit.report, epochs, len(look.batch), infeasible, *look.errors, fit.seconds, look.seconds)
+        state = replace(
+            state,
+            step=step,
+            number=number + 1,
+            evaluations=state.evaluations + len(look.batch),
+            repeats=state.repeats + last,
+            latest=fit.surrogate,
+            work=state.work + epochs * len(state.points),
+            reports=(*state.reports, report),
+        )
+        if step is Step.STOP:
+            return state
+        state = replace(state, points=state.points.extend(self._points(look.batch)))
+        if number >= min(1, self.config.rounds - 1):  # where the first fit draws there need not be a posterior
+            state = self._search_edge(state, fit.surrogate, look)
+        if step is Step.GO_ON:
+            return state
+        cold = slice(look.cold)
+        there = plausible(look.exact[cold], state.points, fit.surrogate.freedom)
+        return replace(state, whitening=Whitening.from_draws(look.x[cold][there], self.steady_state) or state.whitening)
 
-            def ask(step: int, x: Array, number: int = number) -> EvaluationBatch:
-                return evaluate(STAGE, _EDGE_BATCHES * (1 + number) + step, target.transform.to_natural(x), gradient)
+    def end_without_look(self, state: StageState, fit: Fit) -> StageState:
+        """The last state where there are no rounds."""
+        epochs, nothing = state.step.epochs(self.config), float("nan")
+        report = RoundReport(fit.report, epochs, 0, 0, nothing, nothing, nothing, fit.seconds, 0.0)
+        return replace(state, step=Step.STOP, best=fit.surrogate, reports=(report,))
 
-            at_edge = edges.look(x, batch.ok, candidates.cold, points, surrogate, ask)
-            if at_edge is not None:
-                points = points.extend(at_edge.without_gradients(steady_state))
-        repeats += last
-        begin = surrogate if last and errors.total < _WRONG else None
-        if begin is None:
-            cold = slice(candidates.cold)
-            whitening = _moments(x[cold][_plausible(exact[cold], points, surrogate.freedom)], steady_state) or whitening
-    used += edges.evaluations
-    surrogate = replace(surrogate, modes=_modes_with_mass(target, mode, points), training_evaluations=used)
-    return SurrogateStageResult(surrogate, tuple(reports), dict(points.dropped))
+    def _search_edge(self, state: StageState, surrogate: Surrogate, look: Look) -> StageState:
+        """The state with points next to the edge of the feasible region, if some draws show that there is one."""
+        feasible = look.batch.ok
+        if not (state.edge_known or (~feasible[: look.cold]).mean() > POLICY.noticed):
+            return state
+
+        def ask(step: int, x: Array) -> EvaluationBatch:
+            return self._ask(_EDGE_BATCHES * state.number + step, x)
+
+        found = bracket_edge(look.x, feasible, state.points, surrogate, self.target.transform, ask)
+        asked = len(found) + sum(found.dropped.values())
+        points = state.points.extend(found.without_gradients(self.steady_state))
+        return replace(state, points=points, edge_known=True, evaluations=state.evaluations + asked)
+
+    def _ask(self, number: int, x: Array) -> EvaluationBatch:
+        return self.evaluate(STAGE, number, self.target.transform.to_natural(x), self.gradient)
+
+    def _points(self, batch: EvaluationBatch) -> Points:
+        return points_from(batch, self.target.transform).without_gradients(self.steady_state)
+
+    def _random(self, number: int) -> np.random.Generator:
+        return generator(self.seed, Stream.SURROGATE, number)
+
+    def _tell(self, work: int, evaluations: int, message: str) -> None:
+        if self.progress is not None:
+            self.progress(ProgressEvent(STAGE, min(work, self.total_work), self.total_work, evaluations, message))
 
 
 def _modes_with_mass(target: Target, mode: ModeResult, points: Points) -> Array:
@@ -228,89 +365,4 @@ def _modes_with_mass(target: Target, mode: ModeResult, points: Points) -> Array:
     """
     x = np.array([m.x for m in mode.modes]).reshape(-1, points.x.shape[1])
     density = np.array([m.log_density for m in mode.modes]) + target.transform.log_jacobian(x)
-    return x[density > points.log_density.max() - _MODES_WITHIN]
-
-
-def _contain(
-    surrogate: Surrogate, points: Points, config: SurrogateConfig, rng: np.random.Generator, workers: Workers
-) -> tuple[Surrogate, CandidateDraws]:
-    """The surrogate, its penalty outside the trust region so steep that its draws stay near; and draws of it.
-
-    A network may rise without bound where it has seen nothing. Draws at temperature 1 that end up far outside the
-    trust region show it, at no exact evaluation; the penalty is then raised.
-    """
-    temperatures = np.array(config.temperatures)
-    chains = max(-(-config.round_points // len(temperatures)), _FEWEST_CHAINS)
-    near = np.flatnonzero(near_posterior(points, surrogate.freedom))
-    powers = 1 / temperatures
-    if surrogate.shape.heavy:  # a power that leaves a density that can be integrated: half of the degrees of freedom
-        d = surrogate.dimension
-        powers = np.maximum(powers, (d + 0.5 * surrogate.freedom) / (d + surrogate.freedom))
-    power = np.repeat(powers, chains)
-    may_be_far = _MAY_BE_FAR_OF_HEAVY if surrogate.shape.heavy else _MAY_BE_FAR
-    for steepening in range(_STEEPENINGS + 1):
-        starts = points.x[rng.choice(near, len(power))]
-        end, proposal = warm_up(surrogate, surrogate.whiten(starts), power, int(rng.integers(2**31)))
-        x = surrogate.unwhiten(np.asarray(end.z, float)).reshape(len(temperatures), chains, -1)
-        if steepening == _STEEPENINGS or surrogate.outside(x[0], _FAR).mean() <= may_be_far:
-            break
-        surrogate = surrogate.with_penalty_strength(_STEEPER * surrogate.trust_region.strength)
-    cold = SurrogateChains(end.z[:chains], end.value[:chains])
-    more = draw(surrogate, cold, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
-    drawn = surrogate.unwhiten(more.z)
-    x[0] = drawn[:, -1]  # long chains find the way to a place that is made up; short ones may not
-    uncorrected = surrogate.uncorrected()
-    further = start_chains(uncorrected, more.z[:, -1])
-    others = draw(uncorrected, further, proposal, _POOL_DRAWS, _POOL_THIN, int(rng.integers(2**31)), workers)
-    d = surrogate.dimension
-    return surrogate, CandidateDraws(
-        x, drawn[:, :-1].reshape(-1, d), uncorrected.unwhiten(others.z[:, 1:]).reshape(-1, d)
-    )
-
-
-def _plausible(exact: Array, points: Points, freedom: float = math.inf) -> NDArray[np.bool_]:
-    """Which of the fresh draws, shape (n,), are where posterior draws can be: whether the surrogate is right or not,
-    coordinates must follow the posterior, or the next fit resolves a place that does not matter."""
-    depth = typical_depth(points.x.shape[1], freedom)
-    plausible: NDArray[np.bool_] = exact > points.log_density.max(initial=-np.inf) - depth
-    return plausible
-
-
-def _can_be_drawn(points: Points) -> NDArray[np.bool_]:
-    """Which points, shape (n,), are as high as posterior draws."""
-    return _plausible(points.log_density, points)
-
-
-def _moments(x: Array, steady_state: NDArray[np.bool_] | None = None) -> Whitening | None:
-    """Whitening by draws, or none where they are few or do not span the space."""
-    n, d = x.shape
-    if n < _FEWEST_DRAWS * d:
-        return None
-    covariance = np.atleast_2d(np.cov(x.T))
-    share = d / (n + d)
-    covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
-    if not np.isfinite(covariance).all() or np.linalg.eigvalsh(covariance).min() <= 1e-12:
-        return None
-    return Whitening.from_moments(x.mean(axis=0), covariance, steady_state)
-
-
-class _Work:
-    """Progress of the whole stage in points times epochs."""
-
-    def __init__(self, config: SurrogateConfig, points: int, progress: Progress | None) -> None:
-        sizes = points + config.round_points * np.arange(config.rounds + 1)
-        epochs = np.append(np.full(config.rounds, config.round_epochs), config.epochs)
-        self.total, self.done, self.progress = int(sizes @ epochs), 0, progress
-
-    def add(self, work: int) -> None:
-        self.done += work
-
-    def tick(self, work: int, used: int) -> Callable[[float], None]:
-        return lambda share: self._show(self.done + int(share * work), used, "training")
-
-    def report(self, used: int, message: str) -> None:
-        self._show(self.done, used, message)
-
-    def _show(self, done: int, used: int, message: str) -> None:
-        if self.progress is not None:
-            self.progress(ProgressEvent(STAGE, min(done, self.total), self.total, used, message))
+    return x[density > points.log_density.max() - POLICY.modes_within]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,6 @@ from scipy.stats import hypergeom, mannwhitneyu, rankdata, wilcoxon
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.confined import (
-    OUTERMOST,
     Kernel,
     Quantity,
     TailChains,
@@ -36,20 +35,11 @@ from estimhank.surrogate.confined import (
     local_roots,
 )
 from estimhank.surrogate.exact import Evaluate, ExactChains
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
-
-_CHAINS = 32  # for each quantity, at most
-_STEPS = (8, 24, 72, 144)  # after so many steps the chains are looked at; those that have settled stop
-_SUSPICIOUS = 0.05  # what has a smaller probability is looked at for longer
-_FORGOTTEN = 0.75  # rank correlation between starts and ends below which ends say something
-_FEWEST = 8  # different draws there, below which nothing can be said
-_IMPROBABLE = 5e-4
-_RANKS = (1, 3, 6)  # of the outermost draws that ends are counted beyond
-_LACKING, _MORE_THAN_DRAWS = 0.06, 1.25  # error of the surrogate far out, over all draws, that matters
-_SLIGHT = 0.1  # log points of underrating that matter to nobody
 
 
 class Reach(NamedTuple):
@@ -71,7 +61,7 @@ class Lack(NamedTuple):
     @property
     def serious(self) -> bool:
         """Whether the chains came to places that the surrogate lacks, more so than the draws do."""
-        return self.ends > _LACKING and self.ends > _MORE_THAN_DRAWS * self.starts
+        return self.ends > POLICY.lacking and self.ends > POLICY.more_than_draws * self.starts
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ class TailEvidence:
     def words(self) -> str:
         """What is wrong, in words; empty where nothing is."""
         for name, reach in self.reach.items():
-            if reach.probability < _IMPROBABLE:
+            if reach.probability < POLICY.improbable:
                 draws = "any draw" if reach.rank == 1 else f"all but {reach.rank - 1} draws"
                 return (
                     f"the draws do not cover the tails: of {reach.chains} exact chains that start at the outermost "
@@ -122,10 +112,10 @@ def look_beyond(
     level = float(np.median(draws.underrated))
     far = far_out(draws.z, surrogate, target.names)
     quantities = far | _underrating(draws, level)
-    count = max(_FEWEST, math.ceil(OUTERMOST * len(z)))
+    count = max(POLICY.fewest_outermost, math.ceil(POLICY.outermost * len(z)))
     if not quantities or len(z) < 2 * count:
         return TailEvidence({}, 0)
-    chains = min(_CHAINS, count)  # each from a draw of its own
+    chains = min(POLICY.tail_chains, count)  # each from a draw of its own
 
     def ask(number: int, x: Array) -> EvaluationBatch:
         return evaluate("certificate", batch + number, target.transform.to_natural(x))
@@ -134,14 +124,14 @@ def look_beyond(
     for name, of in quantities.items():
         chosen = np.argsort(-of(draws), kind="stable")[:count]
         outermost, starts = draws.rows(chosen), draws.rows(rng.permutation(chosen)[:chains])
-        searches.append(_Search.begin(name, of, of(outermost), starts, surrogate, level))
+        searches.append(_Search(name, of, of(outermost), starts, surrogate, level))
     kernel, evaluations, done = Kernel(ask, target.transform, surrogate), 0, 0
-    for steps in _STEPS:
+    for steps in POLICY.tail_steps:
         unsettled = [search for search in searches if not search.settled]
-        if not unsettled or any(search.reach.probability < _IMPROBABLE for search in searches):
+        if not unsettled or any(search.reach.probability < POLICY.improbable for search in searches):
             break
         while done < steps:
-            evaluations += kernel.step(rng, [search.chains for search in unsettled], done)
+            evaluations += kernel.step(rng, unsettled, done)
             done += 1
     return TailEvidence(
         {search.name: search.reach for search in searches},
@@ -154,48 +144,37 @@ def _underrating(draws: TailStates, level: float) -> dict[str, Quantity]:
     if not np.isfinite(draws.underrated).all():
         return {}
     # what is underrated slightly is not far out: equal there, so that it is told from nothing
-    return {"the surrogate's underrating": lambda a: np.maximum(a.underrated - level, _SLIGHT)}
+    return {"the surrogate's underrating": lambda a: np.maximum(a.underrated - level, POLICY.slight)}
 
 
-@dataclass
-class _Search:
-    """Chains by one quantity: ``outermost`` (m,) are its values at the draws that ``starts`` were taken from."""
+class _Search(TailChains):
+    """What chains by one quantity have found; ``level`` is the surrogate's usual error."""
 
-    name: str
-    of: Quantity
-    outermost: Array
-    starts: TailStates
-    chains: TailChains
-    level: float
-
-    @classmethod
-    def begin(
-        cls, name: str, of: Quantity, outermost: Array, starts: TailStates, surrogate: Surrogate, level: float
-    ) -> Self:
-        """Chains that have not made a step."""
-        least = outermost.min()
-        chains = TailChains(lambda a: of(a) >= least, starts, local_roots(surrogate, starts.z))
-        return cls(name, of, outermost, starts, chains, level)
+    def __init__(
+        self, name: str, of: Quantity, outermost: Array, starts: TailStates, surrogate: Surrogate, level: float
+    ) -> None:
+        super().__init__(name, of, outermost, starts, local_roots(surrogate, starts.z), starts)
+        self.level = level
 
     @property
     def reach(self) -> Reach:
         """How far the chains went."""
-        return compare_reach(self.outermost, self.of(self.starts), self.of(self.chains.state))
+        return compare_reach(self.outermost, self.of(self.starts), self.of(self.state))
 
     @property
     def lack(self) -> Lack:
         """What the surrogate lacks far out."""
-        ends, starts = (lacking((a.underrated - self.level)[:, None]) for a in (self.chains.state, self.starts))
+        ends, starts = (lacking((a.underrated - self.level)[:, None]) for a in (self.state, self.starts))
         return Lack(ends, starts)
 
     @property
     def settled(self) -> bool:
         """Whether the chains have forgotten where they began, so that they would have gone farther if they could, and
         show nothing suspicious."""
-        if self.chains.state is self.starts:
+        if self.state is self.starts:
             return False
-        forgotten = rank_correlation(self.of(self.starts), self.of(self.chains.state)) < _FORGOTTEN
-        return forgotten and self.reach.probability > _SUSPICIOUS and self.lack.ends < _LACKING
+        forgotten = rank_correlation(self.of(self.starts), self.of(self.state)) < POLICY.forgotten
+        return forgotten and self.reach.probability > POLICY.suspicious and self.lack.ends < POLICY.lacking
 
 
 def compare_reach(draws: Array, starts: Array, ends: Array) -> Reach:
@@ -207,11 +186,11 @@ def compare_reach(draws: Array, starts: Array, ends: Array) -> Reach:
     which count as not beyond. The probability is the smallest of the tests', times their number.
     """
     m, n = len(draws), len(ends)
-    if m < _FEWEST:
+    if m < POLICY.fewest_outermost:
         return Reach(0, n, 1, 1.0)
     ordered = np.sort(draws)[::-1]
     found = []
-    for rank in _RANKS:
+    for rank in POLICY.ranks:
         beyond = int((ends > ordered[rank - 1]).sum())
         # so many ends beyond it: among the outermost beyond + rank - 1 of all there are less than rank draws
         probability = float(hypergeom.cdf(rank - 1, m + n, m, beyond + rank - 1)) if beyond else 1.0
@@ -220,7 +199,7 @@ def compare_reach(draws: Array, starts: Array, ends: Array) -> Reach:
         ranks = float(mannwhitneyu(ends, draws, alternative="greater").pvalue)
         found.append(found[0]._replace(probability=ranks))
     moved = ends != starts
-    if moved.sum() >= _FEWEST:
+    if moved.sum() >= POLICY.fewest_outermost:
         signed = float(wilcoxon(ends[moved] - starts[moved], alternative="greater").pvalue)
         found.append(found[0]._replace(probability=signed))
     least = min(found, key=lambda reach: reach.probability)

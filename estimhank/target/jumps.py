@@ -19,7 +19,8 @@ class Jumps(NamedTuple):
         Distance to the borrowing constraint in cells of the asset grid, smooth in the parameters; the density may jump
         where it changes sign.
     grid_index : ndarray of shape (m,)
-        Grid index of the savings policy's fixed point, nan at the constraint; the density may jump at integers.
+        Grid index of the savings policy's fixed point, nan at the constraint and where nothing jumps at grid points;
+        the density may jump at integers.
     mass : ndarray of shape (m,)
         Share of households next to the fixed point; jumps grow with it.
     """

@@ -15,7 +15,7 @@ from estimhank.adapters import from_jacobians, from_sequence_jacobian
 from estimhank.data.dataset import Dataset
 from estimhank.households.stationary import SteadyStateError
 from estimhank.model import ModelError, Normal, Parameters, StandardIncompleteMarkets
-from estimhank.model.registry import as_instance, configure_model, find_model
+from estimhank.model.registry import configure_model, find_model, make_model
 from estimhank.models.krusell_smith import KrusellSmith
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config_sections import ParameterConfig
@@ -145,7 +145,7 @@ mine = KrusellSmith(KrusellSmith.parameters.changed("beta", value=0.98), househo
 def test_a_configuration_names_a_model_that_is_an_object(tmp_path: Path) -> None:
     (tmp_path / "file.py").write_text(FILE)
     found = find_model("file.py:mine", tmp_path)
-    assert as_instance(found) is found
+    assert make_model(found).household is found.household
     model = configure_model(found, {}, {}, {"rho_z": ParameterConfig(fixed=0.8)})
     assert model.parameters["rho_z"].value == 0.8 and model.household is found.household
     assert found.parameters["rho_z"].value == 0.9

@@ -46,8 +46,8 @@ def test_nothing_is_said_of_what_is_not_known() -> None:
 
 def test_the_running_r_hat_is_that_of_the_draws_so_far() -> None:
     draws = np.random.default_rng(0).standard_normal((4, 100, 2))
-    running = RunningRHat()
-    assert running(draws[:, :3]) == ""
-    assert running(draws[:, :50]) == f", R-hat {r_hat(draws[:, :50]).max():.3f}"
-    assert running(draws[:, :51]) == f", R-hat {r_hat(draws[:, :50]).max():.3f}"
-    assert running(draws) == f", R-hat {r_hat(draws).max():.3f}"
+    states, running = list(draws.swapaxes(0, 1)), RunningRHat()
+    assert running(states[:3]) == ""
+    assert running(states[:50]) == f", R-hat {r_hat(draws[:, :50]).max():.3f}"
+    assert running(states[:51]) == f", R-hat {r_hat(draws[:, :50]).max():.3f}"
+    assert running(states) == f", R-hat {r_hat(draws).max():.3f}"

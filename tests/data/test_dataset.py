@@ -48,6 +48,16 @@ def test_snapshot_has_the_published_figures():
     assert len(table.lines) == 268
 
 
+@pytest.mark.parametrize("series", list(golden.MORE_SERIES))
+def test_moments_of_further_series(series):
+    level = series == "UNRATE"
+    transform = {"transform": "level"} if level else {"transform": "log_difference", "scale": 100.0}
+    data = make_dataset(
+        load_series(SNAPSHOT), [Observable("x", series, unit="percent", **transform)], "1966Q1", "2019Q4"
+    )
+    golden.MORE_SERIES[series].check(np.array([data.means[0], data.values[:, 0].std(ddof=1)]))
+
+
 def test_moments_of_the_default_sample(us):
     assert us.dates[0] == "1966Q1" and us.dates[-1] == "2019Q4" and us.values.shape == (216, 3)
     golden.SAMPLE_MEANS.check(us.means)

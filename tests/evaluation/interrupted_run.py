@@ -19,9 +19,10 @@ from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import FILE_NAME, EvaluationStore
 from estimhank.mode.search import ModeConfig, find_mode
+from estimhank.sampling.chains import ChainConfig
+from estimhank.sampling.multi_proposal import MultiProposalConfig, run_multi_proposal
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.random_walk import RandomWalkConfig, run_random_walk
-from estimhank.sampling.sample import MultiProposalConfig, run_multi_proposal
+from estimhank.sampling.random_walk import run_random_walk
 from estimhank.target.protocol import Evaluation, GradientLike
 
 
@@ -49,7 +50,9 @@ def main(folder: Path, backend: str, workers: int) -> None:
         results = {
             "mode": mode,
             "sample": run_multi_proposal(recorder, target, center, sizes, seed=12),
-            "validate": run_random_walk(recorder, target, center, RandomWalkConfig(60, 20, 3), seed=13),
+            "validate": run_random_walk(
+                recorder, target, center, ChainConfig(iterations=60, warmup=20, chains=3), 13, stage="validate"
+            ),
         }
         stored = store.read()
     for stage, result in results.items():

@@ -18,8 +18,8 @@ from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore, read_evaluations
 from estimhank.run.config import make_config
+from estimhank.sampling.multi_proposal import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import Evaluation, GradientLike
 from tests.helpers.dask_cluster import dask_cluster

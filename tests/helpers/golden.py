@@ -88,4 +88,17 @@ FEDFUNDS_2019Q4 = Golden(1.643333, _FRED, 0.0)
 GDPC1_2019Q4 = Golden(20985.448, _FRED, 0.0)
 _MOMENTS = "the snapshot's own definition, computed from the file with NumPy alone"
 SAMPLE_MEANS = Golden([0.70071846, 0.8487929, 1.30103395], _MOMENTS, 5e-9)
+#: Mean and standard deviation (n - 1) of 100 times the change of the log; of the level of the unemployment rate.
+MORE_SERIES = {
+    name: Golden(values, "published with the series", 5e-7)
+    for name, values in {
+        "PCECC96": [0.755210, 0.634017],
+        "GPDIC1": [0.888403, 3.822336],
+        "FPI_real": [0.891287, 2.118302],
+        "GCEC1": [0.424015, 0.894139],
+        "HOANBS": [0.308345, 0.800374],
+        "COMPRNFB": [0.275819, 0.802325],
+        "UNRATE": [6.015429, 1.670086],
+    }.items()
+}
 SAMPLE_SDS = Golden([0.78292186, 0.58517657, 0.94488235], _MOMENTS, 5e-9)

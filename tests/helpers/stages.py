@@ -30,6 +30,11 @@ D = 3
 Z_LIMIT = 6.0
 
 
+def draws_per_evaluation(exact: ExactChains) -> float:
+    """Effective draws (bulk, worst parameter) for each exact evaluation, starts and burn-in included."""
+    return float(np.min(exact.ess_bulk)) / exact.evaluations
+
+
 def worst_z_scores(target: KnownTarget, exact: ExactChains, n: int = 400_000) -> dict[str, float]:
     """Largest distance of exact draws from the truth over parameters, in Monte Carlo standard errors.
 

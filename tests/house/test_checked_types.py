@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from estimhank.households.one_asset import interpolate_rows
+from estimhank.households.interpolation import interpolate_rows
 from estimhank.likelihood.autocovariance import autocovariances
 from estimhank.likelihood.dense import dense_log_likelihood
 from estimhank.likelihood.levinson import toeplitz_log_likelihood

@@ -13,10 +13,11 @@ import pytest
 
 from estimhank.households.fake_news import household_jacobians
 from estimhank.households.micro_moments import micro_moments
-from estimhank.households.newton import Given, StationaryPoint, StationaryProblem, solve_point
+from estimhank.households.newton import solve_point
 from estimhank.households.one_asset import Policies, StandardIncompleteMarkets
 from estimhank.households.stationary import SteadyStateError, check_stationary, check_tops, solve_stationary
-from estimhank.households.transition import AssetLottery, Transition
+from estimhank.households.stationary_problem import Given, StationaryPoint, StationaryProblem
+from estimhank.households.transition import AssetLottery, SmoothAssetLottery, Transition
 from estimhank.parameters.parameter_table import Values
 
 GRID = jnp.asarray([0.0, 0.1, 0.3, 0.7, 1.5, 3.1, 6.3])
@@ -72,12 +73,20 @@ def one_asset(policies: jax.Array) -> Transition:
     return AssetLottery.of(policies, GRID, CHAIN)
 
 
+def smooth(policies: jax.Array) -> Transition:
+    return SmoothAssetLottery.of(policies, GRID, CHAIN)
+
+
 def two_assets(policies: jax.Array) -> Transition:
     return TwoLotteries.of(policies, (GRID, LOW), CHAIN)
 
 
 #: How a transition is made of policies, their shape and that of a distribution; a new kind joins by one line.
-KINDS = {"one asset": (one_asset, (2, 7), (2, 7)), "two assets": (two_assets, (2, 2, 7, 3), (2, 7, 3))}
+KINDS = {
+    "one asset": (one_asset, (2, 7), (2, 7)),
+    "one asset, smooth": (smooth, (2, 7), (2, 7)),
+    "two assets": (two_assets, (2, 2, 7, 3), (2, 7, 3)),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,8 +94,8 @@ def test_laws_of_motion_keep_mass_and_are_adjoint_and_have_the_derivative_of_dif
     make, of_policies, of_states = KINDS[kind]
     rng = np.random.default_rng(0)
     policies, moves = jnp.asarray(rng.uniform(0.05, 1.9, of_policies)), jnp.asarray(rng.standard_normal(of_policies))
-    mass, values = jnp.asarray(rng.dirichlet(np.ones(np.prod(of_states)))), rng.standard_normal((2, *of_states))
-    mass, values = mass.reshape(of_states), jnp.asarray(values)
+    mass = jnp.asarray(rng.dirichlet(np.ones(np.prod(of_states)))).reshape(of_states)
+    values = jnp.asarray(rng.standard_normal((2, *of_states)))
     law, step = make(policies), 1e-7
     after, change = law.forward(mass), law.derivative(mass, moves)
     assert float(after.sum()) == pytest.approx(1.0, abs=1e-14) and float(after.min()) >= 0
@@ -108,6 +117,24 @@ def test_the_lottery_is_the_matrix_of_hat_functions() -> None:
     mass = np.random.default_rng(2).dirichlet(np.ones(14))
     found = one_asset(policies).forward(jnp.asarray(mass.reshape(2, 7)))
     np.testing.assert_allclose(np.ravel(found), matrix.T @ mass, atol=1e-15)
+
+
+def test_the_smooth_lottery_keeps_the_mean_and_is_smooth_across_grid_points_and_cells() -> None:
+    """Everywhere but at the ends of the grid: nonnegative, with the right mean, derivative without jumps."""
+    x = jnp.asarray(np.sort(np.concatenate([np.linspace(0.0, 6.3, 4001), GRID, (GRID[1:] + GRID[:-1]) / 2])))
+    law = SmoothAssetLottery.of(x[None], GRID, jnp.eye(1))
+    at = law.first + jnp.arange(3)[:, None, None]
+    assert float(law.weights.min()) >= -1e-15
+    np.testing.assert_allclose((law.weights * GRID[at]).sum(axis=0)[0], x, atol=1e-14)
+    np.testing.assert_allclose((law.slopes * GRID[at]).sum(axis=0), 1.0, atol=1e-13)
+    dense = np.zeros((2, x.size, GRID.size))
+    for k, part in enumerate((law.weights, law.slopes)):
+        for point in range(3):
+            np.add.at(dense[k], (np.arange(x.size), np.asarray(at[point, 0])), np.asarray(part[point, 0]))
+    assert np.abs(np.diff(dense[1], axis=0)).max() < 0.5, "no slope jumps by 1 / cell = 10"
+    np.testing.assert_allclose(np.gradient(dense[0], np.asarray(x), axis=0)[5:-5:50], dense[1][5:-5:50], atol=0.2)
+    inside = SmoothAssetLottery.of(jnp.asarray([[0.02, 5.9]]), GRID, jnp.eye(1))
+    np.testing.assert_allclose(inside.weights[:, 0].T, [[0.8, 0.2, 0.0], [0.0, 0.125, 0.875]], atol=1e-14)
 
 
 class TwoGrids(NamedTuple):
@@ -161,7 +188,8 @@ class WithASavingsPlan(StandardIncompleteMarkets):
 @pytest.mark.long
 def test_a_household_of_two_assets_passes_through_the_same_interface() -> None:
     """Steady state, Newton's method and its derivative, Jacobians, moments: those of the parts that it is made of."""
-    p, inputs = {"beta": 0.9, "eis": 0.5, "rho_e": 0.8, "sd_e": 0.5}, {"r": 0.005, "Z": 0.8, "plan": 0.2}
+    p = {"beta": 0.9, "eis": 0.5, "rho_e": 0.8, "sd_e": 0.5}
+    inputs = {name: jnp.asarray(value) for name, value in {"r": 0.005, "Z": 0.8, "plan": 0.2}.items()}
     both = WithASavingsPlan(n_e=2, n_a=12)
 
     def solve(block: Any) -> tuple[Any, np.ndarray]:

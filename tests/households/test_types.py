@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.households.newton import marginal_of
 from estimhank.households.one_asset import Grids, StandardIncompleteMarkets
+from estimhank.households.stationary_problem import marginal_of
 from estimhank.model import Parameter, Uniform
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.sequence_space.steady_solver import SteadySolver

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from estimhank.networks.mlp import evaluate_network, flatten_weights, initial_weights, unflatten_weights
-from estimhank.surrogate.stage_config import ACTIVATIONS
+from estimhank.networks.settings import ACTIVATIONS
 
 evaluate = jax.jit(evaluate_network, static_argnums=(2, 3))
 

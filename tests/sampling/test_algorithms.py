@@ -21,8 +21,8 @@ from estimhank.run.config_sections import SAMPLERS
 from estimhank.run.stages import describe_draws
 from estimhank.sampling.algorithms import ALGORITHMS
 from estimhank.sampling.diagnostics import ess, r_hat
+from estimhank.sampling.multi_proposal import MultiProposalConfig
 from estimhank.sampling.proposals import Center
-from estimhank.sampling.sample import MultiProposalConfig
 from estimhank.sampling.tempered import NotTempered
 from estimhank.support.errors import ConfigError
 from estimhank.target.protocol import Evaluation, GradientLike, Target
@@ -190,4 +190,10 @@ def test_too_few_members_or_iterations_are_said(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     far = Center(np.array([60.0, 40.0]), 0.5 * CUT.covariance)
     with pytest.raises(NotTempered, match="raise iterations"):
-        run(tmp_path / "far", "smc", NormalTarget(CUT.mean, CUT.sd), far, MultiProposalConfig(3, 0, 8, 4, 2))
+        run(
+            tmp_path / "far",
+            "smc",
+            NormalTarget(CUT.mean, CUT.sd),
+            far,
+            MultiProposalConfig(iterations=3, warmup=0, proposals=8, draws=4, chains=2),
+        )

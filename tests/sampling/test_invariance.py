@@ -69,7 +69,7 @@ def p_value(x: np.ndarray) -> float:
 
 def walk(density: Callable[[np.ndarray], np.ndarray]) -> Kernel:
     def run(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
-        state = random_walk.init(x, density)
+        state = random_walk.init(x, density(x))
         for _ in range(STEPS):
             state, _ = random_walk.step(rng, state, density, 1.4 * ROOT)
         return state.position
@@ -79,13 +79,11 @@ def walk(density: Callable[[np.ndarray], np.ndarray]) -> Kernel:
 
 def many_proposals(proposals: int, scale: float) -> Kernel:
     def run(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
-        propose, ends = multi_proposal.around_auxiliary_point(scale * ROOT), []
-        for point in x:
-            state = multi_proposal.init(point, log_density)
-            for _ in range(STEPS):
-                state, _ = multi_proposal.step(rng, state, log_density, propose, proposals, 2)
-            ends.append(state.position)
-        return np.array(ends)
+        propose = multi_proposal.around_auxiliary_point(scale * ROOT)
+        state = multi_proposal.init(x, log_density(x))
+        for _ in range(STEPS):
+            state, _ = multi_proposal.step(rng, state, log_density, propose, proposals, 2)
+        return state.position
 
     return run
 

@@ -82,8 +82,8 @@ def test_step_moves_with_the_enumerated_probabilities() -> None:
     expected = transitions(3, np.log(MASS))
     trials = 3000
     for x in range(STATES):
-        state = init(np.array([float(x)]), log_mass)
-        moves = np.array([step(rng, state, log_mass, propose_on_ring, 3, 2)[0].position[0] for _ in range(trials)])
+        state = init(at := np.array([[float(x)]]), log_mass(at))
+        moves = np.array([step(rng, state, log_mass, propose_on_ring, 3, 2)[0].position[0, 0] for _ in range(trials)])
         share = np.bincount(moves.astype(int), minlength=STATES) / trials
         error = np.sqrt(expected[x] * (1 - expected[x]) / trials)
         assert (np.abs(share - expected[x]) < 5.5 * error).all()  # 25 shares: one false alarm in a million
@@ -104,8 +104,8 @@ Kernel = Callable[[np.random.Generator, np.ndarray, int, np.ndarray], tuple[np.n
 def correct(rng: np.random.Generator, x: np.ndarray, n: int, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The package's kernel: next state, and the Rao-Blackwell mean of the squares."""
     propose = around_auxiliary_point(root)
-    state, info = step(rng, init(x, log_normal), log_normal, propose, n)
-    return state.position, info.weights @ info.points**2
+    state, info = step(rng, init(x[None], log_normal(x[None])), log_normal, propose, n)
+    return state.position[0], info.weights[0] @ info.points[0] ** 2
 
 
 def around_the_state(rng: np.random.Generator, x: np.ndarray, n: int, root: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -191,11 +191,12 @@ def test_a_chain_whose_proposals_are_all_infeasible_stays() -> None:
 def test_state_and_log_density_go_together() -> None:
     rng = np.random.default_rng(3)
     propose = around_auxiliary_point(0.7 * np.eye(3))
-    state = init(np.ones(3), log_normal)
+    state, chains = init(np.ones((4, 3)), log_normal(np.ones((4, 3)))), np.arange(4)
     for _ in range(200):
         state, info = step(rng, state, log_normal, propose, 5, draws=3)
-        assert state.log_density == log_normal(state.position[None])[0]
-        assert (state.position == info.points[info.indices[-1]]).all()
+        assert (state.log_density == log_normal(state.position)).all()
+        assert (state.position == info.points[chains, info.indices[:, -1]]).all()
+        assert info.points.shape == (4, 6, 3) and info.indices.shape == (4, 3)
 
 
 def test_scale_and_rate_grow_with_the_number_of_proposals() -> None:

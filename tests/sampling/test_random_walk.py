@@ -16,10 +16,10 @@ from benchmarks.textbook_targets import NormalTarget, SkewedTarget
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
+from estimhank.sampling.chains import ChainConfig
 from estimhank.sampling.diagnostics import ess, r_hat
 from estimhank.sampling.proposals import Center
 from estimhank.sampling.random_walk import (
-    RandomWalkConfig,
     RandomWalkResult,
     acceptance_probability,
     init,
@@ -32,7 +32,7 @@ CUT = NormalTarget((1.0, -2.0), (1.0, 0.3), 0.5, cut=0.5)
 CUT_CENTER = Center(np.array(CUT.mean), CUT.covariance)
 
 
-def run(folder: Path, target: Target, center: Center, config: RandomWalkConfig, seed: int = 2) -> RandomWalkResult:
+def run(folder: Path, target: Target, center: Center, config: ChainConfig, seed: int = 2) -> RandomWalkResult:
     path = folder / "evaluations.bin"
     with EvaluationStore.open(path, target.names, target.fingerprint) as store:
         return run_random_walk(Recorder(Engine(target, "serial"), store), target, center, config, seed)
@@ -61,7 +61,8 @@ def test_eleven_dimensions_at_the_best_scale_match_the_textbook() -> None:
     rng = np.random.default_rng(0)
     root = 2.38 / math.sqrt(11) * np.eye(11)
     draws, accepted = np.empty((4, 8000, 11)), 0
-    state = init(rng.standard_normal((4, 11)), log_normal)
+    start = rng.standard_normal((4, 11))
+    state = init(start, log_normal(start))
     for k in range(8000):
         state, info = step(rng, state, log_normal, root)
         draws[:, k] = state.position
@@ -75,7 +76,7 @@ def test_eleven_dimensions_at_the_best_scale_match_the_textbook() -> None:
 def test_moments_of_a_skewed_bounded_target(tmp_path: Path) -> None:
     target = SkewedTarget()
     center = Center(np.array([1.1, -0.9, 0.7]), np.diag([0.33, 0.7, 0.25]))
-    result = run(tmp_path, target, center, RandomWalkConfig(steps=2500, warmup=300, chains=6))
+    result = run(tmp_path, target, center, ChainConfig(iterations=2500, warmup=300, chains=6))
     effective = ess(result.theta, "mean")
     assert r_hat(result.theta).max() < 1.02
     error = np.sqrt(np.array(target.variance) / effective)
@@ -84,7 +85,7 @@ def test_moments_of_a_skewed_bounded_target(tmp_path: Path) -> None:
 
 
 def test_the_density_stored_with_a_draw_is_its_own_and_never_infeasible(tmp_path: Path) -> None:
-    result = run(tmp_path, CUT, CUT_CENTER, RandomWalkConfig(steps=80, warmup=20, chains=3))
+    result = run(tmp_path, CUT, CUT_CENTER, ChainConfig(iterations=80, warmup=20, chains=3))
     assert result.infeasible.min() > 0.05
     for theta, likelihood in zip(result.theta.reshape(-1, 2), result.log_likelihood.ravel(), strict=True):
         evaluation = CUT.evaluate(theta)
@@ -95,7 +96,7 @@ def test_the_density_stored_with_a_draw_is_its_own_and_never_infeasible(tmp_path
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_run_cut_anywhere_and_resumed_gives_the_same_bits(tmp_path: Path, share: float) -> None:
-    config = RandomWalkConfig(steps=60, warmup=20, chains=3)
+    config = ChainConfig(iterations=60, warmup=20, chains=3)
     whole = run(tmp_path, CUT, CUT_CENTER, config)
     path = tmp_path / "evaluations.bin"
     content = path.read_bytes()
@@ -106,11 +107,11 @@ def test_a_run_cut_anywhere_and_resumed_gives_the_same_bits(tmp_path: Path, shar
 
 
 def test_adaptation_stops_after_the_warm_up(tmp_path: Path) -> None:
-    result = run(tmp_path, CUT, CUT_CENTER, RandomWalkConfig(steps=50, warmup=20, chains=2))
+    result = run(tmp_path, CUT, CUT_CENTER, ChainConfig(iterations=50, warmup=20, chains=2))
     assert len(np.unique(result.scale[:20])) == 20 and len(np.unique(result.scale[20:])) == 1
 
 
-@pytest.mark.parametrize("sizes", [{"steps": 0}, {"chains": 0}, {"warmup": 5000}])
+@pytest.mark.parametrize("sizes", [{"iterations": 0}, {"chains": 0}, {"warmup": 5000}])
 def test_impossible_sizes_are_refused(sizes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(sizes))):
-        RandomWalkConfig(**sizes)
+        ChainConfig(**sizes)

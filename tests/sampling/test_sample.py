@@ -14,8 +14,8 @@ from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.recorder import Recorder
 from estimhank.evaluation.store import EvaluationStore
 from estimhank.sampling.diagnostics import ess, r_hat
+from estimhank.sampling.multi_proposal import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.sampling.proposals import Center, NoFeasibleState
-from estimhank.sampling.sample import MultiProposalConfig, MultiProposalResult, run_multi_proposal
 from estimhank.support.progress_event import ProgressEvent
 from estimhank.target.protocol import Target
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import combinations
 
 import jax
@@ -170,28 +169,23 @@ def large(
 
 
 @pytest.mark.parametrize(
-    ("sizes", "gone", "dense", "seconds"),
+    ("sizes", "gone", "dense"),
     [
-        ((7, 0, 1), (), 0, 1.0),
-        ((6, 0, 4), (), 0, 1.0),  # lags as variables of their own
-        ((7, 2, 1), (), 2, 1.0),
-        ((7, 7, 1), (), 7, 2.0),
-        ((14, 3, 1), (), 3, 5.0),
-        ((7, 0, 1), ("Euler",), 1, 1.0),
-        ((7, 0, 1), ("Euler", "bonds"), 2, 1.0),
-        ((14, 1, 1), ("Euler",), 2, 5.0),
+        ((7, 0, 1), (), 0),
+        ((6, 0, 4), (), 0),  # lags as variables of their own
+        ((7, 2, 1), (), 2),
+        ((7, 7, 1), (), 7),
+        ((14, 3, 1), (), 3),
+        ((7, 0, 1), ("Euler",), 1),
+        ((7, 0, 1), ("Euler", "bonds"), 2),
+        ((14, 1, 1), ("Euler",), 2),
     ],
 )
-def test_large_systems_take_a_second(
-    sizes: tuple[int, int, int], gone: tuple[str, ...], dense: int, seconds: float
-) -> None:
+def test_large_systems_have_few_dense_variables(sizes: tuple[int, int, int], gone: tuple[str, ...], dense: int) -> None:
     systems, names = large(*sizes, gone)
     household = tuple(names.index(name) for name in ("c", "r", "y", "i")) if gone else ()
-    begun = time.process_time()
     found = choose_elimination(systems, names, household, len(gone))
-    took = time.process_time() - begun
     assert len(found.dense) == dense and found.condition < 1e8
-    assert took < seconds, took
 
 
 def test_the_solution_of_a_large_model_with_households_is_that_of_all_dates_at_once() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.households.asset_jumps import asset_jumps
 from estimhank.households.fake_news import truncated_product
 from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.households.stationary import SteadyStateError
@@ -100,6 +102,28 @@ def test_bracketing_is_not_needed_far_away(small: Posterior, monkeypatch: pytest
             assert error.kind in ("no_bracket", "grid_too_small")
         assert not found
     assert solved > 30
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["linear", "smooth"])
+def test_jacobians_jump_where_a_fixed_point_crosses_a_grid_point_unless_the_scheme_is_smooth(scheme: str) -> None:
+    solver = SteadySolver(with_priors(scheme=scheme), {"B_bar": 0.25}, 40)
+
+    def place(debt: float) -> float:
+        """Grid index of the fixed point that most households are next to."""
+        (household,), _ = solver.stationary_at({"B_bar": debt})
+        found = asset_jumps(household._replace(transition=SimpleNamespace(kinked=True)))  # type: ignore[arg-type]
+        return float(found.grid_index[np.argmax(np.where(np.isfinite(found.grid_index), found.mass, 0.0))])
+
+    low, high = 0.8, 1.4
+    target = np.ceil(place(low))
+    assert place(high) > target
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (low, middle) if place(middle) >= target else (middle, high)
+    before, after = (np.asarray(solver.at({"B_bar": x}).household.jacobians) for x in (low - 1e-7, high + 1e-7))
+    change = np.abs(after - before).max()
+    assert change > 1e-3 if scheme == "linear" else change < 1e-5
 
 
 @pytest.mark.long  # the reference numbers of Krusell and Smith's economy are in test_household.py

@@ -94,25 +94,25 @@ def test_errors_are_those_of_draws_and_what_acquired_ones_leave_in_their_pool() 
     x = rng.standard_normal((120, D))
     exact = SURROGATE.log_density(x) - 7.0  # a constant is no error
     candidates = Candidates(x, cold=80, acquired=20, pool=1_000, log_ratio=0.0)
-    fine = measure_errors(candidates, SURROGATE, exact, 0.95)
+    fine = measure_errors(candidates, SURROGATE, exact)
     assert fine.s_e == pytest.approx(0, abs=1e-5) and fine.total == pytest.approx(0, abs=1e-5)
     wrong = exact.copy()
     wrong[-1] -= 300.0
     wrong[-2] = -np.inf
     wrong[90] += 50.0  # hotter than the posterior: says nothing
-    errors = measure_errors(candidates, SURROGATE, wrong, 0.95)
+    errors = measure_errors(candidates, SURROGATE, wrong)
     assert errors.s_e == pytest.approx(0, abs=1e-5)
     assert errors.over_pool == pytest.approx(300 / np.sqrt(1_000), rel=1e-4) == pytest.approx(errors.total)
     wrong[:3] = -np.inf
-    assert measure_errors(candidates, SURROGATE, wrong, 0.95).s_e == pytest.approx(0, abs=1e-5)
+    assert measure_errors(candidates, SURROGATE, wrong).s_e == pytest.approx(0, abs=1e-5)
     wrong[:4] = -np.inf
-    assert measure_errors(candidates, SURROGATE, wrong, 0.95).total == float("inf")
+    assert measure_errors(candidates, SURROGATE, wrong).total == float("inf")
 
 
 def test_a_surrogate_that_is_no_number_is_infinitely_wrong() -> None:
     x = np.random.default_rng(6).standard_normal((30, D))
     broken = SURROGATE.with_penalty_strength(float("nan"))
-    assert not measure_errors(Candidates(x, 20, 10, 100, 0.0), broken, np.zeros(30), 0.95).total < 0.05
+    assert not measure_errors(Candidates(x, 20, 10, 100, 0.0), broken, np.zeros(30)).total < 0.05
     assert np.isfinite(acquire(x, x, broken, 9, np.random.default_rng(7))).all()
 
 
@@ -141,7 +141,7 @@ def test_what_draws_of_the_uncorrected_surrogate_find_counts_by_how_often_a_draw
     far = np.linalg.norm(pool, axis=1) > 2.0
     exact = fenced.log_density(pool) - np.where(far, 2.0, 0.2)
     all_acquired = Candidates(np.concatenate([plain[:300], pool]), 300, len(pool), len(pool), chosen.log_ratio)
-    errors = measure_errors(all_acquired, fenced, np.concatenate([fenced.log_density(plain[:300]), exact]), 0.95)
+    errors = measure_errors(all_acquired, fenced, np.concatenate([fenced.log_density(plain[:300]), exact]))
     # what the surrogate's own draws say
     there = np.linalg.norm(plain, axis=1) > 2.0
     expected = np.sqrt(np.mean(np.where(there, 4.0, 0.04)))

@@ -10,7 +10,6 @@ import pytest
 
 from estimhank.run.config import make_config
 from estimhank.surrogate.certificate import (
-    FEWEST_DRAWS,
     Certificate,
     ExactStates,
     FreshEvaluations,
@@ -24,7 +23,8 @@ from estimhank.surrogate.certificate import (
     subchain_acceptance,
     wrong_decisions,
 )
-from estimhank.surrogate.searched import FEWEST_STARTS, Searched
+from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
+from estimhank.surrogate.searched import Searched
 
 CHAINS, DRAWS = 24, 80
 COUNTS = {"training_evaluations": 5_000, "certificate_evaluations": 2_000, "exact_stage_evaluations": 2_500}
@@ -127,9 +127,9 @@ def test_a_certificate_says_what_was_searched_and_little_certifies_nothing() -> 
 
 def test_the_smoke_profile_certifies_nothing() -> None:
     smoke = make_config({}, "smoke")
-    assert smoke.mode.starts < FEWEST_STARTS and smoke.posterior.certificate_draws < FEWEST_DRAWS
+    assert smoke.mode.starts < POLICY.fewest_starts and smoke.posterior.certificate_draws < POLICY.fewest_draws
     default = make_config({})
-    assert default.mode.starts >= FEWEST_STARTS and default.posterior.certificate_draws >= FEWEST_DRAWS
+    assert default.mode.starts >= POLICY.fewest_starts and default.posterior.certificate_draws >= POLICY.fewest_draws
 
 
 def test_draws_without_an_exact_density_count_as_such_and_not_in_s_e() -> None:

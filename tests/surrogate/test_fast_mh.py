@@ -119,7 +119,7 @@ def test_chains_walk_in_from_outside_the_fence() -> None:
 def test_chains_pass_between_separate_modes_in_their_right_shares(apart: float) -> None:
     """Jumps by differences of archived draws carry chains where small steps do not."""
     from benchmarks.known_targets import two_modes
-    from estimhank.surrogate.fitting import Whitening, fit_surrogate
+    from estimhank.surrogate.fitting import Fitter, Whitening
     from estimhank.surrogate.points import points_from
     from tests.helpers.in_memory import candidates
     from tests.helpers.stages import TRAINING
@@ -127,7 +127,7 @@ def test_chains_pass_between_separate_modes_in_their_right_shares(apart: float) 
     target = two_modes(D, apart)
     points = points_from(candidates(target, 1_500), target.transform)
     whitening = Whitening.from_moments(np.zeros(D), np.diag([apart**2 / 4, *[1.0] * (D - 1)]))
-    surrogate, _ = fit_surrogate(points, whitening, target, TRAINING, 60, seed=1)
+    surrogate, _ = Fitter(target, TRAINING).fit(points, whitening, 60, seed=1)
     begin = surrogate.whiten(np.random.default_rng(0).choice([-4.0, 4.0], (CHAINS, 1)) * np.eye(D)[0])
     chains, proposal = warm_up(surrogate, begin, np.ones(CHAINS), seed=3)
     fast = draw(surrogate, chains, proposal, 200, 20, 4, InTurn(target))

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.known_targets import KnownTarget, correlated_normal
 from estimhank.surrogate import jump_fit, jump_map
-from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.fitting import Fitter, Whitening
 from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.jump_fit import fit_jumps, left_out
 from estimhank.surrogate.jump_map import features_of, without_kinks
@@ -92,7 +92,7 @@ def test_a_surrogate_follows_jumps_that_it_is_told_of(tmp_path: Path) -> None:
     errors = []
     for jumps in (finder, None):
         whitening = Whitening.from_moments(points.x.mean(axis=0), np.cov(points.x.T), COSTLY)
-        surrogate, _ = fit_surrogate(points, whitening, target, TRAINING, 150, 1, finder=jumps)
+        surrogate, _ = Fitter(target, TRAINING, jumps).fit(points, whitening, 150, 1)
         off = surrogate.log_density(x) - target.batch(x).log_density
         errors.append(float(np.quantile(np.abs(off - np.median(off)), 0.9)))
         save_surrogate(surrogate, tmp_path)

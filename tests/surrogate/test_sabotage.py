@@ -14,7 +14,7 @@ import pytest
 from benchmarks.known_targets import KnownTarget, banana, skewed, two_modes
 from estimhank.evaluation.evaluations import EvaluationBatch
 from estimhank.networks.mlp import initial_weights
-from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.fitting import Fitter, Whitening
 from estimhank.surrogate.points import points_from
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.stage_config import PosteriorConfig
@@ -30,7 +30,7 @@ def train(target: KnownTarget, batch: EvaluationBatch, seed: int = 1) -> Surroga
     """A surrogate of these evaluations alone, without rounds that would repair it."""
     mode = mode_of(target)
     whitening = Whitening.from_moments(mode.center_x, mode.covariance_x)
-    return fit_surrogate(points_from(batch, target.transform), whitening, target, TRAINING, 150, seed)[0]
+    return Fitter(target, TRAINING).fit(points_from(batch, target.transform), whitening, 150, seed)[0]
 
 
 def judge(target: KnownTarget, surrogate: Surrogate, sizes: PosteriorConfig = CAREFUL) -> PosteriorStageResult:

@@ -13,19 +13,21 @@ import numpy as np
 import pytest
 
 from benchmarks.known_targets import KnownTarget, banana, skewed
+from estimhank.networks.training import TrainingError
 from estimhank.support.progress_event import ProgressEvent
 from estimhank.surrogate import surrogate_stage
 from estimhank.surrogate.candidates import RoundErrors
-from estimhank.surrogate.points import points_from
+from estimhank.surrogate.fitting import Whitening
+from estimhank.surrogate.points import plausible, points_from
 from estimhank.surrogate.stage_config import PAPER_POSTERIOR, PAPER_SURROGATE, PosteriorConfig, SurrogateConfig
 from estimhank.surrogate.surrogate_stage import (
+    StageState,
+    Step,
     SurrogateStageResult,
     _modes_with_mass,
-    _moments,
-    _plausible,
+    decide,
     run_surrogate,
 )
-from estimhank.surrogate.training import TrainingError
 from tests.helpers.in_memory import Memory, candidates, mode_of
 from tests.helpers.stages import TRAINING, D
 
@@ -86,6 +88,29 @@ def test_a_last_fit_is_looked_at_and_ends_once_it_is_good() -> None:
     looks = check_rounds(poor, memory, replace(TRAINING, **changes), 40)
     assert len(looks) == 5 and min(looks) > 0.05
     assert memory.count("surrogate") <= 300 + len(looks) * 150, "a look is half a round at most"
+
+
+@pytest.mark.parametrize(
+    ("step", "number", "repeats", "error", "follows"),
+    [
+        (Step.ROUND, 0, 0, 0.3, Step.ROUND),
+        (Step.ROUND, 0, 0, 0.05, Step.LAST_FIT),  # good enough for what a longer fit adds
+        (Step.ROUND, 2, 0, 0.3, Step.LAST_FIT),  # the rounds are used up
+        (Step.ROUND, 0, 0, np.inf, Step.ROUND),
+        (Step.LAST_FIT, 3, 0, 0.02, Step.STOP),
+        (Step.LAST_FIT, 3, 0, 0.04, Step.GO_ON),
+        (Step.LAST_FIT, 3, 0, 0.6, Step.ANEW),
+        (Step.LAST_FIT, 3, 0, np.inf, Step.ANEW),
+        (Step.ANEW, 4, 1, 0.04, Step.GO_ON),
+        (Step.GO_ON, 5, 2, 0.7, Step.ANEW),
+        (Step.GO_ON, 6, 3, 0.02, Step.STOP),
+        (Step.GO_ON, 7, 4, 0.7, Step.STOP),  # often enough
+    ],
+)
+def test_an_error_decides_what_follows(step: Step, number: int, repeats: int, error: float, follows: Step) -> None:
+    points = points_from(candidates(TARGET, 20), TARGET.transform)
+    state = StageState(step, number, points, Whitening(np.zeros(D), np.eye(D)), 20, repeats=repeats)
+    assert decide(state, error, replace(TRAINING, rounds=3, stop_s_e=0.06, final_s_e=0.03)) is follows
 
 
 @pytest.mark.parametrize(
@@ -217,9 +242,9 @@ def test_places_that_were_found_far_too_low_are_not_believed_again() -> None:
 def test_coordinates_follow_the_posterior_not_what_a_bad_fit_drew() -> None:
     exact = np.array([-1.0, -3.0, -40.0, -np.inf])
     points = points_from(candidates(TARGET, 50), TARGET.transform)
-    np.testing.assert_array_equal(_plausible(exact + points.log_density.max(), points), [True, True, False, False])
-    assert _moments(np.zeros((3, D))) is None, "too few"
-    assert _moments(np.zeros((30, D))) is None, "all at one place"
+    np.testing.assert_array_equal(plausible(exact + points.log_density.max(), points), [True, True, False, False])
+    assert Whitening.from_draws(np.zeros((3, D))) is None, "too few"
+    assert Whitening.from_draws(np.zeros((30, D))) is None, "all at one place"
 
 
 def test_modes_of_the_surrogate_are_judged_by_the_density_of_the_coordinates() -> None:

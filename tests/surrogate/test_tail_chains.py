@@ -10,10 +10,11 @@ import pytest
 from benchmarks.known_targets import KnownTarget, correlated_normal, student_t
 from estimhank.sampling.diagnostics import ess
 from estimhank.surrogate.convergence import mahalanobis
+from estimhank.surrogate.policy import POSTERIOR_POLICY
 from estimhank.surrogate.posterior_stage import PosteriorStageResult, run_posterior
 from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.surrogate import Surrogate
-from estimhank.surrogate.tail_chains import _FEWEST, compare_reach, rank_correlation
+from estimhank.surrogate.tail_chains import compare_reach, rank_correlation
 from tests.helpers.hand_made import normal_surrogate, student_surrogate
 from tests.helpers.in_memory import Memory
 from tests.helpers.stages import SIZES, worst_z_scores
@@ -94,7 +95,7 @@ def test_chains_that_have_not_moved_and_few_draws_say_nothing() -> None:
     draws = np.random.default_rng(0).standard_normal(50)
     assert compare_reach(draws, draws[:32], draws[:32]).probability > 0.5
     assert compare_reach(np.full(20, 3.0), np.full(32, 3.0), np.full(32, 3.0)).probability == 1.0
-    assert compare_reach(draws[: _FEWEST - 1], draws, draws + 100.0).probability == 1.0
+    assert compare_reach(draws[: POSTERIOR_POLICY.fewest_outermost - 1], draws, draws + 100.0).probability == 1.0
     assert rank_correlation(draws, draws**3) == pytest.approx(1.0) and rank_correlation(draws, np.zeros(50)) == 0.0
 
 

@@ -10,19 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks.known_targets import banana, skewed
-from estimhank.evaluation.workers import InTurn
-from estimhank.networks.mlp import initial_weights
-from estimhank.surrogate.fitting import Whitening, fit_surrogate
-from estimhank.surrogate.points import Points, points_from
-from estimhank.surrogate.surrogate import Shape, Surrogate
-from estimhank.surrogate.training import (
+from estimhank.networks.training import (
     TrainingError,
     _train_steps,
-    ensemble_losses,
-    examples,
-    padded,
-    train_ensemble,
 )
+from estimhank.surrogate.fitting import Fitter, Whitening
+from estimhank.surrogate.points import Points, points_from
+from estimhank.surrogate.surrogate import Surrogate
 from tests.helpers.in_memory import candidates
 from tests.helpers.stages import TRAINING, D
 
@@ -42,7 +36,7 @@ def error(surrogate: Surrogate) -> float:
 
 def fit(points: Points, seed: int = 1, **changes: Any) -> Surrogate:
     config = replace(TRAINING, **({"epochs": 200} | changes))
-    return fit_surrogate(points, WHITENING, TARGET, config, config.epochs, seed)[0]
+    return Fitter(TARGET, config).fit(points, WHITENING, config.epochs, seed)[0]
 
 
 def test_the_banana_is_learned_and_gradients_help() -> None:
@@ -67,7 +61,7 @@ def test_points_without_gradient_train_beside_points_with_one() -> None:
     gradient = points.gradient.copy()
     gradient[::2] = np.nan
     mixed = replace(points, gradient=gradient)
-    _, report = fit_surrogate(mixed, WHITENING, TARGET, TRAINING, TRAINING.epochs, 1)
+    _, report = Fitter(TARGET, TRAINING).fit(mixed, WHITENING, TRAINING.epochs, 1)
     assert report.points + report.held_out + report.dropped_low == len(points)
     assert abs(report.with_gradient - report.points / 2) < 20
     assert error(fit(mixed)) < 0.3
@@ -93,7 +87,7 @@ def test_partial_gradients_help() -> None:
     partial = replace(points, gradient=np.where(steady_state, np.nan, points.gradient))
     values = replace(points, gradient=np.full_like(points.gradient, np.nan))
     errors = [
-        np.mean([error(fit_surrogate(p, whitening, TARGET, TRAINING, 200, seed)[0]) for seed in (1, 2, 3)])
+        np.mean([error(Fitter(TARGET, TRAINING).fit(p, whitening, 200, seed)[0]) for seed in (1, 2, 3)])
         for p in (partial, values)
     ]
     assert errors[0] < 0.8 * errors[1]
@@ -101,8 +95,8 @@ def test_partial_gradients_help() -> None:
 
 def test_a_report_without_gradients_says_so() -> None:
     points = training_points(100)
-    _, report = fit_surrogate(
-        replace(points, gradient=np.full_like(points.gradient, np.nan)), WHITENING, TARGET, TRAINING, 5, 1
+    _, report = Fitter(TARGET, TRAINING).fit(
+        replace(points, gradient=np.full_like(points.gradient, np.nan)), WHITENING, 5, 1
     )
     assert report.with_gradient == 0 and np.isnan(report.gradient_rmse) and np.isfinite(report.value_rmse)
 
@@ -117,7 +111,7 @@ def test_the_surrogate_is_kept_low_where_there_is_no_density() -> None:
     for known in (points, replace(points, infeasible=np.empty((0, D)))):
         # at the default weight of the gradients the bounds hold less firmly
         config = replace(TRAINING, gradient_weight=3.0)
-        surrogate, _ = fit_surrogate(known, whitening, target, config, TRAINING.epochs, 1)
+        surrogate, _ = Fitter(target, config).fit(known, whitening, TRAINING.epochs, 1)
         excess.append(np.quantile(surrogate.log_density(mirrored), 0.75) - np.median(surrogate.log_density(x)))
     assert excess[0] < -2.0 < 0.0 < excess[1]
 
@@ -125,28 +119,6 @@ def test_the_surrogate_is_kept_low_where_there_is_no_density() -> None:
 def test_too_few_points_are_refused_in_a_sentence() -> None:
     with pytest.raises(TrainingError, match="needs 20 points with a finite density, there are 7"):
         fit(training_points().select(slice(0, 7)))
-
-
-def test_a_loss_that_stays_infinite_is_refused_in_a_sentence() -> None:
-    n = 64
-    z = np.random.default_rng(0).standard_normal((n, D))
-    data = examples(z, np.full(n, 1e30), np.full((n, D), np.nan), np.ones(n), np.zeros(n, bool))
-    with pytest.raises(TrainingError, match="loss is not finite"):
-        train_ensemble(data, np.arange(n), TRAINING, 2, 1, InTurn(TARGET))
-
-
-def test_padding_adds_examples_that_do_not_count() -> None:
-    z = np.ones((5, D))
-    data = examples(z, np.ones(5), np.full((5, D), np.nan), np.ones(5), np.zeros(5, bool))
-    more = padded(data)
-    assert len(data.z) == 5 and more.z.shape[0] % 512 == 0
-    assert float(more.weight.sum()) == 5.0 and float(more.known.sum()) == 0.0
-    assert all(column.dtype == np.float32 for column in more)
-    networks = (initial_weights(D, (8,), "silu", 1),)
-    shape = Shape((8,), "silu")
-    np.testing.assert_allclose(
-        ensemble_losses(networks, more, shape), ensemble_losses(networks, data, shape), rtol=1e-5
-    )
 
 
 def test_what_is_compiled_does_not_depend_on_the_number_of_points() -> None:
@@ -158,16 +130,16 @@ def test_what_is_compiled_does_not_depend_on_the_number_of_points() -> None:
 
 def test_progress_is_told() -> None:
     shares: list[float] = []
-    fit_surrogate(training_points(60), WHITENING, TARGET, TRAINING, 5, 1, shares.append)
+    Fitter(TARGET, TRAINING).fit(training_points(60), WHITENING, 5, 1, shares.append)
     assert shares and shares[-1] == pytest.approx(1.0) and min(shares) >= 0
 
 
 def test_training_goes_on_from_a_surrogate_and_leaves_its_base_alone() -> None:
     points = training_points()
     short = replace(TRAINING, ensemble=2)
-    first, _ = fit_surrogate(points, WHITENING, TARGET, short, 20, 1)
-    further, report = fit_surrogate(points, WHITENING, TARGET, short, 40, 2, begin=first)
-    again, _ = fit_surrogate(points, WHITENING, TARGET, short, 40, 2)
+    first, _ = Fitter(TARGET, short).fit(points, WHITENING, 20, 1)
+    further, report = Fitter(TARGET, short).go_on(first, points, 40, 2)
+    again, _ = Fitter(TARGET, short).fit(points, WHITENING, 40, 2)
     assert error(further) < error(first) and len(report.losses) == 2
     for name in ("linear", "quadratic", "scale"):
         np.testing.assert_array_equal(getattr(further.parameters, name), getattr(first.parameters, name))
@@ -177,7 +149,7 @@ def test_training_goes_on_from_a_surrogate_and_leaves_its_base_alone() -> None:
 
 
 def test_uncorrected_disagreement_costs_nothing_and_the_fence_is_farther_out() -> None:
-    surrogate, _ = fit_surrogate(training_points(200), WHITENING, TARGET, replace(TRAINING, ensemble=2), 20, 1)
+    surrogate, _ = Fitter(TARGET, replace(TRAINING, ensemble=2)).fit(training_points(200), WHITENING, 20, 1)
     uncorrected, x = surrogate.uncorrected(), TARGET.sample(np.random.default_rng(3), 500)
     inside = ~surrogate.outside(x)
     taken_off = uncorrected.log_density(x[inside]) - surrogate.log_density(x[inside])

@@ -13,7 +13,7 @@ from benchmarks.known_targets import banana
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.workers import InTurn
 from estimhank.surrogate.fast_mh import draw, warm_up
-from estimhank.surrogate.fitting import Whitening, fit_surrogate
+from estimhank.surrogate.fitting import Fitter, Whitening
 from estimhank.surrogate.points import points_from
 from tests.helpers.hand_made import normal_surrogate
 from tests.helpers.in_memory import candidates
@@ -33,8 +33,8 @@ def test_networks_trained_beside_each_other_are_those_of_one_process(workers: En
     points = points_from(candidates(TARGET, 800), TARGET.transform)
     whitening = Whitening.from_moments(np.zeros(D), np.diag([1.0, 2.4, 1.0]))
     config = replace(TRAINING, ensemble=2, epochs=20)
-    one, _ = fit_surrogate(points, whitening, TARGET, config, 20, 1)
-    beside, _ = fit_surrogate(points, whitening, TARGET, config, 20, 1, workers=workers)
+    one, _ = Fitter(TARGET, config).fit(points, whitening, 20, 1)
+    beside, _ = Fitter(TARGET, config, workers=workers).fit(points, whitening, 20, 1)
     jax.tree.map(np.testing.assert_array_equal, one.parameters, beside.parameters)
 
 

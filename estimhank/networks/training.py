@@ -1,12 +1,12 @@
 """Training of the networks: values and gradients, AdamW with a cosine schedule, many steps in one compiled call.
 
-The loss of a point is::
+The loss of a point z with value r is::
 
     w [ (f - r)^2 + lambda |grad f - grad r|^2 ]
 
-with r the standardised difference between log density and base, and gradients in posterior standard deviations. By the
-Poincare inequality of a (near) normal posterior the second term alone bounds the variance of the error, which is why it
-earns a large weight.
+Where the z are draws of a (near) standard normal distribution the second term alone bounds the variance of the error,
+by the Poincare inequality, which is why it earns a large weight. Where r is a bound from above, f below it costs
+nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 
 from estimhank.evaluation.workers import Workers
 from estimhank.networks.mlp import Weights, evaluate_network, initial_weights
+from estimhank.networks.settings import TrainingConfig
 from estimhank.support.errors import EstimhankError
-from estimhank.surrogate.stage_config import SurrogateConfig
-from estimhank.surrogate.surrogate import Shape
 
 Array = NDArray[np.float64]
 Single = Any  # an array in single precision, of NumPy or, inside compiled code, of JAX
@@ -45,11 +44,10 @@ class TrainingError(EstimhankError):
 
 
 class Examples(NamedTuple):
-    """What networks are trained on, single precision: inputs, standardised residuals, their gradients, weights.
+    """What networks are trained on, single precision: inputs, values, their gradients, weights.
 
-    Shapes (n, d), (n,), (n, d), (n,), (n, d), (n,); d counts what networks are given beside the coordinates. ``known``
-    is one where the gradient is known (elsewhere ``gradient`` is zero). ``upper_bound`` is one where the value is only
-    a bound from above: there is no density at such a point.
+    Shapes (n, d), (n,), (n, d), (n,), (n, d), (n,). ``known`` is one where the gradient is known (elsewhere
+    ``gradient`` is zero). ``upper_bound`` is one where the value is only a bound from above.
     """
 
     z: Single
@@ -60,11 +58,13 @@ class Examples(NamedTuple):
     upper_bound: Single
 
 
-class Losses(NamedTuple):
-    """Root mean squared errors of value and gradient over examples, weighted, standardised units."""
+class Loss(NamedTuple):
+    """What compiled steps depend on: a network's layers and activation, weight of gradients, weight decay."""
 
-    value: jax.Array
-    gradient: jax.Array
+    hidden: tuple[int, ...]
+    activation: str
+    gradient_weight: float
+    weight_decay: float
 
 
 def examples(z: Array, value: Array, gradient: Array, weight: Array, upper_bound: NDArray[np.bool_]) -> Examples:
@@ -88,7 +88,7 @@ def padded(data: Examples) -> Examples:
 def train_ensemble(
     data: Examples,
     rows: NDArray[np.int64],
-    config: SurrogateConfig,
+    config: TrainingConfig,
     epochs: int,
     seed: int,
     workers: Workers,
@@ -102,7 +102,7 @@ def train_ensemble(
     data : Examples
     rows : ndarray of int, shape (m,)
         The examples to learn from.
-    config : SurrogateConfig
+    config : TrainingConfig
     epochs : int
     seed : int
         The result is a function of it and of the examples; networks do not depend on each other.
@@ -145,7 +145,7 @@ def train_piece(
     data: Examples,
     index: NDArray[np.int32],
     rates: NDArray[np.float32],
-    setting: tuple[Shape, float, float],
+    loss: Loss,
 ) -> tuple[Weights, Any, Array]:
     """Go on with a network's training, in a worker.
 
@@ -158,21 +158,19 @@ def train_piece(
         The examples of each step.
     rates : ndarray of shape (calls, steps)
         Learning rates.
-    setting : tuple
-        Shape of the network, weight of gradients, weight decay.
+    loss : Loss
 
     Returns
     -------
     weights, state, and ndarray of shape (calls,)
         The last is the loss of each compiled call, nan after one that is not finite.
     """
-    shape, gradient_weight, weight_decay = setting
     losses = np.full(len(index), np.nan)
     for call in range(len(index)):
         # picked here, so that compiled code does not depend on how many examples there are
         batches = select(data, index[call])
-        weights, state, loss = _train_steps(weights, state, batches, rates[call], shape, gradient_weight, weight_decay)
-        losses[call] = float(loss)
+        weights, state, mean = _train_steps(weights, state, batches, rates[call], loss)
+        losses[call] = float(mean)
         if not np.isfinite(losses[call]):
             break
     return jax.tree.map(np.asarray, weights), jax.tree.map(np.asarray, state), losses
@@ -181,16 +179,16 @@ def train_piece(
 def _train_network(
     data: Examples,
     rows: NDArray[np.int64],
-    config: SurrogateConfig,
+    config: TrainingConfig,
     epochs: int,
     seed: list[int],
     begin: Weights | None,
 ) -> Generator[tuple[float, tuple[Any, ...]], tuple[Weights, Any, Array], tuple[Weights, Array]]:
     """One network's training, as a generator: yields the share that is done and the arguments of the next
     :func:`train_piece`, receives its result, returns weights and losses."""
-    shape = Shape(config.hidden, config.activation)
     calls = max(1, -(-epochs * len(rows) // (config.batch_size * _STEPS)))
     gradient_weight = config.gradient_weight if bool(data.known.any()) else 0.0
+    loss = Loss(config.hidden, config.activation, gradient_weight, config.weight_decay)
     peak = config.learning_rate * (1.0 if begin is None else _GOING_ON)
     for attempt in range(_RESTARTS + 1):
         rng = np.random.default_rng([*seed, 7, attempt])
@@ -205,8 +203,7 @@ def _train_network(
             share = np.arange(len(losses), min(len(losses) + max(_CALLS, -(-calls // _PIECES)), calls))
             index = np.stack([[next(stream) for _ in range(_STEPS)] for _ in share])
             rates = peak * _schedule((share[:, None] * _STEPS + np.arange(_STEPS)) / (calls * _STEPS))
-            setting = (shape, gradient_weight, config.weight_decay)
-            arguments = (weights, state, data, index, rates.astype(np.float32), setting)
+            arguments = (weights, state, data, index, rates.astype(np.float32), loss)
             weights, state, more = yield len(losses) / calls, arguments
             losses = np.append(losses, more)
             if not np.isfinite(more).all():
@@ -241,17 +238,17 @@ def _optimizer(weight_decay: float) -> optax.GradientTransformation:
     )
 
 
-def _errors(weights: Weights, data: Examples, shape: Shape, with_gradient: bool) -> tuple[jax.Array, jax.Array]:
+def _errors(weights: Weights, data: Examples, loss: Loss) -> tuple[jax.Array, jax.Array]:
     """Squared errors of value and gradient, shapes (n,)."""
 
     def output(z: jax.Array) -> jax.Array:
-        return evaluate_network(weights, z, shape.hidden, shape.activation)
+        return evaluate_network(weights, z, loss.hidden, loss.activation)
 
     def squared(value: jax.Array) -> jax.Array:
         error = value - data.value
         return jnp.where((data.upper_bound > 0) & (error < 0), 0, error) ** 2
 
-    if not with_gradient:
+    if loss.gradient_weight == 0:
         value = output(data.z)
         return squared(value), jnp.zeros_like(value)
     value, pull = jax.vjp(output, data.z)
@@ -259,27 +256,21 @@ def _errors(weights: Weights, data: Examples, shape: Shape, with_gradient: bool)
     return squared(value), jnp.sum(data.known * (gradient - data.gradient) ** 2, axis=-1)
 
 
-@partial(jax.jit, static_argnames=("shape", "gradient_weight", "weight_decay"))
+@partial(jax.jit, static_argnames="loss")
 def _train_steps(
-    weights: Weights,
-    state: Any,
-    batches: Examples,
-    rates: jax.Array,
-    shape: Shape,
-    gradient_weight: float,
-    weight_decay: float,
+    weights: Weights, state: Any, batches: Examples, rates: jax.Array, loss: Loss
 ) -> tuple[Weights, Any, jax.Array]:
     """A step for each of the ``batches``, arrays of shape (steps, batch, ...): weights, optimiser state, mean loss."""
-    optimizer = _optimizer(weight_decay)
+    optimizer = _optimizer(loss.weight_decay)
 
-    def loss(current: Weights, batch: Examples) -> jax.Array:
-        value, gradient_error = _errors(current, batch, shape, gradient_weight > 0)
-        return jnp.mean(batch.weight * (value + gradient_weight * gradient_error))
+    def mean_loss(current: Weights, batch: Examples) -> jax.Array:
+        value, gradient_error = _errors(current, batch, loss)
+        return jnp.mean(batch.weight * (value + loss.gradient_weight * gradient_error))
 
     def step(carry: tuple[Weights, Any], xs: tuple[Examples, jax.Array]) -> tuple[tuple[Weights, Any], jax.Array]:
         current, memory = carry
         batch, rate = xs
-        here, gradient = jax.value_and_grad(loss)(current, batch)
+        here, gradient = jax.value_and_grad(mean_loss)(current, batch)
         update, memory = optimizer.update(gradient, memory, current)
         current = jax.tree.map(lambda w, u: w - rate * u, current, update)
         return (current, memory), here
@@ -288,17 +279,18 @@ def _train_steps(
     return weights, state, losses.mean()
 
 
-@partial(jax.jit, static_argnames="shape")
-def ensemble_losses(networks: tuple[Weights, ...], data: Examples, shape: Shape) -> Losses:
-    """Weighted errors of the ensemble's mean over examples (those of weight zero do not count)."""
+@partial(jax.jit, static_argnames=("hidden", "activation"))
+def ensemble_losses(
+    networks: tuple[Weights, ...], data: Examples, hidden: tuple[int, ...], activation: str
+) -> tuple[jax.Array, jax.Array]:
+    """RMS errors of value and gradient of the ensemble's mean over examples, weighted (weight zero does not count)."""
 
     def mean(z: jax.Array) -> jax.Array:
-        return jnp.stack([evaluate_network(w, z, shape.hidden, shape.activation) for w in networks]).mean(axis=0)
+        return jnp.stack([evaluate_network(w, z, hidden, activation) for w in networks]).mean(axis=0)
 
     value, pull = jax.vjp(mean, data.z)
     (gradient,) = pull(jnp.ones_like(value))
     off = jnp.sum(data.known * (gradient - data.gradient) ** 2, axis=-1)
     total, known = data.weight.sum(), jnp.maximum((data.weight * data.known.max(axis=-1)).sum(), 1e-30)
-    return Losses(
-        jnp.sqrt((data.weight * (value - data.value) ** 2).sum() / total), jnp.sqrt((data.weight * off).sum() / known)
-    )
+    squares = data.weight * (value - data.value) ** 2
+    return jnp.sqrt(squares.sum() / total), jnp.sqrt((data.weight * off).sum() / known)
