@@ -185,6 +185,32 @@ def test_a_parameter_of_the_household_moves_the_steady_state() -> None:
     assert posterior.evaluate(posterior.to_array({**theta, "eis": 40.0})).reason == "steady_state"
 
 
+@pytest.mark.long
+def test_two_types_by_remapped_blocks_and_a_shock_to_what_one_of_them_reads() -> None:
+    own = ["beta", *HOUSEHOLD.outputs]
+    types = [HOUSEHOLD.remap({n: f"{n}_{t}" for n in own}).rename(f"hh_{t}") for t in ("patient", "impatient")]
+    shared = [krusell_smith.mkt_clearing, krusell_smith.aggregate]
+    model = create_model([*types, krusell_smith.firm, *shared], name="two types")
+    given = {**KS, "alpha": 0.3, "eis": 1.0, "amax": 1000, "nA": 60, "nS": 3, "beta_impatient": 0.985}
+    ss = create_model([*types, krusell_smith.firm_ss, *shared]).solve_steady_state(
+        {**given, "mass_patient": 0.5}, {"beta_patient": (0.98 / 1.01, 0.999 / 1.01)}, {"asset_mkt": 0.0},
+        solver="brentq",
+    )  # fmt: skip
+    shocks = ("Z", "beta_impatient")
+    declared = adapted(
+        model, ss, shocks=tuple(AR1(n, scale=1e-4) for n in shocks), parameters=processes(shocks),
+        observables=("Y", "C_patient"),
+    )  # fmt: skip
+    posterior = Posterior(declared, sample(declared), 120, 80)
+    theta = dict(zip(posterior.names, posterior.reference().tolist(), strict=True))
+    mine = posterior.solver.responses_at(posterior.reference())
+    for j, name in enumerate(shocks):
+        path = 1e-2 * theta[f"sigma_{name}"] * theta[f"rho_{name}"] ** np.arange(120)
+        theirs = model.solve_impulse_linear(ss, ["K"], ["asset_mkt"], {name: path}, outputs=["Y", "C_patient"])
+        np.testing.assert_allclose(mine[:, 0, j], theirs["Y"], atol=1e-12)
+        np.testing.assert_allclose(mine[:, 1, j], theirs["C_patient"], atol=1e-12)
+
+
 def test_content_is_in_the_fingerprint() -> None:
     @simple
     def firm(K, L, Z, alpha, delta):
