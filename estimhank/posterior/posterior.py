@@ -255,8 +255,8 @@ class Posterior(Capabilities):
         """The same posterior at a horizon several times as long, None where there is no further one.
 
         A first step to four times the horizon, or up to the longest, where an evaluation there takes O(T^2) operations:
-        each horizon is compiled anew, which takes as long as hundreds of evaluations. To twice where the steady state is
-        solved at every point, or the equilibrium in dense form: four times costs ten times as much, or sixty.
+        each horizon is compiled anew, which takes as long as hundreds of evaluations. To twice where the steady state
+        is solved at every point, or the equilibrium in dense form: four times costs ten times as much, or sixty.
         """
         dear = self.solver.setting.moving or not self.solver.in_toeplitz_form
         times = 2 if dear else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
