@@ -30,7 +30,8 @@ SMALL = StandardIncompleteMarkets(n_e=3, n_a=60, a_max=60.0)
 
 def solver_of(model: Model, horizon: int = 300) -> Solver:
     model = canonical_form(model)
-    data = Dataset((), (), (), (), np.zeros((0, 0)), np.zeros(0))
+    names = tuple(o.name for o in model.observables)
+    data = Dataset((), names, names, names, np.zeros((0, len(names))), np.zeros(len(names)))
     return Solver(Setting(model, data, horizon, horizon // 2, model.parameters.priors()))
 
 
