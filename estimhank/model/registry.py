@@ -18,14 +18,18 @@ from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
 from estimhank.model.mistakes import line_of_class
 from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.new_keynesian import NewKeynesian
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.models.one_asset_hours import OneAssetHours
+from estimhank.models.spender_saver import SpenderSaver
 from estimhank.parameters.parameter_table import ModelError, Parameters, nearest
 from estimhank.parameters.priors import make_prior
 from estimhank.support.errors import EstimhankError
 from estimhank.support.files import expand_user, sha256_of
 from estimhank.support.identity_code import is_library_file
 
-BUILT_IN: dict[str, type[Model]] = {cls.name: cls for cls in (OneAssetHANK, KrusellSmith)}
+_SHIPPED = (OneAssetHANK, KrusellSmith, OneAssetHours, NewKeynesian, SpenderSaver)
+BUILT_IN: dict[str, type[Model]] = {cls.name: cls for cls in _SHIPPED}
 
 
 def find_model(reference: str, folder: Path | str = ".") -> type[Model] | Model:
