@@ -2,9 +2,10 @@
 
     python -m benchmarks.adapters             # writes results/bench/adapters.csv
 
-One core, one BLAS thread in either; processor time of calls in turn, at parameters that were not evaluated before, all
-of which touch the equilibrium. The toolkit's evaluation is the one of its notebooks: ``solve_jacobian`` with the
-household's Jacobians given, responses to the shocks, ``all_covariances``, ``log_likelihood``.
+One core, one BLAS thread in either; processor time of calls in turn, at parameters that were not evaluated before and
+of which some touch the equilibrium (of the RBC example only shocks' own are estimated). The toolkit's evaluation is the
+one of its notebooks: ``solve_jacobian`` with the household's Jacobians given, responses to the shocks,
+``all_covariances``, ``log_likelihood``.
 """
 
 # mypy: ignore-errors

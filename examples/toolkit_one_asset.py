@@ -25,9 +25,9 @@ model = from_sequence_jacobian(
     parameters={
         "kappa": Gamma(0.1, 0.03),
         "phi": Normal(1.5, 0.1, lower=1.0),
-        "rho_rstar": Beta(0.5, 0.2, upper=0.99),
-        "rho_Z": Beta(0.5, 0.2, upper=0.99),
-        "rho_mu": Beta(0.5, 0.2, upper=0.99),
+        "rho_rstar": Beta(0.5, 0.2, upper=0.95),
+        "rho_Z": Beta(0.5, 0.2, upper=0.95),
+        "rho_mu": Beta(0.5, 0.2, upper=0.95),
         "sigma_rstar": SqrtInverseGamma(0.4, 4.0),
         "sigma_Z": SqrtInverseGamma(0.4, 4.0),
         "sigma_mu": SqrtInverseGamma(0.4, 4.0),

@@ -47,11 +47,6 @@ class SteadyStates:
         except SteadyStateError as error:
             raise ModelError(f"at the reference values: {error}") from error
 
-    @property
-    def content(self) -> Any:
-        """What they are, for a fingerprint."""
-        return (self._given if callable(self._given) else None, *_plain(self.reference))
-
     def key(self, p: Mapping[str, Any]) -> tuple[float, ...]:
         """What tells steady states apart."""
         return tuple(float(p[name]) for name in self.moving)
@@ -214,7 +209,3 @@ def _as_steady_state(given: Any) -> Any:
     if not hasattr(given, "keys") or not hasattr(given, "__getitem__"):
         raise ModelError(f"ss is the toolkit's steady state, or a function that returns one, not {given!r}")
     return given
-
-
-def _plain(ss: Any) -> tuple[dict[str, Any], Any]:
-    return {name: ss[name] for name in ss}, getattr(ss, "internals", {})
