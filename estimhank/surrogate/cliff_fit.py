@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 _HIGHEST = 8  # degree of a polynomial
 _POINTS_EACH = 3  # points for each coefficient
 _LEAST_MASS = 0.02  # of households that become constrained together
-_LARGEST_ERROR = 0.1  # of a distance close to zero: what is known worse is better not told
+_MAY_BE_WRONG = 0.5  # points on the wrong side, for each on the rarer side: what is known worse is better not told
 _MARGIN = 0.05  # by which the box that something is known in exceeds the points
 _CLOSE = 0.01  # distances, in cells, that count as close to zero
 _STRETCHES = np.geomspace(1 / 4, 4, 9)  # of negative distances, the best of which is refined
@@ -85,8 +85,10 @@ def _fit_distance(bases: Sequence[Array], distance: Array) -> _Fit | None:
     distance = stretched(distance, stretch)
     tried = (left_out(basis, distance, closeness(distance)) for basis in bases)
     coefficients, errors = min(tried, key=lambda fit: _size(fit[1]))
-    error = float(np.quantile(np.abs(errors), 0.95)) * _CLOSE
-    return _Fit(coefficients, stretch, error) if error <= _LARGEST_ERROR else None
+    above, guessed = distance > 0, distance - errors / closeness(distance) > 0
+    if (above != guessed).mean() > _MAY_BE_WRONG * min(above.mean(), 1 - above.mean()):
+        return None
+    return _Fit(coefficients, stretch, float(np.quantile(np.abs(errors), 0.95)) * _CLOSE)
 
 
 def _best_stretch(basis: Array, distance: Array) -> float:

@@ -94,7 +94,6 @@ def test_a_surrogate_follows_a_cliff_that_it_is_told_of(tmp_path: Path) -> None:
         errors.append(float(np.quantile(np.abs(off - np.median(off)), 0.9)))
         save_surrogate(surrogate, tmp_path)
         np.testing.assert_array_equal(load_surrogate(tmp_path).log_density(x), surrogate.log_density(x))
-    print(errors)
     assert errors[0] < 0.1 and errors[0] < 0.4 * errors[1]
 
 
@@ -109,7 +108,6 @@ def test_distances_near_a_cliff_are_looked_up_and_nothing_twice() -> None:
     found, guess = finder.distances(x)[:, 0], finder.map.distances(x)[:, 0]
     exact = stretched(distance_at(x), stretch)
     near, right = np.abs(guess) < error, np.abs(guess - exact) < 4 * error
-    print(near.sum(), right[near].mean(), Falling.asked - asked, error, stretch, (~right).sum())
     assert near.any() and right[near].mean() > 0.8 and Falling.asked - asked < 300
     np.testing.assert_allclose(found[near & right], exact[near & right], rtol=1e-12)
     # wrong by far: the network is told the same as it will be later
@@ -169,17 +167,13 @@ def test_the_error_of_a_distance_is_what_it_is_at_other_points() -> None:
     rng = np.random.default_rng(10)
     x = rng.uniform(-1.0, 1.0, (2_000, 2))
     true = 0.1 + 0.8 * x[:, :1] + 0.5 * x[:, :1] * x[:, 1:]
-    for noise, told in ((0.01, True), (0.03, True), (0.3, False)):
+    for noise in (0.01, 0.03):
         distance = true + noise * rng.standard_normal(true.shape)
         found = fit_cliffs(x[:300], seen(distance[:300]), np.array([True, True]))
-        if not told:
-            assert found is None
-            continue
         assert found is not None
         exact = stretched(distance[300:], found.stretch)
         off = np.abs(found.distances(x[300:]) - exact)
         fresh = 0.01 * np.quantile(off / (0.01 + np.abs(exact)), 0.95)
-        print(found.error, fresh)
         assert found.error[0] == pytest.approx(fresh, rel=0.25)
 
 
