@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from estimhank.households.cliffs import household_cliffs
 from estimhank.households.fake_news import truncated_product
 from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.households.stationary import SteadyStateError
@@ -110,8 +111,8 @@ def test_jacobians_jump_where_a_fixed_point_crosses_a_grid_point_unless_the_sche
     def place(debt: float) -> int:
         """Grid point above the fixed point that most of those who are off the constraint are next to."""
         (household,), _ = solver.stationary_at({"B_bar": debt})
-        above = (household.policies.assets <= household.grids.a).argmax(axis=1)
-        mass = np.where(above > 0, household.distribution[np.arange(len(above)), above - 1], 0.0)
+        above = np.asarray(household.policies.assets <= household.grids.a).argmax(axis=1)
+        mass = np.where(above > 0, household_cliffs(household).mass, 0.0)
         return int(above[mass.argmax()])
 
     low, high = 0.8, 1.4
