@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from math import comb
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -45,7 +44,7 @@ def fit_cliffs(moved: Array, seen: Cliffs, steady_state: NDArray[np.bool_]) -> C
         return None
     low, high = moved.min(axis=0), moved.max(axis=0)
     center, half_width = (low + high) / 2, np.maximum((1 + _MARGIN) * (high - low) / 2, 1e-12)
-    basis = np.asarray(chebyshev_basis(jnp.asarray((moved - center) / half_width), degrees[-1]), float)
+    basis = chebyshev_basis((moved - center) / half_width, degrees[-1])
     bases = [basis[:, : comb(k + g, g)] for g in degrees]  # lower degrees come first
     matters = np.flatnonzero(np.nanmedian(seen.mass, axis=0) > _LEAST_MASS)
     tried = {cliff: _fit_distance(bases, seen.distance[:, cliff]) for cliff in matters}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,8 +68,8 @@ class CliffMap:
     def distances(self, x: Array) -> Array:
         """Distances at coordinates x of shape (n, d): (n, m)."""
         u = np.clip((x[:, self.steady_state] - self.center) / self.half_width, -1.0, 1.0)
-        basis = np.asarray(chebyshev_basis(jnp.asarray(u), self.degree), float)
-        return np.asarray(basis @ self.coefficients.T)
+        found: Array = chebyshev_basis(u, self.degree) @ self.coefficients.T
+        return found
 
 
 def no_cliffs(d: int) -> CliffArrays:
@@ -82,7 +82,7 @@ def cliff_inputs(arrays: CliffArrays, z: jax.Array, degree: int) -> jax.Array:
     if arrays.coefficients.shape[0] == 0:
         return jnp.zeros((z.shape[0], 0), z.dtype)
     u = jnp.clip(z @ arrays.matrix.T + arrays.offset, -1.0, 1.0)
-    return (chebyshev_basis(u, degree) @ arrays.coefficients.T > 0).astype(z.dtype)
+    return jnp.asarray(chebyshev_basis(u, degree) @ arrays.coefficients.T > 0, z.dtype)
 
 
 @lru_cache(maxsize=16)
@@ -96,12 +96,13 @@ def _exponents(k: int, degree: int) -> NDArray[np.intp]:
     return np.array(rows, np.intp)
 
 
-def chebyshev_basis(u: jax.Array, degree: int) -> jax.Array:
-    """Products of Chebyshev polynomials at u of shape (n, k): (n, q)."""
-    powers = [jnp.ones_like(u), u]
+def chebyshev_basis(u: Any, degree: int) -> Any:
+    """Products of Chebyshev polynomials at u of shape (n, k): (n, q), of numpy or traced by JAX as u is."""
+    xp = np if isinstance(u, np.ndarray) else jnp
+    powers = [xp.ones_like(u), u]
     for _ in range(degree - 1):
         powers.append(2 * u * powers[-1] - powers[-2])
-    table = jnp.stack(powers, axis=1)  # (n, degree + 1, k)
+    table = xp.stack(powers, axis=1)  # (n, degree + 1, k)
     exponents = _exponents(u.shape[1], degree)
     product = table[:, exponents[:, 0], 0]
     for i in range(1, u.shape[1]):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks.known_targets import KnownTarget, correlated_normal
-from estimhank.surrogate import cliff_fit, cliff_map
 from estimhank.surrogate.cliff_finder import CliffFinder
 from estimhank.surrogate.cliff_fit import fit_cliffs, left_out
 from estimhank.surrogate.cliff_map import stretched
@@ -26,29 +22,6 @@ from tests.helpers.stages import TRAINING, D
 COSTLY = np.array([False, True, True])
 NORMAL = correlated_normal(D)
 HEIGHT = 1.5
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_once() -> Iterator[None]:
-    """As a whole and in blocks of points: otherwise each operation is compiled on its own at every number of points."""
-
-    def in_blocks(function: Callable[..., jax.Array], *static: int) -> Callable[..., jax.Array]:
-        compiled = jax.jit(function, static_argnums=static)
-
-        def call(points: jax.Array, *others: Any) -> jax.Array:
-            if isinstance(points, jax.core.Tracer):
-                return function(points, *others)
-            n = len(points)
-            padded = np.concatenate([points, np.zeros((-n % 1_000, *points.shape[1:]), points.dtype)])
-            return np.asarray(compiled(padded, *others))[:n]  # type: ignore[return-value]
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        basis = in_blocks(cliff_map.chebyshev_basis, 1)
-        for module in (cliff_fit, cliff_map):
-            patch.setattr(module, "chebyshev_basis", basis)
-        yield
 
 
 def distance_at(theta: np.ndarray) -> np.ndarray:
