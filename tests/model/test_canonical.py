@@ -183,6 +183,18 @@ def test_news_are_innovations_announced_before() -> None:
     same(declared, hand)
 
 
+def test_news_are_innovations_for_what_can_be_observed() -> None:
+    def two(lag: Any, now: Any, lead: Any, shock: Any, p: Any) -> Any:
+        yield "x", now.x - 0.5 * lead.x - shock.a
+        yield "z", now.z - lag.z - shock.a
+
+    seen, used = (Level("x", "y"), Growth("z", "w")), "rho_a sigma_a sigma_a_news2"
+    steady = {"x": 0.0, "z": 1.0}
+    posterior_of(make(two, steady, (AR1("a", news=(2,)),), seen, used=used))
+    with pytest.raises(ModelError, match="stochastic singularity"):
+        posterior_of(make(two, steady, (AR1("a"),), seen, used=used))
+
+
 def correlated(lag: Any, now: Any, lead: Any, shock: Any, p: Any) -> Any:
     yield "x", now.x - shock.a
     yield "z", now.z - shock.b
