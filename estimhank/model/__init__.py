@@ -1,6 +1,12 @@
 """How models are declared: household problem, equilibrium conditions, shocks, observables, parameter table."""
 
-from estimhank.households.interpolation import interpolate_rows, interpolate_rows_smoothly
+from estimhank.households.interpolation import interpolate_policies, interpolate_rows, interpolate_rows_smoothly
+from estimhank.households.labor import (
+    EndogenousHours,
+    consumption_and_hours,
+    endogenous_grid,
+    marginal_utility_given_saving,
+)
 from estimhank.households.one_asset import (
     Grids,
     HouseholdBlock,
@@ -24,6 +30,7 @@ __all__ = [
     "IID",
     "Beta",
     "Correlation",
+    "EndogenousHours",
     "Gamma",
     "Grids",
     "Growth",
@@ -48,10 +55,14 @@ __all__ = [
     "Uniform",
     "Values",
     "YearOnYear",
+    "consumption_and_hours",
     "double_exponential_grid",
+    "endogenous_grid",
+    "interpolate_policies",
     "interpolate_rows",
     "interpolate_rows_smoothly",
     "logarithmic_grid",
     "make_prior",
+    "marginal_utility_given_saving",
     "rouwenhorst",
 ]

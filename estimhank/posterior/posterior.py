@@ -121,6 +121,11 @@ class Posterior(Capabilities):
         check_means(model.observables, data.demeaned)
         if not 1 < tail_start < horizon:
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
+        if model.given is not None and horizon > model.given.longest:
+            raise ModelError(
+                f"the household's Jacobians cover {model.given.longest:g} dates, the horizon is {horizon}: give longer "
+                "ones, or ask for a shorter horizon and tail_start"
+            )
         self.model, self.data, self.priors = model, data, priors
         self.horizon, self.tail_start = int(horizon), int(tail_start)
         self.solver = solver or Solver(Setting(canonical_form(model), data, self.horizon, self.tail_start, priors))
@@ -258,6 +263,8 @@ class Posterior(Capabilities):
         if self.solver.computation.recursive or (self._lengthened and (not moving or times * self.horizon > LONGEST)):
             return None
         horizon, tail_start = times * self.horizon, times * self.tail_start
+        if self.model.given is not None and horizon > self.model.given.longest:
+            return None
         solver = self.solver.at_horizon(replace(self.solver.setting, horizon=horizon, tail_start=tail_start))
         longer = Posterior(self.model, self.data, horizon, tail_start, self.measurement_error, solver)
         longer._lengthened = True
@@ -307,7 +314,7 @@ class Posterior(Capabilities):
         units; None where it cannot (no household, or no parameter that moves the steady state), where that is not
         known (households of several assets), or without a steady state there.
         """
-        if not self.steady_state_parameters:
+        if not self.steady_state_parameters or not self.model.problems:
             return None
         point = np.asarray(theta, float)
         try:

@@ -232,7 +232,7 @@ class Solver:
             What points need whose first route is not good enough, in place of what all of them need.
         """
         theta = jax.ShapeDtypeStruct((len(self.setting.names),), float)
-        parts, far = self.steady.outline, bool(self.setting.moving)
+        parts, far = self.steady.outline, bool(self.setting.moving) and self.steady.differentiable
         solved = jax.eval_shape(self.computation.solution, theta, parts)
         if not further:
             self.at_once_with_gradient.lower(theta, parts, solved, far).compile()

@@ -316,6 +316,16 @@ def small(equation: Any = None, **changed: Any) -> Model:
     return make(equations, used="rho_a sigma_a trend", **given)
 
 
+def test_a_process_of_today_is_read_as_its_lags_are() -> None:
+    plain = small(observables=(Level("x", "y", scale=2.0),))
+    today = small(
+        lambda lag, now, lead, shock, p: [("x", now.x - now.shock.a)],
+        observables=(Observe("y", lambda now, lag, lead, p: now.x + now.shock.a),),
+    )
+    one, other = (Posterior(model, dataset(("y",)), 60, 40) for model in (plain, today))
+    assert other.log_density(other.reference()) == pytest.approx(one.log_density(one.reference()), abs=1e-10)
+
+
 def in_canonical_form(residual: Any) -> Any:
     return canonical_form(small(lambda lag, now, lead, shock, p: [("x", residual(lag, now))]))
 
