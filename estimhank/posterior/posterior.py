@@ -254,13 +254,13 @@ class Posterior(Capabilities):
     def longer(self) -> Posterior | None:
         """The same posterior at a horizon several times as long, None where there is no further one.
 
-        A first step to four times the horizon, or up to the longest, where the steady state stays: each horizon is
-        compiled anew, which takes as long as hundreds of evaluations. To twice where it is solved at every point: four
-        times costs ten times as much.
+        A first step to four times the horizon, or up to the longest, where an evaluation there takes O(T^2) operations:
+        each horizon is compiled anew, which takes as long as hundreds of evaluations. To twice where the steady state
+        is solved at every point, or the equilibrium in dense form: four times costs ten times as much, or sixty.
         """
-        moving = self.solver.setting.moving
-        times = 2 if moving else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
-        if self.solver.computation.recursive or (self._lengthened and (not moving or times * self.horizon > LONGEST)):
+        dear = self.solver.setting.moving or not self.solver.in_toeplitz_form
+        times = 2 if dear else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
+        if self.solver.computation.recursive or (self._lengthened and (not dear or times * self.horizon > LONGEST)):
             return None
         horizon, tail_start = times * self.horizon, times * self.tail_start
         if self.model.given is not None and horizon > self.model.given.longest:
