@@ -163,8 +163,7 @@ class EndogenousHours(StandardIncompleteMarkets):
         c_next, n_next = consumption_and_hours(p.beta * grids.transition @ marginal_value_next, wage, *taste)
         endogenous = endogenous_grid(c_next, wage * n_next + received, grids.a, r)
         cash = (1 + r) * a + received
-        interpolate, lottery = self._scheme
-        if lottery.kinked:
+        if self.scheme != "smooth":
             # consumption and hours are linear between grid points as well, as in the toolkit
             c, n = interpolate_policies(grids.a, endogenous, jnp.stack([c_next, n_next]))
             binds = cash + wage * n - c < self.a_min
@@ -173,7 +172,7 @@ class EndogenousHours(StandardIncompleteMarkets):
             assets = jnp.where(binds, self.a_min, cash + wage * n - c)
             c, n = jnp.where(binds, c_least, c), jnp.where(binds, n_least, n)
         else:
-            assets = jnp.maximum(interpolate(grids.a, endogenous, grids.a), self.a_min)
+            assets = jnp.maximum(self._scheme[0](grids.a, endogenous, grids.a), self.a_min)
             utility = marginal_utility_given_saving(wage, cash - assets, *taste)
             c, n = consumption_and_hours(utility, wage, *taste)
         outputs = dict(zip(self.outputs, (assets, c, e * n, n), strict=False))

@@ -62,8 +62,8 @@ class Policies(NamedTuple):
         What the block aggregates, one policy for each of ``HouseholdBlock.outputs``.
     endogenous_grid : array of shape (n_e, n_a), optional
         Beginning-of-period assets from which each point of the asset grid is chosen, of a block that is solved by the
-        endogenous grid method. It tells a surrogate more precisely where the density jumps
-        (:mod:`estimhank.households.asset_jumps`); nothing else reads it.
+        endogenous grid method. It tells a surrogate more precisely where the density
+        falls from a cliff (:mod:`estimhank.households.cliffs`); nothing else reads it.
     """
 
     marginal_value: jax.Array

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
-from estimhank.households.asset_jumps import asset_jumps
+from estimhank.households.cliffs import household_cliffs
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.canonical import canonical_form
@@ -50,7 +50,7 @@ from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
 from estimhank.support.runtime import configure
-from estimhank.target.jumps import Jumps
+from estimhank.target.cliffs import Cliffs
 from estimhank.target.protocol import Capabilities, Evaluation, Gradient, GradientLike
 from estimhank.target.transform import Transform
 
@@ -309,10 +309,10 @@ class Posterior(Capabilities):
         functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
         return not self.solver.setting.moving or self.solver.steady.differentiable
 
-    def jumps_at(self, theta: ArrayLike) -> Jumps | None:
-        """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
-        where it cannot (no household, or no parameter that moves the steady state), where that is not known (households
-        of several assets), or without a steady state there.
+    def cliffs_at(self, theta: ArrayLike) -> Cliffs | None:
+        """Where the density may fall from a cliff as the steady state moves, seen from theta of shape (d,), natural
+        units; None where it cannot (no household, or no parameter that moves the steady state), where that is not
+        known (households of several assets), or without a steady state there.
         """
         if not self.steady_state_parameters or not self.model.problems:
             return None
@@ -323,7 +323,7 @@ class Posterior(Capabilities):
             return None
         if len(households) != 1 or len(households[0].grids.assets) != 1:
             return None
-        return asset_jumps(households[0])
+        return household_cliffs(households[0])
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

@@ -75,7 +75,7 @@ def test_the_likelihood_is_that_of_the_household_problem_and_of_the_toolkit() ->
             found = other.evaluate(other.to_array(theta))
             assert found.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-8)
             assert found.log_prior == pytest.approx(expected.log_prior, abs=1e-12)
-    assert posterior.longer is None and posterior.jumps_at(posterior.reference()) is None
+    assert posterior.longer is None and posterior.cliffs_at(posterior.reference()) is None
     assert posterior.fingerprint["model"] != native().fingerprint["model"]
     assert Posterior(given(), sample(), T, 80).fingerprint == posterior.fingerprint
 
