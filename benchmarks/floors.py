@@ -84,7 +84,7 @@ def _equilibrium(post: Posterior, rates: Rates, jacobian: int) -> float:
 
 def _that_matter(post: Posterior, names: tuple[str, ...]) -> tuple[int, float]:
     """Dates after which a policy no longer matters, and pairs (t, s) of dates whose news is above the tolerance."""
-    (block,), state, horizon = post.model.blocks, post.steady_state, post.horizon
+    (block,), state, horizon = post.model.problems, post.steady_state, post.horizon
     assert state.household is not None
     steady, p = state.household, post.model.parameters.values_with(state.parameters)
     inputs = post.model.household_target(p).inputs

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,8 +71,6 @@ def _averaged(primals: Any, tangents: Any) -> Any:
 @dataclass(frozen=True)
 class LotteryWithAveragedSlopes(AssetLottery):
     """The linear lottery; the slope of expected values is averaged at grid points and linear between them."""
-
-    kinked: ClassVar[bool] = False
 
     around: tuple[jax.Array, jax.Array]  # the cells below and above
 
@@ -168,7 +166,7 @@ def jumps_along(
                 b, yb = middle, here
             else:
                 a, ya = middle, here
-        sides = [posterior.jumps_at(at(value)) for value in (a - 1e-9, b + 1e-9)]
+        sides = [posterior.cliffs_at(at(value)) for value in (a - 1e-9, b + 1e-9)]
         crossed = all(side is not None for side in sides) and bool(
             (np.sign(sides[0].distance) != np.sign(sides[1].distance)).any()
         )

@@ -42,7 +42,7 @@ LONGEST = (
     "test_fast_mh.py", "test_equilibrium.py", "test_exact.py", "test_cases.py",
     "test_any_density.py", "test_household.py",
     "test_sabotage.py", "test_incomplete.py", "test_algorithms.py", "test_infinite_horizon.py", "test_examples.py",
-    "test_types.py", "test_notebook.py", "test_dask.py", "test_engine.py", "test_write.py", "test_jumps.py",
+    "test_types.py", "test_notebook.py", "test_dask.py", "test_engine.py", "test_write.py", "test_cliffs.py",
 )  # fmt: skip
 
 

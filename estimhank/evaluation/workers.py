@@ -1,7 +1,7 @@
 """Independent calls, on workers where there are some: what stages ask for besides evaluations.
 
-A network's training, a share of the surrogate's chains, a look at where the density jumps: each is a function of its
-arguments alone, so where it runs leaves no trace in the numbers. XLA has one thread a process
+A network's training, a share of the surrogate's chains, a look at where the density has cliffs: each is a function of
+its arguments alone, so where it runs leaves no trace in the numbers. XLA has one thread a process
 (:mod:`estimhank.support.runtime`), so what is to run side by side runs in processes.
 """
 

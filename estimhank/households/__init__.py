@@ -1,1 +1,1 @@
-"""Households: the block that a model declares, its steady state, its Jacobians, what its density jumps at."""
+"""Households: the block that a model declares, its steady state, its Jacobians, the cliffs of its density."""

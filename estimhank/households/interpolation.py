@@ -40,6 +40,19 @@ def interpolate_rows(
     return jax.vmap(one)(xp)
 
 
+def interpolate_policies(
+    x: Float[jax.Array, " n"], xp: Float[jax.Array, "m k"], fp: Float[jax.Array, "q m k"]
+) -> Float[jax.Array, "q m n"]:
+    """Several policies at once, each with ordinates of its own in each row, as :func:`interpolate_rows` does."""
+
+    def one(knots: jax.Array, values: jax.Array) -> jax.Array:
+        i = _segment(knots, x)
+        weight = (x - knots[i]) / (knots[i + 1] - knots[i])
+        return values[:, i] + weight * (values[:, i + 1] - values[:, i])
+
+    return jax.vmap(one, in_axes=(0, 1), out_axes=1)(xp, fp)
+
+
 def interpolate_rows_smoothly(
     x: Float[jax.Array, " n"], xp: Float[jax.Array, "m k"], fp: Float[jax.Array, " k"]
 ) -> Float[jax.Array, "m n"]:

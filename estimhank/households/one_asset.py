@@ -67,8 +67,8 @@ class Policies(NamedTuple):
         What the block aggregates, one policy for each of ``HouseholdBlock.outputs``.
     endogenous_grid : array of shape (n_e, n_a), optional
         Beginning-of-period assets from which each point of the asset grid is chosen, of a block that is solved by the
-        endogenous grid method. It tells a surrogate more precisely where the density jumps
-        (:mod:`estimhank.households.asset_jumps`); nothing else reads it.
+        endogenous grid method. It tells a surrogate more precisely where the density
+        falls from a cliff (:mod:`estimhank.households.cliffs`); nothing else reads it.
     """
 
     marginal_value: jax.Array
@@ -269,13 +269,16 @@ class StandardIncompleteMarkets(HouseholdBlock):
     scheme: str = "auto"
     parameters: tuple[str, ...] = ("beta", "eis", "rho_e", "sd_e")
 
-    def __post_init__(self) -> None:
+    def _check_names(self) -> None:
         if len(self.inputs) != 2 or len(self.outputs) != 2:
             raise ValueError(
                 "StandardIncompleteMarkets has two inputs (return, income) and two outputs (assets, consumption)"
             )
+
+    def __post_init__(self) -> None:
+        self._check_names()
         if self.n_e < 2 or self.n_a < 10 or not self.a_max > self.a_min:
-            raise ValueError("StandardIncompleteMarkets needs n_e >= 2, n_a >= 10 and a_max > a_min")
+            raise ValueError(f"{type(self).__name__} needs n_e >= 2, n_a >= 10 and a_max > a_min")
         if self.spacing not in SPACINGS:
             raise ValueError(f"unknown grid spacing '{self.spacing}' (known: {', '.join(SPACINGS)})")
         if self.scheme not in ("auto", *SCHEMES):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +20,7 @@ class Transition(ABC):
     """Law of motion of a distribution at given policies; a pytree, differentiable in what it was made from.
 
     Values may have leading axes, one for each function that is looked at.
-
-    Attributes
-    ----------
-    kinked : bool
-        Whether probabilities are kinked functions of the policies where these cross grid points, so that derivatives
-        jump there.
     """
-
-    kinked: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, distribution: jax.Array) -> jax.Array:
@@ -126,8 +117,6 @@ class SmoothAssetLottery(Transition):
     ``first`` (n_e, n_a) is the lowest of the three points; ``weights`` and ``slopes`` (3, n_e, n_a) are probabilities
     and their derivatives in x; ``chain`` (n_e, n_e) is the Markov matrix of productivity.
     """
-
-    kinked: ClassVar[bool] = False
 
     first: jax.Array
     weights: jax.Array

@@ -39,7 +39,7 @@ class Dated:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name == "shock" and self._date:
+        if name == "shock":
             return Dated(self._processes, self._processes, self._date)
         return self._get(name, self._date)
 
@@ -82,7 +82,7 @@ def canonical_form(model: Model) -> Model:
     own = [s for s in model.shocks if not isinstance(s, AR1 | IID) or s.news or s.name in correlated]
     functions = any(isinstance(o, Observe) for o in model.observables)
     further = {(n, k) for n, k in read.variables if abs(k) > 1 or (k and n in model.household_outputs)}
-    return CanonicalModel(model, read) if own or functions or further or read.processes else model
+    return CanonicalModel(model, read) if own or functions or further or read.processes or read.shock_now else model
 
 
 def parameters_read(model: Model) -> set[str]:
@@ -91,11 +91,12 @@ def parameters_read(model: Model) -> set[str]:
 
 
 class _Reads:
-    """What equations read: (variable, date), (process, date) of other dates than now, and parameters."""
+    """What equations read: (variable, date), (process, date) of other dates than now, ``now.shock``, and parameters."""
 
     def __init__(self) -> None:
         self.variables: set[tuple[str, int]] = set()
         self.processes: set[tuple[str, int]] = set()
+        self.shock_now = False
         self.parameters: set[str] = set()
 
 
@@ -121,7 +122,11 @@ def _reads(model: Model) -> _Reads:
                 found.processes.add((name, date))
             return number
 
-        lag, now, lead = (Dated(get, process, date) for date in (-1, 0, 1))
+        def process_now(name: str, date: int) -> Any:
+            found.shock_now = True
+            return process(name, date)
+
+        lag, now, lead = Dated(get, process, -1), Dated(get, process_now, 0), Dated(get, process, 1)
         household = Values(dict.fromkeys(outputs, number))
         parameters = _Anything(number, found.parameters)
         pairs = model.residuals(lag, now, lead, household, Dated(process, process, 0), parameters)

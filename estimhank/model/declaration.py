@@ -6,10 +6,12 @@ which order is found automatically (:mod:`estimhank.sequence_space.elimination`)
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from estimhank.households.given import GivenHousehold
 from estimhank.households.named import NamedBlock
 from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
 from estimhank.model.observed import REACH, STEADY_STATE, Observation, Observe, ObservedVariable
@@ -28,10 +30,11 @@ class Model:
     ----------------
     name, title : str
         In files and fingerprints; on reports (the name in words where there is none).
-    household : HouseholdBlock, mapping of str to HouseholdBlock, or None
+    household : HouseholdBlock, mapping of str to HouseholdBlock, GivenHousehold, or None
         Several types of households by name, ``{"poor": ..., "rich": ...}``: their outputs are ``household.poor.C``, and
         a block reads the variable ``Z_poor`` and the parameter ``beta_poor`` where there are any, else ``Z`` and
-        ``beta``. ``None`` for a model whose equations are all aggregate.
+        ``beta``. One that somebody else has solved comes from :func:`estimhank.adapters.from_jacobians`. ``None`` for a
+        model whose equations are all aggregate.
     variables : tuple of str
         Aggregate variables, one equation each.
     shocks : tuple of AR1, ARMA, IID, RandomWalk
@@ -51,7 +54,7 @@ class Model:
     name: ClassVar[str] = ""
     title: str = ""
     version: str = ""
-    household: HouseholdBlock | Mapping[str, HouseholdBlock] | None = None
+    household: HouseholdBlock | Mapping[str, HouseholdBlock] | GivenHousehold | None = None
     variables: tuple[str, ...] = ()
     shocks: tuple[Process, ...] = ()
     correlations: tuple[Correlation, ...] = ()
@@ -62,16 +65,14 @@ class Model:
     def __init__(
         self,
         parameters: Parameters | None = None,
-        household: HouseholdBlock | Mapping[str, HouseholdBlock] | None = None,
+        household: HouseholdBlock | Mapping[str, HouseholdBlock] | GivenHousehold | None = None,
     ) -> None:
         if parameters is not None:
             self.parameters = parameters
         if household is not None:
             self.household = household
         self.title = self.title or self.name.replace("_", " ")
-        self._check()
-        if "steady_state" in {self.parameters[name].touches for name in self.parameters.estimated}:
-            self.household = _with_estimated_steady_state(self.household)
+        self._settle()
 
     @abstractmethod
     def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
@@ -100,11 +101,33 @@ class Model:
         """
         raise NotImplementedError
 
+    def changed(self, parameters: Parameters, household: Any = None) -> Model:
+        """The same model with another parameter table, and other households where some are given."""
+        other = copy.copy(self)
+        other.parameters, other.household = parameters, household or self.household
+        other._settle()
+        return other
+
+    def _settle(self) -> None:
+        self._check()
+        if "steady_state" in {self.parameters[name].touches for name in self.parameters.estimated}:
+            self.household = _with_estimated_steady_state(self.household)
+
     # -- what the rest of the package reads ---------------------------------------------------------------------
     @property
-    def blocks(self) -> tuple[HouseholdBlock, ...]:
+    def blocks(self) -> tuple[HouseholdBlock | GivenHousehold, ...]:
         """Household blocks, with inputs, outputs and parameters under the model's names."""
-        if self.household is None:
+        return self.problems if self.given is None else (self.given,)
+
+    @property
+    def given(self) -> GivenHousehold | None:
+        """Households that somebody else has solved."""
+        return self.household if isinstance(self.household, GivenHousehold) else None
+
+    @property
+    def problems(self) -> tuple[HouseholdBlock, ...]:
+        """Blocks whose problem is solved here."""
+        if self.household is None or isinstance(self.household, GivenHousehold):
             return ()
         if isinstance(self.household, HouseholdBlock):
             return (self.household,)
@@ -161,7 +184,7 @@ class Model:
                 for name, block in given.items()
             )
         )
-        if given is not None and not isinstance(given, HouseholdBlock) and not several:
+        if given is not None and not isinstance(given, HouseholdBlock | GivenHousehold) and not several:
             problems.append(
                 f'household is one household block, several by name ({{"poor": ..., "rich": ...}}), or None, not '
                 f"a {type(given).__name__}"
@@ -231,6 +254,12 @@ class Model:
             for name in block.parameters:
                 if name not in self.parameters:
                     problems.append(f"the household needs the parameter '{name}'")
+        for name in self.parameters.estimated:
+            if self.given and not self.given.moves and self.parameters[name].touches == "steady_state":
+                problems.append(
+                    f"'{name}' moves the steady state, and the household's Jacobians belong to one steady state: fix "
+                    "it, or declare the household's problem as a block"
+                )
         if not self.shocks or not self.observables:
             problems.append("it needs at least one shock and one observable")
         if problems:
@@ -238,8 +267,8 @@ class Model:
 
 
 def _with_estimated_steady_state(
-    household: HouseholdBlock | Mapping[str, HouseholdBlock] | None,
-) -> HouseholdBlock | dict[str, HouseholdBlock] | None:
+    household: HouseholdBlock | Mapping[str, HouseholdBlock] | GivenHousehold | None,
+) -> HouseholdBlock | dict[str, HouseholdBlock] | GivenHousehold | None:
     if isinstance(household, Mapping):
         return {name: block.with_estimated_steady_state() for name, block in household.items()}
-    return household.with_estimated_steady_state() if household is not None else None
+    return household.with_estimated_steady_state() if isinstance(household, HouseholdBlock) else household

@@ -147,12 +147,13 @@ def check_errors(model: Model, observed: NDArray[np.bool_] | None = None) -> Non
                 f"the s.d. of the measurement error of {name} ({parameter}) is {value}: give a positive number, or 0 "
                 "for no error"
             )
-    shocks = [s for s in model.shocks if not is_off(s, model.parameters)]
+    # news are innovations of their own
+    shocks = sum(1 + len(s.news) for s in model.shocks if not is_off(s, model.parameters))
     exact = [o.name for o in model.observables if o.name not in errors]
-    if len(shocks) < len(exact) and _surplus(model, errors, len(shocks), observed) > len(model.unknowns):
+    if shocks < len(exact) and _surplus(model, errors, shocks, observed) > len(model.unknowns):
         raise ModelError(
             f"stochastic singularity: {len(exact)} observables without measurement error ({', '.join(exact)}) but only "
-            f"{_count(len(shocks), 'shock')}; give {_count(len(exact) - len(shocks), 'observable')} measurement error "
+            f"{_count(shocks, 'shock')}; give {_count(len(exact) - shocks, 'observable')} measurement error "
             "(measurement_error = 0.1), drop observables or add shocks"
         )
 

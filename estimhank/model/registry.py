@@ -13,11 +13,15 @@ from typing import Any
 
 import cloudpickle
 
+from estimhank.households.one_asset import HouseholdBlock
 from estimhank.model.declaration import Model
 from estimhank.model.measurement_error import PREFIX, ErrorSize, with_measurement_error
 from estimhank.model.mistakes import line_of_class
 from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.new_keynesian import NewKeynesian
 from estimhank.models.one_asset_hank import OneAssetHANK
+from estimhank.models.one_asset_hours import OneAssetHours
+from estimhank.models.spender_saver import SpenderSaver
 from estimhank.models.two_asset_hank import TwoAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Parameters, nearest
 from estimhank.parameters.priors import make_prior
@@ -25,16 +29,17 @@ from estimhank.support.errors import EstimhankError
 from estimhank.support.files import expand_user, sha256_of
 from estimhank.support.identity_code import is_library_file
 
-BUILT_IN: dict[str, type[Model]] = {cls.name: cls for cls in (OneAssetHANK, TwoAssetHANK, KrusellSmith)}
+_SHIPPED = (OneAssetHANK, TwoAssetHANK, KrusellSmith, OneAssetHours, NewKeynesian, SpenderSaver)
+BUILT_IN: dict[str, type[Model]] = {cls.name: cls for cls in _SHIPPED}
 
 
-def find_model(reference: str, folder: Path | str = ".") -> type[Model]:
-    """The model class that a reference names.
+def find_model(reference: str, folder: Path | str = ".") -> type[Model] | Model:
+    """The model class, or the model, that a reference names.
 
     Parameters
     ----------
     reference : str
-        A built-in model's name, or ``"path/to/file.py:ClassName"``.
+        A built-in model's name, or ``"path/to/file.py:ClassName"``; an object of the file that is a model will do.
     folder : path
         Folder that a relative path starts from.
 
@@ -55,11 +60,18 @@ def find_model(reference: str, folder: Path | str = ".") -> type[Model]:
     if not path.is_file():
         raise ModelError(f"the model file {path} does not exist")
     module = _load_file(path)
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, Model)):
-        models = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Model) and v is not Model]
+    found: Any = getattr(module, class_name, None)
+    if not _is_model(found):
+        models = [name for name, value in vars(module).items() if _is_model(value)]
         raise ModelError(f"{path} has no model class '{class_name}' (it has: {', '.join(models) or 'none'})")
-    return found
+    declared: type[Model] | Model = found
+    return declared
+
+
+def _is_model(value: Any) -> bool:
+    if isinstance(value, type):
+        return issubclass(value, Model) and value is not Model
+    return isinstance(value, Model)
 
 
 def _load_file(path: Path) -> types.ModuleType:
@@ -121,7 +133,7 @@ def _in_words(error: Exception, path: Path) -> str:
 
 
 def configure_model(
-    cls: type[Model],
+    declared: type[Model] | Model,
     calibration: Mapping[str, float],
     grid: Mapping[str, float | str],
     parameters: Mapping[str, Any],
@@ -130,7 +142,7 @@ def configure_model(
 
     Parameters
     ----------
-    cls : type[Model]
+    declared : Model, or a class of one
     calibration : mapping of str to float
         Values of parameters that are not estimated.
     grid : mapping of str to float or str
@@ -144,7 +156,7 @@ def configure_model(
     ModelError
         Unknown names, values outside a support, changes that exclude each other.
     """
-    table = cls.parameters
+    table = declared.parameters
     for name, value in calibration.items():
         entry = table[name]
         if entry.prior is not None:
@@ -158,16 +170,16 @@ def configure_model(
     errors: dict[str, ErrorSize] = {}
     for name, change in parameters.items():
         observable = name.removeprefix(PREFIX)
-        if name not in table and name != observable and observable in {o.name for o in cls.observables}:
+        if name not in table and name != observable and observable in {o.name for o in declared.observables}:
             errors[observable] = _error_size(name, change)
         else:
             table = _change_parameter(table, name, change)
     if not table.estimated and not any(isinstance(size, Mapping) for size in errors.values()):
         raise ModelError("every parameter is fixed: nothing is left to estimate")
-    household = cls.household
+    household = declared.household
     if grid:
-        if household is None or not is_dataclass(household):
-            raise ModelError(f"[model.grid] the model '{cls.name}' has no household block, or several")
+        if not isinstance(household, HouseholdBlock) or not is_dataclass(household):
+            raise ModelError(f"[model.grid] the model '{declared.name}' has no household block, or several")
         known = {f.name: f for f in fields(household)}
         typed = {}
         for key, number in grid.items():
@@ -183,20 +195,22 @@ def configure_model(
             household = replace(household, **typed)
         except ValueError as error:
             raise ModelError(f"[model.grid] {error}") from None
-    return with_measurement_error(make_model(cls, table, household), errors)
+    return with_measurement_error(make_model(declared, table, household), errors)
 
 
-def make_model(cls: type[Model], table: Parameters | None = None, household: Any = None) -> Model:
-    """An instance of a model; what its author has to put right is said with the line of the class.
+def make_model(declared: type[Model] | Model, table: Parameters | None = None, household: Any = None) -> Model:
+    """A model of what :func:`find_model` returns; what its author has to put right is said with the line of the class.
 
     Raises
     ------
     ModelError
     """
+    if isinstance(declared, Model):
+        return declared.changed(table or declared.parameters, household)
     try:
-        return cls(table, household)
+        return declared(table, household)
     except ModelError as error:
-        raise ModelError(f"{line_of_class(cls)}{error}") from None
+        raise ModelError(f"{line_of_class(declared)}{error}") from None
 
 
 def _error_size(name: str, change: Any) -> ErrorSize:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
-from estimhank.households.asset_jumps import asset_jumps
+from estimhank.households.cliffs import household_cliffs
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.canonical import canonical_form
@@ -50,7 +50,7 @@ from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import sha256_of, to_json
 from estimhank.support.runtime import configure
-from estimhank.target.jumps import Jumps
+from estimhank.target.cliffs import Cliffs
 from estimhank.target.protocol import Capabilities, Evaluation, Gradient, GradientLike
 from estimhank.target.transform import Transform
 
@@ -121,6 +121,11 @@ class Posterior(Capabilities):
         check_means(model.observables, data.demeaned)
         if not 1 < tail_start < horizon:
             raise ModelError(f"tail_start ({tail_start}) must be between 1 and the horizon ({horizon})")
+        if model.given is not None and horizon > model.given.longest:
+            raise ModelError(
+                f"the household's Jacobians cover {model.given.longest:g} dates, the horizon is {horizon}: give longer "
+                "ones, or ask for a shorter horizon and tail_start"
+            )
         self.model, self.data, self.priors = model, data, priors
         self.horizon, self.tail_start = int(horizon), int(tail_start)
         self.solver = solver or Solver(Setting(canonical_form(model), data, self.horizon, self.tail_start, priors))
@@ -249,15 +254,17 @@ class Posterior(Capabilities):
     def longer(self) -> Posterior | None:
         """The same posterior at a horizon several times as long, None where there is no further one.
 
-        A first step to four times the horizon, or up to the longest, where the steady state stays: each horizon is
-        compiled anew, which takes as long as hundreds of evaluations. To twice where it is solved at every point: four
-        times costs ten times as much.
+        A first step to four times the horizon, or up to the longest, where an evaluation there takes O(T^2) operations:
+        each horizon is compiled anew, which takes as long as hundreds of evaluations. To twice where the steady state
+        is solved at every point, or the equilibrium in dense form: four times costs ten times as much, or sixty.
         """
-        moving = self.solver.setting.moving
-        times = 2 if moving else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
-        if self.solver.computation.recursive or (self._lengthened and (not moving or times * self.horizon > LONGEST)):
+        dear = self.solver.setting.moving or not self.solver.in_toeplitz_form
+        times = 2 if dear else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
+        if self.solver.computation.recursive or (self._lengthened and (not dear or times * self.horizon > LONGEST)):
             return None
         horizon, tail_start = times * self.horizon, times * self.tail_start
+        if self.model.given is not None and horizon > self.model.given.longest:
+            return None
         solver = self.solver.at_horizon(replace(self.solver.setting, horizon=horizon, tail_start=tail_start))
         longer = Posterior(self.model, self.data, horizon, tail_start, self.measurement_error, solver)
         longer._lengthened = True
@@ -302,12 +309,12 @@ class Posterior(Capabilities):
         functions for it cannot be traced by JAX (``math.log`` or ``if`` of a parameter, say)."""
         return not self.solver.setting.moving or self.solver.steady.differentiable
 
-    def jumps_at(self, theta: ArrayLike) -> Jumps | None:
-        """Where the density may jump as the steady state moves, seen from theta of shape (d,), natural units; None
-        where it cannot (no household, or no parameter that moves the steady state), where that is not known (households
-        of several assets), or without a steady state there.
+    def cliffs_at(self, theta: ArrayLike) -> Cliffs | None:
+        """Where the density may fall from a cliff as the steady state moves, seen from theta of shape (d,), natural
+        units; None where it cannot (no household, or no parameter that moves the steady state), where that is not
+        known (households of several assets), or without a steady state there.
         """
-        if not self.steady_state_parameters:
+        if not self.steady_state_parameters or not self.model.problems:
             return None
         point = np.asarray(theta, float)
         try:
@@ -316,7 +323,7 @@ class Posterior(Capabilities):
             return None
         if len(households) != 1 or len(households[0].grids.assets) != 1:
             return None
-        return asset_jumps(households[0])
+        return household_cliffs(households[0])
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

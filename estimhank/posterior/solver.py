@@ -30,7 +30,7 @@ from estimhank.sequence_space.structure import Structure
 Array = NDArray[np.float64]
 
 _KEPT = 4  # factorised equilibria, for proposals that move the shocks' own parameters only
-_TRAVELS = ("setting", "density", "steady", "structure", "_toeplitz_form_works")  # to another process, if it is known
+_TRAVELS = ("setting", "density", "steady", "structure", "in_toeplitz_form")  # to another process, if it is known
 
 
 class Solver:
@@ -93,7 +93,7 @@ class Solver:
         """
         key = point[self._beyond_shocks].tobytes() + bytes([with_pullback])
         if key not in self._kept:
-            if parts.household.toeplitz is not None and not self._toeplitz_form_works:
+            if parts.household.toeplitz is not None and not self.in_toeplitz_form:
                 parts = parts.in_dense_form()
             solved = self.solve(point, parts)
             if parts.household.toeplitz is not None and solved.winding == 0 and not solved.factors.sound:
@@ -106,7 +106,7 @@ class Solver:
         return self._kept[key]
 
     @cached_property
-    def _toeplitz_form_works(self) -> bool:
+    def in_toeplitz_form(self) -> bool:
         """Whether the household Jacobians' Toeplitz form is worth trying: it passes its checks at the reference values.
 
         It does not where the equations have a unit root, say; elsewhere a failure is rare, and noticed.
@@ -219,7 +219,7 @@ class Solver:
     def prepare(self) -> None:
         """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
         the household Jacobians works. A pickled copy has all of it."""
-        _ = self._toeplitz_form_works, self.structure
+        _ = self.in_toeplitz_form, self.structure
         if self.setting.moving:
             _ = self.steady.differentiable, self.steady.guess(self.steady.centre)
 
@@ -232,7 +232,7 @@ class Solver:
             What points need whose first route is not good enough, in place of what all of them need.
         """
         theta = jax.ShapeDtypeStruct((len(self.setting.names),), float)
-        parts, far = self.steady.outline, bool(self.setting.moving)
+        parts, far = self.steady.outline, bool(self.setting.moving) and self.steady.differentiable
         solved = jax.eval_shape(self.computation.solution, theta, parts)
         if not further:
             self.at_once_with_gradient.lower(theta, parts, solved, far).compile()

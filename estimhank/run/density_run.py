@@ -29,8 +29,8 @@ from estimhank.surrogate.posterior_stage import run_posterior
 from estimhank.surrogate.searched import Searched
 from estimhank.surrogate.surrogate import save_surrogate
 from estimhank.surrogate.surrogate_stage import run_surrogate
-from estimhank.target.any_density import DensityTarget
 from estimhank.target.batching import vectorize
+from estimhank.target.protocol import Target
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class DensityRun:
 
     Attributes
     ----------
-    target : DensityTarget
+    target : Target
     draws : ndarray of shape (chain, draw, d)
         Exact posterior, natural units.
     surrogate_draws : ndarray of shape (chain, draw, d)
@@ -55,7 +55,7 @@ class DensityRun:
         Whether the exact chains have converged, with the figures, and what was searched.
     """
 
-    target: DensityTarget
+    target: Target
     draws: Array
     surrogate_draws: Array
     certificate: Certificate
@@ -65,7 +65,7 @@ class DensityRun:
 
 
 def estimate_density(
-    target: DensityTarget,
+    target: Target,
     folder: Path | str,
     settings: Config | None = None,
     resume: bool = False,
@@ -75,7 +75,8 @@ def estimate_density(
 
     Parameters
     ----------
-    target : DensityTarget
+    target : Target
+        Of :func:`estimhank.from_log_density`, or a :class:`estimhank.posterior.posterior.Posterior`.
     folder : path
         Results folder.
     settings : Config, optional
@@ -92,7 +93,7 @@ def estimate_density(
     """
     config = settings or make_config({})
     if config.run.backend == "vectorized":
-        target = vectorize(target, config.run.batch)  # type: ignore[assignment]
+        target = vectorize(target, config.run.batch)
     folder = make_folder(folder)  # with ~ as the home folder
     if (folder / FILE_NAME).exists() and not resume:
         raise ResultsError(f"{folder} holds evaluations already: pass resume=True to go on, or choose another folder")

@@ -135,7 +135,7 @@ def _at(model: Model, values: Mapping[str, float] | None) -> Model:
         if table[name].value is None:
             raise ModelError(f"'{name}' is determined by the steady state and cannot be given a value")
         table = table.changed(name, value=float(value))
-    return make_model(type(model), table, model.household) if values else model
+    return make_model(model, table) if values else model
 
 
 def _stand_in(model: Model) -> Dataset:
@@ -269,7 +269,7 @@ def unused_parameters(model: Model) -> tuple[str, ...]:
         read |= {n for n in (observable.mean, observable.measurement_error) if isinstance(n, str)}
     read |= {entry.prior_relative_to for entry in model.parameters.values()}
     read |= {name for block in model.blocks for name in block.parameters}
-    if model.blocks:
+    if model.problems:
         _quietly(lambda: model.household_target(p))
     _quietly(lambda: dict(model.steady_state(p, one)))
     read |= parameters_read(model)

@@ -162,7 +162,7 @@ def household_moments(
         None for a model without households, or with several blocks of them.
     """
     model, solver = posterior.model, posterior.solver.steady
-    if len(model.blocks) != 1:
+    if len(model.problems) != 1:
         return None
     state = posterior.steady_state
     assert state.household is not None  # the model has households

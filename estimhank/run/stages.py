@@ -285,6 +285,7 @@ PIPELINE = Pipeline(
             outputs=("surrogate.npz", "surrogate.json"),
             stored_as=("surrogate",),
             policy=SURROGATE_POLICY,
+            version=2,
         ),
         StageSpec(
             "posterior",

@@ -93,7 +93,7 @@ def _check_steady_state_stays(model: Model, state: SteadyState, name: str, value
             raise ModelError(refusal.format(f"equation '{equation}'"))
     found = dict(model.steady_state(moved, now))
     expected = {}
-    if model.blocks:
+    if model.problems:
         found |= _target_numbers(model.household_target(moved))
         expected = _target_numbers(model.household_target(Values(state.parameters)))
     expected |= {

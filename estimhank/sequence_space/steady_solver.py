@@ -153,8 +153,8 @@ class SteadySolver:
         ------
         SteadyStateError
         """
-        if not self.model.blocks:
-            raise ModelError(f"model {self.model.name} has no household")
+        if not self.model.problems:
+            raise ModelError(f"model {self.model.name} has no household problem that is solved here")
         moved = {name: float(changes[name]) for name in self.spread}
         households, checks, point = self._household(moved, self.guess(moved))
         self.verify(checks, moved)
@@ -184,7 +184,7 @@ class SteadySolver:
     def verify(self, checks: Checks, moved: Mapping[str, float]) -> None:
         """Raise :class:`SteadyStateError` unless what was found is a steady state."""
         where = ", ".join(f"{n} = {v:g}" for n, v in moved.items()) or "the reference values"
-        if self.model.blocks:
+        if self.model.problems:
             if not bool(checks.search.converged):
                 raise SteadyStateError("no_convergence", f"the household's steady state was not found at {where}")
             check_tops(checks.tops, f" at {where}")
@@ -198,13 +198,16 @@ class SteadySolver:
     def compute(self, moved: Mapping[str, Any], start: StationaryPoint) -> tuple[SteadyParts, Checks]:
         """Parts and checks as a pure function, to be differentiated where :attr:`differentiable`."""
         model = self.model
-        if not model.blocks:
-            nothing = jnp.zeros((self.horizon, 0, 0, self.horizon))
-            operator, symbol = household_operator(nothing), household_symbol(nothing)
-            none = jnp.zeros(0)
-            aggregates: dict[str, Any] = {}
-            checks = Checks(_found(), (none, none, none), jnp.zeros(0))
+        if not model.problems:
             p = model.parameters.values_with(dict(moved))
+            by_date = jnp.zeros((self.horizon, 0, 0, self.horizon))
+            aggregates: dict[str, Any] = {}
+            if model.given is not None:
+                aggregates = dict(model.given.values_at(p))
+                by_date = model.given.jacobians_at(p, self.horizon)
+            operator, symbol = self._laid_out(by_date)
+            none = jnp.zeros(0)
+            checks = Checks(_found(), (none, none, none), jnp.zeros(0))
         else:
             given, bounds, problem = self._problem(moved)
             aggregates, checks, operator, symbol, unknowns = self._kernel(problem, given, bounds, start)
@@ -223,6 +226,8 @@ class SteadySolver:
     def differentiable(self) -> bool:
         """Whether the model's own functions can be traced by JAX: if not, they are called with numbers, without
         derivatives."""
+        if self.model.given is not None:  # which computes with numbers
+            return False
         try:
             jax.eval_shape(self.compute, self.centre, self._point_of(self.reference))
         except (TypeError, jax.errors.JAXTypeError):  # float(x), math.log(x), `if x > 0` of a traced number
@@ -271,7 +276,7 @@ class SteadySolver:
 
     @cached_property
     def _kernel(self) -> Any:
-        blocks, horizon, moving = self.model.blocks, self.horizon, bool(self.spread)
+        blocks, horizon, moving = self.model.problems, self.horizon, bool(self.spread)
 
         def solve(problem: StationaryProblem, given: Given, bounds: Any, start: StationaryPoint) -> Any:
             households, checks, point = _stationary(problem, given, bounds, start)
@@ -283,6 +288,16 @@ class SteadySolver:
             return aggregates, checks, operator, symbol, point.unknowns
 
         return jax.jit(solve, static_argnums=0)
+
+    @cached_property
+    def _laid_out(self) -> Any:
+        """Operator and symbol of Jacobians by date."""
+
+        def lay_out(by_date: jax.Array) -> Any:
+            toeplitz = toeplitz_form_pays(by_date.shape, bool(self.spread))
+            return household_operator(by_date, toeplitz), household_symbol(by_date)
+
+        return jax.jit(lay_out)
 
     @cached_property
     def _kernel_without_jacobians(self) -> Any:
@@ -331,7 +346,7 @@ class SteadySolver:
     @cached_property
     def _guess(self) -> _Guess | None:
         """Points one scale to either side of the reference; none if one of them does not exist."""
-        if not self.model.blocks:
+        if not self.model.problems:
             return None
         centre = self._point_of(self.reference)
         sides: list[list[StationaryPoint]] = [[], []]

@@ -88,7 +88,9 @@ def _solve(model: Model, changes: Mapping[str, float] | None) -> SteadyState:
     p = model.parameters.values_with(given)
     households: tuple[HouseholdSteadyState, ...] = ()
     aggregates: dict[str, float] = {}
-    if model.blocks:
+    if model.given is not None:
+        aggregates = model.given.values_at(p)
+    elif model.problems:
         with told_with_line(model, "household_target"):
             target = _checked(model, model.household_target(p))
         unknowns, households = solve_households(model, target, given)
@@ -133,7 +135,7 @@ def _checked(model: Model, target: HouseholdTarget) -> HouseholdTarget:
     for name in (n for total in target.sums.values() for n in total.weights):
         if name and name not in outputs:
             raise ModelError(f"household target: '{name}' is not a household output{nearest(name, outputs)}")
-    for name in (n for block in model.blocks for n in block.inputs):
+    for name in (n for block in model.problems for n in block.inputs):
         if name not in target.inputs:
             raise ModelError(f"household target: no value of the input '{name}'{nearest(name, target.inputs)}")
     return target
@@ -166,7 +168,7 @@ def solve_households(
             compiled_stationary(block)(
                 {n: inputs[n] for n in block.inputs}, {n: known[n] for n in block.parameters}, tolerance
             )
-            for block in model.blocks
+            for block in model.problems
         )
 
     def excess(changes: Mapping[str, float]) -> NDArray[np.float64]:
@@ -253,7 +255,7 @@ def stationary_problem(model: Model, target: HouseholdTarget) -> StationaryProbl
     """The households' problem as Newton's method takes it."""
     first = model.household_outputs[0]
     return StationaryProblem(
-        model.blocks,
+        model.problems,
         tuple(target.brackets),
         tuple(tuple(name or first for name in total.weights) for total in target.sums.values()),
     )
@@ -262,8 +264,8 @@ def stationary_problem(model: Model, target: HouseholdTarget) -> StationaryProbl
 def given_of(model: Model, target: HouseholdTarget, changes: Mapping[str, Any]) -> Given:
     """What the households' problem depends on, at parameter values some of which are replaced; may be traced."""
     known = model.parameters.values_with(dict(changes)).as_dict()
-    read = dict.fromkeys(name for block in model.blocks for name in block.parameters if name not in target.brackets)
-    inputs = dict.fromkeys(name for block in model.blocks for name in block.inputs)
+    read = dict.fromkeys(name for block in model.problems for name in block.parameters if name not in target.brackets)
+    inputs = dict.fromkeys(name for block in model.problems for name in block.inputs)
     return Given(
         {name: jnp.asarray(target.inputs[name], float) for name in inputs},
         {name: jnp.asarray(known[name], float) for name in read},
@@ -273,6 +275,8 @@ def given_of(model: Model, target: HouseholdTarget, changes: Mapping[str, Any]) 
 
 
 def _check(model: Model, state: SteadyState) -> None:
+    if model.given is not None:
+        model.given.check_inputs(state.values)
     now, p = Values(state.values), Values(state.parameters)
     shock = Values({s.name: 0.0 for s in model.shocks})
     for name, residual in model.residuals(now, now, now, now, shock, p):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from estimhank.households.given import GivenHousehold
 from estimhank.households.one_asset import HouseholdBlock
 from estimhank.model.declaration import Model
 from estimhank.sequence_space.elimination import Elimination
@@ -49,7 +50,9 @@ def household_positions(model: Model) -> tuple[tuple[int, ...], tuple[int, ...]]
     return tuple(map(names.index, inputs)), tuple(map(names.index, outputs))
 
 
-def household_names(blocks: Sequence[HouseholdBlock]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def household_names(
+    blocks: Sequence[HouseholdBlock | GivenHousehold],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Inputs of household blocks, each once, and their outputs that have Jacobians."""
     inputs = dict.fromkeys(name for block in blocks for name in block.inputs)
     return tuple(inputs), tuple(n for block in blocks for n in block.outputs if n not in block.derived)

@@ -28,3 +28,4 @@ class Extra:
 DASK = Extra("the dask backend needs dask and distributed", "distributed", "cluster")
 NUTS = Extra("[sample] nuts needs blackjax", "blackjax", "nuts")
 OPENPYXL = Extra("Excel files need openpyxl", "openpyxl", "excel")
+TOOLKIT = Extra("models of the sequence-jacobian toolkit need sequence-jacobian", "sequence_jacobian", "toolkit")

@@ -22,9 +22,9 @@ from estimhank.networks.training import (
     select,
     train_ensemble,
 )
+from estimhank.surrogate.cliff_finder import CliffFinder
+from estimhank.surrogate.cliff_map import CliffArrays, no_cliffs
 from estimhank.surrogate.feasibility import no_edge
-from estimhank.surrogate.jump_finder import JumpFinder
-from estimhank.surrogate.jump_map import JumpArrays, features_of, no_jumps
 from estimhank.surrogate.points import (
     Points,
     deepest,
@@ -151,15 +151,15 @@ class Fitter:
     target : Target
         Its names and fingerprint go with a surrogate.
     config : SurrogateConfig
-    finder : JumpFinder, optional
-        Knows where the density may jump.
+    finder : CliffFinder, optional
+        Knows where the density may fall from a cliff.
     workers : Workers, optional
         Train the networks, side by side; by default this process does, one after the other.
     """
 
     target: Target
     config: SurrogateConfig
-    finder: JumpFinder | None = None
+    finder: CliffFinder | None = None
     workers: Workers | None = None
 
     def fit(
@@ -229,7 +229,7 @@ class Fitter:
         rows = np.concatenate([learned, np.arange(len(chosen), len(data.z))])
         workers = self.workers or InTurn(self.target)
         networks, losses = train_ensemble(data, rows, config, epochs, seed, workers, tick, networks)
-        jumps = self.finder.map if self.finder else None
+        cliffs = self.finder.map if self.finder else None
         surrogate = Surrogate(
             names=self.target.names,
             fingerprint=dict(self.target.fingerprint),
@@ -241,9 +241,9 @@ class Fitter:
                 networks,
                 scale,
                 trust_region,
-                jumps.arrays(whitening.center, whitening.root) if jumps else no_jumps(d),
+                cliffs.arrays(whitening.center, whitening.root) if cliffs else no_cliffs(d),
             ),
-            shape=Shape(config.hidden, config.activation, jumps.degree if jumps else 0, heavy),
+            shape=Shape(config.hidden, config.activation, cliffs.degree if cliffs else 0, heavy),
             modes=np.empty((0, d)),
             known=_thin(chosen.x[near]),
             training_evaluations=0,
@@ -264,10 +264,10 @@ class Fitter:
         )
 
     def _beside(self, x: Array) -> Array:
-        """Inputs about jumps at points of shape (n, d), beside their coordinates."""
+        """Inputs about cliffs at points of shape (n, d), beside their coordinates."""
         if self.finder is None or self.finder.map is None:
             return np.zeros((len(x), 0))
-        return np.asarray(features_of(*jnp.asarray(self.finder.places(x))), float)
+        return (self.finder.distances(x) > 0).astype(float)
 
 
 def _kept_out(x: Array, share: float) -> NDArray[np.int64]:
@@ -323,7 +323,7 @@ def _parameters(
     networks: tuple[Weights, ...],
     scale: float,
     trust_region: TrustRegion,
-    jumps: JumpArrays,
+    cliffs: CliffArrays,
 ) -> SurrogateArrays:
     def single(value: Array | float) -> jnp.ndarray:
         return jnp.asarray(value, jnp.float32)
@@ -339,7 +339,7 @@ def _parameters(
         radius=single(trust_region.radius),
         strength=single(trust_region.strength),
         disagreement=single(DISAGREEMENT),
-        jumps=jumps,
+        cliffs=cliffs,
         edge=no_edge(d),
         power=single(quadratic.power),
     )

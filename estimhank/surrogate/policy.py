@@ -24,7 +24,7 @@ class SurrogatePolicy:
     may_be_beyond: float = 0.5  #: and the same where the surrogate knows of an edge
     draws_to_whiten: int = 4  #: plausible cold draws for each dimension, at least, from which coordinates are taken
     modes_within: float = 12.0  #: log points below the best point within which another local mode may hold mass
-    first_looks: int = 600  #: points at which the places of jumps are looked up before the first fit,
+    first_looks: int = 600  #: points at which distances to cliffs are looked up before the first fit,
     later_looks: int = 300  #: and before each other one
 
     # the candidate pool, and what is acquired from it (:mod:`estimhank.surrogate.candidates`)

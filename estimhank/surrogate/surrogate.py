@@ -1,8 +1,8 @@
 """The surrogate log posterior: quadratic, plus the mean of an ensemble of networks, less a multiple of the
 variance between them (a lower confidence bound) and a penalty outside the trust region.
 
-A density that jumps where a known quantity crosses an integer (:mod:`estimhank.surrogate.jump_finder`) has networks
-that are given that quantity's fractional part beside z.
+A density that falls from a cliff where a known quantity changes sign (:mod:`estimhank.surrogate.cliff_finder`) has
+networks that are given the sign beside z.
 
 Networks agree where they have seen points and go apart where they have not, so the variance between them, which is next
 to nothing near the data, pulls down places that one of them makes up.
@@ -30,16 +30,16 @@ from numpy.typing import ArrayLike, NDArray
 from estimhank.networks.mlp import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import read_json, reading, replacing, write_json
+from estimhank.surrogate.cliff_map import CliffArrays, cliff_inputs
 from estimhank.surrogate.feasibility import Edge, cut_off, uncorrected_edge
-from estimhank.surrogate.jump_map import JumpArrays, jump_features
 from estimhank.surrogate.quadratic import Quadratic
 from estimhank.surrogate.trust_region import TrustRegion, hold_inside, outside, penalty
 
 Array = NDArray[np.float64]
 
 ARRAYS, DESCRIPTION = "surrogate.npz", "surrogate.json"
-_FORMAT = 7
-_NESTED = ("networks", "jumps", "edge")  # of the parameters: kept under names of their own
+_FORMAT = 8
+_NESTED = ("networks", "cliffs", "edge")  # of the parameters: kept under names of their own
 #: Log points taken off per squared log point of standard deviation between the networks.
 DISAGREEMENT = 2.0
 _EDGE_ARRAYS = tuple(name for name in Edge._fields if name != "network")
@@ -62,8 +62,8 @@ class SurrogateArrays(NamedTuple):
         Of the trust region and of the penalty outside it.
     disagreement : scalar
         Multiple of the variance between the networks that is taken off.
-    jumps : JumpArrays
-        Where the density may jump.
+    cliffs : CliffArrays
+        Where the density may fall from one.
     edge : Edge
         Where it ends.
     power : scalar
@@ -78,19 +78,19 @@ class SurrogateArrays(NamedTuple):
     radius: jax.Array
     strength: jax.Array
     disagreement: jax.Array
-    jumps: JumpArrays
+    cliffs: CliffArrays
     edge: Edge
     power: jax.Array | float = math.inf
 
 
 class Shape(NamedTuple):
-    """What compiled code depends on: hidden layers, activation, the degree of the polynomials that say where the
-    density may jump, whether the base has heavy tails, and the layers of the classifier that says where the density
-    exists (none: everywhere)."""
+    """What compiled code depends on: hidden layers, activation, the degree of the polynomials that say where cliffs
+    are, whether the base has heavy tails, and the layers of the classifier that says where the density exists (none:
+    everywhere)."""
 
     hidden: tuple[int, ...]
     activation: str
-    jump_degree: int = 0
+    cliff_degree: int = 0
     heavy: bool = False
     edge: tuple[int, ...] = ()
 
@@ -102,7 +102,7 @@ def each_log_density(parameters: SurrogateArrays, z: jax.Array, shape: Shape) ->
     if shape.heavy:
         base = -0.5 * parameters.power * jnp.log1p(-2 * base / parameters.power)
     taken_off = penalty(beyond, parameters.strength, shape.heavy)
-    inputs = jnp.concatenate([held, jump_features(parameters.jumps, held, shape.jump_degree)], axis=1)
+    inputs = jnp.concatenate([held, cliff_inputs(parameters.cliffs, held, shape.cliff_degree)], axis=1)
     parts = [evaluate_network(weights, inputs, shape.hidden, shape.activation) for weights in parameters.networks]
     return base - taken_off + parameters.scale * jnp.stack(parts)
 
@@ -248,11 +248,6 @@ def whiten(x: Array, center: Array, root: Array) -> Array:
     return np.linalg.solve(root, (x - center).T).T
 
 
-def _jump_key(field: str) -> str:
-    """Where a field of :class:`JumpArrays` is kept: under the name that it had when the format was settled."""
-    return "breaks/" + ("bend" if field == "kinks" else field)
-
-
 def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path]:
     """Write ``surrogate.npz`` (numbers) and ``surrogate.json`` (what they mean), each whole or not at all."""
     folder, p = Path(folder), surrogate.parameters
@@ -263,7 +258,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "anchors": surrogate.modes,
         "known": surrogate.known,
     }
-    arrays |= {_jump_key(name): np.asarray(value) for name, value in p.jumps._asdict().items()}
+    arrays |= {f"cliffs/{name}": np.asarray(value) for name, value in p.cliffs._asdict().items()}
     arrays |= {f"edge/{name}": np.asarray(getattr(p.edge, name)) for name in _EDGE_ARRAYS}
     arrays |= {f"edge/network/{name}": value for name, value in flatten_weights(p.edge.network).items()}
     for k, weights in enumerate(p.networks):
@@ -276,7 +271,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path | str) -> tuple[Path, Path
         "fingerprint": surrogate.fingerprint,
         "hidden": surrogate.shape.hidden,
         "activation": surrogate.shape.activation,
-        "break_degree": surrogate.shape.jump_degree,
+        "cliff_degree": surrogate.shape.cliff_degree,
         "heavy": surrogate.shape.heavy,
         "edge": surrogate.shape.edge,
         "networks": len(p.networks),
@@ -329,18 +324,18 @@ def _assemble(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         network=nested("edge/network/"), **{n: jnp.asarray(arrays[f"edge/{n}"], jnp.float32) for n in _EDGE_ARRAYS}
     )
     single = {name: jnp.asarray(arrays[name], jnp.float32) for name in SurrogateArrays._fields if name not in _NESTED}
-    jumps = JumpArrays(*(jnp.asarray(arrays[_jump_key(name)], jnp.float32) for name in JumpArrays._fields))
+    cliffs = CliffArrays(*(jnp.asarray(arrays[f"cliffs/{name}"], jnp.float32) for name in CliffArrays._fields))
     return Surrogate(
         names=tuple(description["names"]),
         fingerprint=dict(description["fingerprint"]),
         center=arrays["center"],
         root=arrays["root"],
         constant=float(description["constant"]),
-        parameters=SurrogateArrays(networks=tuple(networks), jumps=jumps, edge=edge, **single),
+        parameters=SurrogateArrays(networks=tuple(networks), cliffs=cliffs, edge=edge, **single),
         shape=Shape(
             tuple(description["hidden"]),
             str(description["activation"]),
-            int(description["break_degree"]),
+            int(description["cliff_degree"]),
             bool(description["heavy"]),
             tuple(description["edge"]),
         ),

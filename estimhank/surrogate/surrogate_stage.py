@@ -34,10 +34,10 @@ from estimhank.surrogate.candidates import (
     draw_candidates,
     measure_errors,
 )
+from estimhank.surrogate.cliff_finder import CliffFinder
 from estimhank.surrogate.edge_search import bracket_edge, cut_off_at_edge
 from estimhank.surrogate.exact import Evaluate
 from estimhank.surrogate.fitting import FitReport, Fitter, Whitening
-from estimhank.surrogate.jump_finder import JumpFinder
 from estimhank.surrogate.points import Points, plausible, points_from
 from estimhank.surrogate.policy import SURROGATE_POLICY as POLICY
 from estimhank.surrogate.stage_config import SurrogateConfig
@@ -246,7 +246,7 @@ class _Stage:
         self.workers, self.progress, self.total_work = workers, progress, 0
         self.gradient = affordable_gradient(target) if config.gradient_weight > 0 else Gradient.NONE
         self.steady_state = np.isin(target.names, target.steady_state_parameters)
-        self.finder = JumpFinder(target, self.steady_state, workers)
+        self.finder = CliffFinder(target, self.steady_state, workers)
         self.fitter = Fitter(target, config, self.finder, workers)
 
     def begin(self, training_data: EvaluationBatch, mode: ModeResult) -> StageState:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.target.jumps import Jumps
+from estimhank.target.cliffs import Cliffs
 from estimhank.target.transform import Transform
 
 Array = NDArray[np.float64]
@@ -105,8 +105,8 @@ class Capabilities:
         """Where the mode search starts, in words."""
         return "the prior"
 
-    def jumps_at(self, theta: Array) -> Jumps | None:
-        """Where the density may jump, seen from theta of shape (d,), natural units; None where it does not."""
+    def cliffs_at(self, theta: Array) -> Cliffs | None:
+        """Where the density may fall from a cliff, seen from theta of shape (d,), natural units; None where nowhere."""
         return None
 
     def check_declaration(self) -> None:
@@ -158,7 +158,7 @@ class Target(Protocol):
     @property
     def search_area(self) -> str: ...
 
-    def jumps_at(self, theta: Array) -> Jumps | None: ...
+    def cliffs_at(self, theta: Array) -> Cliffs | None: ...
 
     def check_declaration(self) -> None: ...
 

@@ -76,6 +76,20 @@ KRUSELL_SMITH_CONSUMPTION = Golden(0.92142857, _TOOLKIT, 1e-8)
 #: toolkit's default, which is 1e-5 from the derivative.
 KRUSELL_SMITH_PUBLISHED_ROW = Golden([0.09578534, -0.68179015, -0.64119935, -0.60434415, -0.57057436], _TOOLKIT, 1e-7)
 
+#: Capital at dates 0, 1, 2 after productivity rises by one percent of its level, persistence .8, and the rate after its
+#: level rises by .01. By the same one-sided differences, which move capital by 2e-5 and the rate by 1e-5 of its size.
+KRUSELL_SMITH_CAPITAL_PATH = Golden([0.006563463, 0.011211790, 0.014384237], _TOOLKIT, 4e-7)
+KRUSELL_SMITH_RATE_PATH = Golden([3.96984687e-4, 2.43802060e-4, 1.28028547e-4], _TOOLKIT, 4e-9)
+
+# -- hours chosen by households ------------------------------------------------------------------------------------
+_HOURS = "sequence-jacobian toolkit, its one-asset HANK notebook (Auclert, Bardóczy, Rognlie and Straub 2021)"
+#: The toolkit stops where assets miss the debt by 2e-7.
+HOURS_BETA = Golden(0.98224355378, _HOURS, 5e-10)
+HOURS_VPHI = Golden(0.78643342217, _HOURS, 1e-8)
+#: After a cut of r* by 25 basis points, persistence .61; one-sided differences with a step of 1e-4.
+HOURS_INFLATION_PATH = Golden([0.00172552, 0.00108123, 0.00068813], _HOURS, 1e-7)
+HOURS_OUTPUT_PATH = Golden([0.00190791, 0.00115432, 0.00070316], _HOURS, 3e-8)
+
 # -- the two-asset economy -----------------------------------------------------------------------------------------
 _TWO_ASSETS = "sequence-jacobian toolkit, its two-asset model (Auclert, Bardóczy, Rognlie and Straub 2021)"
 _TIGHT = f"{_TWO_ASSETS}: backward iteration to 1e-11, aggregates 1e-8 from their targets"

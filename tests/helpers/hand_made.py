@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from estimhank.networks.mlp import initial_weights
+from estimhank.surrogate.cliff_map import no_cliffs
 from estimhank.surrogate.feasibility import no_edge
-from estimhank.surrogate.jump_map import no_jumps
 from estimhank.surrogate.surrogate import Shape, Surrogate, SurrogateArrays
 
 SHAPE = Shape((8,), "silu")
@@ -41,7 +41,7 @@ def normal_surrogate(mean: np.ndarray, root: np.ndarray, fingerprint: dict[str, 
         constant=-3.0,
         parameters=SurrogateArrays(
             networks=(zeros,),
-            jumps=no_jumps(d),
+            cliffs=no_cliffs(d),
             edge=no_edge(d),
             **{k: jnp.asarray(v, jnp.float32) for k, v in single.items()},
         ),

@@ -39,6 +39,19 @@ def executed(run: tuple[Path, ReportInputs]) -> nbformat.NotebookNode:
     return client.execute(env=environment)
 
 
+@pytest.mark.long  # compiles a model with households
+def test_the_notebook_on_a_model_runs() -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / "own_model.ipynb", as_version=4)
+    assert not outputs(notebook)
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+    environment.pop("MPLBACKEND", None)
+    client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT / "notebooks")}})
+    done = client.execute(env=environment)
+    assert sum("image/png" in output.get("data", {}) for output in outputs(done)) == 1
+    assert "determinate" in str(outputs(done))
+
+
 def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """All outputs of all cells."""
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]

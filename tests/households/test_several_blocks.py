@@ -81,7 +81,8 @@ class Apart(TwoTypes):
 
 def solver_of(model: Any) -> Solver:
     model = canonical_form(model)
-    data = Dataset((), (), (), (), np.zeros((0, 0)), np.zeros(0))
+    names = tuple(o.name for o in model.observables)
+    data = Dataset((), names, names, names, np.zeros((0, len(names))), np.zeros(len(names)))
     return Solver(Setting(model, data, T, 20, model.parameters.priors()))
 
 

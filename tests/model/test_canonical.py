@@ -183,6 +183,18 @@ def test_news_are_innovations_announced_before() -> None:
     same(declared, hand)
 
 
+def test_news_are_innovations_for_what_can_be_observed() -> None:
+    def two(lag: Any, now: Any, lead: Any, shock: Any, p: Any) -> Any:
+        yield "x", now.x - 0.5 * lead.x - shock.a
+        yield "z", now.z - lag.z - shock.a
+
+    seen, used = (Level("x", "y"), Growth("z", "w")), "rho_a sigma_a sigma_a_news2"
+    steady = {"x": 0.0, "z": 1.0}
+    posterior_of(make(two, steady, (AR1("a", news=(2,)),), seen, used=used))
+    with pytest.raises(ModelError, match="stochastic singularity"):
+        posterior_of(make(two, steady, (AR1("a"),), seen, used=used))
+
+
 def correlated(lag: Any, now: Any, lead: Any, shock: Any, p: Any) -> Any:
     yield "x", now.x - shock.a
     yield "z", now.z - shock.b
@@ -302,6 +314,16 @@ def small(equation: Any = None, **changed: Any) -> Model:
     given = {"steady": {"x": 0.0}, "shocks": (AR1("a"),), "observables": (Level("x"),), "correlations": ()} | changed
     equations = equation or (lambda lag, now, lead, shock, p: [("x", now.x - shock.a)])
     return make(equations, used="rho_a sigma_a trend", **given)
+
+
+def test_a_process_of_today_is_read_as_its_lags_are() -> None:
+    plain = small(observables=(Level("x", "y", scale=2.0),))
+    today = small(
+        lambda lag, now, lead, shock, p: [("x", now.x - now.shock.a)],
+        observables=(Observe("y", lambda now, lag, lead, p: now.x + now.shock.a),),
+    )
+    one, other = (Posterior(model, dataset(("y",)), 60, 40) for model in (plain, today))
+    assert other.log_density(other.reference()) == pytest.approx(one.log_density(one.reference()), abs=1e-10)
 
 
 def in_canonical_form(residual: Any) -> Any:

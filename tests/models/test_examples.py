@@ -1,6 +1,9 @@
-"""The example model of the documentation solves, agrees with its own nonlinear conditions, and has exact gradients."""
+"""The example models of the documentation solve, agree with nonlinear conditions, and have exact gradients."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,3 +41,26 @@ def test_nominal_bonds_redistribute_on_impact(example: Posterior) -> None:
     # unlike in the default model the return moves at date 0, by minus the surprise in inflation
     impact = example.responses(example.reference())[0]
     assert np.abs(impact).min() > 1e-4
+
+
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+
+
+def test_the_tutorial_shows_what_stands_in_its_example() -> None:
+    text = TUTORIAL.read_text(encoding="utf-8")
+    for language, suffix in (("text", "py"), ("toml", "toml")):
+        file = TUTORIAL.parents[1] / "examples" / f"average_inflation.{suffix}"
+        blocks = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+        assert blocks
+        for block in blocks:
+            assert block in file.read_text(encoding="utf-8"), block
+
+
+@pytest.mark.long  # compiles a model with households; each of its parts is tested on models of its own
+def test_the_model_of_the_tutorial_has_a_density() -> None:
+    post = Posterior.from_config("examples/average_inflation.toml")
+    found = post.evaluate(post.reference(), gradient=True)
+    assert found.reason == "ok" and found.gradient is not None
+    step = 1e-6 * np.random.default_rng(0).normal(size=len(post.names))
+    numeric = (post.log_density(post.reference() + step) - post.log_density(post.reference() - step)) / 2
+    assert found.gradient @ step == pytest.approx(numeric, rel=1e-4)

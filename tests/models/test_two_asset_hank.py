@@ -33,7 +33,7 @@ def steady_state(model: TwoAssetHANK = SMALL) -> SteadyState:
 def responses(model: TwoAssetHANK, horizon: int) -> tuple[np.ndarray, np.ndarray]:
     """Paths of the shocks of size one, (T, n_z), and responses of all unknowns, (T, n_v, n_z)."""
     state = steady_state(model)
-    block, p = model.blocks[0], Values(state.parameters)
+    block, p = model.problems[0], Values(state.parameters)
     jacobians = jax.jit(lambda steady: jacobians_by_date(block, steady, state.values, p, horizon))(state.household)
     structure = model_structure(model, state, model.parameters.priors())
     system = jax.jit(lambda p: linearize(model, state.values, p))(state.parameters)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from estimhank.households.asset_jumps import asset_jumps
+from estimhank.households.cliffs import household_cliffs
 from estimhank.households.fake_news import truncated_product
 from estimhank.households.one_asset import HouseholdTarget, StandardIncompleteMarkets
 from estimhank.households.stationary import SteadyStateError
@@ -109,15 +108,16 @@ def test_bracketing_is_not_needed_far_away(small: Posterior, monkeypatch: pytest
 def test_jacobians_jump_where_a_fixed_point_crosses_a_grid_point_unless_the_scheme_is_smooth(scheme: str) -> None:
     solver = SteadySolver(with_priors(scheme=scheme), {"B_bar": 0.25}, 40)
 
-    def place(debt: float) -> float:
-        """Grid index of the fixed point that most households are next to."""
+    def place(debt: float) -> int:
+        """Grid point above the fixed point that most of those who are off the constraint are next to."""
         (household,), _ = solver.stationary_at({"B_bar": debt})
-        found = asset_jumps(household._replace(transition=SimpleNamespace(kinked=True)))  # type: ignore[arg-type]
-        return float(found.grid_index[np.argmax(np.where(np.isfinite(found.grid_index), found.mass, 0.0))])
+        above = np.asarray(household.policies.assets <= household.grids.a).argmax(axis=1)
+        mass = np.where(above > 0, household_cliffs(household).mass, 0.0)
+        return int(above[mass.argmax()])
 
     low, high = 0.8, 1.4
-    target = np.ceil(place(low))
-    assert place(high) > target
+    target = place(low) + 1
+    assert place(high) >= target
     for _ in range(30):
         middle = (low + high) / 2
         low, high = (low, middle) if place(middle) >= target else (middle, high)

@@ -280,12 +280,12 @@ def test_a_density_whose_form_fails_is_computed_without_it(posterior: Posterior,
         setattr(post.solver, name, getattr(posterior.solver, name))
     theta = post.to_array({**reference, "rho_w": 0.8, "rho_g": 0.7, "phi_b": 0.3})  # one route is enough
     assert post.solver.steady.reference_parts.household.toeplitz is not None
-    assert not post.solver._toeplitz_form_works  # found out once, not in every evaluation
+    assert not post.solver.in_toeplitz_form  # found out once, not in every evaluation
     assert post.solver.solved_at(theta, post.solver.parts_at(theta))[0].household.toeplitz is None
     expected = post.evaluate(theta).log_likelihood
     assert expected == pytest.approx(posterior.evaluate(theta).log_likelihood, abs=1e-7)
     # and where it fails elsewhere than at the reference values
-    post.solver._toeplitz_form_works, post.solver._kept = True, OrderedDict()
+    post.solver.in_toeplitz_form, post.solver._kept = True, OrderedDict()
     assert not post.solver.solve(theta, post.solver.parts_at(theta)).factors.sound
     assert post.evaluate(theta).log_likelihood == expected
 
@@ -297,7 +297,7 @@ def test_gradients_and_responses_are_computed_without_a_form_that_fails(
     monkeypatch.setattr(toeplitz_system, "CONDITION", 0.0)
     for household in (False, True):
         poor, plain = (long_posterior(posterior, shortest, household) for shortest in (250, 251))
-        poor.solver._toeplitz_form_works = True
+        poor.solver.in_toeplitz_form = True
         theta = poor.reference()
         found, expected = (post.evaluate(theta, gradient=True) for post in (poor, plain))
         assert found.log_likelihood == pytest.approx(expected.log_likelihood, abs=1e-10)
