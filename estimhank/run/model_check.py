@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 
 from estimhank.data.dataset import Dataset
 from estimhank.data.quarters import format_quarter
+from estimhank.households.stationary import SteadyStateError
 from estimhank.model.canonical import parameters_read
 from estimhank.model.declaration import Model
 from estimhank.model.processes import parameters_of
 from estimhank.model.registry import BUILT_IN, find_model, make_model
 from estimhank.parameters.parameter_table import ModelError, Values, nearest
 from estimhank.posterior.posterior import Posterior
+from estimhank.posterior.routes import RouteOutcome, needs_longer
 from estimhank.run.config import load_config
 from estimhank.run.open_posterior import open_posterior
+from estimhank.sequence_space.determinacy import DOUBTFUL
 from estimhank.support.errors import ConfigError, EstimhankError
 from estimhank.support.files import expand_user, read_text
 
@@ -58,7 +61,7 @@ class ModelCheck:
     unused : tuple of str
         Parameters that nothing reads.
     milliseconds : dict of str to float
-        Of an evaluation, step by step, once compiled.
+        Of an evaluation, step by step, once compiled; the whole is left out where the horizon is too short for it.
     """
 
     name: str
@@ -93,6 +96,8 @@ class ModelCheck:
             found.append(f"of {self.determinacy['draws']} draws from the prior: {shares}")
         if self.unused:
             found.append(f"nothing reads the parameters {', '.join(self.unused)}")
+        if "evaluation" not in self.milliseconds and self.determinacy["reference"] == "determinate":
+            found.append("the horizon is too short for the likelihood at the reference values: give a longer one")
         found.append("milliseconds: " + ", ".join(f"{step} {ms:.3g}" for step, ms in self.milliseconds.items()))
         return found
 
@@ -201,8 +206,19 @@ def _determinate(posterior: Posterior) -> None:
 
 
 def _outcome(posterior: Posterior, point: Array) -> str:
-    reason = posterior.evaluate(point).reason
-    return "determinate" if reason in _SOLVED else reason
+    """``"determinate"``, or why there is no solution; of models with households without a likelihood, which may need a
+    longer horizon."""
+    solver = posterior.solver
+    if solver.computation.recursive:
+        reason = posterior.evaluate(point).reason
+        return "determinate" if reason in _SOLVED else reason
+    try:
+        winding = int(solver.solved_at(point, solver.parts_at(point))[1].winding)
+    except SteadyStateError:
+        return "steady_state"
+    if winding == DOUBTFUL:
+        return "non_finite"
+    return "determinate" if winding == 0 else "indeterminate" if winding < 0 else "no_stable_solution"
 
 
 def _in_words(posterior: Posterior, reason: str) -> str:
@@ -327,6 +343,9 @@ def _timed(posterior: Posterior) -> dict[str, float]:
         found["steady state"] = _milliseconds(lambda: solver.parts_at(point * (1 + 1e-6 * next(moved))))
     found["solution"] = _milliseconds(lambda: jax.block_until_ready(solver.solve(point, parts)))
     found["likelihood"] = _milliseconds(lambda: jax.block_until_ready(solver.at_once(point, parts, solved)))
+    outcome = RouteOutcome(*(x.item() for x in solver.at_once(point, parts, solved)[0]))
+    if needs_longer(outcome):  # which is compiled for minutes: an estimation would do so once
+        return found
     moved_too = iter(range(_REPEATS + 2, 3 * _REPEATS + 4))
     found["evaluation"] = _milliseconds(lambda: posterior.evaluate(point * (1 + 1e-6 * next(moved_too))))
     return found
