@@ -155,12 +155,6 @@ class Values:
             raise ModelError(f"unknown name '{name}'{nearest(name, values)}")
         return Values(group)
 
-    def __call__(self, *arguments: Any) -> Any:
-        raise ModelError(
-            "lag, now and lead are read by attribute, at one date before, now and one date ahead; for a second lag "
-            'declare a variable that holds the first one (yield "first lag", now.y_1 - lag.y), and read lag.y_1'
-        )
-
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("values are read-only")
 

@@ -74,5 +74,5 @@ def test_a_model_whose_steady_state_stays_has_its_calibration(posterior):
     found = household_moments(posterior, SimpleNamespace(prior=None, exact=None))  # type: ignore[arg-type]
     assert not found.estimated
     golden.DEFAULT_CONSTRAINED.check(found.calibrated[3])
-    target = SimpleNamespace(model=SimpleNamespace(blocks=()), solver=SimpleNamespace(steady=None))
+    target = SimpleNamespace(model=SimpleNamespace(problems=(), blocks=()), solver=SimpleNamespace(steady=None))
     assert household_moments(target, SimpleNamespace()) is None  # type: ignore[arg-type]
