@@ -96,7 +96,7 @@ class Solver:
             if parts.household.toeplitz is not None and not self.in_toeplitz_form:
                 parts = parts.in_dense_form()
             solved = self.solve(point, parts)
-            if parts.household.toeplitz is not None and solved.winding == 0 and not solved.factors.sound:
+            if parts.household.toeplitz is not None and int(solved.winding) == 0 and not bool(solved.factors.sound):
                 parts = parts.in_dense_form()
                 solved = self.solve(point, parts)
             self._kept[key] = parts, solved
