@@ -216,6 +216,10 @@ def check_processes(shocks: Sequence[Process], correlations: Sequence[Correlatio
         for name in parameters_of(shock):
             if name not in table:
                 problems.append(f"shock '{shock.name}' needs the parameter '{name}'{nearest(name, table)}")
+    for shock in shocks:
+        for name in (f"{shock.name}_news{ahead}" for ahead in shock.news):
+            if name in names:
+                problems.append(f"the shock '{name}' has the name of the news of '{shock.name}'; give it another one")
     for c in correlations:
         for name in (c.first, c.second):
             if name not in names:

@@ -258,7 +258,8 @@ class Posterior(Capabilities):
         each horizon is compiled anew, which takes as long as hundreds of evaluations. To twice where the steady state
         is solved at every point, or the equilibrium in dense form: four times costs ten times as much, or sixty.
         """
-        dear = self.solver.setting.moving or not self.solver.in_toeplitz_form
+        # by what is known before anything is solved: this is asked while a solution is still being compiled elsewhere
+        dear = self.solver.setting.moving or len(self.solver.structure.outputs) > 1
         times = 2 if dear else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
         if self.solver.computation.recursive or (self._lengthened and (not dear or times * self.horizon > LONGEST)):
             return None

@@ -345,6 +345,7 @@ def wrong(make: Any, *given: Any, **named: Any) -> Any:
         (lambda: small(observables=(Level("x", mean="tend"),)), "did you mean 'trend'"),
         (lambda: small(correlations=(Correlation("a", "q"),)), "which is not a shock"),
         (lambda: small(steady={"x": 0.0, "as_dict": 0.0}), "is taken"),
+        (lambda: small(shocks=(AR1("a", news=(2,)), AR1("a_news2"))), "has the name of the news of 'a'"),
         (lambda: in_canonical_form(lambda lag, now: now.x - lag(0).x), "number of quarters"),
         (lambda: in_canonical_form(lambda lag, now: now.x - lag(2).z), "unknown name 'z'"),
         (lambda: in_canonical_form(lambda lag, now: now.x - lag.shock.b), "unknown shock 'b'"),
