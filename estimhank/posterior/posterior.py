@@ -259,7 +259,7 @@ class Posterior(Capabilities):
         is solved at every point, or the equilibrium in dense form: four times costs ten times as much, or sixty.
         """
         # by what is known before anything is solved: this is asked while a solution is still being compiled elsewhere
-        dear = self.solver.setting.moving or len(self.solver.structure.outputs) > 1
+        dear = self.solver.setting.moving or len(self.solver.structure.whole_outputs) > 1
         times = 2 if dear else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
         if self.solver.computation.recursive or (self._lengthened and (not dear or times * self.horizon > LONGEST)):
             return None

@@ -248,7 +248,7 @@ def check_model(posterior: Posterior) -> ModelCheck:
         determinacy |= {"prior": {k: n / len(draws) for k, n in counted.most_common()}, "draws": len(draws)}
     now, quiet = Values(state.values), Values(dict.fromkeys((s.name for s in canonical.shocks), 0.0))
     pairs = canonical.residuals(now, now, now, now, quiet, Values(state.parameters))
-    dense = posterior.solver.structure.elimination.dense
+    dense = posterior.solver.structure.dense_variables
     return ModelCheck(
         model.name,
         {name: float(state.values[name]) for name in model.unknowns},

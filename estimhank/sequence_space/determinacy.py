@@ -89,11 +89,11 @@ class _Determinant(NamedTuple):
 def _determinants(structure: Structure, system: LinearSystem, household: jax.Array, grid: jax.Array) -> _Determinant:
     z = ((1 - OFF_CIRCLE) * jnp.exp(1j * grid))[:, None, None]
     aggregate = system.lag * z + system.now + system.lead / z
-    n_o, n_v = len(structure.outputs), system.now.shape[1]
+    n_o, n_v = len(structure.whole_outputs), system.now.shape[1]
     rows = jnp.zeros((len(grid), n_o, n_v), complex)
     if n_o:
-        rows = rows.at[:, :, jnp.array(structure.inputs, int)].set(-household)
-        rows = rows.at[:, jnp.arange(n_o), jnp.array(structure.outputs, int)].add(1.0)
+        rows = rows.at[:, :, jnp.array(structure.whole_inputs, int)].set(-household)
+        rows = rows.at[:, jnp.arange(n_o), jnp.array(structure.whole_outputs, int)].add(1.0)
     return _Determinant(*jnp.linalg.slogdet(jnp.concatenate([aggregate, rows], axis=1)))
 
 

@@ -77,8 +77,18 @@ def _usable(st: Structure, household: HouseholdOperator) -> HouseholdOperator:
     return household if has_form(st.elimination) and not st.late else household.in_dense_form()
 
 
+def _condensed(
+    st: Structure, system: LinearSystem, household: HouseholdOperator
+) -> tuple[LinearSystem, HouseholdOperator]:
+    """The system that is solved (:mod:`estimhank.sequence_space.condensation`)."""
+    if st.condensation is None:
+        return system, household
+    return st.condensation.system(system), st.condensation.household(system, household)
+
+
 def factorize_equilibrium(st: Structure, system: LinearSystem, household: HouseholdOperator) -> EquilibriumFactors:
     """Factorise the system: the costly part of a solution. See :func:`solve_equilibrium` for the household's form."""
+    system, household = _condensed(st, system, household)
     e = st.elimination
     banded = factorize_banded(system, e, household.by_date.shape[0])
     form = _usable(st, household).toeplitz
@@ -108,6 +118,14 @@ def respond(
     paths: Float[jax.Array, "T n_z"],
 ) -> Float[jax.Array, "T n_v n_z"]:
     """Responses of all unknowns to shock paths (T, n_z), given the factors: (T, n_v, n_z)."""
+    kept = _respond(st, *_condensed(st, system, household), factors, paths)
+    return kept if st.condensation is None else st.condensation.expand(system, household, kept, paths)
+
+
+def _respond(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, factors: EquilibriumFactors, paths: jax.Array
+) -> jax.Array:
+    """Responses of the unknowns of the system that is solved."""
     e = st.elimination
     household = _usable(st, household)
     horizon, n_z = paths.shape
@@ -158,9 +176,8 @@ def solve_equilibrium(
     return differentiable_solution(structure, system, household, paths, factors, solution)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def differentiable_solution(
-    structure: Structure,
+    st: Structure,
     system: LinearSystem,
     household: HouseholdOperator,
     paths: Float[jax.Array, "T n_z"],
@@ -173,6 +190,22 @@ def differentiable_solution(
     system, household and paths are those of the solved equations (implicit function theorem). So the same factors
     serve a value and its gradient, and neither has to be compiled along with the other.
     """
+    if st.condensation is None:
+        return _differentiable(st, system, household, paths, factors, solution)
+    kept = st.condensation.solution(jax.lax.stop_gradient(system), solution)
+    kept = _differentiable(st, *_condensed(st, system, household), paths, factors, kept)
+    return st.condensation.expand(system, household, kept, paths)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _differentiable(
+    st: Structure,
+    system: LinearSystem,
+    household: HouseholdOperator,
+    paths: jax.Array,
+    factors: EquilibriumFactors,
+    solution: jax.Array,
+) -> jax.Array:
     return solution
 
 
@@ -213,4 +246,4 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     return system_bar, household_bar, -jnp.einsum("ez,tez->tz", system.shock, adjoint), None, None
 
 
-differentiable_solution.defvjp(_vjp_forward, _vjp_backward)
+_differentiable.defvjp(_vjp_forward, _vjp_backward)

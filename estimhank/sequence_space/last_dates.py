@@ -62,6 +62,9 @@ def find_late_variables(
     ModelError
         The system is singular for another reason.
     """
+    if st.condensation:
+        names = tuple(names[v] for v in st.condensation.variables)
+        system, household = st.condensation.system(system), st.condensation.household(system, household)
     if not st.elimination.dense or (odd := _undetermined(st, system)) is None:
         return st
     matrix = _dense_system(st, system, household)

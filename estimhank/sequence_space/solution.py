@@ -12,8 +12,11 @@ from estimhank.households.one_asset import HouseholdTarget
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.parameters.priors import Prior
+from estimhank.sequence_space.condensation import find_condensation
+from estimhank.sequence_space.conditioning import Bands
 from estimhank.sequence_space.declaration_checks import check_growth, check_kinks, check_shocks_matter
 from estimhank.sequence_space.elimination import choose_elimination
+from estimhank.sequence_space.incidence import check_incidence
 from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState
 from estimhank.sequence_space.structure import Structure, household_positions
@@ -46,16 +49,19 @@ def model_structure(model: Model, state: SteadyState, priors: Mapping[str, Prior
     moved = [at({**state.parameters, **draw}) for draw in draws]
     check_shocks_matter(model, [*systems, *moved])
     _check_shocks_stay_out(model, systems[0], at, {**state.parameters}, draws[0])
-    elimination = choose_elimination(
-        systems,
-        model.unknowns,
-        inputs + outputs,
-        len(outputs),
-        model.dense,
-        moved if len(kept[0]) < len(priors) else (),
-        _equation_names(model, state),
-    )
-    return Structure(elimination, inputs, outputs)
+    names, equations = model.unknowns, _equation_names(model, state)
+    moved = moved if len(kept[0]) < len(priors) else []
+    check_incidence(Bands.of([*systems, *moved]), names, equations, inputs + outputs)
+    condensation = find_condensation([*systems, *moved], inputs, outputs)
+    if condensation and {names[v] for v in condensation.variables}.issuperset(model.dense):
+        systems, moved = ([condensation.system(s) for s in some] for some in (systems, moved))
+        names = tuple(names[v] for v in condensation.variables)
+        equations = [equations[e] for e in condensation.equations]
+        inputs, outputs = condensation.condensed_inputs, condensation.condensed_outputs
+    else:
+        condensation = None
+    elimination = choose_elimination(systems, names, inputs + outputs, len(outputs), model.dense, moved, equations)
+    return Structure(elimination, inputs, outputs, condensation=condensation)
 
 
 def _equation_names(model: Model, state: SteadyState) -> list[str]:

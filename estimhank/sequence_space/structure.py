@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from estimhank.households.given import GivenHousehold
 from estimhank.households.one_asset import HouseholdBlock
 from estimhank.model.declaration import Model
+from estimhank.sequence_space.condensation import Condensation
 from estimhank.sequence_space.elimination import Elimination
 
 
@@ -29,13 +30,31 @@ class Structure:
 
     ``inputs`` and ``outputs`` are the positions, among the unknowns, of the household's inputs and of its outputs that
     have Jacobians. ``late``: dense variables that matter only from a later date on
-    (:mod:`estimhank.sequence_space.last_dates`).
+    (:mod:`estimhank.sequence_space.last_dates`). With a ``condensation`` all of them speak of the system that it
+    leaves.
     """
 
     elimination: Elimination
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     late: tuple[Late, ...] = ()
+    condensation: Condensation | None = None
+
+    @property
+    def whole_inputs(self) -> tuple[int, ...]:
+        """The household's inputs among all unknowns."""
+        return self.condensation.inputs if self.condensation else self.inputs
+
+    @property
+    def whole_outputs(self) -> tuple[int, ...]:
+        """The household's outputs that have Jacobians, among all unknowns."""
+        return self.condensation.outputs if self.condensation else self.outputs
+
+    @property
+    def dense_variables(self) -> tuple[int, ...]:
+        """The dense variables among all unknowns; of a sum of household outputs, the first one."""
+        kept = self.condensation.variables if self.condensation else None
+        return tuple(kept[i] if kept else i for i in self.elimination.dense)
 
     @property
     def source_variables(self) -> tuple[int, ...]:
