@@ -78,20 +78,23 @@ def windows(horizon: int, tail_start: int) -> tuple[int, int, int]:
 
 
 def leftover(
-    coefficients: Float[jax.Array, "T n_o n_z"], rho: Float[jax.Array, " n_z"], tail_start: int
+    coefficients: Float[jax.Array, "T n_o n_z"], rho: Float[jax.Array, " n_z"], tail_start: int, lags: int
 ) -> Float[jax.Array, ""]:
     """Error of a log likelihood, in log points, if responses go on at the shocks' own roots: an estimate from above.
 
     D falls as the economy's own dynamics die out, until at ``tail_start`` or before it rises again: the error of the
     truncated solution, which grows towards the last date. What is missed of slow roots is D where it is least, added up
     twice at the rate at which it fell up to there: once over the dates at which it changes the coefficients, once over
-    those at which they change the autocovariances. The truncated solution's own error is D at ``tail_start``.
+    those at which they change the autocovariances, where it is multiplied by coefficients of dates up to ``lags``
+    earlier: by the largest of them. The truncated solution's own error is D at ``tail_start``.
 
     Parameters
     ----------
     coefficients : array of shape (T, n_o, n_z)
     rho : array of shape (n_z,)
     tail_start : int
+    lags : int
+        Of the autocovariances that are read.
     """
     span = max(min(_SPAN, (coefficients.shape[0] - 1 - tail_start) // 2), 1)
     groups = max((tail_start // 2) // span, 1) + 2
@@ -106,7 +109,8 @@ def leftover(
     fallen = near[least] / jnp.maximum(near[since], 1e-300)
     rate = jnp.where(least == 0, 1.0, fallen ** (1 / (span * jnp.maximum(least - since, 1))))
     rate = jnp.minimum(rate, 1 - _SLOWEST)
-    return _POINTS * near[least] / (1 - rate) ** 2 + TRUNCATED * near[groups - 2 :].max()
+    reached = jnp.abs(coefficients[max(tail_start - lags, 0) :] / size).max()
+    return _POINTS * reached * near[least] / (1 - rate) ** 2 + TRUNCATED * near[groups - 2 :].max()
 
 
 def fit_continuation(

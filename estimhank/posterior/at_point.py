@@ -38,7 +38,7 @@ class AtPoint:
     """
 
     def __init__(self, solver: Solver, point: Array, gradient: bool, through_steady_state: bool) -> None:
-        self.solver, self.point, self.wanted = solver, point, gradient
+        self.solver, self.point, self.wanted, self._through = solver, point, gradient, through_steady_state
         self.far = gradient and through_steady_state and bool(solver.setting.moving)
         if self.far:
             parts, self._pull_steady = solver.steady.at_with_pullback(solver.setting.mapping(point))
@@ -47,6 +47,10 @@ class AtPoint:
         self.parts, self.solved = solver.solved_at(point, parts, self.far)
         self._seen: tuple[Seen, Aside] | None = None
         self._gradients: dict[Route, Callable[[], tuple[Any, Any]]] = {}
+
+    def at_every_date(self) -> AtPoint:
+        """The same where few dates did not do."""
+        return AtPoint(self.solver.at_every_date, self.point, self.wanted, self._through)
 
     def outcome(self, route: Route) -> tuple[RouteOutcome, float]:
         """Outcome and log prior by a route."""

@@ -218,7 +218,7 @@ class Computation:
         given, rho = jax.lax.stop_gradient((coefficients, roots))
         if not route.fitted:
             gamma = autocovariances(coefficients, roots, lags, start)
-            return Covariances(Moments(gamma, seen.mean), None, tame, leftover(given, rho, start))
+            return Covariances(Moments(gamma, seen.mean), None, tame, leftover(given, rho, start, lags))
         tails = fit_continuation(coefficients, roots, start, (start, width))
         gamma = continued_autocovariances(coefficients[:start], tails, lags)
         other = fit_continuation(given, rho, start + shift, (start + shift, width), OTHER_ORDER)

@@ -7,6 +7,7 @@ again.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +21,11 @@ from estimhank.posterior.computation import Computation, Seen, Solved
 from estimhank.posterior.density import Aside, GaussianDensity, Moments, outcome_of
 from estimhank.posterior.routes import CHEAPEST, Route
 from estimhank.posterior.setting import Setting
+from estimhank.sequence_space.coarse_dates import SHORTEST, CoarseDates
+from estimhank.sequence_space.equilibrium import factorize_equilibrium, respond
+from estimhank.sequence_space.household_operator import HouseholdOperator
 from estimhank.sequence_space.last_dates import find_late_variables
-from estimhank.sequence_space.linear_system import linearize
+from estimhank.sequence_space.linear_system import LinearSystem, linearize
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_parts import Moved, SteadyParts
 from estimhank.sequence_space.steady_solver import SteadySolver
@@ -30,7 +34,14 @@ from estimhank.sequence_space.structure import Structure
 Array = NDArray[np.float64]
 
 _KEPT = 4  # factorised equilibria, for proposals that move the shocks' own parameters only
-_TRAVELS = ("setting", "density", "steady", "structure", "in_toeplitz_form")  # to another process, if it is known
+_TRAVELS = (
+    "setting",
+    "density",
+    "steady",
+    "every_date",
+    "structure",
+    "in_toeplitz_form",
+)  # to another process, if it is known
 
 
 class Solver:
@@ -43,11 +54,18 @@ class Solver:
         Made from the setting by default.
     density : GaussianDensity, optional
         Of the same setting at another horizon, whose compiled functions serve here too.
+    every_date : bool
+        Whether dense equations are solved at all dates (:mod:`estimhank.sequence_space.coarse_dates`).
     """
 
     def __init__(
-        self, setting: Setting, steady: SteadySolver | None = None, density: GaussianDensity | None = None
+        self,
+        setting: Setting,
+        steady: SteadySolver | None = None,
+        density: GaussianDensity | None = None,
+        every_date: bool = False,
     ) -> None:
+        self.every_date = every_date
         self.setting, self.density = setting, density or GaussianDensity(setting)
         if steady is None:
             spread = {n: setting.priors[n].sd for n in setting.moving}
@@ -61,13 +79,30 @@ class Solver:
         return Solver(setting, self.steady.with_horizon(setting.horizon), self.density)
 
     @cached_property
+    def at_every_date(self) -> Solver:
+        """The same with dense equations solved at all dates."""
+        return Solver(self.setting, self.steady, self.density, every_date=True)
+
+    @cached_property
     def structure(self) -> Structure:
         """How equations are eliminated, chosen with numbers."""
         setting, parts = self.setting, self.steady.reference_parts
         structure = model_structure(setting.model, self.steady.reference, setting.priors)
         parameters = {**parts.parameters, **setting.mapping(setting.reference())}
         system = jax.jit(lambda p: linearize(setting.model, parts.values, p))(parameters)
-        return find_late_variables(structure, system, parts.household, setting.model.unknowns)
+        structure = find_late_variables(structure, system, parts.household, setting.model.unknowns)
+        fine = parts.household.toeplitz is not None or structure.late or not structure.elimination.dense
+        if fine or setting.horizon < SHORTEST or self.every_date:
+            return structure
+        roots = jnp.array([parameters.get(s.rho, 0.0) for s in setting.model.innovations])
+        paths = roots ** jnp.arange(setting.horizon)[:, None]
+
+        def dense_paths(system: LinearSystem, household: HouseholdOperator) -> jax.Array:
+            factors = factorize_equilibrium(structure, system, household)
+            found = respond(structure, system, household, factors, paths)
+            return found[:, jnp.array(structure.dense_variables)].reshape(setting.horizon, -1)
+
+        return replace(structure, coarse=CoarseDates.that_hold(jax.jit(dense_paths)(system, parts.household)))
 
     @cached_property
     def computation(self) -> Computation:
@@ -82,7 +117,22 @@ class Solver:
         ------
         SteadyStateError
         """
-        return self.steady.at(self.setting.mapping(point))
+        parts = self.steady.at(self.setting.mapping(point))
+        return self._fixed_parts if self._few_dates else parts
+
+    @property
+    def _few_dates(self) -> bool:
+        """Whether household Jacobians are held at few dates of the outputs: those that no parameter moves are."""
+        return self.structure.coarse is not None and not self.setting.moving
+
+    @cached_property
+    def _fixed_parts(self) -> SteadyParts:
+        found: SteadyParts = jax.jit(self._at_dates)(self.steady.reference_parts)
+        return found
+
+    def _at_dates(self, parts: SteadyParts) -> SteadyParts:
+        assert self.structure.coarse is not None
+        return parts._replace(household=parts.household.at_dates(self.structure.coarse))
 
     def solved_at(self, point: Array, parts: SteadyParts, with_pullback: bool = False) -> tuple[SteadyParts, Solved]:
         """The factorised equilibrium, and the parts in the form that it is a solution of; kept for points that differ
@@ -132,7 +182,10 @@ class Solver:
         if self.computation.recursive:
             return np.asarray(self._followed_states(point, parts, solved))
         *_, aside = self.at_once(point, parts, solved)
-        return np.asarray(aside.responses)
+        found = np.asarray(aside.responses)
+        if self.structure.coarse is not None and int(solved.winding) == 0 and not np.isfinite(found).all():
+            return self.at_every_date.unknowns_at(point)
+        return found
 
     # -- compiled functions ------------------------------------------------------------------------------------
     @cached_property
@@ -233,6 +286,7 @@ class Solver:
         """
         theta = jax.ShapeDtypeStruct((len(self.setting.names),), float)
         parts, far = self.steady.outline, bool(self.setting.moving) and self.steady.differentiable
+        parts = jax.eval_shape(self._at_dates, parts) if self._few_dates else parts
         solved = jax.eval_shape(self.computation.solution, theta, parts)
         if not further:
             self.at_once_with_gradient.lower(theta, parts, solved, far).compile()

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from estimhank.sequence_space.coarse_dates import CoarseDates, interpolate
 from estimhank.sequence_space.conditioning import Bands
 from estimhank.sequence_space.household_operator import HouseholdOperator
 from estimhank.sequence_space.linear_system import LinearSystem
@@ -90,19 +91,21 @@ class Condensation:
 
     def household(self, system: LinearSystem, household: HouseholdOperator) -> HouseholdOperator:
         """Jacobians of the outputs that are left, and of their sums."""
-        horizon, n_i, _ = household.by_date.shape
-        by_output = household.by_date.reshape(horizon, n_i, -1, horizon)
-        found = []
-        for sum_of in self.merged:
-            total = by_output[:, :, sum_of.outputs[0]]
-            if sum_of.equation is not None:
-                weights = [system.now[sum_of.equation, self.outputs[o]] for o in sum_of.outputs]
-                total = sum(
-                    (w * by_output[:, :, o] for w, o in zip(weights[1:], sum_of.outputs[1:], strict=True)),
-                    weights[0] * total,
-                )
-            found.append(total)
-        return HouseholdOperator(jnp.concatenate(found, axis=2))
+
+        def summed(by_date: jax.Array) -> jax.Array:
+            by_output = by_date.reshape(*by_date.shape[:2], len(self.outputs), -1)
+            found = []
+            for one in self.merged:
+                total = by_output[:, :, one.outputs[0]]
+                if one.equation is not None:
+                    total = system.now[one.equation, self.outputs[one.outputs[0]]] * total
+                    for o in one.outputs[1:]:
+                        total = total + system.now[one.equation, self.outputs[o]] * by_output[:, :, o]
+                found.append(total)
+            return jnp.concatenate(found, axis=2)
+
+        between = None if household.between is None else summed(household.between)
+        return HouseholdOperator(summed(household.by_date), None, between)
 
     def solution(self, system: LinearSystem, whole: Float[jax.Array, "T n_v n_z"]) -> Float[jax.Array, "T kept n_z"]:
         """Paths of what is kept, of the paths of all."""
@@ -120,16 +123,18 @@ class Condensation:
         household: HouseholdOperator,
         kept: Float[jax.Array, "T kept n_z"],
         paths: Float[jax.Array, "T n_z"],
+        coarse: CoarseDates | None = None,
     ) -> Float[jax.Array, "T n_v n_z"]:
-        """Paths of all variables, of those that are kept."""
+        """Paths of all variables, of those that are kept; ``coarse``: the dates of the household's outputs."""
         horizon, _, n_z = kept.shape
         n_i, n_o = len(self.inputs), len(self.outputs)
         whole = jnp.zeros((horizon, system.now.shape[1], n_z)).at[:, jnp.array(self.variables, int)].set(kept)
-        by_output = household.by_date.reshape(horizon * n_i, n_o, horizon)[:, jnp.array(self.later, int)]
+        by_output = household.by_date.reshape(horizon * n_i, n_o, -1)[:, jnp.array(self.later, int)]
         given = kept[:, jnp.array(self.condensed_inputs, int)].reshape(horizon * n_i, n_z)
         found = -by_output.reshape(horizon * n_i, -1).T @ given
         at = jnp.array([self.outputs[o] for o in self.later], int)
-        whole = whole.at[:, at].set(found.reshape(len(self.later), horizon, n_z).transpose(1, 0, 2))
+        found = found.reshape(len(self.later), -1, n_z).transpose(1, 0, 2)
+        whole = whole.at[:, at].set(interpolate(coarse, found))
         none = jnp.zeros((1, *whole.shape[1:]))
         for variable, equation in self.defined:
             before, after = jnp.concatenate([none, whole[:-1]]), jnp.concatenate([whole[1:], none])

@@ -1,7 +1,8 @@
 """The equations that couple all dates: household outputs, then the equations moved beside them.
 
 Here they are multiplied with paths, and assembled into the dense system S = H - G B^{-1} D by recursions along the rows
-of the household Jacobians (:func:`estimhank.sequence_space.banded.contract_rows`).
+of the household Jacobians (:func:`estimhank.sequence_space.banded.contract_rows`). They hold at n dates: at all T of
+them, or at few (:mod:`estimhank.sequence_space.coarse_dates`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from estimhank.sequence_space.banded import BandedFactor, contract_rows
+from estimhank.sequence_space.coarse_dates import count_of, fold, pick, scatter
 from estimhank.sequence_space.household_operator import HouseholdOperator, multiply, multiply_transposed
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.structure import Structure
@@ -58,21 +60,23 @@ def _target_rows(bands: tuple[jax.Array, ...], horizon: int) -> jax.Array:
 def dense_rows(
     st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...]
 ) -> jax.Array:
-    """Dense equations (household outputs, then moved equations) by date of the given variables: (T, n, m T)."""
+    """Dense equations (household outputs, then moved equations) by date of the given variables: (T, variables, m n)."""
     horizon = household.by_date.shape[0]
-    n_o = len(st.outputs)
+    n_o, n = len(st.outputs), count_of(st.coarse, horizon)
     parts = []
     for v in variables:
-        row = jnp.zeros((horizon, n_o * horizon))
+        row = jnp.zeros((horizon, n_o * n))
         if v in st.inputs:
             row = household.by_date[:, st.inputs.index(v)]
         if v in st.outputs:
             o = st.outputs.index(v)
-            row = row.at[:, o * horizon : (o + 1) * horizon].add(jnp.eye(horizon))
+            row = row.at[:, o * n : (o + 1) * n].add(pick(st.coarse, jnp.eye(horizon)).T)
         parts.append(row)
-    rows = jnp.stack(parts, axis=1) if parts else jnp.zeros((horizon, 0, n_o * horizon))
+    rows = jnp.stack(parts, axis=1) if parts else jnp.zeros((horizon, 0, n_o * n))
     if st.elimination.targets:
         moved = _target_rows(bands_of(system, st.elimination.targets, variables), horizon)
+        if st.coarse is not None:
+            moved = moved.reshape(*moved.shape[:2], -1, horizon)[..., st.coarse.dates].reshape(*moved.shape[:2], -1)
         rows = jnp.concatenate([rows, moved], axis=2)
     return rows
 
@@ -83,8 +87,8 @@ def apply_dense(
     household: HouseholdOperator,
     variables: tuple[int, ...],
     x: Float[jax.Array, "T n k"],
-) -> Float[jax.Array, "mT k"]:
-    """Dense equations at paths x (T, n, k) of the given variables: the rows of :func:`dense_rows` times x, (m T, k),
+) -> Float[jax.Array, "mn k"]:
+    """Dense equations at paths x (T, n, k) of the given variables: the rows of :func:`dense_rows` times x, (m n, k),
     without the rows, which are megabytes."""
     horizon, n_i, _ = household.by_date.shape
     k = x.shape[2]
@@ -95,11 +99,10 @@ def apply_dense(
             by_input = by_input.at[:, st.inputs.index(v)].set(x[:, j])
         if v in st.outputs:
             by_output = by_output.at[:, st.outputs.index(v)].set(x[:, j])
-    total = stack_dates(by_output) - multiply(household, by_input)
+    total = stack_dates(pick(st.coarse, by_output)) - multiply(household, by_input)
     if st.elimination.targets:
-        total = jnp.concatenate(
-            [total, stack_dates(apply_bands(bands_of(system, st.elimination.targets, variables), x))]
-        )
+        moved = apply_bands(bands_of(system, st.elimination.targets, variables), x)
+        total = jnp.concatenate([total, stack_dates(pick(st.coarse, moved))])
     return total
 
 
@@ -108,13 +111,14 @@ def apply_dense_transposed(
     system: LinearSystem,
     household: HouseholdOperator,
     variables: tuple[int, ...],
-    y: Float[jax.Array, "mT k"],
+    y: Float[jax.Array, "mn k"],
 ) -> Float[jax.Array, "T n k"]:
-    """The transpose of :func:`apply_dense`: (m T, k) to (T, n, k)."""
+    """The transpose of :func:`apply_dense`: (m n, k) to (T, variables, k)."""
     horizon, _, width = household.by_date.shape
+    n = count_of(st.coarse, horizon)
     k = y.shape[1]
     by_input = -multiply_transposed(household, y[:width])
-    by_output = unstack_dates(y[:width], horizon)
+    by_output = scatter(st.coarse, unstack_dates(y[:width], n))
     columns = []
     for v in variables:
         column = jnp.zeros((horizon, k))
@@ -126,14 +130,14 @@ def apply_dense_transposed(
     total = jnp.stack(columns, axis=1) if columns else jnp.zeros((horizon, 0, k))
     if st.elimination.targets:
         bands = bands_of(system, st.elimination.targets, variables)
-        total = total + apply_bands_transposed(bands, unstack_dates(y[width:], horizon))
+        total = total + apply_bands_transposed(bands, scatter(st.coarse, unstack_dates(y[width:], n)))
     return total
 
 
 def assemble_transposed(
     st: Structure, system: LinearSystem, household: HouseholdOperator, banded: BandedFactor
 ) -> jax.Array:
-    """The transpose of the dense system, (m T, m T): O(n T^2) operations."""
+    """The transpose of the dense system, (m n, m n): O(T n) operations a variable of the banded block."""
     e = st.elimination
     sources = dense_rows(st, system, household, st.source_variables)
     lag, now, lead = bands_of(system, e.rows, e.dense)
@@ -152,12 +156,12 @@ def assemble_transposed(
         if j in e.dense_lead:
             before = out[:-1, len(touched) + e.dense_lead.index(j)]
             block = block - jnp.concatenate([jnp.zeros_like(before[:1]), before])
-        blocks.append(block)
+        blocks.append(fold(st.coarse, block))
     return jnp.concatenate(blocks)
 
 
 def stack_dates(paths: Float[jax.Array, "T m k"]) -> Float[jax.Array, "m*T k"]:
-    """(T, m, k) to (m T, k), variable by variable."""
+    """Dates first, (T, m, k), to variable by variable, (m T, k)."""
     return paths.transpose(1, 0, 2).reshape(-1, paths.shape[2])
 
 

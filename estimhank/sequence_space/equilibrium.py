@@ -28,6 +28,7 @@ from estimhank.sequence_space.banded import (
     solve_banded,
     solve_banded_transposed,
 )
+from estimhank.sequence_space.coarse_dates import FAILURE, count_of, fold, interpolate, pick, scatter
 from estimhank.sequence_space.dense_equations import (
     apply_bands,
     apply_bands_transposed,
@@ -81,6 +82,7 @@ def _condensed(
     st: Structure, system: LinearSystem, household: HouseholdOperator
 ) -> tuple[LinearSystem, HouseholdOperator]:
     """The system that is solved (:mod:`estimhank.sequence_space.condensation`)."""
+    household = household if st.coarse is None else household.at_dates(st.coarse)
     if st.condensation is None:
         return system, household
     return st.condensation.system(system), st.condensation.household(system, household)
@@ -118,8 +120,9 @@ def respond(
     paths: Float[jax.Array, "T n_z"],
 ) -> Float[jax.Array, "T n_v n_z"]:
     """Responses of all unknowns to shock paths (T, n_z), given the factors: (T, n_v, n_z)."""
+    household = household if st.coarse is None else household.at_dates(st.coarse)
     kept = _respond(st, *_condensed(st, system, household), factors, paths)
-    return kept if st.condensation is None else st.condensation.expand(system, household, kept, paths)
+    return kept if st.condensation is None else st.condensation.expand(system, household, kept, paths, st.coarse)
 
 
 def _respond(
@@ -141,12 +144,34 @@ def _respond(
     direct = jnp.concatenate(
         [jnp.zeros((horizon, len(st.outputs), n_z)), system.shock[targets][None] * paths[:, None, :]], axis=1
     )
+    n = count_of(st.coarse, horizon)
     at_source = jnp.array(e.sources, int)
-    right = apply_dense(st, system, household, st.source_variables, solved[:, at_source]) - stack_dates(direct)
-    dense = without_late(st, unstack_dates(_solve_dense(factors.dense, right), horizon))
+    right = apply_dense(st, system, household, st.source_variables, solved[:, at_source]) - stack_dates(
+        pick(st.coarse, direct)
+    )
+    dense = interpolate(st.coarse, without_late(st, unstack_dates(_solve_dense(factors.dense, right), n)))
     forcing = forcing + apply_bands(bands_of(system, e.rows, e.dense), dense)
     solution = solution.at[:, rest].set(-solve_banded(factors.banded, e, forcing))
-    return solution.at[:, jnp.array(e.dense, int)].set(dense)
+    solution = solution.at[:, jnp.array(e.dense, int)].set(dense)
+    return solution if st.coarse is None else _checked_between(st, household, solution)
+
+
+def _checked_between(st: Structure, household: HouseholdOperator, solution: jax.Array) -> jax.Array:
+    """A solution, nan where the household's equations fail at dates at which they are not imposed.
+
+    An output may stand still because what its inputs do to it cancels: it is measured by what each of them does.
+    """
+    assert st.coarse is not None and household.between is not None
+    n_o, n_z = len(st.outputs), solution.shape[2]
+    inputs = [solution[:, i] for i in st.inputs]
+
+    def moves(by_date: jax.Array) -> list[jax.Array]:
+        return [(-by_date[:, i].T @ path).reshape(n_o, -1, n_z) for i, path in enumerate(inputs)]
+
+    outputs = solution[jnp.array(st.coarse.between)][:, jnp.array(st.outputs, int)].transpose(1, 0, 2)
+    failure = jnp.abs(outputs - sum(moves(household.between))).max(1)
+    size = jnp.stack([jnp.abs(x).max(1) for x in moves(household.by_date)]).max(0)
+    return jnp.where((failure <= FAILURE * size).all(), solution, jnp.nan)
 
 
 def solve_equilibrium(
@@ -190,11 +215,12 @@ def differentiable_solution(
     system, household and paths are those of the solved equations (implicit function theorem). So the same factors
     serve a value and its gradient, and neither has to be compiled along with the other.
     """
+    household = household if st.coarse is None else household.at_dates(st.coarse)
     if st.condensation is None:
         return _differentiable(st, system, household, paths, factors, solution)
     kept = st.condensation.solution(jax.lax.stop_gradient(system), solution)
     kept = _differentiable(st, *_condensed(st, system, household), paths, factors, kept)
-    return st.condensation.expand(system, household, kept, paths)
+    return st.condensation.expand(system, household, kept, paths, st.coarse)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -223,16 +249,16 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     c_rest = cotangent[:, rest]
     adjoint = jnp.zeros((horizon, system.now.shape[0], n_z))
     rows, targets = jnp.array(e.rows, int), jnp.array(e.targets, int)
-    household_adjoint = jnp.zeros((horizon, n_o, n_z))
+    household_adjoint = jnp.zeros((count_of(st.coarse, horizon), n_o, n_z))
     if e.dense:
         first = solve_banded_transposed(factors.banded, e, c_rest)
         right = without_late(st, cotangent[:, dense]) - apply_bands_transposed(bands_of(system, e.rows, e.dense), first)
-        multiplier = _solve_dense(factors.dense, stack_dates(right), transposed=True)
+        multiplier = _solve_dense(factors.dense, stack_dates(fold(st.coarse, right)), transposed=True)
         back = apply_dense_transposed(st, system, usable, st.source_variables, multiplier)
         c_rest = c_rest.at[:, jnp.array(e.sources, int)].add(-back)
-        paths_of = unstack_dates(multiplier, horizon)
+        paths_of = unstack_dates(multiplier, count_of(st.coarse, horizon))
         household_adjoint = paths_of[:, :n_o]
-        adjoint = adjoint.at[:, targets].set(paths_of[:, n_o:])
+        adjoint = adjoint.at[:, targets].set(scatter(st.coarse, paths_of[:, n_o:]))
     adjoint = adjoint.at[:, rows].set(solve_banded_transposed(factors.banded, e, c_rest))
 
     before = jnp.concatenate([jnp.zeros_like(solution[:1]), solution[:-1]])
@@ -241,7 +267,9 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     system_bar = LinearSystem(lag_bar, now_bar, lead_bar, -jnp.einsum("tez,tz->ez", adjoint, paths))
     inputs = solution[:, jnp.array(st.inputs, int)]
     by_date_bar = -jnp.einsum("toz,siz->siot", household_adjoint, inputs).reshape(household.by_date.shape)
-    household_bar = HouseholdOperator(by_date_bar, None)  # nothing through the Toeplitz form
+    # nothing through the Toeplitz form, nor through what is a check
+    between = None if household.between is None else jnp.zeros_like(household.between)
+    household_bar = HouseholdOperator(by_date_bar, None, between)
     # nothing through factors and solution: they follow from the rest
     return system_bar, household_bar, -jnp.einsum("ez,tez->tz", system.shock, adjoint), None, None
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from estimhank.sequence_space.coarse_dates import CoarseDates
 from estimhank.sequence_space.toeplitz import around_zero, long_length
 
 #: Columns of the product. Singular values of C fall by ten every five or six of them: 45 to 53 reach 1e-12 of the first
@@ -60,10 +61,13 @@ class HouseholdOperator(NamedTuple):
 
     ``by_date`` (T, n_i, n_o T): ``[s, i, o T + t]`` is minus the Jacobian of output o at date t with respect to input
     i at date s. ``toeplitz``: the same in Toeplitz form, where it was asked for; derivatives do not go through it.
+    ``between``: of an operator at few dates of the outputs, where ``by_date`` is (T, n_i, n_o n), the same at dates
+    between them, for checks.
     """
 
     by_date: jax.Array
     toeplitz: ToeplitzForm | None = None
+    between: jax.Array | None = None
 
     @property
     def jacobians(self) -> jax.Array:
@@ -73,7 +77,16 @@ class HouseholdOperator(NamedTuple):
 
     def in_dense_form(self) -> HouseholdOperator:
         """In dense form only."""
-        return HouseholdOperator(self.by_date)
+        return HouseholdOperator(self.by_date, None, self.between)
+
+    def at_dates(self, coarse: CoarseDates) -> HouseholdOperator:
+        """At few dates of the outputs, if it is not already."""
+        if self.between is not None:
+            return self
+        horizon, n_i, width = self.by_date.shape
+        by_output = self.by_date.reshape(horizon, n_i, width // horizon, horizon)
+        held, between = (by_output[..., d].reshape(horizon, n_i, -1) for d in (coarse.dates, coarse.between))
+        return HouseholdOperator(held, None, between)
 
 
 def toeplitz_form_pays(shape: tuple[int, ...], moving: bool) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from estimhank.households.given import GivenHousehold
 from estimhank.households.one_asset import HouseholdBlock
 from estimhank.model.declaration import Model
+from estimhank.sequence_space.coarse_dates import CoarseDates
 from estimhank.sequence_space.condensation import Condensation
 from estimhank.sequence_space.elimination import Elimination
 
@@ -31,7 +32,7 @@ class Structure:
     ``inputs`` and ``outputs`` are the positions, among the unknowns, of the household's inputs and of its outputs that
     have Jacobians. ``late``: dense variables that matter only from a later date on
     (:mod:`estimhank.sequence_space.last_dates`). With a ``condensation`` all of them speak of the system that it
-    leaves.
+    leaves. ``coarse``: the dates at which the dense equations are solved, None for all of them.
     """
 
     elimination: Elimination
@@ -39,6 +40,7 @@ class Structure:
     outputs: tuple[int, ...]
     late: tuple[Late, ...] = ()
     condensation: Condensation | None = None
+    coarse: CoarseDates | None = None
 
     @property
     def whole_inputs(self) -> tuple[int, ...]:

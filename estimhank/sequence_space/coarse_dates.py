@@ -1,0 +1,130 @@
+"""The dense system at few dates: the first and the last ones, and between them nodes of a polynomial in the logarithm
+of the date.
+
+Far from date 0, and from the last date, where expectations end, responses are sums of slowly decaying paths, so that a
+polynomial through some of their values gives all others. The dense variables are unknown at the nodes alone, and the
+dense equations hold at the nodes (collocation; Boyd 2001, "Chebyshev and Fourier Spectral Methods", chapter 3): m n
+equations in place of m T, where n grows with the logarithm of T. So a horizon at which slow wealth has died out costs
+little more than a short one. The recursions of the banded block run over all dates, as ever.
+
+Half way between the nodes the equations are not imposed; by how much they fail there is checked for each solution. What
+oscillates from date to date for hundreds of dates is no such polynomial: it fails, and all dates are solved for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: First and last dates that are all solved for, the fewest that do at the reference values; and horizons from which
+#: fewer dates are worth it.
+ENDS, SHORTEST = ((60, 60), (120, 24), (120, 60), (180, 90)), 250
+
+#: Largest failure of an equation between nodes with which a solution passes, as a share of what inputs do to the
+#: output; and the largest error of an interpolated path at the reference values, as a share of the path's largest value.
+FAILURE, ERROR = 1e-6, 1e-7
+
+_NODES, _PER_DOUBLING = 10, 10  # nodes between: so many, and so many more each time the horizon doubles
+
+
+@dataclass(frozen=True)
+class CoarseDates:
+    """Dates at which dense equations hold, and the paths that values at these dates stand for.
+
+    Attributes
+    ----------
+    horizon : int
+        All dates, T.
+    first, last : int
+        The first and the last dates that are all solved for.
+    """
+
+    horizon: int
+    first: int
+    last: int
+
+    @classmethod
+    def that_hold(cls, paths: ArrayLike) -> CoarseDates | None:
+        """The fewest dates that give all others of some paths (T, k); None where none do."""
+        paths = np.asarray(paths, float)
+        for first, last in ENDS:
+            few = cls(len(paths), first, last)
+            if len(few.dates) > len(paths) * 2 // 3:
+                continue
+            error = np.abs(few.basis @ paths[list(few.nodes)] - paths[first : len(paths) - last]).max(axis=0)
+            if (error <= ERROR * np.abs(paths).max(axis=0)).all():
+                return few
+        return None
+
+    @cached_property
+    def nodes(self) -> tuple[int, ...]:
+        """Dates next to the extremes of a Chebyshev polynomial in the logarithm of the date."""
+        end = max(self.horizon - self.last - 1, self.first + 1)
+        count = _NODES + int(np.ceil(_PER_DOUBLING * np.log2(end / self.first)))
+        place = (1 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2
+        dates = np.round(self.first * (end / self.first) ** place).astype(int)
+        return tuple(np.unique(dates).tolist())
+
+    @cached_property
+    def dates(self) -> NDArray[np.intp]:
+        """All dates at which equations hold, (n,)."""
+        return np.concatenate([np.arange(self.first), self.nodes, np.arange(self.horizon - self.last, self.horizon)])
+
+    @cached_property
+    def between(self) -> NDArray[np.intp]:
+        """Dates half way between nodes, which are not nodes themselves."""
+        nodes = np.array(self.nodes)
+        return np.setdiff1d((nodes[1:] + nodes[:-1]) // 2, nodes)
+
+    @cached_property
+    def basis(self) -> NDArray[np.float64]:
+        """Values at the dates between the first and the last of the polynomials that are one at a node, (dates, nodes).
+
+        By the barycentric formula (Berrut and Trefethen 2004), which is stable at nodes like these.
+        """
+        node, date = np.log(np.array(self.nodes)), np.log(np.arange(self.first, self.horizon - self.last))
+        apart = 4 / (node[-1] - node[0]) * (node[:, None] - node) + np.eye(len(node))
+        weight = 1 / apart.prod(axis=1)
+        gap = date[:, None] - node
+        hit = gap == 0
+        share = np.where(hit, 0.0, weight / np.where(hit, 1.0, gap))
+        share[hit.any(axis=1)] = hit[hit.any(axis=1)]
+        return np.asarray(share / share.sum(axis=1, keepdims=True))
+
+
+def count_of(coarse: CoarseDates | None, horizon: int) -> int:
+    """How many dates the dense system has."""
+    return horizon if coarse is None else len(coarse.dates)
+
+
+def pick(coarse: CoarseDates | None, x: jax.Array) -> jax.Array:
+    """Values at the dates of the dense system: (T, ...) to (n, ...)."""
+    return x if coarse is None else x[coarse.dates]
+
+
+def scatter(coarse: CoarseDates | None, x: jax.Array) -> jax.Array:
+    """The transpose of :func:`pick`: zeros elsewhere."""
+    if coarse is None:
+        return x
+    return jnp.zeros((coarse.horizon, *x.shape[1:])).at[coarse.dates].set(x)
+
+
+def interpolate(coarse: CoarseDates | None, x: jax.Array) -> jax.Array:
+    """Paths over all dates of values at those of the dense system: (n, ...) to (T, ...)."""
+    if coarse is None:
+        return x
+    first, last = coarse.first, coarse.last
+    return jnp.concatenate([x[:first], jnp.tensordot(coarse.basis, x[first:-last], 1), x[-last:]])
+
+
+def fold(coarse: CoarseDates | None, x: jax.Array) -> jax.Array:
+    """The transpose of :func:`interpolate`: (T, ...) to (n, ...)."""
+    if coarse is None:
+        return x
+    first, last = coarse.first, coarse.last
+    return jnp.concatenate([x[:first], jnp.tensordot(coarse.basis.T, x[first:-last], 1), x[-last:]])
