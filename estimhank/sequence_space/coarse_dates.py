@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 ENDS, SHORTEST = ((60, 60), (120, 24), (120, 60), (180, 90)), 250
 
 #: Largest failure of an equation between nodes with which a solution passes, as a share of what inputs do to the
-#: output; and the largest error of an interpolated path at the reference values, as a share of the path's largest value.
+#: output; and the largest error of an interpolated path at the reference values, as a share of its largest value.
 FAILURE, ERROR = 1e-6, 1e-7
 
 _NODES, _PER_DOUBLING = 10, 10  # nodes between: so many, and so many more each time the horizon doubles

@@ -89,7 +89,9 @@ def test_what_every_output_needs_is_left_as_it_stands() -> None:
     shock = jnp.ones((2, 1))
 
     def found(lag: np.ndarray = nothing, inputs: tuple[int, ...] = (0,)) -> Any:
-        return find_condensation([LinearSystem(*map(jnp.asarray, (lag, now, nothing)), shock)], inputs, (2, 3))
+        return find_condensation(
+            [LinearSystem(jnp.asarray(lag), jnp.asarray(now), jnp.asarray(nothing), shock)], inputs, (2, 3)
+        )
 
     assert found() is None  # the second stands in two equations
     now[1, 3] = 0.0
