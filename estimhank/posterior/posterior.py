@@ -274,6 +274,12 @@ class Posterior(Capabilities):
         usable = np.isfinite(outcome.log_likelihood) and not is_imprecise(outcome)
         return bool(outcome.winding == 0 and outcome.regular and not usable)
 
+    @property
+    def _dear(self) -> bool:
+        """Whether a longer horizon is costly to solve: by what is known before anything is solved, as this is asked
+        while a solution is still being compiled elsewhere."""
+        return bool(self.solver.setting.moving) or len(self.solver.structure.whole_outputs) > 1
+
     @cached_property
     def longer(self) -> Posterior | None:
         """The same posterior at a horizon several times as long, None where there is no further one.
@@ -282,8 +288,7 @@ class Posterior(Capabilities):
         each horizon is compiled anew, which takes as long as hundreds of evaluations. To twice where the steady state
         is solved at every point, or the equilibrium in dense form: four times costs ten times as much, or sixty.
         """
-        # by what is known before anything is solved: this is asked while a solution is still being compiled elsewhere
-        dear = self.solver.setting.moving or len(self.solver.structure.whole_outputs) > 1
+        dear = self._dear
         times = 2 if dear else max(2, 2 ** int(math.log2(max(LONGEST / self.horizon, 1))))
         if self.solver.computation.recursive or (self._lengthened and (not dear or times * self.horizon > LONGEST)):
             return None
@@ -308,8 +313,8 @@ class Posterior(Capabilities):
         """Compile evaluations ahead (:meth:`estimhank.posterior.solver.Solver.compile_outlined`), with ``further`` at
         the longer horizon too."""
         self.solver.compile_outlined(further)
-        # of a model whose steady state moves, households are rarely solved again at that horizon
-        if further and self.longer is not None and not self.solver.setting.moving:
+        # what is costly to solve at that horizon is rarely solved there
+        if further and not self._dear and self.longer is not None:
             at = self.longer._at(self.reference(), True)
             at.outcome(Route(fitted=True))
             at.gradient(Route(fitted=True))

@@ -21,7 +21,7 @@ from tests.helpers.random_models import (
 # as a whole: call by call each operation would be compiled on its own
 fit = jax.jit(fit_continuation, static_argnums=(2, 3, 4))
 continue_with = jax.jit(continued_autocovariances, static_argnums=2)
-left_after = jax.jit(leftover, static_argnums=2)
+left_after = jax.jit(leftover, static_argnums=(2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,10 @@ def test_a_continuation_finds_roots_that_are_not_the_shock_s(roots: tuple[comple
     x = np.sum([np.multiply.outer(path, rng.normal(size=(2, 1))) for path in paths], axis=0)
     shock = jnp.array([rho])
     start, shift, width = windows(horizon, 200)
-    assert left_after(jnp.asarray(x[:horizon]), shock, start) > 1e-6
+    assert left_after(jnp.asarray(x[:horizon]), shock, start, start) > 1e-6
+    # a sample that is shorter than what has passed sees less of it, the further out the less
+    seen = [float(left_after(jnp.asarray(x[:horizon]), shock, start, lags)) for lags in (start, 60, 1)]
+    assert seen == sorted(seen, reverse=True)
     for begin, order in ((start, 4), (start + shift, 6)):
         tail = fit(jnp.asarray(x[:horizon]), shock, begin, (begin, width), order)
         found = continue_with(jnp.asarray(x[:begin]), tail, 20)
