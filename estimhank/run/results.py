@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config, restore_config
 from estimhank.run.manifest import Manifest, read_manifest
 from estimhank.run.open_posterior import build_posterior
-from estimhank.support.errors import ResultsError
+from estimhank.support.errors import ConfigError, ResultsError
 from estimhank.support.files import expand_user, read_json
 from estimhank.support.identity import why_unidentified
 from estimhank.support.runtime import configure
@@ -25,6 +25,16 @@ from estimhank.target.protocol import DEVICE_PART
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import ArrayLike
+
+    from estimhank.economics.forecast import Forecast
+    from estimhank.economics.history import HistoricalDecomposition
+    from estimhank.economics.responses import Responses
+    from estimhank.economics.smoothing import OneStep, SmoothedSeries, SmoothedShocks
+    from estimhank.economics.study import Study
+    from estimhank.economics.variance import VarianceDecomposition
+
+    At = Mapping[str, float] | ArrayLike | str | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,75 @@ class Run:
     def certificate(self) -> Mapping[str, Any]:
         """``certificate.json``: the surrogate's certificate, plain numbers."""
         return dict(read_json(self.folder / "certificate.json"))
+
+    # -- results for economists --------------------------------------------------------------------------------
+    def study(self, at: At = None, variables: Sequence[str] | None = None) -> Study:
+        """Results at the run's draws, the same for all of them, in the conventions of its configuration.
+
+        Parameters
+        ----------
+        at : mapping, array of shape (d,), "mode" or "prior", optional
+            One point in place of the draws: exact figures, no bands. A mapping may leave parameters out, which then
+            have the values of the model's table. ``"prior"``: draws of the prior, those that have a solution.
+        variables : sequence of str, optional
+            Shown beside the observables: ``"Y"``, ``"log Y"``, ``"growth Y"``.
+
+        Raises
+        ------
+        ConfigError, ModelError
+        """
+        from estimhank.run.economics import study_of  # what most who open a run do without
+
+        if isinstance(at, str) and at not in ("mode", "prior"):
+            raise ConfigError(f'at takes parameter values, "mode" or "prior", not \'{at}\'')
+        if isinstance(at, str) and at == "mode":
+            return study_of(
+                self.posterior, self.config.economics, at=self.mode["theta"], variables=variables, origin="mode"
+            )
+        if at is not None and not isinstance(at, str):
+            return study_of(self.posterior, self.config.economics, at=at, variables=variables)
+        from estimhank.analysis.inference_data import draws_of
+
+        group = "posterior" if at is None else "prior"
+        draws = draws_of(self.draws, group, self.posterior.names)
+        return study_of(self.posterior, self.config.economics, draws, variables=variables, origin=group)
+
+    def responses(
+        self,
+        horizon: int = 40,
+        size: float | None = None,
+        unit_of: str | None = None,
+        at: At = None,
+        variables: Sequence[str] | None = None,
+    ) -> Responses:
+        """Responses to shocks of one standard deviation, or of a size, or by unit of a series on impact."""
+        return self.study(at, variables).responses(horizon, size, unit_of)
+
+    def variance_decomposition(self, at: At = None, variables: Sequence[str] | None = None) -> VarianceDecomposition:
+        """Which shock accounts for how much of the variance, by horizon and at business cycles."""
+        return self.study(at, variables).variance_decomposition()
+
+    def smooth(self, at: At = None) -> SmoothedShocks:
+        """Shocks given all data, in the sample and before it."""
+        return self.study(at).smooth()
+
+    def smooth_series(self, at: At = None, variables: Sequence[str] | None = None) -> SmoothedSeries:
+        """Series given all data, observed or not."""
+        return self.study(at, variables).smooth_series()
+
+    def one_step(self, at: At = None) -> OneStep:
+        """Forecast errors one quarter ahead, and log scores by date."""
+        return self.study(at).one_step()
+
+    def historical_decomposition(
+        self, at: At = None, variables: Sequence[str] | None = None
+    ) -> HistoricalDecomposition:
+        """Contributions of shocks to series by date, those of shocks before the sample apart."""
+        return self.study(at, variables).historical_decomposition()
+
+    def forecast(self, quarters: int | None = None, at: At = None, variables: Sequence[str] | None = None) -> Forecast:
+        """Density forecasts; the configuration's number of quarters by default."""
+        return self.study(at, variables).forecast(quarters)
 
     def evaluations(self, *stages: str) -> Evaluations:
         """Evaluations of the named stages (all, if none is named).
