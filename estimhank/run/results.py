@@ -26,6 +26,8 @@ from estimhank.target.protocol import DEVICE_PART
 if TYPE_CHECKING:
     import xarray as xr
 
+    from estimhank.evidence.estimates import Evidence
+
 
 @dataclass(frozen=True)
 class Run:
@@ -93,6 +95,12 @@ class Run:
     def certificate(self) -> Mapping[str, Any]:
         """``certificate.json``: the surrogate's certificate, plain numbers."""
         return dict(read_json(self.folder / "certificate.json"))
+
+    def evidence(self, prior_draws: int = 2_000, evaluations: int = 0) -> Evidence:
+        """The log marginal likelihood; arguments and errors as of :func:`estimhank.run.evidence.evidence_of`."""
+        from estimhank.run.evidence import evidence_of
+
+        return evidence_of(self, prior_draws, evaluations)
 
     def evaluations(self, *stages: str) -> Evaluations:
         """Evaluations of the named stages (all, if none is named).

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "estimhank"
 
 #: Rooms from the ground up. A room may import those before it in its own wing, and what both wings stand on.
 GROUND = ("support", "target")
-INFERENCE = (*GROUND, "evaluation", "mode", "sampling", "networks", "surrogate")
+INFERENCE = (*GROUND, "evaluation", "mode", "sampling", "networks", "surrogate", "evidence")
 ECONOMICS = (
     *GROUND, "parameters", "data", "households", "model", "models", "adapters", "sequence_space", "likelihood",
     "posterior",
