@@ -65,7 +65,7 @@ class Estimate:
 
     @property
     def reliable(self) -> bool:
-        """Whether its value is a number, its tail index within the limit (or it has none), and next to nothing missed."""
+        """Whether its value is a number, its tail index (if any) within the limit, and next to nothing missed."""
         return math.isfinite(self.value) and not self.pareto_k > self.limit and self.missed <= MOST_MISSED
 
 

@@ -47,7 +47,7 @@ def harmonic_mean(draws: Array, values: Array) -> Estimate:
     of one half of the draws are used for the other half, and the other way round: with its own, the estimate is biased.
     Where p vanishes on part of f the estimate is too high.
     """
-    chains, n, d = draws.shape
+    chains, d = len(draws), draws.shape[2]
     cut = (slice(None, None, 2), slice(1, None, 2))
     pieces = [draws[c] if chains > 1 else draws[:, c] for c in cut]
     at = [values[c] if chains > 1 else values[:, c] for c in cut]
@@ -84,8 +84,8 @@ def tempered(log_evidence: float, powers: Array, particles: int) -> Estimate:
     """What tempered sequential Monte Carlo has found; powers are those of its mutation steps.
 
     Its standard error is sqrt(S / n) for S temperatures and n particles: each weighting leaves half of the particles
-    effectively, so that the mean weight has a relative variance of 1 / n. That takes the particles of one temperature to
-    be independent of those before, and is the least that the error can be.
+    effectively, so that the mean weight has a relative variance of 1 / n. That takes the particles of one temperature
+    to be independent of those before, and is the least that the error can be.
     """
     stages = len(np.unique(powers))
     return Estimate("sequential Monte Carlo", log_evidence, math.sqrt(stages / particles), particles)

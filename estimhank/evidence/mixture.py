@@ -43,8 +43,8 @@ class Mixture:
 def fit_mixture(rng: np.random.Generator, draws: Array) -> Mixture:
     """The mixture that fits draws of shape (n, d) best.
 
-    Normal components are found by the EM algorithm on half of the draws, for one, two, four and eight of them; the other
-    half says how many there are to be. Their tails are made heavier afterwards, those of a Student t of the same
+    Normal components are found by the EM algorithm on half of the draws, for one, two, four and eight of them; the
+    other half says how many there are to be. Their tails are made heavier afterwards, those of a Student t of the same
     covariance, since the bridge from a proposal with light tails is a poor one.
 
     Raises
@@ -87,7 +87,7 @@ def _fit(rng: np.random.Generator, x: Array, k: int) -> _Normals:
     for _ in range(_STEPS):
         joint = _log_normals(x, fit[1], fit[2]) + np.log(fit[0])[:, None]
         total = logsumexp(joint, axis=0)
-        if k == 1 and np.isfinite(last) or total.mean() - last < _SMALL:
+        if total.mean() - last < _SMALL:
             break
         last = float(total.mean())
         shares = np.exp(joint - total)
