@@ -115,6 +115,7 @@ def fit_continuation(
     start: int,
     window: tuple[int, int],
     order: int = ORDER,
+    fitted_to: int | None = None,
 ) -> Continuation:
     """Fit the recursion to dates of a window, and begin it at another date.
 
@@ -127,12 +128,14 @@ def fit_continuation(
     window : pair of int
         First date of D, and number of dates.
     order : int
+    fitted_to : int, optional
+        How many observables, the first ones, the recursion is fitted to: the others go on by the same one.
     """
     begin, dates = window
     size = jnp.abs(jax.lax.stop_gradient(coefficients)).max((0, 2))[:, None] + 1e-300
     scaled = coefficients / size
     left = scaled[begin + 1 : begin + dates + 1] - rho * scaled[begin : begin + dates]
-    flat = left.reshape(dates, -1)
+    flat = left[:, :fitted_to].reshape(dates, -1)
     past = jnp.stack([flat[i : dates - order + i].reshape(-1) for i in range(order + 1)], axis=1)
     weights = _least_squares(past[:, :order], past[:, order])
     n_z = coefficients.shape[2]
@@ -142,7 +145,7 @@ def fit_continuation(
     at_start = coefficients[start + 1 : start + order + 1] - rho * coefficients[start : start + order]
     state = jnp.concatenate([coefficients[start : start + 1], at_start]).transpose(2, 0, 1)
     keep = _onto_stable(transition)
-    grows = jnp.abs(state - keep @ state)[:, 0] / size[:, 0]
+    grows = (jnp.abs(state - keep @ state)[:, 0] / size[:, 0])[:, :fitted_to]
     transition, state = transition @ keep, keep @ state
     power = jax.lax.stop_gradient(transition)
     power = jax.lax.scan(lambda a, _: (a @ a, None), power, None, length=_DOUBLINGS)[0]

@@ -83,6 +83,12 @@ class AtPoint:
         self._gradients[route] = gradient
         return density.conclude(found, aside, gaussian, again), density.log_prior(point)
 
+    @property
+    def responses(self) -> Any:
+        """Responses of all unknowns, (T, n_v, n_z), once an outcome has been computed; None of a state space."""
+        assert self._seen is not None
+        return self._seen[1].responses
+
     def gradient(self, route: Route) -> Array:
         """Gradient of the log density by a route whose outcome has been computed, shape (d,)."""
         by_theta, by_parts = self._gradients[route]()

@@ -101,7 +101,7 @@ class Computation:
         system = linearize(self.model, parts.values, self._parameters(theta, parts))
         return system, self._count(self.structure, jax.lax.stop_gradient(system), parts.symbol)
 
-    def _processes(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
+    def processes(self, theta: jax.Array, parts: SteadyParts) -> tuple[jax.Array, jax.Array]:
         """The shocks' standard deviations, in units of the equations, and their roots, (n_z,) each."""
         parameters = self._parameters(theta, parts)
         processes = self.model.innovations
@@ -111,12 +111,12 @@ class Computation:
 
     def _paths(self, theta: jax.Array, parts: SteadyParts) -> jax.Array:
         """Paths of the shocks after one standard deviation, (T, n_z)."""
-        scales, roots = self._processes(theta, parts)
+        scales, roots = self.processes(theta, parts)
         return scales * roots[None] ** jnp.arange(self.horizon)[:, None]
 
-    def _states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> tuple[StateSpace, jax.Array, jax.Array]:
+    def states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> tuple[StateSpace, jax.Array, jax.Array]:
         """The state space, the shocks' roots (n_z,), and the winding number."""
-        scales, roots = self._processes(theta, parts)
+        scales, roots = self.processes(theta, parts)
         winding = solved.winding
         space = solve_state_space(solved.system, self.structure.elimination, roots, scales)
         # as many roots as there should be, but not where they should be: of equations that have nothing to do with
@@ -126,7 +126,7 @@ class Computation:
 
     def followed_states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array:
         """Responses of all unknowns of a state space, (T, n_v, n_z)."""
-        return follow_states(self._states(theta, parts, solved)[0], self.horizon)
+        return follow_states(self.states(theta, parts, solved)[0], self.horizon)
 
     def _observed(self, coefficients: jax.Array) -> jax.Array:
         """Coefficients of what the data hold: of the quarters that a yearly figure speaks of."""
@@ -134,7 +134,7 @@ class Computation:
             return coefficients
         return combine_quarters(coefficients, [self.setting.weights.get(n, (1.0,)) for n in self.setting.data.names])
 
-    def _mean(self, theta: jax.Array, parts: SteadyParts) -> jax.Array | None:
+    def mean(self, theta: jax.Array, parts: SteadyParts) -> jax.Array | None:
         """Means of what the data hold, (n_o,), as the model says them; None where it leaves all to the data."""
         observables = self.model.observed_variables
         if all(o.mean == "" for o in observables):
@@ -155,17 +155,17 @@ class Computation:
     ) -> tuple[Seen, Aside]:
         """What the likelihood reads, given responses of the unknowns, or a linear system that is a state space."""
         if self.recursive:
-            space, roots, winding = self._states(theta, parts, solved)
+            space, roots, winding = self.states(theta, parts, solved)
             step = lambda power, _: (space.transition @ power, space.output @ power)  # noqa: E731
             by_state = jax.lax.scan(step, jnp.eye(len(space.transition)), None, length=self._reach + 1)[1]
             by_state = observe(by_state, self.model.observed_variables, self.model.unknowns, parts.values)
-            seen = Seen(self._observed(by_state), roots, self._mean(theta, parts), space.transition, space.impulse)
+            seen = Seen(self._observed(by_state), roots, self.mean(theta, parts), space.transition, space.impulse)
             return seen, Aside(winding, space.error < _SOLVED, None)
         assert responses is not None
-        _, roots = self._processes(theta, parts)
+        _, roots = self.processes(theta, parts)
         coefficients = observe(responses, self.model.observed_variables, self.model.unknowns, parts.values)
         coefficients = self._observed(coefficients)
-        return Seen(coefficients, roots, self._mean(theta, parts)), Aside(
+        return Seen(coefficients, roots, self.mean(theta, parts)), Aside(
             solved.winding, jnp.isfinite(coefficients).all(), responses
         )
 

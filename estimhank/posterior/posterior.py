@@ -217,7 +217,17 @@ class Posterior(Capabilities):
         return AtPoint(self.solver, point, bool(gradient), not partial)
 
     def _outcome(self, point: Array, gradient: GradientLike) -> tuple[RouteOutcome, float, Array | None]:
-        """Outcome, log prior and gradient, by the first route that is good enough, at a longer horizon if need be."""
+        """Outcome, log prior and gradient, by the first route that is good enough."""
+        here, route, outcome, log_prior = self._by_route(point, gradient)
+        derivatives = None
+        if gradient and reason_of(outcome) == "ok":
+            derivatives = here.gradient(route)
+            if gradient == Gradient.PARTIAL:
+                derivatives = self._without_steady_state(derivatives)
+        return outcome, log_prior, derivatives
+
+    def _by_route(self, point: Array, gradient: GradientLike) -> tuple[AtPoint, Route, RouteOutcome, float]:
+        """The first route that is good enough, at a longer horizon if need be, and what it gives."""
         here = self._at(point, gradient)
         # who needs a longer horizon has slow roots
         route = first = Route(fitted=self._lengthened, dense_covariance=self._needs_dense)
@@ -228,13 +238,24 @@ class Posterior(Capabilities):
                 break
             route = further
         if needs_longer(outcome) and self.longer is not None:
-            return self.longer._outcome(point, gradient)
-        derivatives = None
-        if gradient and reason_of(outcome) == "ok":
-            derivatives = here.gradient(route)
-            if gradient == Gradient.PARTIAL:
-                derivatives = self._without_steady_state(derivatives)
-        return outcome, log_prior, derivatives
+            return self.longer._by_route(point, gradient)
+        return here, route, outcome, log_prior
+
+    def solved(self, theta: Mapping[str, float] | ArrayLike) -> tuple[AtPoint, Route, float]:
+        """A solved point, the route that its likelihood takes, and the log likelihood.
+
+        Raises
+        ------
+        EstimhankError
+            If there is no density there: the reason in words.
+        """
+        point = self.to_array(theta)
+        if not bool(self.transform.contains(point)):
+            raise EstimhankError("no solution at these parameters: one of them is outside its prior's support")
+        here, route, outcome, _ = self._by_route(point, False)
+        if (reason := reason_of(outcome)) != "ok":
+            raise EstimhankError(f"no solution at these parameters: {reason.replace('_', ' ')}")
+        return here, route, outcome.log_likelihood
 
     @cached_property
     def _has_fast_form(self) -> bool:

@@ -1,0 +1,277 @@
+"""The linear form of a solved model at one parameter vector: what every result is computed from.
+
+Series x_t of any kind, the observables first, are moving averages of independent standard normal shocks over the
+infinite past::
+
+    x_t = mean + sum_{j >= 0} N[j] e_{t-j}
+
+with coefficients of the solution up to some date, and from there on the tail that the likelihood takes there
+(:mod:`estimhank.likelihood.continuation`, :mod:`estimhank.likelihood.recursive`). Autocovariances by shock are summed
+by the likelihood's own formulas, one shock at a time, so that they add up to the likelihood's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from estimhank.economics.series import Series, observed_series
+from estimhank.likelihood.autocovariance import autocovariances
+from estimhank.likelihood.continuation import Continuation, continued_autocovariances, fit_continuation, windows
+from estimhank.likelihood.observation import combine_quarters, observe
+from estimhank.likelihood.recursive import Tail, recursive_autocovariances
+from estimhank.model.measurement_error import error_variances
+from estimhank.posterior.computation import Computation, Solved
+from estimhank.posterior.posterior import Posterior
+from estimhank.posterior.routes import Route
+from estimhank.sequence_space.steady_parts import SteadyParts
+
+#: Dates beyond the sample for which covariances are at hand, for forecasts.
+AHEAD = 40
+
+#: Share of a series' largest coefficient by which the tail may miss the solution, well within the horizon, for figures
+#: of the infinite horizon to be given; and which may be left after 2^22 dates of a state space.
+_MISSED, _LEFT, _DOUBLINGS = 1e-4, 1e-6, 22
+
+
+class ShockTail(NamedTuple):
+    """Coefficients from some date on: N[L + j][:, z] = ``output``[z] ``transition``[z]^j ``state``[z].
+
+    Shapes (n_z, n_x, d), (n_z, d, d) and (n_z, d).
+    """
+
+    output: jax.Array
+    transition: jax.Array
+    state: jax.Array
+
+
+class LinearForm(NamedTuple):
+    """A solved model, linear in its shocks.
+
+    Attributes
+    ----------
+    given : array of shape (L, n_x, n_z)
+        Coefficients of the first dates.
+    tail : ShockTail
+        Those of all later dates.
+    covariances : array of shape (n_z, n + ahead, n_x, n_x)
+        ``[z, k]`` is the part of Cov(x_{t+k}, x_t) that shock z has; ``nan`` for series that do not die out.
+    mean : array of shape (n_x,)
+        What the model says that the series are on average, beyond :attr:`Series.constant`.
+    errors : array of shape (n_o,)
+        Variances of the observables' measurement errors.
+    dies_out : array of shape (n_x,), bool
+        Whether responses of a series die out, as far as is known: where not, it has no variance, and only its
+        responses, forecasts errors and changes can be spoken of.
+    """
+
+    given: jax.Array
+    tail: ShockTail
+    covariances: jax.Array
+    mean: jax.Array
+    errors: jax.Array
+    dies_out: jax.Array
+
+
+def moving_average(form: LinearForm, dates: int) -> Float[jax.Array, "{dates} n_x n_z"]:
+    """Coefficients N[0], N[1], ..., (dates, n_x, n_z), however far."""
+    known = form.given.shape[0]
+    if dates <= known:
+        return form.given[:dates]
+
+    def step(state: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        seen = jnp.einsum("zxd,zd->xz", form.tail.output, state)
+        return jnp.einsum("zde,ze->zd", form.tail.transition, state), seen
+
+    later = jax.lax.scan(step, form.tail.state, None, length=dates - known)[1]
+    return jnp.concatenate([form.given, later])
+
+
+def transfer(form: LinearForm, frequencies: Float[np.ndarray, " w"]) -> jax.Array:
+    """N(e^{-iw}) = sum_j N[j] e^{-iwj} over the infinite horizon, (w, n_x, n_z), complex; w > 0."""
+    known = form.given.shape[0]
+    turn = jnp.exp(-1j * jnp.asarray(frequencies))
+    early = jnp.einsum("wt,txz->wxz", turn[:, None] ** jnp.arange(known), form.given)
+    eye = jnp.eye(form.tail.transition.shape[1])
+
+    def late(output: jax.Array, transition: jax.Array, state: jax.Array) -> jax.Array:
+        def one(factor: jax.Array) -> jax.Array:
+            found: jax.Array = output @ jnp.linalg.solve(eye - factor * transition, state + 0j)
+            return found
+
+        at_all: jax.Array = jax.vmap(one)(turn)
+        return at_all
+
+    found: jax.Array = early + (turn**known)[:, None, None] * jax.vmap(late, out_axes=2)(*form.tail)
+    return found
+
+
+class LinearForms:
+    """Linear forms of a posterior's model at any parameters.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    further : sequence of Series
+        Beside the observables, which come first.
+    ahead : int
+        Dates beyond the sample for which covariances are wanted.
+    """
+
+    def __init__(self, posterior: Posterior, further: Sequence[Series] = (), ahead: int = AHEAD) -> None:
+        self.posterior, self.ahead = posterior, ahead
+        self.observed = observed_series(posterior)
+        self.series = (*self.observed, *further)
+        self._functions: dict[tuple[int, Route], Any] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the series."""
+        return tuple(s.name for s in self.series)
+
+    @cached_property
+    def shocks(self) -> tuple[str, ...]:
+        """Of the shocks: independent innovations, those of correlated processes in the order of their declaration."""
+        return tuple(s.name for s in self.posterior.solver.setting.model.innovations)
+
+    @property
+    def lags(self) -> int:
+        """Number of lags of the covariances."""
+        return len(self.posterior.data.dates) + self.ahead
+
+    def at(self, theta: Mapping[str, float] | ArrayLike) -> LinearForm:
+        """The linear form at parameters.
+
+        Raises
+        ------
+        EstimhankError
+            If there is no density there: the reason in words.
+        """
+        return self.with_log_likelihood(theta)[0]
+
+    def with_log_likelihood(self, theta: Mapping[str, float] | ArrayLike) -> tuple[LinearForm, float]:
+        """The same, and the log likelihood there as the posterior gives it."""
+        here, route, value = self.posterior.solved(theta)
+        computation = here.solver.computation
+        route = route._replace(dense_covariance=False)  # of which nothing depends on it here
+        key = (computation.horizon, route)
+        if key not in self._functions:
+            self._functions[key] = jax.jit(
+                _FormFunction(computation, self.series, len(self.observed), self.lags, route)
+            )
+        responses = None if computation.recursive else here.responses
+        return self._functions[key](here.point, here.parts, here.solved, responses), value
+
+
+class _FormFunction:
+    """The linear form of a solution by a route: a pure function, compiled once."""
+
+    def __init__(
+        self, computation: Computation, series: Sequence[Series], observed: int, lags: int, route: Route
+    ) -> None:
+        self.computation, self.series, self.observed = computation, tuple(series), observed
+        self.lags, self.route = lags, route
+
+    def __call__(self, theta: jax.Array, parts: SteadyParts, solved: Solved, responses: jax.Array | None) -> LinearForm:
+        if self.computation.recursive:
+            given, tail, covariances, dies_out = self._of_states(theta, parts, solved)
+        else:
+            assert responses is not None
+            given, tail, covariances, dies_out = self._of_paths(theta, parts, responses)
+        dies_out = dies_out.at[: self.observed].set(True)  # the likelihood has judged them
+        both = dies_out[:, None] & dies_out[None, :]
+        mean, errors = self._mean(theta, parts), self._errors(theta)
+        return LinearForm(given, tail, jnp.where(both, covariances, jnp.nan), mean, errors, dies_out)
+
+    def _observe(self, responses: jax.Array, parts: SteadyParts) -> jax.Array:
+        """Coefficients of the series, from those of the unknowns."""
+        model, variables = self.computation.model, [s.variable for s in self.series]
+        found = observe(responses, variables, model.unknowns, parts.values)
+        return combine_quarters(found, [s.weights for s in self.series])
+
+    def _mean(self, theta: jax.Array, parts: SteadyParts) -> jax.Array:
+        """Of the series, (n_x,): that of a series made of an observable is the observable's, weighted."""
+        names = self.computation.setting.data.names
+        found = self.computation.mean(theta, parts)
+        if found is None:
+            return jnp.zeros(len(self.series))
+        own = [s.weights for s in self.series[: self.observed]]
+        means = []
+        for s in self.series:
+            if not s.observable:
+                means.append(jnp.zeros(()))
+                continue
+            at = names.index(s.observable)
+            means.append(found[at] * (sum(s.weights) / sum(own[at])))
+        return jnp.stack(means)
+
+    def _errors(self, theta: jax.Array) -> jax.Array:
+        setting = self.computation.setting
+        estimated = {name: theta[i] for i, name in enumerate(setting.names)}
+        return error_variances(setting.model, {**setting.model.parameters.values_with({}).as_dict(), **estimated})
+
+    def _of_paths(self, theta: jax.Array, parts: SteadyParts, responses: jax.Array) -> Any:
+        """Of a truncated solution, continued by the likelihood's tail."""
+        computation, setting = self.computation, self.computation.setting
+        coefficients = self._observe(responses, parts)
+        _, roots = computation.processes(theta, parts)
+        start, _, width = windows(setting.horizon, setting.tail_start)
+        if self.route.fitted:
+            fit = fit_continuation(coefficients, roots, start, (start, width), fitted_to=self.observed)
+            d = fit.transition.shape[1]
+            first = jnp.zeros((len(roots), d)).at[:, 0].set(1.0)
+            tail = ShockTail(fit.state.transpose(0, 2, 1), fit.transition.transpose(0, 2, 1), first)
+
+            def of_shock(m: jax.Array, transition: jax.Array, state: jax.Array) -> jax.Array:
+                one = Continuation(transition[None], state[None], fit.passed, fit.removed)
+                return continued_autocovariances(m[:start, :, None], one, self.lags)
+
+            covariances = jax.vmap(of_shock, in_axes=(2, 0, 0))(coefficients, fit.transition, fit.state)
+        else:
+            star = coefficients[start].T[:, :, None]
+            tail = ShockTail(star, roots[:, None, None], jnp.ones((len(roots), 1)))
+
+            def by_shock(m: jax.Array, rho: jax.Array) -> jax.Array:
+                return autocovariances(m[..., None], rho[None], self.lags, start)
+
+            covariances = jax.vmap(by_shock, in_axes=(2, 0))(coefficients, roots)
+        # where the tail is not what the solution still is: it misses a slow root of the economy's own
+        later = start + width // 2
+        form = LinearForm(coefficients[:start], tail, covariances, roots, roots, roots)
+        missed = jnp.abs(moving_average(form, later + 1)[later] - coefficients[later]).max(1)
+        size = jnp.abs(coefficients).max((0, 2))
+        return coefficients[:start], tail, covariances, missed <= _MISSED * size
+
+    def _of_states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> Any:
+        """Of a state space, over the infinite horizon."""
+        space, roots, _ = self.computation.states(theta, parts, solved)
+        reach = max(1, *(s.reach for s in self.series)) + 1
+        step = lambda power, _: (space.transition @ power, space.output @ power)  # noqa: E731
+        by_state = jax.lax.scan(step, jnp.eye(len(space.transition)), None, length=reach + 1)[1]
+        by_state = self._observe(by_state, parts)
+        given, output = by_state[:reach] @ space.impulse, by_state[reach]
+        power = jax.lax.scan(lambda a, _: (a @ a, None), space.transition, None, length=_DOUBLINGS)[0]
+        left = jnp.abs(output @ power @ space.impulse).max(1)
+        size = jnp.maximum(jnp.abs(given).max((0, 2)), jnp.abs(output @ space.impulse).max(1))
+        dies_out = (left <= _LEFT * size).at[: self.observed].set(True)
+        # series with a unit root have no part in when a sum is complete
+        seen = jnp.where(dies_out[:, None], output, 0.0)
+
+        def of_shock(m: jax.Array, impulse: jax.Array) -> jax.Array:
+            return recursive_autocovariances(m[..., None], Tail(seen, space.transition, impulse[:, None]), self.lags)[0]
+
+        covariances = jax.vmap(of_shock, in_axes=(2, 1))(given, space.impulse)
+        n_z, m = len(roots), len(space.transition)
+        tail = ShockTail(
+            jnp.broadcast_to(output, (n_z, *output.shape)),
+            jnp.broadcast_to(space.transition, (n_z, m, m)),
+            space.impulse.T,
+        )
+        return given, tail, covariances, dies_out
