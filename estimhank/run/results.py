@@ -26,6 +26,7 @@ from estimhank.target.protocol import DEVICE_PART
 if TYPE_CHECKING:
     import xarray as xr
 
+    from estimhank.economics.identification import Identification
     from estimhank.evidence.estimates import Evidence
 
 
@@ -101,6 +102,12 @@ class Run:
         from estimhank.run.evidence import evidence_of
 
         return evidence_of(self, prior_draws, evaluations)
+
+    def identification(self, at: Mapping[str, float] | None = None) -> Identification:
+        """What the data tell about the parameters; as of :func:`estimhank.run.identification.identification_of`."""
+        from estimhank.run.identification import identification_of
+
+        return identification_of(self, at)
 
     def evaluations(self, *stages: str) -> Evaluations:
         """Evaluations of the named stages (all, if none is named).
