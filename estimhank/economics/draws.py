@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 
 from estimhank.economics.linear_form import LinearForm, LinearForms
@@ -57,7 +56,7 @@ class ReducedDraws:
     origin: str = "posterior"
 
     @classmethod
-    def thinned(cls, posterior: Posterior, theta: Float[ArrayLike, "*shape d"], most: int = MOST) -> ReducedDraws:
+    def thinned(cls, posterior: Posterior, theta: ArrayLike, most: int = MOST) -> ReducedDraws:
         """At most so many of some draws, of shape (..., d), at even distances."""
         flat = np.asarray(theta, float).reshape(-1, len(posterior.names))
         chosen = np.unique(np.linspace(0, len(flat) - 1, min(most, len(flat))).round().astype(int))
@@ -94,12 +93,13 @@ class ReducedDraws:
     def map(self, forms: LinearForms, kernels: Mapping[str, Kernel]) -> dict[str, dict[str, Array]]:
         """Arrays of several kernels at all points, each with a first axis of draws.
 
-        A point is solved once for all kernels; what of its stacked sample no kernel reads is not computed.
+        A point is solved once for all kernels; what of its stacked sample no kernel reads is not computed. A kernel's
+        ``log_likelihood`` is compared with the posterior's own at every point.
 
         Raises
         ------
         EstimhankError
-            There is no density at a point, or the stacked sample has another one than the posterior.
+            There is no density at a point, or a kernel has another one than the posterior.
         """
         sample = StackedSample(self.posterior.data)
 
@@ -109,15 +109,34 @@ class ReducedDraws:
             return {name: dict(kernel(form, stacked)) for name, kernel in kernels.items()}
 
         found: list[Any] = []
+        values: list[float] = []
         waiting: deque[Future[Any]] = deque()
-        with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1)) as pool:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for theta in self.theta:
-                form = forms.at(theta)
+                form, value = forms.with_log_likelihood(theta)
+                values.append(value)
                 waiting.append(pool.submit(lambda form: jax.tree.map(np.asarray, compute(form)), form))
                 while len(waiting) > _WAITING:
                     found.append(waiting.popleft().result())
             found += [future.result() for future in waiting]
         return {name: {key: np.stack([one[name][key] for one in found]) for key in found[0][name]} for name in kernels}
+
+
+def _compare(found: Array, values: Array) -> float:
+    """Largest difference of log likelihoods, as a share of them.
+
+    Raises
+    ------
+    EstimhankError
+        If it is more than a billionth.
+    """
+    gap = float((np.abs(found - values) / np.maximum(1.0, np.abs(values))).max())
+    if not gap <= _SAME:
+        raise EstimhankError(
+            f"the log likelihood of the stacked sample differs from the posterior's by {gap:.1e} of it: this is a "
+            "fault of the package, report it with the model"
+        )
+    return gap
 
 
 def check_likelihood(forms: LinearForms, theta: ArrayLike) -> float:
@@ -130,10 +149,5 @@ def check_likelihood(forms: LinearForms, theta: ArrayLike) -> float:
     """
     sample = StackedSample(forms.posterior.data)
     form, value = forms.with_log_likelihood(theta)
-    gap = abs(float(sample.log_likelihood(jax.jit(sample.stack)(form))) - value) / max(1.0, abs(value))
-    if not gap <= _SAME:
-        raise EstimhankError(
-            f"the log likelihood of the stacked sample differs from the posterior's by {gap:.1e} of it: this is a "
-            "fault of the package, report it with the model"
-        )
-    return gap
+    found = sample.log_likelihood(jax.jit(sample.stack)(form))
+    return _compare(np.asarray(found)[None], np.array([value]))

@@ -67,6 +67,8 @@ class LinearForm(NamedTuple):
         What the model says that the series are on average, beyond :attr:`Series.constant`.
     errors : array of shape (n_o,)
         Variances of the observables' measurement errors.
+    sizes : array of shape (n_z,)
+        Standard deviations of the shocks in the units of their parameters; one of correlated ones.
     dies_out : array of shape (n_x,), bool
         Whether responses of a series die out, as far as is known: where not, it has no variance, and only its
         responses, forecasts errors and changes can be spoken of.
@@ -77,6 +79,7 @@ class LinearForm(NamedTuple):
     covariances: jax.Array
     mean: jax.Array
     errors: jax.Array
+    sizes: jax.Array
     dies_out: jax.Array
 
 
@@ -187,8 +190,16 @@ class _FormFunction:
             given, tail, covariances, dies_out = self._of_paths(theta, parts, responses)
         dies_out = dies_out.at[: self.observed].set(True)  # the likelihood has judged them
         both = dies_out[:, None] & dies_out[None, :]
-        mean, errors = self._mean(theta, parts), self._errors(theta)
-        return LinearForm(given, tail, jnp.where(both, covariances, jnp.nan), mean, errors, dies_out)
+        scale = np.array([s.scale for s in self.computation.model.innovations])
+        return LinearForm(
+            given,
+            tail,
+            jnp.where(both, covariances, jnp.nan),
+            self._mean(theta, parts),
+            self._errors(theta),
+            self.computation.processes(theta, parts)[0] / scale,
+            dies_out,
+        )
 
     def _observe(self, responses: jax.Array, parts: SteadyParts) -> jax.Array:
         """Coefficients of the series, from those of the unknowns."""
@@ -244,7 +255,7 @@ class _FormFunction:
             covariances = jax.vmap(by_shock, in_axes=(2, 0))(coefficients, roots)
         # where the tail is not what the solution still is: it misses a slow root of the economy's own
         later = start + width // 2
-        form = LinearForm(coefficients[:start], tail, covariances, roots, roots, roots)
+        form = LinearForm(coefficients[:start], tail, covariances, *(roots,) * 4)
         missed = jnp.abs(moving_average(form, later + 1)[later] - coefficients[later]).max(1)
         size = jnp.abs(coefficients).max((0, 2))
         return coefficients[:start], tail, covariances, missed <= _MISSED * size

@@ -1,0 +1,137 @@
+"""Bands over draws: equal-tailed, shortest, simultaneous; and quantiles of mixtures of normal distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from estimhank.support.errors import ConfigError
+
+Array = NDArray[np.float64]
+
+#: Kinds of bands, and what captions call them.
+KINDS = {
+    "equal_tailed": "pointwise, equal-tailed",
+    "shortest": "pointwise, shortest (highest posterior density)",
+    "simultaneous": "simultaneous over horizons (sup-t)",
+}
+
+#: Probabilities of bands: of all results, and of forecasts.
+PROBABILITIES, FAN = (0.68, 0.90), (0.50, 0.68, 0.90)
+
+#: Iterations at most; and the share of a mixture's standard deviation below which a component is a step.
+_STEPS, _STEEP, _SMALL = 60, 1e-4, 1e-12
+
+
+def levels(probabilities: Sequence[float]) -> list[float]:
+    """The quantiles that bands end at, with the median: 0.05, 0.16, 0.5, 0.84, 0.95."""
+    if not all(0 < p < 1 for p in probabilities):
+        raise ConfigError(f"probabilities of bands are between 0 and 1, not {list(probabilities)}")
+    tails = [round((1 - p) / 2, 12) for p in sorted(probabilities, reverse=True)]
+    return [*tails, 0.5, *(round(1 - t, 12) for t in reversed(tails))]
+
+
+def bands(
+    draws: Array,
+    probabilities: Sequence[float] = PROBABILITIES,
+    kind: str = "equal_tailed",
+    axis: int = 1,
+) -> Array:
+    """Lower ends of bands from the widest on, the median, and upper ends.
+
+    Parameters
+    ----------
+    draws : array, first axis draws
+    probabilities : sequence of float
+    kind : str
+        A key of :data:`KINDS`. Simultaneous ones hold a whole path with their probability: they end at pointwise
+        quantiles whose level is chosen so (Montiel Olea and Plagborg-Møller 2019, their quantile-based form).
+    axis : int
+        Of ``draws``, along which simultaneous bands hold.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"bands are {', '.join(KINDS)}, not '{kind}'")
+    wanted = sorted(probabilities, reverse=True)
+    _ = levels(wanted)
+    ends = {"equal_tailed": _equal, "shortest": _shortest}.get(kind)
+    pairs = [ends(draws, p) if ends else _simultaneous(draws, p, axis) for p in wanted]
+    median = np.median(draws, axis=0)
+    return np.stack([*(low for low, _ in pairs), median, *(high for _, high in reversed(pairs))])
+
+
+def _equal(draws: Array, probability: float) -> tuple[Array, Array]:
+    low, high = np.quantile(draws, [(1 - probability) / 2, (1 + probability) / 2], axis=0)
+    return low, high
+
+
+def _shortest(draws: Array, probability: float) -> tuple[Array, Array]:
+    ordered = np.sort(draws, axis=0)
+    held = min(len(draws) - 1, int(np.ceil(probability * len(draws))) - 1) if len(draws) > 1 else 0
+    widths = ordered[held:] - ordered[: len(draws) - held]
+    first = np.argmin(widths, axis=0)[None]
+    return np.take_along_axis(ordered, first, 0)[0], np.take_along_axis(ordered, first + held, 0)[0]
+
+
+def _simultaneous(draws: Array, probability: float, axis: int) -> tuple[Array, Array]:
+    """Quantiles at the level at which so many draws are inside at all dates."""
+    n = len(draws)
+    rank = draws.argsort(axis=0).argsort(axis=0)
+    depth = np.minimum(rank, n - 1 - rank).min(axis=axis, keepdims=True) / max(n - 1, 1)
+    level = np.quantile(depth, 1 - probability, axis=0, keepdims=True)
+    at = level * (n - 1)
+    ordered = np.sort(draws, axis=0)
+    below = np.broadcast_to(np.floor(at).astype(int), (1, *draws.shape[1:]))
+    return np.take_along_axis(ordered, below, 0)[0], np.take_along_axis(ordered, n - 1 - below, 0)[0]
+
+
+def mixture_quantiles(
+    mean: Array,
+    variance: Array,
+    wanted: Sequence[float],
+) -> Array:
+    """Quantiles of mixtures of normal distributions, one component a draw, all with the same weight.
+
+    Parameters
+    ----------
+    mean, variance : arrays, first axis draws
+    wanted : sequence of float
+    """
+    sd = np.sqrt(np.maximum(variance, 0.0))
+    if len(mean) == 1:
+        return np.stack([mean[0] + sd[0] * ndtri(q) for q in wanted])
+    found = np.quantile(mean, wanted, axis=0)
+    # where components have next to no variance of their own their means are all there is
+    mixed = sd.max(0) > _STEEP * np.sqrt((sd**2).mean(0) + mean.var(0)) + _SMALL
+    found[:, mixed] = _mixed_quantiles(mean[:, mixed], sd[:, mixed], wanted)
+    return found
+
+
+def _mixed_quantiles(mean: Array, sd: Array, wanted: Sequence[float]) -> Array:
+    """By Newton's method on the distribution function, kept between bounds."""
+    spread = np.sqrt((sd**2).mean(0) + mean.var(0))
+    sd = np.maximum(sd, _STEEP * spread + _SMALL)
+    found = []
+    for q in wanted:
+        low = (mean + sd * ndtri(q)).min(0)
+        high = (mean + sd * ndtri(q)).max(0)
+        at = np.clip(mean.mean(0) + ndtri(q) * spread, low, high)
+        for _ in range(_STEPS):
+            z = (at - mean) / sd
+            off = ndtr(z).mean(0) - q
+            low, high = np.where(off < 0, at, low), np.where(off < 0, high, at)
+            steep = (np.exp(-0.5 * z**2) / sd).mean(0)
+            newton = at - off * np.sqrt(2 * np.pi) / np.maximum(steep, 1e-300)
+            new = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
+            done = np.abs(new - at) <= 1e-9 * spread + _SMALL
+            at = new
+            if done.all():
+                break
+        found.append(at)
+    return np.stack(found) if found else np.empty((0, *mean.shape[1:]))

@@ -1,0 +1,125 @@
+"""Responses of series to shocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from estimhank.economics.linear_form import LinearForm, moving_average
+from estimhank.economics.output import Scene
+from estimhank.economics.result import Result
+from estimhank.economics.stacked_sample import Stacked
+from estimhank.parameters.parameter_table import ModelError, nearest
+from estimhank.support.errors import EstimhankError
+
+Array = NDArray[np.float64]
+
+#: Share of a response's largest value below which it is nothing that others could be measured by.
+_NOTHING = 1e-8
+
+
+class Responses(Result):
+    """Responses (draw, horizon, variable, shock); horizon 0 is the impact."""
+
+    name = "responses"
+    shown = ("response",)
+
+    def identities(self) -> dict[str, float]:
+        """The squares of what follows within the horizon are a part of the variance."""
+        part, whole = self.draws.variance_within.values, self.draws.variance.values
+        known = ~np.isnan(whole)
+        over = np.where(known, part - whole, 0.0) / np.where(known & (whole > 0), whole, 1.0)
+        return {"that the squared responses are a part of the variance": float(np.maximum(over, 0.0).max(initial=0.0))}
+
+    def summary(self) -> str:
+        """Of each shock the impact and the largest response of each series."""
+        found = [f"{self.draws.attrs['size']}; {self.about.words}; {self.dataset.attrs['bands']} 68% in brackets"]
+        for shock in self.about.shocks:
+            parts = []
+            for series in self.about.series:
+                at = self.dataset.response.sel(variable=series.name, shock=shock)
+                most = int(np.abs(at.sel(quantile=0.5).values).argmax())
+                words = f"{series.label} {self._interval(at.isel(horizon=most))} {series.units}"
+                parts.append(words + (" on impact" if most == 0 else f" after {most} quarters"))
+            found.append(f"{self.about.label(shock)}, at the most: " + "; ".join(parts))
+        return "\n".join(found)
+
+
+@dataclass(frozen=True)
+class ResponseOutput:
+    """Responses up to a horizon.
+
+    Attributes
+    ----------
+    scene : Scene
+    horizon : int
+    size : float, optional
+        Of the shocks, in the units of their standard deviations' parameters; one standard deviation by default.
+    unit_of : str, optional
+        In place of a size: a series that shocks move by one unit on impact.
+    """
+
+    reads_data: ClassVar[bool] = False
+    scene: Scene
+    horizon: int = 40
+    size: float | None = None
+    unit_of: str | None = None
+
+    def __post_init__(self) -> None:
+        names = self.scene.about.names
+        if self.unit_of is not None and self.unit_of not in names:
+            raise ModelError(f"responses by unit of '{self.unit_of}', which is none of the series shown"
+                             f"{nearest(self.unit_of, names)}")  # fmt: skip
+        if self.unit_of is not None and self.size is not None:
+            raise ModelError("responses are to shocks of a size or by unit of a series, not both")
+
+    def kernel(self, form: LinearForm, stacked: Stacked) -> Mapping[str, jax.Array]:
+        """Responses and what the check reads."""
+        at = self.scene.positions
+        plain = moving_average(form, self.horizon + 1)[:, at]
+        found = self.scene.add_up(plain, 0, 1)
+        factor = jnp.ones(found.shape[2])
+        if self.size is not None:
+            factor = self.size / form.sizes
+        elif self.unit_of is not None:
+            path = found[:, self.scene.about.names.index(self.unit_of)]
+            factor = jnp.where(jnp.abs(path[0]) > _NOTHING * jnp.abs(path).max(0), 1 / path[0], jnp.nan)
+        variance = form.covariances[:, 0, at, at].T
+        return {"response": found * factor, "variance": variance, "variance_within": (plain**2).sum(0)}
+
+    def result(self, arrays: Mapping[str, Array]) -> Responses:
+        """As a result.
+
+        Raises
+        ------
+        EstimhankError
+            If a shock does not move the series that responses are measured by.
+        """
+        about = self.scene.about
+        bad = np.isnan(arrays["response"]).any(axis=(0, 1, 2))
+        if self.unit_of is not None and bad.all():
+            raise EstimhankError(f"no shock moves {self.unit_of} on impact: responses cannot be measured by it")
+        size = "shocks of one standard deviation"
+        if self.size is not None:
+            size = f"shocks of size {self.size:g} in the units of their standard deviations"
+        elif self.unit_of is not None:
+            moved = [s for s, no in zip(about.shocks, bad, strict=True) if not no]
+            size = f"shocks that move {self.unit_of} by one unit on impact ({', '.join(moved)})"
+        units = {s.name: s.units for s in about.series}
+        draws = xr.Dataset(
+            {
+                "response": (("draw", "horizon", "variable", "shock"), arrays["response"]),
+                "variance": (("draw", "variable", "shock"), arrays["variance"]),
+                "variance_within": (("draw", "variable", "shock"), arrays["variance_within"]),
+            },
+            {"horizon": np.arange(self.horizon + 1), "variable": about.names, "shock": list(about.shocks)},
+            {"size": size, "units": "; ".join(f"{n}: {u}" for n, u in units.items())},
+        )
+        return Responses(about, draws)

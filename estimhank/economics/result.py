@@ -1,0 +1,173 @@
+"""What every result is: draws with named dimensions, bands, a long table, words, and a check of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from estimhank.economics.bands import KINDS, PROBABILITIES, bands, levels, mixture_quantiles
+from estimhank.economics.reporting import About
+from estimhank.support.errors import ConfigError, EstimhankError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: By how much, as a share of what is added up, an identity may fail by rounding.
+IDENTITY = 1e-10
+
+#: What the variance of a normal component is called beside its mean.
+_VARIANCE = "_variance"
+
+
+class IdentityError(EstimhankError):
+    """A result that is not what it says: a fault of the package."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A result at the draws that it was computed from.
+
+    Attributes
+    ----------
+    about : About
+    draws : xarray.Dataset
+        Arrays whose first dimension is ``draw``. An array ``x`` beside an ``x_variance`` holds means of normal
+        distributions: what is not known even where the parameters are.
+    """
+
+    about: About
+    draws: xr.Dataset
+
+    #: Name of the result: of its files, and of its place in ``results.nc``.
+    name: ClassVar[str] = ""
+    #: Arrays that tables and ``results.nc`` show.
+    shown: ClassVar[tuple[str, ...]] = ()
+    #: Dimension along which simultaneous bands hold.
+    along: ClassVar[str] = "horizon"
+    probabilities: ClassVar[tuple[float, ...]] = PROBABILITIES
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    # -- the check ---------------------------------------------------------------------------------------------
+    def identities(self) -> dict[str, float]:
+        """What must hold, in words, and by how much it fails at worst, as a share of what is compared."""
+        raise NotImplementedError
+
+    def check(self) -> dict[str, float]:
+        """The identities, which hold.
+
+        Raises
+        ------
+        IdentityError
+            If one fails by more than :data:`IDENTITY`: the numbers are not what they are called.
+        """
+        found = self.identities()
+        for words, gap in found.items():
+            if not gap <= IDENTITY:
+                raise IdentityError(
+                    f"{self.name.replace('_', ' ')} of {self.about.model}: {words} fails by {gap:.1e}; this is a fault "
+                    "of the package, report it with the model and the parameters"
+                )
+        return found
+
+    # -- bands -------------------------------------------------------------------------------------------------
+    def bands(self, probabilities: Sequence[float] | None = None, kind: str = "equal_tailed") -> xr.Dataset:
+        """Median and ends of bands, with a dimension ``quantile`` in place of ``draw``.
+
+        Parameters
+        ----------
+        probabilities : sequence of float, optional
+            68 and 90 percent by default.
+        kind : str
+            ``"equal_tailed"``, ``"shortest"`` or ``"simultaneous"``: with the last two the ends of a band stand where
+            the quantiles of the same probability would.
+
+        Raises
+        ------
+        ConfigError
+        """
+        wanted = self.probabilities if probabilities is None else tuple(probabilities)
+        found = {}
+        at = levels(wanted) if len(self.draws.draw) > 1 or self._mixed else [0.5]
+        for name in self.shown:
+            array = self.draws[name]
+            dims = ("quantile", *array.dims[1:])
+            if name + _VARIANCE in self.draws:
+                if kind != "equal_tailed":
+                    raise ConfigError(
+                        f"{self.name.replace('_', ' ')} are distributions at each draw, whose bands are equal-tailed, "
+                        f"not '{kind}'"
+                    )
+                values = mixture_quantiles(array.values, self.draws[name + _VARIANCE].values, at)
+            elif len(at) == 1:
+                values = array.values
+            else:
+                axis = array.dims.index(self.along) if self.along in array.dims else 1
+                values = bands(array.values, wanted, kind, axis)
+            found[name] = xr.DataArray(values, dims=dims)
+        coords = {k: v for k, v in self.draws.coords.items() if k != "draw"}
+        attributes = {**self.draws.attrs, "bands": KINDS.get(kind, kind), "of": self.about.words}
+        return xr.Dataset(found, {**coords, "quantile": at}, attributes)
+
+    @property
+    def _mixed(self) -> bool:
+        return any(name + _VARIANCE in self.draws for name in self.shown)
+
+    @cached_property
+    def dataset(self) -> xr.Dataset:
+        """Medians and equal-tailed bands: what goes into files."""
+        return self.bands()
+
+    @property
+    def median(self) -> xr.Dataset:
+        """The medians alone."""
+        return self.dataset.sel(quantile=0.5, drop=True)
+
+    # -- for people --------------------------------------------------------------------------------------------
+    def table(self) -> pd.DataFrame:
+        """A long table: the dimensions, ``quantile`` and ``value``; ``quantity`` where there are several."""
+        parts = []
+        for name in self.shown:
+            long = self.dataset[name].to_series().rename("value").reset_index()
+            if len(self.shown) > 1:
+                long.insert(0, "quantity", name)
+            parts.append(long)
+        whole = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
+        columns = [c for c in whole.columns if c not in ("quantile", "value")]
+        return whole[[*columns, "quantile", "value"]].reset_index(drop=True)
+
+    def summary(self) -> str:
+        """What it says, in words."""
+        raise NotImplementedError
+
+    def plot(self, **options: Any) -> Figure:
+        """A figure in the style of the report (:mod:`estimhank.report.figures_economics`)."""
+        from estimhank.report.figures_economics import plot_result  # the one door up
+
+        return plot_result(self, **options)
+
+    def _interval(self, array: xr.DataArray, digits: int = 2) -> str:
+        """A number with its 68 percent band, of an array that has only ``quantile`` left."""
+        middle = f"{float(array.sel(quantile=0.5)):.{digits}f}"
+        if array.sizes["quantile"] == 1:
+            return middle
+        low, high = (float(array.sel(quantile=q)) for q in (0.16, 0.84))
+        return f"{middle} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def gap(found: np.ndarray, wanted: np.ndarray | float) -> float:
+    """Largest difference, as a share of the largest number in either; entries that are ``nan`` in both are equal."""
+    found, wanted = np.broadcast_arrays(np.asarray(found, float), np.asarray(wanted, float))
+    both = np.isnan(found) & np.isnan(wanted)
+    if both.all():
+        return 0.0
+    difference = np.abs(np.where(both, 0.0, found - wanted)).max()
+    size = max(np.abs(found[~both]).max(), np.abs(wanted[~both]).max(), 1e-300)
+    return float(difference / size)
