@@ -76,13 +76,13 @@ def sample_derivatives(forms: LinearForms, theta: ArrayLike, prior_sd: Array) ->
         return moments, spectrum, -sample.deviations(form, jnp.zeros(sample.values.shape)), sample.covariance(form)
 
     columns = [_by_parameter(forms, describe, point, i, float(unit)) for i, unit in enumerate(prior_sd)]
-    moments, spectrum, mean, covariance = (np.stack(parts) for parts in zip(*columns, strict=True))
+    by_moment, by_frequency, mean, covariance = (np.stack(parts) for parts in zip(*columns, strict=True))
     factor = np.asarray(sample.stack(here).factor)
     known = int((sample.date < sample.first).sum())
     information = _information(factor, mean, covariance)
     if known:
         information -= _information(factor[:known, :known], mean[:, :known], covariance[:, :known, :known])
-    return SampleDerivatives(moments.T, spectrum.T, information)
+    return SampleDerivatives(by_moment.T, by_frequency.T, information)
 
 
 def _by_parameter(forms: LinearForms, describe, point: Array, i: int, unit: float) -> list[Array]:  # type: ignore[no-untyped-def]
