@@ -158,10 +158,12 @@ def _span(first: int, last: int) -> str:
 
 #: Share of the largest effect below which a shock has none.
 _NOTHING = 1e-8
+#: Least singular value of effects of unit length, as a share of the largest, with which they are independent.
+_DEPENDENT = 1e-4
 
 
-def refuse_impossible(placed: Placed, effects: Array, shocks: Sequence[str], announced: bool) -> None:
-    """Refuse conditions that some shocks cannot bring about.
+def why_impossible(placed: Placed, effects: Array, shocks: Sequence[str], announced: bool) -> str:
+    """Why some shocks cannot bring conditions about; empty if they can.
 
     Parameters
     ----------
@@ -171,25 +173,20 @@ def refuse_impossible(placed: Placed, effects: Array, shocks: Sequence[str], ann
     shocks : sequence of str
     announced : bool
 
-    Raises
-    ------
-    ConfigError
-        Names the first condition, in the order of time, that the shocks cannot meet beside those before it.
+    Returns
+    -------
+    str
+        Names the first condition, in the order of time, that the shocks cannot meet beside those before it, or only by
+        shocks ten thousand times as large.
     """
-    who = " and ".join(shocks) or "no shock"
-    size = np.abs(effects).max(initial=0.0)
-    rows: list[Array] = []
-    for effect, words in zip(effects, placed.words, strict=True):
-        if np.abs(effect).max(initial=0.0) <= _NOTHING * size:
-            raise ConfigError(f"{who} cannot move {words}: leave the condition out, or name other shocks")
-        left = effect / np.linalg.norm(effect)
-        for _ in range(2):  # twice, against rounding
-            for row in rows:
-                left = left - (left @ row) * row
-        if np.linalg.norm(left) <= 1e-6:
-            how = "announced " if announced else ""
-            raise ConfigError(
-                f"{how}{who} cannot move {words} apart from the conditions before it: leave one out, or name more "
-                "shocks"
+    who = ("announced " if announced else "") + (" and ".join(shocks) or "no shock")
+    size, length = np.abs(effects).max(initial=0.0), np.linalg.norm(effects, axis=1, keepdims=True)
+    for k, words in enumerate(placed.words):
+        if np.abs(effects[k]).max(initial=0.0) <= _NOTHING * size:
+            return f"{who} cannot move {words}: leave the condition out, or name other shocks"
+        independent = np.linalg.svd(effects[: k + 1] / length[: k + 1], compute_uv=False)
+        if k >= effects.shape[1] or independent[-1] <= _DEPENDENT * independent[0]:
+            return (
+                f"{who} cannot move {words} apart from the conditions before it: leave one out, or name more shocks"
             )
-        rows.append(left / np.linalg.norm(left))
+    return ""

@@ -41,7 +41,7 @@ from estimhank.support.settings import option
 Array = NDArray[np.float64]
 
 #: Quarters before the sample whose shocks are fed through.
-_BEFORE = 8_192
+_BEFORE = 4_096
 
 
 @dataclass(frozen=True)

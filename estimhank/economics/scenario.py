@@ -26,13 +26,17 @@ from scipy.stats import chi2
 
 from estimhank.economics.announced import AnnouncedEffects
 from estimhank.economics.bands import FAN
-from estimhank.economics.conditions import Placed, ScenarioPlan, place, refuse_impossible
+from estimhank.economics.conditions import Placed, ScenarioPlan, place, why_impossible
 from estimhank.economics.future import Future, Futures
 from estimhank.economics.result import Result, gap
 from estimhank.economics.study import Study
 from estimhank.support.errors import ConfigError
 
 Array = NDArray[np.float64]
+
+#: Share of the draws at which the chosen shocks may fail to bring the conditions about; they are left out, and it is
+#: said. At a posterior's margins an effect on impact may be next to nothing.
+_MOST_LEFT_OUT = 0.1
 
 
 class Scenario(Result):
@@ -82,6 +86,8 @@ class Scenario(Result):
                 for i in sorted({0, min(3, last), last})
             ]
             found.append(f"{series.label} ({series.units}): {', '.join(parts)}")
+        if self.draws.attrs["left_out"]:
+            found.append(f"left out: {self.draws.attrs['left_out']} draws at which these shocks cannot bring it about")
         largest = np.abs(data.innovation.sel(quantile=0.5)).max("date")
         moved = [f"{about.label(str(s.shock.values))} {float(s):.1f}" for s in largest if float(s) > 0.05]
         found.append(f"largest shocks behind it, in standard deviations: {', '.join(moved) or 'none above 0.05'}")
@@ -111,18 +117,24 @@ def scenario(futures: Futures, plan: ScenarioPlan) -> Scenario:
         raise ConfigError(f"the scenario is of {plan.quarters} quarters, the futures at hand are of {quarters}")
     news = AnnouncedEffects(draws.posterior, study.scene, plan.shocks, quarters, quarters) if plan.announced else None
     chosen = [about.shocks.index(name) for name in plan.shocks]
-    found = []
-    for i, theta in enumerate(draws.theta):
+    found, reasons = [], []
+    for theta in draws.theta:
         future = futures.at(theta)
         # (k, quarters, chosen shocks): of surprises at each date, or of what is announced for each date
         effects = np.asarray(future.effects)[:, :, chosen]
         if news:
             effects = _stacked(study.scene.add_up(news.at(theta), 0, 1))
-        if i == 0 and chosen:
-            refuse_impossible(placed, effects[placed.rows].reshape(len(placed.rows), -1), plan.shocks, plan.announced)
+        if chosen:
+            flat = effects[placed.rows].reshape(len(placed.rows), -1)
+            if why := why_impossible(placed, flat, plan.shocks, plan.announced):
+                reasons.append(why)
+                continue
         found.append(_under(placed, future, effects, chosen))
+    if len(reasons) > _MOST_LEFT_OUT * len(draws):
+        where = "" if draws.alone else f" (at {len(reasons)} of {len(draws)} draws)"
+        raise ConfigError(reasons[0] + where)
     arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
-    return Scenario(about, _dataset(arrays, study, plan, placed))
+    return Scenario(about, _dataset(arrays, study, plan, placed).assign_attrs(left_out=len(reasons)))
 
 
 def _stacked(announced: jax.Array) -> Array:
