@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.linalg import eigh
@@ -138,10 +139,9 @@ class Identification:
         values, vectors = eigh(covariance / self.prior_sd[:, None] / self.prior_sd)
         return values, vectors.T
 
-    def table(self) -> list[dict[str, str | float]]:
+    def table(self) -> pd.DataFrame:
         """A row for each parameter."""
-        frame = self.dataset.drop_dims("direction", errors="ignore").to_dataframe().reset_index()
-        return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+        return self.dataset.drop_dims("direction", errors="ignore").to_dataframe().reset_index()
 
     def summary(self) -> str:
         """What is identified, what is not, what weakly, in sentences with the parameters' names."""

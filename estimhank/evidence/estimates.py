@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import gammaincinv, logsumexp
@@ -163,19 +164,18 @@ class Evidence:
         ]
         return (*doubts, *self.caveats)
 
-    def table(self) -> list[dict[str, str | float]]:
+    def table(self) -> pd.DataFrame:
         """A row for each method: name, value, standard error, effective draws, tail index; natural logarithms."""
         rows = (self.integral, *self.others, *([self.prior_mass] if self.prior_mass else []))
-        return [
+        return pd.DataFrame(
             {
-                "method": row.name,
-                "log_integral": row.value,
-                "standard_error": row.standard_error,
-                "effective_draws": row.effective,
-                "pareto_k": row.pareto_k,
+                "method": [row.name for row in rows],
+                "log_integral": [row.value for row in rows],
+                "standard_error": [row.standard_error for row in rows],
+                "effective_draws": [row.effective for row in rows],
+                "pareto_k": [row.pareto_k for row in rows],
             }
-            for row in rows
-        ]
+        )
 
     def summary(self) -> str:
         """The figure, what stands beside it, and what speaks against it."""
