@@ -180,6 +180,29 @@ class PosteriorFacts(Facts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EconomicsFacts(Facts):
+    """Results for economists.
+
+    Attributes
+    ----------
+    draws : int
+        Of the posterior, from which they were computed.
+    identities : mapping of str to float
+        By result, by how much its identities fail at worst: rounding.
+    words : mapping of str to str
+        By result, what it says.
+    notes : tuple of str
+        What was left out, and why.
+    """
+
+    stage: ClassVar[str] = "economics"
+    draws: int
+    identities: Mapping[str, float]
+    words: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportFacts(Facts):
     """The verdict's headline."""
 
@@ -187,7 +210,15 @@ class ReportFacts(Facts):
     verdict: str
 
 
-_KINDS: tuple[type[Facts], ...] = (DataFacts, ModeFacts, SampleFacts, SurrogateFacts, PosteriorFacts, ReportFacts)
+_KINDS: tuple[type[Facts], ...] = (
+    DataFacts,
+    ModeFacts,
+    SampleFacts,
+    SurrogateFacts,
+    PosteriorFacts,
+    EconomicsFacts,
+    ReportFacts,
+)
 
 
 def read_facts(stage: str, content: object) -> Facts:

@@ -186,7 +186,5 @@ def why_impossible(placed: Placed, effects: Array, shocks: Sequence[str], announ
             return f"{who} cannot move {words}: leave the condition out, or name other shocks"
         independent = np.linalg.svd(effects[: k + 1] / length[: k + 1], compute_uv=False)
         if k >= effects.shape[1] or independent[-1] <= _DEPENDENT * independent[0]:
-            return (
-                f"{who} cannot move {words} apart from the conditions before it: leave one out, or name more shocks"
-            )
+            return f"{who} cannot move {words} apart from the conditions before it: leave one out, or name more shocks"
     return ""

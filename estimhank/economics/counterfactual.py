@@ -154,8 +154,7 @@ def counterfactual(study: Study, plan: CounterfactualPlan, forms: LinearForms | 
     EstimhankError
         There is no solution at a draw, or none under the other policy.
     """
-    study._refuse_unit_roots()
-    shocks = study.about.shocks
+    shocks = study.lasting.about.shocks
     for name in plan.policy:
         if name not in shocks:
             raise ConfigError(f"there is no shock '{name}'{nearest(name, shocks)}")
@@ -164,7 +163,7 @@ def counterfactual(study: Study, plan: CounterfactualPlan, forms: LinearForms | 
     if plan.policy_shocks != "kept" or plan.rule:
         keep[[shocks.index(name) for name in plan.policy]] = 0.0
     drawn = np.array([plan.policy_shocks == "drawn" and name in plan.policy for name in shocks])
-    scene, sample, at = study.scene, study.sample, study.scene.positions
+    scene, sample, at = study.lasting, study.sample, study.lasting.positions
     n, n_o = sample.values.shape
     dates, length = n + plan.quarters, n + plan.quarters + _BEFORE
 
@@ -195,7 +194,7 @@ def counterfactual(study: Study, plan: CounterfactualPlan, forms: LinearForms | 
         one = jax.tree.map(np.asarray, compute(form, shift, theirs, variance))
         found.append({**one, "missed": np.asarray(missed)})
     arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
-    return Counterfactual(study.about, _dataset(arrays, study, plan, words))
+    return Counterfactual(study.lasting.about, _dataset(arrays, study, plan, words))
 
 
 def _fed(path: jax.Array, shocks: jax.Array, dates: int) -> jax.Array:
@@ -216,7 +215,7 @@ def _by_parameters(study: Study, plan: CounterfactualPlan, forms: LinearForms): 
     for name in plan.parameters:
         if name not in theirs.names and theirs is posterior:
             raise ConfigError(f"'{name}' is not an estimated parameter{nearest(name, theirs.names)}")
-    at, variances = study.scene.positions, jax.jit(lambda form: form.covariances[:, 0][:, at, at].T)
+    at, variances = study.lasting.positions, jax.jit(lambda form: form.covariances[:, 0][:, at, at].T)
 
     def other(theta: ArrayLike, form: LinearForm, length: int) -> tuple[jax.Array, ...]:
         known = dict(zip(posterior.names, np.asarray(theta, float).tolist(), strict=True))
@@ -231,12 +230,12 @@ def _by_parameters(study: Study, plan: CounterfactualPlan, forms: LinearForms): 
 
 def _by_rule(study: Study, plan: CounterfactualPlan):  # type: ignore[no-untyped-def]
     """Coefficients under a rule that announcements of the policy shock bring about."""
-    posterior, names = study.draws.posterior, study.about.names
+    posterior, names = study.draws.posterior, study.lasting.about.names
     for term in plan.rule:
         if term.series not in names:
             raise ConfigError(f"the rule speaks of '{term.series}', which is not reported{nearest(term.series, names)}")
     dates = posterior.horizon
-    news = AnnouncedEffects(posterior, study.scene, plan.policy, plan.news or dates, dates)
+    news = AnnouncedEffects(posterior, study.lasting, plan.policy, plan.news or dates, dates)
     tail_start = posterior.solver.setting.tail_start
     which = [names.index(term.series) for term in plan.rule]
 
@@ -265,7 +264,7 @@ def _by_rule(study: Study, plan: CounterfactualPlan):  # type: ignore[no-untyped
     def other(theta: ArrayLike, form: LinearForm, length: int) -> tuple[jax.Array, ...]:
         here, *_ = posterior.solved(theta)
         _, roots = here.solver.computation.processes(jnp.asarray(here.point), here.parts)
-        path = moving_average(form, length)[:, study.scene.positions]
+        path = moving_average(form, length)[:, study.lasting.positions]
         found, missed = corrected(path, news.at(theta), jnp.asarray(roots))
         return jnp.zeros(len(names)), found, jnp.zeros((len(names), path.shape[2])), missed
 
@@ -275,9 +274,9 @@ def _by_rule(study: Study, plan: CounterfactualPlan):  # type: ignore[no-untyped
 
 
 def _dataset(arrays: dict[str, Array], study: Study, plan: CounterfactualPlan, words: str) -> xr.Dataset:
-    about, n = study.about, study.sample.dates
+    about, n = study.lasting.about, study.sample.dates
     dims = ("draw", "date", "variable")
-    data = np.concatenate([study.scene.data(), np.full((plan.quarters, len(about.names)), np.nan)])
+    data = np.concatenate([study.lasting.data(), np.full((plan.quarters, len(about.names)), np.nan)])
     names = ["value", "baseline", "smoothed", "rebuilt"] + ["value_variance"] * (plan.policy_shocks == "drawn")
     return xr.Dataset(
         {

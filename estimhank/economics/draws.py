@@ -26,6 +26,10 @@ MOST = 1000
 #: Results in flight between the threads that compute them.
 _WAITING = 4
 
+#: Share of draws that may have no density here, as those may that another device has evaluated at the edge of what is
+#: refused: they are left out.
+_REFUSED = 0.01
+
 #: Share of a log likelihood by which that of the stacked sample may differ from the posterior's.
 _SAME = 1e-9
 
@@ -110,16 +114,29 @@ class ReducedDraws:
 
         found: list[Any] = []
         values: list[float] = []
+        refused: list[EstimhankError] = []
         waiting: deque[Future[Any]] = deque()
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for theta in self.theta:
-                form, value = forms.with_log_likelihood(theta)
+                try:
+                    form, value = forms.with_log_likelihood(theta)
+                except EstimhankError as error:
+                    refused.append(error)
+                    if len(refused) > _REFUSED * len(self):
+                        raise
+                    continue
                 values.append(value)
                 waiting.append(pool.submit(lambda form: jax.tree.map(np.asarray, compute(form)), form))
                 while len(waiting) > _WAITING:
                     found.append(waiting.popleft().result())
             found += [future.result() for future in waiting]
-        return {name: {key: np.stack([one[name][key] for one in found]) for key in found[0][name]} for name in kernels}
+        arrays = {
+            name: {key: np.stack([one[name][key] for one in found]) for key in found[0][name]} for name in kernels
+        }
+        for of_kernel in arrays.values():
+            if "log_likelihood" in of_kernel:
+                _compare(of_kernel["log_likelihood"], np.array(values))
+        return arrays
 
 
 def _compare(found: Array, values: Array) -> float:

@@ -16,6 +16,8 @@ from estimhank.economics.stacked_sample import Stacked, StackedSample
 from estimhank.economics.study import Study
 from estimhank.support.errors import ConfigError
 
+Array = NDArray[np.float64]
+
 
 class Future(NamedTuple):
     """Dates after the sample, stacked by date: k = quarters times n_x.
@@ -50,9 +52,8 @@ class Futures:
     def __init__(self, study: Study, quarters: int) -> None:
         if not 1 <= quarters <= study.forms.ahead:
             raise ConfigError(f"scenarios are of 1 to {study.forms.ahead} quarters, not {quarters}")
-        study._refuse_unit_roots()
         self.study, self.quarters = study, quarters
-        scene, sample = study.scene, study.sample
+        scene, sample = study.lasting, study.sample
 
         def of(form: LinearForm) -> Future:
             mean, covariance = future_moments(scene, form, sample.stack(form), quarters)
@@ -70,6 +71,15 @@ class Futures:
         """
         found: Future = jax.tree.map(np.asarray, self._of(self.study.forms.at(theta)))
         return found
+
+
+def data_before(scene: Scene) -> Array:
+    """The data as the series show them, (n, n_x); sums over dates are zero at the last of them, as in the future."""
+    data = scene.data()
+    for j in np.flatnonzero(scene.cumulated):
+        seen = np.flatnonzero(~np.isnan(data[:, j]))
+        data[:, j] -= data[seen[-1], j] if seen.size else 0.0
+    return data
 
 
 def covariance_with_data(scene: Scene, sample: StackedSample, form: LinearForm, dates: NDArray[np.int_]) -> jax.Array:

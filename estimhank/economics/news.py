@@ -103,7 +103,8 @@ def news(study: Study, data: Dataset, quarters: int = 8, again: Study | None = N
     EstimhankError
         There is no solution at a draw.
     """
-    study._refuse_unit_roots()
+    for one in (study, again):
+        _ = one and one.lasting  # found with numbers, before a compilation puts tracers in their place
     old = study.draws.posterior.data
     vintages = _vintages(old, data, study.forms.lags)
     first, last = len(old.dates) - 4, len(data.dates) + quarters
@@ -118,7 +119,7 @@ def news(study: Study, data: Dataset, quarters: int = 8, again: Study | None = N
         mine = _vintages(old, again.draws.posterior.data, again.forms.lags).new
         theirs = jax.jit(lambda form: _expected(again, mine, form, dates)[0])
         later = np.mean([np.asarray(theirs(again.forms.at(theta))) for theta in again.draws.theta], axis=0)
-    return News(study.about, _dataset(arrays, later, study, data, vintages, dates))
+    return News(study.lasting.about, _dataset(arrays, later, study, data, vintages, dates))
 
 
 def _vintages(old: Dataset, new: Dataset, lags: int) -> _Vintages:
@@ -153,9 +154,9 @@ def _expected(
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """E[x | sample] (dates, n_x), covariance with the data, factor and weights."""
     stacked = sample.stack(form)
-    with_data = covariance_with_data(study.scene, sample, form, dates)
-    mean = with_data @ sample.entries(stacked.weights) + study.scene.mean(form)
-    return study.scene.add_up(mean, 0, 1), with_data, stacked.factor, sample.deviations(form)
+    with_data = covariance_with_data(study.lasting, sample, form, dates)
+    mean = with_data @ sample.entries(stacked.weights) + study.lasting.mean(form)
+    return study.lasting.add_up(mean, 0, 1), with_data, stacked.factor, sample.deviations(form)
 
 
 def _compute(study: Study, vintages: _Vintages, dates: NDArray[np.int_]) -> Any:
@@ -176,11 +177,11 @@ def _compute(study: Study, vintages: _Vintages, dates: NDArray[np.int_]) -> Any:
         flat = with_new.reshape(-1, with_new.shape[2])
         loaded = jax.scipy.linalg.solve_triangular(factor, flat[:, common].T, lower=True)
         gain = jnp.linalg.solve(left, (flat[:, added] - loaded.T @ half).T).T
-        shape = (len(dates), len(study.series), -1)
+        shape = (len(dates), len(study.lasting.series), -1)
         return {
             "old": old, "revised": revised, "new": new,
-            "weights": study.scene.add_up(weights.reshape(shape), 0, 1),
-            "gain": study.scene.add_up(gain.reshape(shape), 0, 1), "innovations": innovations,
+            "weights": study.lasting.add_up(weights.reshape(shape), 0, 1),
+            "gain": study.lasting.add_up(gain.reshape(shape), 0, 1), "innovations": innovations,
         }  # fmt: skip
 
     return compute
@@ -216,7 +217,7 @@ def _dataset(
     vintages: _Vintages,
     dates: NDArray[np.int_],
 ) -> xr.Dataset:
-    about = study.about
+    about = study.lasting.about
     _, added = _split(vintages)
     quarters = about.quarters(0, int(dates[-1]) + 1)
     datum = [f"{data.names[vintages.new.column[i]]} {quarters[vintages.new.date[i]]}" for i in added]

@@ -71,7 +71,7 @@ def sample_derivatives(forms: LinearForms, theta: ArrayLike, prior_sd: Array) ->
         moments = jnp.concatenate([mean, scaled[0][np.tril_indices(n_o)], scaled[1:].ravel()])
         responses = transfer(form, frequencies)[:, :n_o] / sd[:, None]
         whole = responses @ responses.conj().transpose(0, 2, 1) + jnp.diag(form.errors / sd**2)
-        density: jax.Array = weights[:, None, None] * whole
+        density = jnp.asarray(weights)[:, None, None] * whole
         spectrum = jnp.concatenate([mean, density.real.ravel(), density.imag.ravel()])
         return moments, spectrum, -sample.deviations(form, jnp.zeros(sample.values.shape)), sample.covariance(form)
 

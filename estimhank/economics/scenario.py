@@ -27,7 +27,7 @@ from scipy.stats import chi2
 from estimhank.economics.announced import AnnouncedEffects
 from estimhank.economics.bands import FAN
 from estimhank.economics.conditions import Placed, ScenarioPlan, place, why_impossible
-from estimhank.economics.future import Future, Futures
+from estimhank.economics.future import Future, Futures, data_before
 from estimhank.economics.result import Result, gap
 from estimhank.economics.study import Study
 from estimhank.support.errors import ConfigError
@@ -106,7 +106,7 @@ def scenario(futures: Futures, plan: ScenarioPlan) -> Scenario:
         There is no solution at a draw.
     """
     study, quarters = futures.study, futures.quarters
-    about, draws = study.about, study.draws
+    about, draws = study.lasting.about, study.draws
     placed = place(plan, about)
     if plan.announced and 2 * quarters > draws.posterior.horizon:
         raise ConfigError(
@@ -115,7 +115,7 @@ def scenario(futures: Futures, plan: ScenarioPlan) -> Scenario:
         )
     if plan.quarters != quarters:
         raise ConfigError(f"the scenario is of {plan.quarters} quarters, the futures at hand are of {quarters}")
-    news = AnnouncedEffects(draws.posterior, study.scene, plan.shocks, quarters, quarters) if plan.announced else None
+    news = AnnouncedEffects(draws.posterior, study.lasting, plan.shocks, quarters, quarters) if plan.announced else None
     chosen = [about.shocks.index(name) for name in plan.shocks]
     found, reasons = [], []
     for theta in draws.theta:
@@ -123,7 +123,7 @@ def scenario(futures: Futures, plan: ScenarioPlan) -> Scenario:
         # (k, quarters, chosen shocks): of surprises at each date, or of what is announced for each date
         effects = np.asarray(future.effects)[:, :, chosen]
         if news:
-            effects = _stacked(study.scene.add_up(news.at(theta), 0, 1))
+            effects = _stacked(study.lasting.add_up(news.at(theta), 0, 1))
         if chosen:
             flat = effects[placed.rows].reshape(len(placed.rows), -1)
             if why := why_impossible(placed, flat, plan.shocks, plan.announced):
@@ -172,7 +172,7 @@ def _under(placed: Placed, future: Future, effects: Array, chosen: list[int]) ->
 
 
 def _dataset(arrays: Mapping[str, Array], study: Study, plan: ScenarioPlan, placed: Placed) -> xr.Dataset:
-    about, n = study.about, study.sample.dates
+    about, n = study.lasting.about, study.sample.dates
     dims = ("draw", "date", "variable")
     names = ("value", "value_variance", "baseline", "baseline_variance")
     how = "announced at the first date" if plan.announced else "surprises at each date"
@@ -185,8 +185,14 @@ def _dataset(arrays: Mapping[str, Array], study: Study, plan: ScenarioPlan, plac
             **{name: (dims, arrays[name]) for name in names},
             "innovation": (("draw", "date", "shock"), arrays["innovation"]),
             "distance": (("draw",), arrays["distance"]),
+            "data": (("sample", "variable"), data_before(study.lasting)),
         },
-        {"date": about.quarters(n, n + plan.quarters), "variable": about.names, "shock": list(about.shocks)},
+        {
+            "sample": list(about.dates),
+            "date": about.quarters(n, n + plan.quarters),
+            "variable": about.names,
+            "shock": list(about.shocks),
+        },
         {
             "title": plan.title,
             "by": f"by {' and '.join(plan.shocks)}, {how}" if plan.shocks else "by whatever is likeliest",

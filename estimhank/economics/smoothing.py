@@ -30,6 +30,9 @@ Array = NDArray[np.float64]
 #: Dates before the sample whose shocks are shown.
 BEFORE = 40
 
+#: Spans of dates that variances are computed for at a time.
+_BLOCKS = 8
+
 
 def smoothed_shocks(
     path: Float[jax.Array, "L n_o n_z"], weights: Float[jax.Array, "n n_o"], before: int
@@ -46,11 +49,20 @@ def shock_variances(
     path: Float[jax.Array, "L n_o n_z"], stacked: Stacked, sample: StackedSample, before: int
 ) -> Float[jax.Array, "{before}+n n_z"]:
     """Var(e_t | y), as :func:`smoothed_shocks`."""
-    lag = sample.date[:, None] - np.arange(-before, sample.dates)[None, :]
-    with_data = jnp.where((lag >= 0)[..., None], path[np.maximum(lag, 0), sample.column[:, None]], 0.0)
-    scaled = jax.scipy.linalg.solve_triangular(stacked.factor, with_data.reshape(len(sample.date), -1), lower=True)
-    found: jax.Array = 1 - (scaled**2).sum(0).reshape(with_data.shape[1:])
-    return found
+    dates = np.arange(-before, sample.dates)
+    found = []
+    for some in np.array_split(dates, _BLOCKS):
+        # what was observed before a shock says nothing of it: the factor's rows from there on are enough
+        first = int(np.searchsorted(sample.date, some[0]))
+        if first == len(sample.date):  # nothing is observed any more
+            found.append(jnp.ones((len(some), path.shape[2])))
+            continue
+        lag = sample.date[first:, None] - some[None, :]
+        with_data = jnp.where((lag >= 0)[..., None], path[np.maximum(lag, 0), sample.column[first:, None]], 0.0)
+        flat = with_data.reshape(len(lag), -1)
+        scaled = jax.scipy.linalg.solve_triangular(stacked.factor[first:, first:], flat, lower=True)
+        found.append(1 - (scaled**2).sum(0).reshape(len(some), -1))
+    return jnp.concatenate(found)
 
 
 class SmoothedShocks(Result):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import jax
@@ -10,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.economics.draws import Kernel, ReducedDraws
-from estimhank.economics.forecast import Forecast, ForecastOutput
+from estimhank.economics.forecast import QUARTERS, Forecast, ForecastOutput
 from estimhank.economics.history import HistoricalDecomposition, HistoryOutput
 from estimhank.economics.linear_form import AHEAD, LinearForms
 from estimhank.economics.output import Output, Scene
 from estimhank.economics.reporting import Reporting, describe, reported_series
 from estimhank.economics.responses import ResponseOutput, Responses
 from estimhank.economics.result import Result
+from estimhank.economics.series import Series
 from estimhank.economics.smoothing import (
     OneStep,
     OneStepOutput,
@@ -27,8 +29,7 @@ from estimhank.economics.smoothing import (
 )
 from estimhank.economics.stacked_sample import StackedSample
 from estimhank.economics.variance import VarianceDecomposition, VarianceOutput
-from estimhank.parameters.parameter_table import ModelError
-from estimhank.support.errors import ConfigError
+from estimhank.support.errors import ConfigError, EstimhankError
 
 Array = NDArray[np.float64]
 
@@ -60,13 +61,42 @@ class Study:
 
     @cached_property
     def scene(self) -> Scene:
-        """What outputs have in common."""
+        """What outputs have in common, of all reported series."""
+        return self._scene_of(self.series)
+
+    @cached_property
+    def lasting(self) -> Scene:
+        """The same of the series whose responses die out: others are nowhere on average, and are neither smoothed,
+        decomposed by date nor forecast; :attr:`left_out` has their names."""
+        left_out = set(self.left_out)
+        return self._scene_of(tuple(s for s in self.series if s.name not in left_out))
+
+    @cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """Series with a unit root, or with a root that the horizon is too short for, at the first draw."""
+        lasts = np.asarray(self.forms.at(self.draws.theta[0]).dies_out)[self.scene.positions]
+        return tuple(s.name for s, there in zip(self.series, lasts, strict=True) if not there)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of series that are left out of some results."""
+        names = self.left_out
+        if not names:
+            return ()
+        first = next(s.variable.variable for s in self.series if s.name == names[0])
+        return (
+            f"{', '.join(names)}: responses do not die out within the horizon (a unit root, or nearly), so that only "
+            f'responses and finite horizons are shown; show the change in place of the level, "growth {first}", or '
+            "give a longer horizon",
+        )
+
+    def _scene_of(self, series: tuple[Series, ...]) -> Scene:
         columns = [s.name for s in self.forms.observed]
         return Scene(
-            self.about,
+            replace(self.about, series=series),
             self.sample,
-            np.array([self.forms.series.index(s) for s in self.series]),
-            np.array([columns.index(s.observable) if s.observable else -1 for s in self.series]),
+            np.array([self.forms.series.index(s) for s in series]),
+            np.array([columns.index(s.observable) if s.observable else -1 for s in series]),
         )
 
     def run(self, outputs: Mapping[str, Output]) -> dict[str, Result]:
@@ -78,9 +108,20 @@ class Study:
             There is no density at a draw, or what was computed is not what it says.
         """
         kernels: dict[str, Kernel] = {name: output.kernel for name, output in outputs.items()}
+        kernels[""] = lambda form, stacked: {"dies_out": form.dies_out}
         if any(output.reads_data for output in outputs.values()):
-            kernels[""] = lambda form, stacked: {"log_likelihood": self.sample.log_likelihood(stacked)}
+            kernels[""] = lambda form, stacked: {
+                "dies_out": form.dies_out,
+                "log_likelihood": self.sample.log_likelihood(stacked),
+            }
         arrays = self.draws.map(self.forms, kernels)
+        lasts = arrays[""]["dies_out"][:, self.lasting.positions].mean(0)
+        if (lasts < 1).any():
+            at = int(lasts.argmin())
+            raise EstimhankError(
+                f"responses of {self.lasting.series[at].name} do not die out within the horizon at "
+                f"{1 - lasts[at]:.1%} of the draws: show its growth, or leave it out"
+            )
         return {name: output.result(arrays[name]) for name, output in outputs.items()}
 
     # -- one by one --------------------------------------------------------------------------------------------
@@ -98,8 +139,7 @@ class Study:
 
     def smooth_series(self) -> SmoothedSeries:
         """The reported series given all data."""
-        self._refuse_unit_roots()
-        return self._one(SeriesOutput(self.scene), SmoothedSeries)
+        return self._one(SeriesOutput(self.lasting), SmoothedSeries)
 
     def one_step(self) -> OneStep:
         """Forecast errors and log scores by date."""
@@ -107,50 +147,32 @@ class Study:
 
     def historical_decomposition(self) -> HistoricalDecomposition:
         """Contributions of shocks to the reported series."""
-        self._refuse_unit_roots()
-        return self._one(HistoryOutput(self.scene), HistoricalDecomposition)
+        return self._one(HistoryOutput(self.lasting), HistoricalDecomposition)
 
-    def forecast(self, quarters: int = 12) -> Forecast:
+    def forecast(self, quarters: int = QUARTERS) -> Forecast:
         """Density forecasts of the reported series."""
-        self._refuse_unit_roots()
         if quarters > self.forms.ahead:
             raise ConfigError(f"forecasts reach {self.forms.ahead} quarters, not {quarters}")
-        return self._one(ForecastOutput(self.scene, quarters), Forecast)
+        return self._one(ForecastOutput(self.lasting, quarters), Forecast)
 
-    def basics(self) -> dict[str, Result]:
+    def basics(self, quarters: int = QUARTERS) -> dict[str, Result]:
         """Responses, variance decomposition, smoothed shocks, historical decomposition and forecast, in one pass."""
-        self._refuse_unit_roots()
-        return self.run(self.outputs())
+        return self.run(self.outputs(quarters))
 
-    def outputs(self) -> dict[str, Output]:
+    def outputs(self, quarters: int = QUARTERS) -> dict[str, Output]:
         """What :meth:`basics` computes, by name."""
-        scene = self.scene
         return {
-            Responses.name: ResponseOutput(scene),
-            VarianceDecomposition.name: VarianceOutput(scene),
-            SmoothedShocks.name: ShockOutput(scene),
-            HistoricalDecomposition.name: HistoryOutput(scene),
-            Forecast.name: ForecastOutput(scene),
+            Responses.name: ResponseOutput(self.scene),
+            VarianceDecomposition.name: VarianceOutput(self.scene),
+            SmoothedShocks.name: ShockOutput(self.scene),
+            HistoricalDecomposition.name: HistoryOutput(self.lasting),
+            Forecast.name: ForecastOutput(self.lasting, quarters),
         }
 
     def _one[R: Result](self, output: Output, kind: type[R]) -> R:
         found = self.run({kind.name: output})[kind.name]
         assert isinstance(found, kind)
         return found
-
-    def _refuse_unit_roots(self) -> None:
-        """Levels of what has a unit root are nowhere on average: neither smoothed nor forecast."""
-        alive = ~np.asarray(self.forms.at(self.draws.theta[0]).dies_out)[self.scene.positions]
-        names = [s.name for s, bad in zip(self.series, alive, strict=True) if bad]
-        if names:
-            raise ModelError(
-                f"responses of {', '.join(names)} do not die out: of a variable with a unit root, or with a root that "
-                f'the horizon is too short for, show the change, "growth {self._variable(names[0])}", or give a longer '
-                "horizon"
-            )
-
-    def _variable(self, name: str) -> str:
-        return next(s.variable.variable for s in self.series if s.name == name)
 
     def weights_of_data(self, name: str, date: str) -> Array:
         """dE[series at a date | data] / d data at the first draw, shape (n, n_o); ``nan`` where values are missing.

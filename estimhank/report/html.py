@@ -13,6 +13,7 @@ import numpy as np
 
 from estimhank.analysis.verdict import Finding, Severity, Verdict
 from estimhank.analysis.wording import count, duration, fixed, percent
+from estimhank.report.economics_files import DrawnTable
 from estimhank.report.households import micro_words
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.math_html import latex_to_html
@@ -23,6 +24,21 @@ _TAGS = {Severity.GOOD: "fine", Severity.NOTE: "note", Severity.CARE: "care", Se
 
 #: Sections of the page: heading, a few words, then the tables and figures that belong there, as far as they exist.
 _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (
+        "Economics",
+        "What the estimated model says, at the same draws of the exact posterior throughout. Lines are medians, "
+        "bands are pointwise; each result has been checked against an identity of its own: contributions add up to "
+        "the data.",
+        (
+            "responses",
+            "variance_decomposition",
+            "table:variance_decomposition",
+            "historical_decomposition",
+            "smoothed_shocks",
+            "forecast",
+            "table:forecast",
+        ),
+    ),
     (
         "Posterior",
         "The posterior shown is the exact one: its draws are accepted or rejected with the model's own likelihood. The "
@@ -63,7 +79,7 @@ _FOOTER = (
 )
 
 
-def render_page(inputs: ReportInputs, tables: Sequence[Table], figures: Sequence[DrawnFigure]) -> str:
+def render_page(inputs: ReportInputs, tables: Sequence[Table | DrawnTable], figures: Sequence[DrawnFigure]) -> str:
     """The whole page as HTML text.
 
     Parameters
@@ -91,6 +107,9 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table], figures: Sequence
         paragraphs = [words] if words else []
         if title == "Evaluations and time":
             paragraphs += inputs.account
+        if title == "Economics" and inputs.economics is not None:
+            paragraphs += inputs.economics.notes
+            parts.append(_in_words(inputs.economics.words))
         if title == "Households" and inputs.households is not None:
             paragraphs += micro_words(inputs.households)
         paragraph = "".join(f"<p>{_with_symbols(inputs, text)}</p>" for text in paragraphs)
@@ -109,8 +128,18 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table], figures: Sequence
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{"\n".join(body)}\n</body>\n</html>\n'
 
 
+def _in_words(words: Mapping[str, str]) -> str:
+    """What results say of themselves, folded away."""
+    items = "".join(
+        f"<dt>{html.escape(name.replace('_', ' '))}</dt>"
+        f"<dd>{'<br>'.join(html.escape(line) for line in text.splitlines())}</dd>"
+        for name, text in words.items()
+    )
+    return f'<details><summary>In words</summary><dl class="pairs">{items}</dl></details>'
+
+
 def _numbered(
-    inputs: ReportInputs, tables: Sequence[Table], figures: Sequence[DrawnFigure]
+    inputs: ReportInputs, tables: Sequence[Table | DrawnTable], figures: Sequence[DrawnFigure]
 ) -> tuple[dict[str, str], set[str]]:
     """HTML of every table and figure under its key, numbered in the order in which the page shows them."""
     by_key: dict[str, Any] = {f"table:{table.name}": table for table in tables} | {f.name: f for f in figures}
@@ -118,7 +147,7 @@ def _numbered(
     blocks, table_number, figure_number = {}, 0, 0
     for key in order:
         item = by_key[key]
-        if isinstance(item, Table):
+        if not isinstance(item, DrawnFigure):
             table_number += 1
             blocks[key] = item.to_html(table_number)
         else:

@@ -21,6 +21,7 @@ from estimhank.analysis.verdict import Criteria, Evidence, Verdict, judge_run
 from estimhank.evaluation.evaluations import FailureExample
 from estimhank.households.micro_moments import MicroMoments
 from estimhank.mode.mode_result import ModeResult
+from estimhank.report.economics_files import EconomicsPart
 
 Array = NDArray[np.float64]
 
@@ -67,6 +68,8 @@ class ReportInputs:
         Each observable's measurement error in words, where it has any: a standard deviation, or that it is estimated.
     households : MicroMoments, optional
         What the steady state says about households.
+    economics : EconomicsPart, optional
+        Responses, decompositions and forecasts.
     """
 
     title: str
@@ -87,6 +90,7 @@ class ReportInputs:
     environment: Mapping[str, str] = field(default_factory=dict)
     measurement_error: Mapping[str, str] = field(default_factory=dict)
     households: MicroMoments | None = None
+    economics: EconomicsPart | None = None
 
     def __post_init__(self) -> None:
         names = tuple(p.name for p in self.parameters)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from estimhank.evaluation.workers import Workers
+from estimhank.report.economics_files import DrawnTable
 from estimhank.report.figures_certificate import certificate_figure, error_samples, training_figure
 from estimhank.report.figures_convergence import convergence_figure, trace_rank_figure
 from estimhank.report.figures_inputs import data_figure, mode_check_figure
@@ -20,6 +21,7 @@ from estimhank.report.html import render_page
 from estimhank.report.inputs import ReportInputs
 from estimhank.report.run_tables import all_tables
 from estimhank.report.style import DrawnFigure, ReportFigure
+from estimhank.report.tables import Table
 from estimhank.support.files import make_folder, write_bytes, write_text
 
 #: Makes one figure of a run.
@@ -103,5 +105,9 @@ def write_report(
         written.append(write_bytes(figures_folder / f"{figure.name}.png", figure.png))
         if figure.svg is not None:
             written.append(write_bytes(figures_folder / f"{figure.name}.svg", figure.svg))
-    page = write_text(folder / "report.html", render_page(inputs, tables, figures))
+    shown: list[Table | DrawnTable] = [*tables]
+    if inputs.economics is not None:  # which has files of its own
+        shown += inputs.economics.tables
+        figures = [*figures, *inputs.economics.figures]
+    page = write_text(folder / "report.html", render_page(inputs, shown, figures))
     return [page, *written]

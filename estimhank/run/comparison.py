@@ -92,8 +92,8 @@ class Comparison:
                 found.append(f"The data prefer {self.labels[best]} to {self.labels[i]} by {odds}.")
             else:
                 found.append(
-                    f"{self.labels[best]} and {self.labels[i]} differ by {gap:.2f}, which is within {_SURE:.0f} standard "
-                    f"errors ({error:.3f}): the estimates do not tell them apart."
+                    f"{self.labels[best]} and {self.labels[i]} differ by {gap:.2f}, which is within {_SURE:.0f} "
+                    f"standard errors ({error:.3f}): the estimates do not tell them apart."
                 )
         for label, one in zip(self.labels, self.evidence, strict=True):
             found += [f"Doubt about {label}: {doubt}." for doubt in one.doubts]

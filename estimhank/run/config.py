@@ -27,6 +27,7 @@ from estimhank.mode.search import ModeConfig
 from estimhank.parameters.priors import make_prior
 from estimhank.run.config_sections import (
     DataConfig,
+    EconomicsConfig,
     ModelConfig,
     ParameterConfig,
     ReportConfig,
@@ -54,6 +55,7 @@ class Config:
     sample: SampleConfig = field(default_factory=SampleConfig)
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
+    economics: EconomicsConfig = field(default_factory=EconomicsConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     run: RunConfig = field(default_factory=RunConfig)
     path: str = ""
@@ -78,6 +80,8 @@ class Config:
             _leave_out(whole["data"], self.data)
             for entry, observable in zip(whole["data"]["observables"], self.data.observables, strict=True):
                 _leave_out(entry, observable)
+        if self.economics == EconomicsConfig():
+            whole.pop("economics", None)  # which older runs did not know
         return {**_sorted(whole), "run": {"seed": self.run.seed}}
 
     def digest(self, *sections: str) -> str:
@@ -102,7 +106,7 @@ def _leave_out(table: dict[str, Any], settings: Any) -> None:
 
 
 _ABSENT = object()
-SECTIONS = ("model", "data", "parameters", "mode", "sample", "surrogate", "posterior", "report", "run")
+SECTIONS = (*("model", "data", "parameters", "mode", "sample", "surrogate", "posterior", "economics", "report", "run"),)
 
 
 def _sorted(value: Any) -> Any:
@@ -224,6 +228,7 @@ def _resolve(table: Mapping[str, Any], where: str) -> Config:
         "sample": SampleConfig,
         "surrogate": SurrogateConfig,
         "posterior": PosteriorConfig,
+        "economics": EconomicsConfig,
         "report": ReportConfig,
         "run": RunConfig,
     }

@@ -136,6 +136,36 @@ class SampleConfig(MultiProposalConfig):
 
 
 @dataclass(frozen=True)
+class EconomicsConfig:
+    """``[economics]``: conventions of responses, decompositions and forecasts, the same in every figure and table.
+
+    Attributes
+    ----------
+    units : mapping of str to str
+        Of observables: ``"quarterly"``, ``"annualised"``, ``"four_quarter"`` or ``"level"``; those of the data
+        otherwise.
+    variables : tuple of str
+        Variables shown beside the observables: ``"Y"`` (deviation from the steady state in the model's units),
+        ``"log Y"`` (in percent of it), ``"growth Y"`` (change in percent).
+    groups : mapping of str to tuple of str
+        Shocks that decompositions show as one.
+    colors : mapping of str to str
+        Colours of shocks and groups, ``"#0072B2"``.
+    quarters : int
+        Of forecasts.
+    draws : int
+        Of the posterior at most, evenly thinned, the same for every result.
+    """
+
+    units: Mapping[str, str] = option({})
+    variables: tuple[str, ...] = option(())
+    groups: Mapping[str, tuple[str, ...]] = option({})
+    colors: Mapping[str, str] = option({})
+    quarters: int = option(12, least=1, most=40)
+    draws: int = option(1000, least=2)
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """``[report]``: the files beside ``report.html``.
 

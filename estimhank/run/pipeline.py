@@ -14,6 +14,7 @@ from estimhank.evaluation.evaluations import STORED_STAGES, FailureExample
 from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore, open_for_reading
 from estimhank.run.config import Config
+from estimhank.run.config_sections import EconomicsConfig
 from estimhank.run.context import RunContext, locked_folder
 from estimhank.run.manifest import (
     Manifest,
@@ -124,7 +125,7 @@ def run_pipeline(
         return RunOutcome((), plan.manifest, context.folder)
     if only != "data":
         say(f"solving for the steady state; {compiled_code()}")
-        if only != "report" and isinstance(context.target, CompiledTarget):
+        if only not in ("economics", "report") and isinstance(context.target, CompiledTarget):
             context.engine.start()  # workers load what they need meanwhile
         # once here, so that a calibration without a steady state, and a declaration that cannot be what was meant, are
         # said before anything is written
@@ -150,6 +151,10 @@ def check_sources(context: RunContext, only: str | None) -> None:
         _ = context.source_dataset
     if only is None:
         _ = context.target
+        if context.config.economics != EconomicsConfig():
+            from estimhank.run.economics import check_conventions  # which few runs need before their end
+
+            check_conventions(context.target, context.config.economics)
 
 
 def check_extras(config: Config, only: str | None = None) -> None:

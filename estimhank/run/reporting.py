@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from estimhank.analysis.account import account_sentences
 from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
-from estimhank.analysis.facts import HorizonCheck, PosteriorFacts, SurrogateFacts
+from estimhank.analysis.facts import EconomicsFacts, HorizonCheck, PosteriorFacts, SurrogateFacts
 from estimhank.analysis.inference_data import arrays_of, read_inference_data
 from estimhank.analysis.parameters import ParameterInfo
 from estimhank.analysis.verdict import Criteria
@@ -26,6 +26,7 @@ from estimhank.model.measurement_error import describe_errors
 from estimhank.parameters.parameter_table import Values
 from estimhank.parameters.priors import Prior
 from estimhank.posterior.posterior import Posterior
+from estimhank.report.economics_files import read_part
 from estimhank.report.inputs import ReportInputs
 from estimhank.run.config import Config
 from estimhank.run.manifest import Manifest
@@ -257,6 +258,7 @@ def gather_report(
         If ``mode.json``, ``certificate.json`` or ``posterior.nc`` cannot be read.
     """
     trained, judged = manifest.facts(SurrogateFacts), manifest.facts(PosteriorFacts)
+    said = manifest.facts(EconomicsFacts)
     data, mode = posterior.data, read_mode(folder / "mode.json")
     surrogate = load_surrogate(folder, posterior.fingerprint)
     arrays = arrays_of(read_inference_data(folder / "posterior.nc"))
@@ -279,6 +281,7 @@ def gather_report(
         environment=_environment(manifest),
         measurement_error=describe_errors(posterior.model),
         households=household_moments(posterior, arrays, workers),
+        economics=None if said is None else read_part(folder / "economics", said.words, said.notes),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config, restore_config
 from estimhank.run.manifest import Manifest, read_manifest
 from estimhank.run.open_posterior import build_posterior
-from estimhank.support.errors import ResultsError
+from estimhank.support.errors import ConfigError, ResultsError
 from estimhank.support.files import expand_user, read_json
 from estimhank.support.identity import why_unidentified
 from estimhank.support.runtime import configure
@@ -25,9 +25,24 @@ from estimhank.target.protocol import DEVICE_PART
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import ArrayLike
 
+    from estimhank.economics.conditions import ScenarioPlan
+    from estimhank.economics.counterfactual import Counterfactual, CounterfactualPlan
+    from estimhank.economics.forecast import Forecast
+    from estimhank.economics.history import HistoricalDecomposition
     from estimhank.economics.identification import Identification
+    from estimhank.economics.news import News
+    from estimhank.economics.predictive import PredictiveCheck
+    from estimhank.economics.responses import Responses
+    from estimhank.economics.scenario import Scenario
+    from estimhank.economics.smoothing import OneStep, SmoothedSeries, SmoothedShocks
+    from estimhank.economics.study import Study
+    from estimhank.economics.variance import VarianceDecomposition
     from estimhank.evidence.estimates import Evidence
+    from estimhank.run.comparison import Comparison
+
+    At = Mapping[str, float] | ArrayLike | str | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,114 @@ class Run:
         """``certificate.json``: the surrogate's certificate, plain numbers."""
         return dict(read_json(self.folder / "certificate.json"))
 
+    # -- results for economists --------------------------------------------------------------------------------
+    def study(self, at: At = None, variables: Sequence[str] | None = None) -> Study:
+        """Results at the run's draws, the same for all of them, in the conventions of its configuration.
+
+        Parameters
+        ----------
+        at : mapping, array of shape (d,) or "mode", optional
+            One point in place of the draws: exact figures, no bands. A mapping may leave parameters out, which then
+            have the values of the model's table.
+        variables : sequence of str, optional
+            Shown beside the observables: ``"Y"``, ``"log Y"``, ``"growth Y"``.
+
+        Raises
+        ------
+        ConfigError, ModelError
+        """
+        from estimhank.run.economics import study_of  # what most who open a run do without
+
+        if isinstance(at, str):
+            if at != "mode":
+                raise ConfigError(f"at takes parameter values or \"mode\", not '{at}'")
+            return study_of(self.posterior, self.config.economics, at=self.mode["theta"], variables=variables)
+        draws = None
+        if at is None:
+            from estimhank.analysis.inference_data import draws_of
+
+            draws = draws_of(self.draws, names=self.posterior.names)
+        return study_of(self.posterior, self.config.economics, draws, at, variables)
+
+    def responses(
+        self,
+        horizon: int = 40,
+        size: float | None = None,
+        unit_of: str | None = None,
+        at: At = None,
+        variables: Sequence[str] | None = None,
+    ) -> Responses:
+        """Responses to shocks of one standard deviation, or of a size, or by unit of a series on impact."""
+        return self.study(at, variables).responses(horizon, size, unit_of)
+
+    def variance_decomposition(self, at: At = None, variables: Sequence[str] | None = None) -> VarianceDecomposition:
+        """Which shock accounts for how much of the variance, by horizon and at business cycles."""
+        return self.study(at, variables).variance_decomposition()
+
+    def smooth(self, at: At = None) -> SmoothedShocks:
+        """Shocks given all data, in the sample and before it."""
+        return self.study(at).smooth()
+
+    def smooth_series(self, at: At = None, variables: Sequence[str] | None = None) -> SmoothedSeries:
+        """Series given all data, observed or not."""
+        return self.study(at, variables).smooth_series()
+
+    def one_step(self, at: At = None) -> OneStep:
+        """Forecast errors one quarter ahead, and log scores by date."""
+        return self.study(at).one_step()
+
+    def historical_decomposition(
+        self, at: At = None, variables: Sequence[str] | None = None
+    ) -> HistoricalDecomposition:
+        """Contributions of shocks to series by date, those of shocks before the sample apart."""
+        return self.study(at, variables).historical_decomposition()
+
+    def forecast(self, quarters: int | None = None, at: At = None, variables: Sequence[str] | None = None) -> Forecast:
+        """Density forecasts; the configuration's number of quarters by default."""
+        return self.study(at, variables).forecast(quarters or self.config.economics.quarters)
+
+    # -- scenarios, counterfactuals, news ----------------------------------------------------------------------
+    def scenario(
+        self, plan: ScenarioPlan | Path | str, at: At = None, variables: Sequence[str] | None = None
+    ) -> Scenario:
+        """A conditional forecast; the plan or its TOML file (:class:`estimhank.economics.conditions.ScenarioPlan`)."""
+        from estimhank.run.policies import scenario_of
+
+        return scenario_of(self, plan, at, variables)
+
+    def counterfactual(
+        self,
+        plan: CounterfactualPlan | Path | str,
+        at: At = None,
+        variables: Sequence[str] | None = None,
+        model: Model | None = None,
+    ) -> Counterfactual:
+        """The same shocks under another policy: the plan or its TOML file
+        (:class:`estimhank.economics.counterfactual.CounterfactualPlan`); ``model``: one with another rule."""
+        from estimhank.run.policies import counterfactual_of
+
+        return counterfactual_of(self, plan, at, variables, model)
+
+    def news(
+        self,
+        other_data: Dataset | Path | str | Run,
+        quarters: int = 8,
+        at: At = None,
+        variables: Sequence[str] | None = None,
+    ) -> News:
+        """Why forecasts change with new data: a data set, its ``data.csv``, or a run on them, which adds what
+        re-estimation does."""
+        from estimhank.run.policies import news_of
+
+        return news_of(self, other_data, quarters, at, variables)
+
+    def predictive_check(self, prior_draws: int = 500, at: At = None) -> PredictiveCheck:
+        """Moments of the data against those of samples that posterior and prior make."""
+        from estimhank.run.policies import predictive_check_of
+
+        return predictive_check_of(self, prior_draws, at)
+
+    # -- evidence and identification ---------------------------------------------------------------------------
     def evidence(self, prior_draws: int = 2_000, evaluations: int = 0) -> Evidence:
         """The log marginal likelihood; arguments and errors as of :func:`estimhank.run.evidence.evidence_of`."""
         from estimhank.run.evidence import evidence_of
@@ -108,6 +231,12 @@ class Run:
         from estimhank.run.identification import identification_of
 
         return identification_of(self, at)
+
+    def compare(self, *others: Run, prior_draws: int = 2_000) -> Comparison:
+        """This model and others of the same data, by their evidence."""
+        from estimhank.run.comparison import compare_runs
+
+        return compare_runs((self, *others), prior_draws)
 
     def evaluations(self, *stages: str) -> Evaluations:
         """Evaluations of the named stages (all, if none is named).

@@ -1,4 +1,4 @@
-"""The six stages: each reads the files of those before it and writes its own.
+"""The seven stages: each reads the files of those before it and writes its own.
 
 Every stage is a function of the configuration, the seed, those files and the evaluations that it asks for, which come
 from the store where it has them: that is what makes a resumed run equal to one that was not interrupted.
@@ -13,6 +13,7 @@ import numpy as np
 
 from estimhank.analysis.facts import (
     DataFacts,
+    EconomicsFacts,
     FitFacts,
     HorizonCheck,
     ModeFacts,
@@ -239,6 +240,27 @@ def _share_accepted(exact: ExactChains, kind: int) -> tuple[float, ...]:
     return tuple(round(float(accepted[chosen].mean()), 6) if chosen.any() else math.nan for accepted, chosen in pairs)
 
 
+def economics_stage(context: RunContext) -> StageResult:
+    """Responses, decompositions, shocks and forecasts at draws of the posterior: the folder ``economics``."""
+    from estimhank.analysis.inference_data import draws_of, read_inference_data
+    from estimhank.report.economics_files import write_results
+    from estimhank.run.economics import study_of
+
+    settings = context.config.economics
+    posterior = _posterior(context)
+    draws = draws_of(read_inference_data(context.folder / "posterior.nc"), names=posterior.names)
+    study = study_of(posterior, settings, draws)
+    results = study.basics(settings.quarters)
+    written = write_results(results, context.folder / "economics", context.config.report.svg)
+    facts = EconomicsFacts(
+        draws=len(study.draws),
+        identities={name: max(result.check().values()) for name, result in results.items()},
+        words={name: result.summary() for name, result in results.items()},
+        notes=study.notes,
+    )
+    return StageResult(tuple(str(path.relative_to(context.folder)) for path in written), facts)
+
+
 def report_stage(context: RunContext) -> StageResult:
     """Tables, figures and ``report.html``."""
     from estimhank.report.write import write_report
@@ -295,6 +317,13 @@ PIPELINE = Pipeline(
             outputs=("certificate.json", "posterior.nc"),
             stored_as=("certificate", "exact"),
             policy=POSTERIOR_POLICY,
+        ),
+        StageSpec(
+            "economics",
+            economics_stage,
+            "responses, decompositions, shocks and forecasts at posterior draws, from posterior.nc.",
+            sections=("economics",),
+            outputs=("economics",),
         ),
         StageSpec(
             "report",

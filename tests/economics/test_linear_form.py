@@ -135,3 +135,27 @@ def test_another_likelihood_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LinearForms, "with_log_likelihood", spoilt)
     with pytest.raises(EstimhankError, match="differs from the posterior's"):
         check_likelihood(forms, posterior.reference())
+
+
+def test_draws_without_a_density_are_left_out_if_they_are_few(
+    posterior: Posterior, reference: dict[str, float]
+) -> None:
+    good, bad = posterior.to_array(reference), posterior.to_array({**reference, "phi_b": 0.03})
+    forms = LinearForms(posterior)
+    kernel = {"mean": lambda form, stacked: {"mean": form.mean}}
+    found = ReducedDraws(posterior, np.array([good] * 120 + [bad])).map(forms, kernel)
+    assert len(found["mean"]["mean"]) == 120
+    with pytest.raises(EstimhankError, match="no stable solution"):
+        ReducedDraws(posterior, np.array([good] * 20 + [bad])).map(forms, kernel)
+
+
+def test_another_likelihood_is_noticed_at_every_draw() -> None:
+    posterior = two_series()
+    draws = ReducedDraws(posterior, np.tile(posterior.reference(), (3, 1)))
+    sample = StackedSample(posterior.data)
+
+    def spoilt(form: LinearForm, stacked: Any) -> dict[str, Any]:
+        return {"log_likelihood": sample.log_likelihood(stacked) * (1 + 1e-8)}
+
+    with pytest.raises(EstimhankError, match="differs from the posterior's"):
+        draws.map(LinearForms(posterior), {"spoilt": spoilt})

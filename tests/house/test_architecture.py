@@ -19,6 +19,7 @@ OUTSIDE = (*dict.fromkeys(INFERENCE + ECONOMICS), "analysis", "report", "run", "
 #: Imports that run up, each with a reason.
 DOORS = {
     ("posterior", "run"): "Posterior.from_config, which people know, opens what run.open_posterior builds",
+    ("economics", "report"): "Result.plot, which people type, draws by report.figures_economics",
     ("model", "models"): "the registry knows the names of the models that ship",
 }
 
