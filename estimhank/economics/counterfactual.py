@@ -19,18 +19,26 @@ Policy shocks stay as they were, are zero, or are drawn anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 
-from estimhank.economics.announced import AnnouncedEffects
-from estimhank.economics.linear_form import LinearForm, LinearForms, moving_average
+from estimhank.economics.each_draw import at_each_draw
+from estimhank.economics.linear_form import LinearForm, LinearForms
+from estimhank.economics.other_policy import (
+    AnnouncedRule,
+    Coefficients,
+    OtherParameters,
+    OtherPolicy,
+    Term,
+    long_average,
+)
 from estimhank.economics.result import Result, gap
 from estimhank.economics.smoothing import smoothed_shocks
 from estimhank.economics.study import Study
@@ -42,15 +50,6 @@ Array = NDArray[np.float64]
 
 #: Quarters before the sample whose shocks are fed through.
 _BEFORE = 4_096
-
-
-@dataclass(frozen=True)
-class Term:
-    """One term of a rule: ``weight`` times a reported series ``lag`` quarters ago (negative: expected)."""
-
-    series: str
-    weight: float
-    lag: int = option(0, least=-20, most=20)
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,6 @@ class Counterfactual(Result):
         return "\n".join(found)
 
 
-Other = Callable[[ArrayLike], tuple[jax.Array, ...]]
-
-
 def counterfactual(study: Study, plan: CounterfactualPlan, forms: LinearForms | None = None) -> Counterfactual:
     """A counterfactual at the draws of a study.
 
@@ -158,7 +154,13 @@ def counterfactual(study: Study, plan: CounterfactualPlan, forms: LinearForms | 
     for name in plan.policy:
         if name not in shocks:
             raise ConfigError(f"there is no shock '{name}'{nearest(name, shocks)}")
-    other, words = _by_rule(study, plan) if plan.rule else _by_parameters(study, plan, forms or study.forms)
+    other: OtherPolicy
+    if plan.rule:
+        other = rule = AnnouncedRule(study, plan.rule, plan.policy[0], plan.news)
+        words = rule.words
+    else:
+        other = changed = OtherParameters(study, plan.parameters, forms)
+        words = changed.words + (f"; {' and '.join(plan.policy)} {plan.policy_shocks}" if plan.policy else "")
     keep = np.ones(len(shocks))
     if plan.policy_shocks != "kept" or plan.rule:
         keep[[shocks.index(name) for name in plan.policy]] = 0.0
@@ -168,32 +170,34 @@ def counterfactual(study: Study, plan: CounterfactualPlan, forms: LinearForms | 
     dates, length = n + plan.quarters, n + plan.quarters + _BEFORE
 
     @jax.jit
-    def compute(form: LinearForm, shift: jax.Array, theirs: jax.Array, variance: jax.Array) -> dict[str, jax.Array]:
+    def compute(form: LinearForm, theirs: Coefficients) -> dict[str, jax.Array]:
         stacked = sample.stack(form)
-        path = moving_average(form, length)
+        path = long_average(form, length)
         known = smoothed_shocks(path[: n + _BEFORE, :n_o], stacked.weights, _BEFORE)
-        ours, n_t = path[:, at], len(theirs)
-        rebuilt = _fed(ours, known, dates)
+        rebuilt = _fed(path[:, at], known, dates)
         smoothed = sample.with_dates(form.covariances.sum(0), np.arange(dates))[:, at] @ sample.entries(stacked.weights)
         errors = jnp.zeros((dates, len(at))).at[:n].set(scene.filtered_errors(form, stacked))
         baseline = smoothed + scene.mean(form) + errors
-        value = baseline + shift + _fed(theirs, known * keep, dates) - rebuilt
-        assert n_t == length
+        value = baseline + theirs.shift + _fed(theirs.path, known * keep, dates) - rebuilt
         return {
             "value": scene.add_up(value, 0, 1),
             "baseline": scene.add_up(baseline, 0, 1),
-            "value_variance": jnp.broadcast_to(variance @ drawn, value.shape),
+            "value_variance": jnp.broadcast_to(theirs.variance @ drawn, value.shape),
             "smoothed": smoothed,
             "rebuilt": rebuilt,
+            "missed": theirs.missed,
         }
 
-    found = []
-    for theta in study.draws.theta:
+    def solve(theta: Array) -> tuple[LinearForm, Any]:
         form = study.forms.at(theta)
-        shift, theirs, variance, missed = other(theta, form, length)
-        one = jax.tree.map(np.asarray, compute(form, shift, theirs, variance))
-        found.append({**one, "missed": np.asarray(missed)})
-    arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
+        return form, other.solve(theta, form)
+
+    def at_draw(solved: tuple[LinearForm, Any]) -> dict[str, Array]:
+        form, theirs = solved
+        found: dict[str, Array] = jax.tree.map(np.asarray, compute(form, other.coefficients(form, theirs, length)))
+        return found
+
+    arrays, _ = at_each_draw(study.draws, solve, at_draw)
     return Counterfactual(study.lasting.about, _dataset(arrays, study, plan, words))
 
 
@@ -202,75 +206,6 @@ def _fed(path: jax.Array, shocks: jax.Array, dates: int) -> jax.Array:
     size = next_fast_len(len(path) + len(shocks), real=True)
     n, e = jnp.fft.rfft(path, size, axis=0), jnp.fft.rfft(shocks, size, axis=0)
     return jnp.fft.irfft(jnp.einsum("wxz,wz->wx", n, e), size, axis=0)[_BEFORE : _BEFORE + dates]
-
-
-def _by_parameters(study: Study, plan: CounterfactualPlan, forms: LinearForms):  # type: ignore[no-untyped-def]
-    """Coefficients of the model at other parameters."""
-    posterior, theirs = study.draws.posterior, forms.posterior
-    if forms.shocks != study.forms.shocks:
-        raise ConfigError(
-            f"the other model has the shocks {', '.join(forms.shocks)}, not {', '.join(study.forms.shocks)}"
-        )
-    changed = {name: value for name, value in plan.parameters.items() if name in theirs.names}
-    for name in plan.parameters:
-        if name not in theirs.names and theirs is posterior:
-            raise ConfigError(f"'{name}' is not an estimated parameter{nearest(name, theirs.names)}")
-    at, variances = study.lasting.positions, jax.jit(lambda form: form.covariances[:, 0][:, at, at].T)
-
-    def other(theta: ArrayLike, form: LinearForm, length: int) -> tuple[jax.Array, ...]:
-        known = dict(zip(posterior.names, np.asarray(theta, float).tolist(), strict=True))
-        known = {name: known[name] for name in theirs.names if name in known} | changed
-        new = forms.at(known)
-        shift = (new.mean - form.mean)[at]
-        return shift, moving_average(new, length)[:, at], variances(new), jnp.zeros(())
-
-    values = ", ".join(f"{name} = {value:g}" for name, value in plan.parameters.items())
-    return other, values + (f"; {' and '.join(plan.policy)} {plan.policy_shocks}" if plan.policy else "")
-
-
-def _by_rule(study: Study, plan: CounterfactualPlan):  # type: ignore[no-untyped-def]
-    """Coefficients under a rule that announcements of the policy shock bring about."""
-    posterior, names = study.draws.posterior, study.lasting.about.names
-    for term in plan.rule:
-        if term.series not in names:
-            raise ConfigError(f"the rule speaks of '{term.series}', which is not reported{nearest(term.series, names)}")
-    dates = posterior.horizon
-    news = AnnouncedEffects(posterior, study.lasting, plan.policy, plan.news or dates, dates)
-    tail_start = posterior.solver.setting.tail_start
-    which = [names.index(term.series) for term in plan.rule]
-
-    def residual(path: jax.Array) -> jax.Array:
-        """A x, of paths (T, n_x, ...): nothing happens before date 0, nor after the last."""
-        total = jnp.zeros_like(path[:, 0])
-        for term, j in zip(plan.rule, which, strict=True):
-            moved = jnp.roll(path[:, j], term.lag, axis=0)
-            gone = slice(0, term.lag) if term.lag >= 0 else slice(dates + term.lag, dates)
-            total = total + term.weight * moved.at[gone].set(0.0)
-        return total
-
-    @jax.jit
-    def corrected(path: jax.Array, effects: jax.Array, roots: jax.Array) -> tuple[jax.Array, jax.Array]:
-        theta = effects[:, :, 0]
-        asked = residual(path[:dates])
-        m = residual(theta)
-        nu = -jnp.linalg.lstsq(m, asked)[0]
-        missed = jnp.linalg.norm(asked + m @ nu, axis=0) / jnp.maximum(jnp.linalg.norm(asked, axis=0), 1e-300)
-        more = jnp.einsum("txh,hz->txz", theta, nu)
-        # from where the likelihood lets responses go on at the shocks' own roots
-        later = jnp.arange(len(path) - tail_start)
-        more = jnp.concatenate([more[:tail_start], more[tail_start] * roots ** later[:, None, None]])
-        return path + more, missed.max()
-
-    def other(theta: ArrayLike, form: LinearForm, length: int) -> tuple[jax.Array, ...]:
-        here, *_ = posterior.solved(theta)
-        _, roots = here.solver.computation.processes(jnp.asarray(here.point), here.parts)
-        path = moving_average(form, length)[:, study.lasting.positions]
-        found, missed = corrected(path, news.at(theta), jnp.asarray(roots))
-        return jnp.zeros(len(names)), found, jnp.zeros((len(names), path.shape[2])), missed
-
-    terms = " ".join(f"{t.weight:+g} {t.series}" + (f"({-t.lag:+d})" if t.lag else "") for t in plan.rule)
-    horizon = f"{plan.news} quarters" if plan.news else "all dates"
-    return other, f"{terms} = 0, brought about by {plan.policy[0]}, announced for {horizon}"
 
 
 def _dataset(arrays: dict[str, Array], study: Study, plan: CounterfactualPlan, words: str) -> xr.Dataset:

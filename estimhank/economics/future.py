@@ -61,16 +61,20 @@ class Futures:
 
         self._of = jax.jit(of)
 
+    def of(self, form: LinearForm) -> Future:
+        """Of a linear form, as NumPy arrays."""
+        found: Future = jax.tree.map(np.asarray, self._of(form))
+        return found
+
     def at(self, theta: Mapping[str, float] | ArrayLike) -> Future:
-        """At parameters, as NumPy arrays.
+        """At parameters.
 
         Raises
         ------
         EstimhankError
             If there is no solution there.
         """
-        found: Future = jax.tree.map(np.asarray, self._of(self.study.forms.at(theta)))
-        return found
+        return self.of(self.study.forms.at(theta))
 
 
 def data_before(scene: Scene) -> Array:

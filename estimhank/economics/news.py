@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from estimhank.data.dataset import Dataset
 from estimhank.data.quarters import parse_quarter
+from estimhank.economics.each_draw import at_each_draw
 from estimhank.economics.future import covariance_with_data
 from estimhank.economics.linear_form import LinearForm
 from estimhank.economics.result import Result, gap
@@ -112,13 +113,15 @@ def news(study: Study, data: Dataset, quarters: int = 8, again: Study | None = N
         raise DataError(f"the new data and {quarters} quarters reach beyond what the study was made for")
     dates = np.arange(max(first, 0), last)
     compiled = jax.jit(_compute(study, vintages, dates))
-    found = [_parts(jax.tree.map(np.asarray, compiled(study.forms.at(theta))), vintages) for theta in study.draws.theta]
-    arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
+    arrays, _ = at_each_draw(
+        study.draws, study.forms.at, lambda form: _parts(jax.tree.map(np.asarray, compiled(form)), vintages)
+    )
     later = None
     if again is not None:
         mine = _vintages(old, again.draws.posterior.data, again.forms.lags).new
         theirs = jax.jit(lambda form: _expected(again, mine, form, dates)[0])
-        later = np.mean([np.asarray(theirs(again.forms.at(theta))) for theta in again.draws.theta], axis=0)
+        found, _ = at_each_draw(again.draws, again.forms.at, lambda form: {"new": np.asarray(theirs(form))})
+        later = found["new"].mean(axis=0)
     return News(study.lasting.about, _dataset(arrays, later, study, data, vintages, dates))
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from estimhank.economics.draws import ReducedDraws
+from estimhank.economics.each_draw import at_each_draw
 from estimhank.economics.linear_form import LinearForm
 from estimhank.economics.result import Result
 from estimhank.economics.study import Study
@@ -176,15 +178,17 @@ def predictive_check(study: Study, prior: Array | None = None, seed: int = 0) ->
         """Entries of a sample: its mean and L times noise."""
         return sample.stack(form).factor @ noise - sample.deviations(form, jnp.zeros(sample.values.shape))
 
-    def moments(theta: Array) -> Array:
+    def solve(theta: Array) -> tuple[LinearForm, Array]:
+        return study.forms.at(theta), rng.standard_normal(len(sample.date))
+
+    def compute(solved: tuple[LinearForm, Array]) -> dict[str, Array]:
         values = np.full(sample.values.shape, np.nan)
-        noise = rng.standard_normal(len(sample.date))
-        values[sample.date, sample.column] = np.asarray(simulate(study.forms.at(theta), noise))
-        return sample_moments(values)
+        values[sample.date, sample.column] = np.asarray(simulate(*solved))
+        return {"moments": sample_moments(values)}
 
     names = [s.name for s in study.forms.observed]
     arrays = {
-        "posterior": (("draw", "moment"), np.stack([moments(theta) for theta in study.draws.theta])),
+        "posterior": (("draw", "moment"), at_each_draw(study.draws, solve, compute)[0]["moments"]),
         "data": (("moment",), sample_moments(sample.values)),
     }
     words: list[str] = []
@@ -194,7 +198,8 @@ def predictive_check(study: Study, prior: Array | None = None, seed: int = 0) ->
         solved = [theta for theta, reason in zip(prior, reasons, strict=True) if reason == "ok"]
         if not solved:
             raise EstimhankError("the model has a solution at none of the prior draws: " + "; ".join(failures.words()))
-        arrays["prior"] = (("prior_draw", "moment"), np.stack([moments(theta) for theta in solved]))
+        found, _ = at_each_draw(ReducedDraws(posterior, np.array(solved), "prior"), solve, compute)
+        arrays["prior"] = (("prior_draw", "moment"), found["moments"])
         words = failures.words()
     else:
         arrays["prior"] = (("prior_draw", "moment"), np.full((1, len(arrays["data"][1])), np.nan))

@@ -27,7 +27,9 @@ from scipy.stats import chi2
 from estimhank.economics.announced import AnnouncedEffects
 from estimhank.economics.bands import FAN
 from estimhank.economics.conditions import Placed, ScenarioPlan, place, why_impossible
+from estimhank.economics.each_draw import at_each_draw
 from estimhank.economics.future import Future, Futures, data_before
+from estimhank.economics.linear_form import LinearForm
 from estimhank.economics.result import Result, gap
 from estimhank.economics.study import Study
 from estimhank.support.errors import ConfigError
@@ -117,24 +119,29 @@ def scenario(futures: Futures, plan: ScenarioPlan) -> Scenario:
         raise ConfigError(f"the scenario is of {plan.quarters} quarters, the futures at hand are of {quarters}")
     news = AnnouncedEffects(draws.posterior, study.lasting, plan.shocks, quarters, quarters) if plan.announced else None
     chosen = [about.shocks.index(name) for name in plan.shocks]
-    found, reasons = [], []
-    for theta in draws.theta:
-        future = futures.at(theta)
+    reasons: list[str] = []
+
+    def solve(theta: Array) -> tuple[LinearForm, jax.Array | None]:
+        return study.forms.at(theta), news.at(theta) if news else None
+
+    def compute(solved: tuple[LinearForm, jax.Array | None]) -> dict[str, Array] | None:
+        form, announced = solved
+        future = futures.of(form)
         # (k, quarters, chosen shocks): of surprises at each date, or of what is announced for each date
         effects = np.asarray(future.effects)[:, :, chosen]
-        if news:
-            effects = _stacked(study.lasting.add_up(news.at(theta), 0, 1))
+        if announced is not None:
+            effects = _stacked(study.lasting.add_up(announced, 0, 1))
         if chosen:
             flat = effects[placed.rows].reshape(len(placed.rows), -1)
             if why := why_impossible(placed, flat, plan.shocks, plan.announced):
                 reasons.append(why)
-                continue
-        found.append(_under(placed, future, effects, chosen))
-    if len(reasons) > _MOST_LEFT_OUT * len(draws):
-        where = "" if draws.alone else f" (at {len(reasons)} of {len(draws)} draws)"
-        raise ConfigError(reasons[0] + where)
-    arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
-    return Scenario(about, _dataset(arrays, study, plan, placed).assign_attrs(left_out=len(reasons)))
+                return None
+        return _under(placed, future, effects, chosen)
+
+    arrays, left_out = at_each_draw(draws, solve, compute)
+    if left_out > _MOST_LEFT_OUT * len(draws):
+        raise ConfigError(reasons[0] + ("" if draws.alone else f" (at {left_out} of {len(draws)} draws)"))
+    return Scenario(about, _dataset(arrays, study, plan, placed).assign_attrs(left_out=left_out))
 
 
 def _stacked(announced: jax.Array) -> Array:

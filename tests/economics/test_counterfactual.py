@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from estimhank.data.dataset import Dataset
 from estimhank.economics.announced import AnnouncedEffects
 from estimhank.economics.conditions import Condition, ScenarioPlan, read_plan
-from estimhank.economics.counterfactual import CounterfactualPlan, Term, _by_parameters, _by_rule, counterfactual
+from estimhank.economics.counterfactual import CounterfactualPlan, counterfactual
 from estimhank.economics.draws import ReducedDraws
 from estimhank.economics.future import Futures
 from estimhank.economics.linear_form import moving_average
+from estimhank.economics.other_policy import AnnouncedRule, OtherParameters, Term, long_average
 from estimhank.economics.reporting import Reporting
 from estimhank.economics.scenario import scenario
 from estimhank.economics.study import Study
@@ -119,11 +120,10 @@ def test_both_ways_agree_with_households(posterior: Posterior, reference: dict[s
     form, theta = study.forms.at(reference), study.draws.theta[0]
     weight = {"phi_pi": 2.2, "phi_y": 0.3, "rho_i": 0.7}
     rule = (Term("i", 1.0), Term("i", -0.7, 1), Term("pi", -0.3 * 2.2), Term("Y", -0.3 * 0.3))
-    by_rule, _ = _by_rule(study, CounterfactualPlan(rule=rule, policy=("m",)))
     length = posterior.horizon + 300
-    _, found, _, missed = by_rule(theta, form, length)
-    solved, _ = _by_parameters(study, CounterfactualPlan(parameters=weight), study.forms)
-    _, want, _, _ = solved(theta, form, length)
+    announced, other = AnnouncedRule(study, rule, "m"), OtherParameters(study, weight)
+    found, _, _, missed = announced.coefficients(form, announced.solve(theta, form), length)
+    want, *_ = other.coefficients(form, other.solve(theta, form), length)
     shocks = [study.forms.shocks.index(s) for s in study.forms.shocks if s != "m"]
     dates = posterior.horizon // 2
     difference = np.asarray(found - want)[:dates, :, shocks]
@@ -139,6 +139,8 @@ def test_what_is_announced_differs_from_surprises(nk: Study) -> None:
         np.testing.assert_allclose(found.draws["value"].sel(variable="i")[0, :4], 0.3, atol=1e-10)
     gap = (surprise.draws["value"] - announced.draws["value"]).sel(variable="y")
     assert float(np.abs(gap).max()) > 0.01
+    form = nk.forms.at(nk.draws.theta[0])
+    np.testing.assert_allclose(long_average(form, 700), moving_average(form, 700), atol=1e-13)
     with pytest.raises(ConfigError, match="announcements of 10000 quarters"):
         AnnouncedEffects(nk.draws.posterior, nk.scene, ("m",), 10_000, 6)
 
