@@ -28,6 +28,16 @@ from estimhank.run.open_posterior import build_target
 from estimhank.run.pipeline import RunOutcome, run_pipeline
 from estimhank.run.replay import replay
 from estimhank.run.stages import PIPELINE
+from estimhank.run.verbs import (
+    HorizonOption,
+    SizeOption,
+    UnitOption,
+    VariableOption,
+    add_verbs,
+    is_run,
+    show_responses,
+)
+from estimhank.run.verbs import OutOption as ResultOutOption
 from estimhank.support.errors import EstimhankError, Interrupted, ModelWarning
 from estimhank.support.files import expand_user, to_json
 from estimhank.support.progress import ProgressDisplay, format_seconds
@@ -210,6 +220,12 @@ def replay_command(
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A shipped model's name, file.py:Class, or a configuration.")
 ]
+ModelOrRunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Results folder of a run; or a shipped model's name, file.py:Class, or a configuration."
+    ),
+]
 AtOption = Annotated[Path | None, typer.Option("--at", help='JSON file of parameter values, {"phi_pi": 1.5}.')]
 JsonOption = Annotated[bool, typer.Option("--json", help="Plain numbers on standard output.")]
 
@@ -223,14 +239,24 @@ def check_command(model: ModelArgument, at: AtOption = None, as_json: JsonOption
 
 @app.command("responses")
 def responses_command(
-    model: ModelArgument,
+    model: ModelOrRunArgument,
     at: AtOption = None,
-    horizon: Annotated[int, typer.Option(help="Dates, from the impact on.")] = 40,
+    horizon: HorizonOption = 40,
+    size: SizeOption = None,
+    unit_of: UnitOption = None,
+    variable: VariableOption = None,
+    out: ResultOutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Responses of every variable to shocks of one standard deviation, as deviations from the steady state."""
+    """Responses to shocks: of a run with bands; of a model of all variables, as deviations from the steady state."""
+    if is_run(model) or size is not None or unit_of or variable or out:
+        show_responses(model, at, variable, horizon, size, unit_of, out, as_json)
+        return
     found = responses_of(open_model(model, read_point(at) if at else None), horizon)
     print(to_json(found) if as_json else "\n".join(responses_as_csv(found)))
+
+
+add_verbs(app)
 
 
 @app.command("init")

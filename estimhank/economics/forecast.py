@@ -29,9 +29,6 @@ from estimhank.support.errors import ConfigError
 
 Array = NDArray[np.float64]
 
-#: Quarters ahead.
-QUARTERS = 12
-
 
 class Forecast(Result):
     """Forecasts (draw, date, variable) with their variances at each draw, and the last quarters of the data.
@@ -104,7 +101,7 @@ class ForecastOutput:
 
     reads_data: ClassVar[bool] = True
     scene: Scene
-    quarters: int = QUARTERS
+    quarters: int
 
     def __post_init__(self) -> None:
         if self.quarters < 1:

@@ -33,12 +33,15 @@ class Reporting:
         Shocks that decompositions show as one, by the group's name.
     colors : mapping of str to str
         Colours of shocks and groups, ``"#0072B2"``; a palette's by default, in the order of the shocks.
+    quarters : int
+        Of forecasts.
     """
 
     units: Mapping[str, str] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     colors: Mapping[str, str] = field(default_factory=dict)
+    quarters: int = 12
 
 
 def in_units(series: Series, wanted: str) -> Series:

@@ -68,18 +68,24 @@ class StackedSample:
 
     def between(self, covariances: Float[jax.Array, "lags n_o n_o"]) -> Float[jax.Array, "N N"]:
         """Covariance of the entries from autocovariances of the observables, ``[k]`` = Cov(y_{t+k}, y_t)."""
-        gap = self.date[:, None] - self.date[None, :]
-        row, column = self.column[:, None], self.column[None, :]
-        return jnp.where(gap >= 0, covariances[np.abs(gap), row, column], covariances[np.abs(gap), column, row])
+        found: jax.Array = covariances.reshape(-1)[self._places(self.date, self.column, covariances.shape[1])]
+        return found
 
     def with_dates(
         self, covariances: Float[jax.Array, "lags n_x n_x"], dates: NDArray[np.int_]
     ) -> Float[jax.Array, "dates n_x N"]:
         """Covariance of all series at some dates, 0 the sample's first, with the entries."""
-        gap = dates[:, None] - self.date[None, :]
-        ahead, behind = covariances[np.abs(gap), :, self.column], covariances[np.abs(gap), self.column, :]
-        found: jax.Array = jnp.where((gap >= 0)[..., None], ahead, behind).transpose(0, 2, 1)
+        n_x = covariances.shape[1]
+        places = self._places(np.repeat(dates, n_x), np.tile(np.arange(n_x), len(dates)), n_x)
+        found: jax.Array = covariances.reshape(-1)[places.reshape(len(dates), n_x, -1)]
         return found
+
+    def _places(self, date: NDArray[np.int_], series: NDArray[np.int_], n_x: int) -> NDArray[np.int_]:
+        """Where Cov(series at their dates, entries) stands among flat autocovariances, (rows, N)."""
+        gap = date[:, None] - self.date[None, :]
+        first, second = series[:, None], self.column[None, :]
+        ahead, behind = np.where(gap >= 0, first, second), np.where(gap >= 0, second, first)
+        return (np.abs(gap) * n_x + ahead) * n_x + behind
 
     def entries(self, array: Float[jax.Array, "n n_o"]) -> Float[jax.Array, " N"]:
         """What stands at the entries of an array by date and observable."""

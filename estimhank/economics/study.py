@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.economics.draws import Kernel, ReducedDraws
-from estimhank.economics.forecast import QUARTERS, Forecast, ForecastOutput
+from estimhank.economics.forecast import Forecast, ForecastOutput
 from estimhank.economics.history import HistoricalDecomposition, HistoryOutput
 from estimhank.economics.linear_form import AHEAD, LinearForms
 from estimhank.economics.output import Output, Scene
@@ -149,24 +149,25 @@ class Study:
         """Contributions of shocks to the reported series."""
         return self._one(HistoryOutput(self.lasting), HistoricalDecomposition)
 
-    def forecast(self, quarters: int = QUARTERS) -> Forecast:
-        """Density forecasts of the reported series."""
+    def forecast(self, quarters: int | None = None) -> Forecast:
+        """Density forecasts of the reported series; of as many quarters as the conventions say by default."""
+        quarters = self.reporting.quarters if quarters is None else quarters
         if quarters > self.forms.ahead:
             raise ConfigError(f"forecasts reach {self.forms.ahead} quarters, not {quarters}")
         return self._one(ForecastOutput(self.lasting, quarters), Forecast)
 
-    def basics(self, quarters: int = QUARTERS) -> dict[str, Result]:
+    def basics(self) -> dict[str, Result]:
         """Responses, variance decomposition, smoothed shocks, historical decomposition and forecast, in one pass."""
-        return self.run(self.outputs(quarters))
+        return self.run(self.outputs())
 
-    def outputs(self, quarters: int = QUARTERS) -> dict[str, Output]:
+    def outputs(self) -> dict[str, Output]:
         """What :meth:`basics` computes, by name."""
         return {
             Responses.name: ResponseOutput(self.scene),
             VarianceDecomposition.name: VarianceOutput(self.scene),
             SmoothedShocks.name: ShockOutput(self.scene),
             HistoricalDecomposition.name: HistoryOutput(self.lasting),
-            Forecast.name: ForecastOutput(self.lasting, quarters),
+            Forecast.name: ForecastOutput(self.lasting, self.reporting.quarters),
         }
 
     def _one[R: Result](self, output: Output, kind: type[R]) -> R:

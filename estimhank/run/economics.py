@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 def reporting_of(settings: EconomicsConfig, variables: Sequence[str] | None = None) -> Reporting:
     """Conventions of a configuration; ``variables`` in place of its own."""
     chosen = settings.variables if variables is None else tuple(variables)
-    return Reporting(settings.units, chosen, settings.groups, settings.colors)
+    return Reporting(settings.units, chosen, settings.groups, settings.colors, settings.quarters)
 
 
 def check_conventions(target: Target, settings: EconomicsConfig) -> None:
@@ -48,6 +48,7 @@ def study_of(
     draws: Array | None = None,
     at: Mapping[str, float] | ArrayLike | None = None,
     variables: Sequence[str] | None = None,
+    origin: str = "point",
 ) -> Study:
     """Results of a posterior at draws, or at one point.
 
@@ -61,6 +62,8 @@ def study_of(
         One point in place of draws; a mapping may leave parameters out. Without draws the table's values.
     variables : sequence of str, optional
         Shown beside the observables, in place of the settings'.
+    origin : str
+        What the one point is, ``"point"`` or ``"mode"``.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def study_of(
         Parameters that the model does not have.
     """
     if at is not None or draws is None:
-        chosen = ReducedDraws.at(posterior, {} if at is None else at)
+        chosen = ReducedDraws.at(posterior, {} if at is None else at, origin)
     else:
         chosen = ReducedDraws.thinned(posterior, draws, settings.draws)
     try:

@@ -133,7 +133,9 @@ class Run:
         if isinstance(at, str):
             if at != "mode":
                 raise ConfigError(f"at takes parameter values or \"mode\", not '{at}'")
-            return study_of(self.posterior, self.config.economics, at=self.mode["theta"], variables=variables)
+            return study_of(
+                self.posterior, self.config.economics, at=self.mode["theta"], variables=variables, origin="mode"
+            )
         draws = None
         if at is None:
             from estimhank.analysis.inference_data import draws_of
@@ -176,7 +178,7 @@ class Run:
 
     def forecast(self, quarters: int | None = None, at: At = None, variables: Sequence[str] | None = None) -> Forecast:
         """Density forecasts; the configuration's number of quarters by default."""
-        return self.study(at, variables).forecast(quarters or self.config.economics.quarters)
+        return self.study(at, variables).forecast(quarters)
 
     # -- scenarios, counterfactuals, news ----------------------------------------------------------------------
     def scenario(

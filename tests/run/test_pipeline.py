@@ -131,7 +131,7 @@ def test_an_interrupted_run_is_resumed_from_its_last_finished_stage(runs, tmp_pa
     runs.stop_in = ""
     with pytest.raises(ResultsError, match=r"unfinished run \(the surrogate stage is not finished\): add --resume"):
         runs.go()
-    assert runs.go(resume=True).ran == ("surrogate", "posterior", "report")
+    assert runs.go(resume=True).ran == ("surrogate", "posterior", "economics", "report")
     for name in ("data.csv", "mode.json", "report.html"):
         assert (runs.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     mine, theirs = (read_evaluations(folder / "evaluations.bin") for folder in (runs.folder, whole.folder))
@@ -146,7 +146,7 @@ def test_a_damaged_file_is_noticed_and_made_again(runs, damage):
     path.unlink() if damage == "remove" else path.write_bytes(content + b" ")
     with pytest.raises(ResultsError, match=r"tables/surrogate\.json is missing or was changed"):
         runs.go()
-    assert runs.go(resume=True).ran == ("surrogate", "posterior", "report")
+    assert runs.go(resume=True).ran == ("surrogate", "posterior", "economics", "report")
     assert path.read_bytes() == content
 
 
@@ -247,7 +247,7 @@ def test_a_late_stage_can_be_run_again_with_other_settings(runs):
     assert set(manifest.stages) == {"data", "mode", "sample", "surrogate"} and manifest.status == "running"
     # the earlier stages' evaluations are still there, the old ones of the stage itself are not
     assert [sum(reasons.values()) for reasons in manifest.evaluations.values()] == [3, 3, 3]
-    assert runs.go(other, resume=True).ran == ("posterior", "report")
+    assert runs.go(other, resume=True).ran == ("posterior", "economics", "report")
 
 
 def test_the_data_stage_with_other_data_ends_the_old_run(runs):
@@ -334,7 +334,7 @@ def test_a_damaged_manifest_is_one_sentence_and_a_stage_with_other_facts_is_run_
     write_json(path, whole)
     with pytest.raises(ResultsError, match="the posterior stage is not finished"):
         runs.go()
-    assert runs.go(resume=True).ran == ("posterior", "report")
+    assert runs.go(resume=True).ran == ("posterior", "economics", "report")
     assert read_manifest(runs.folder).facts(PosteriorFacts).converged
 
 

@@ -1,0 +1,195 @@
+"""Results from the command line: ``estimhank forecast results/us_hank``, nothing estimated again.
+
+A verb takes a results folder, with bands over its posterior draws, or a configuration, at one parameter vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from estimhank.model.registry import BUILT_IN
+from estimhank.run.config import load_config
+from estimhank.run.config_sections import EconomicsConfig
+from estimhank.run.model_check import open_model, read_point
+from estimhank.run.results import load
+from estimhank.support.errors import ConfigError
+from estimhank.support.files import expand_user, to_json, to_plain
+
+if TYPE_CHECKING:  # which a command loads when it is called
+    from estimhank.economics.result import Result
+    from estimhank.economics.study import Study
+
+SourceArgument = Annotated[
+    str, typer.Argument(metavar="RESULTS", help="Results folder of a run, or a configuration (one parameter vector).")
+]
+AtOption = Annotated[
+    Path | None, typer.Option("--at", help='JSON file of parameter values, {"phi_pi": 1.5}, or the word mode.')
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Plain numbers on standard output, no files.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder for files, by default one in the results folder.")
+]
+VariableOption = Annotated[
+    list[str] | None, typer.Option("--variable", help='Shown beside the observables: "Y", "log Y", "growth Y".')
+]
+HorizonOption = Annotated[int, typer.Option(help="Quarters, from the impact on.")]
+SizeOption = Annotated[
+    float | None, typer.Option(help="Size of the shocks, in the units of their standard deviations' parameters.")
+]
+UnitOption = Annotated[str | None, typer.Option("--unit-of", help="Shocks that move this series by one on impact.")]
+QuartersOption = Annotated[int | None, typer.Option(min=1, help="Quarters ahead.")]
+
+#: What to look at after a result.
+_NEXT = {
+    "responses": "variance",
+    "variance": "history",
+    "history": "smooth",
+    "smooth": "scores",
+    "scores": "forecast",
+    "forecast": "responses",
+}
+
+
+def is_run(source: str) -> bool:
+    """Whether a command is given the results folder of a run."""
+    return (expand_user(source) / "manifest.json").is_file()
+
+
+def open_study(source: str, at: Path | None, variables: list[str] | None, of_data: bool = True) -> Study:
+    """Results of a run's folder, or of a configuration at one parameter vector.
+
+    Parameters
+    ----------
+    source : str
+    at : path, optional
+        File of parameter values, or ``mode``.
+    variables : list of str, optional
+    of_data : bool
+        Whether what is asked for depends on data.
+
+    Raises
+    ------
+    ConfigError, ResultsError, ModelError
+    """
+    at_mode = at is not None and str(at) == "mode" and not at.exists()
+    from estimhank.run.economics import study_of
+
+    if is_run(source):
+        point: Any = "mode" if at_mode else read_point(at) if at else None
+        return load(source).study(point, variables)
+    if at_mode:
+        raise ConfigError(f"{source} is not the results folder of a run and has no mode: give --at a file of values")
+    if of_data and (source in BUILT_IN or ".py:" in source):
+        raise ConfigError(f"{source} is a model without data: give a results folder or a configuration")
+    posterior = open_model(source, read_point(at) if at else None)
+    settings = EconomicsConfig() if source in BUILT_IN or ".py:" in source else load_config(source).economics
+    return study_of(posterior, settings, variables=variables)
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """Plain values: of responses by shock, variable and quantile, of other results a list of rows."""
+    if result.name == "responses":
+        data = result.dataset.response
+        return {
+            shock: {
+                name: {
+                    f"{q:g}": data.sel(shock=shock, variable=name, quantile=q).values.tolist()
+                    for q in data["quantile"].values
+                }
+                for name in result.about.names
+            }
+            for shock in result.about.shocks
+        }
+    table = result.table()
+    rows = [{k: v for k, v in row.items() if v == v} for row in table.to_dict("records")]  # nan is not equal to itself
+    return {"summary": result.summary().splitlines(), "units": str(result.draws.attrs.get("units", "")), "rows": rows}
+
+
+def conclude(verb: str, source: str, result: Result, notes: tuple[str, ...], out: Path | None, json: bool) -> None:
+    """Print a result, or write its files and say what to open."""
+    from estimhank.report.economics_files import write_results
+
+    if json:
+        print(to_json(to_plain(as_json(result))))
+    elif out is None and not is_run(source):
+        print(result.table().to_csv(index=False), end="")
+    if out is None and (json or not is_run(source)):
+        return
+    folder = expand_user(out) if out else expand_user(source) / verb
+    write_results({result.name: result}, folder, svg=True)
+    if json:
+        return
+    print(result.summary())
+    for note in notes:
+        print(f"note: {note}")
+    for words, gap in result.check().items():
+        print(f"checked {words}: to {gap:.1e}")
+    print(f"see {folder / result.name}.png and .csv; next: estimhank {_NEXT[verb]} {source}")
+
+
+def _add(app: typer.Typer, verb: str, words: str, compute: Callable[[Study], Result]) -> None:
+    """A verb without options of its own."""
+
+    def command(
+        source: SourceArgument,
+        at: AtOption = None,
+        variable: VariableOption = None,
+        out: OutOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        study = open_study(source, at, variable)
+        conclude(verb, source, compute(study), study.notes, out, as_json)
+
+    command.__doc__ = words
+    app.command(verb)(command)
+
+
+#: Verbs that take no more than a study.
+PLAIN: Mapping[str, tuple[str, Callable[[Study], Result]]] = {
+    "variance": (
+        "Variance decomposition: what accounts for how much of each series, by horizon and at business cycles.",
+        lambda study: study.variance_decomposition(),
+    ),
+    "smooth": ("Shocks given all data, in the sample and before it.", lambda study: study.smooth()),
+    "history": ("Historical decomposition: contributions of shocks to each series, by date.",
+                lambda study: study.historical_decomposition()),
+    "scores": ("Forecast errors one quarter ahead, and log scores by date.", lambda study: study.one_step()),
+}  # fmt: skip
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """The commands that work on a finished run."""
+    for verb, (words, compute) in PLAIN.items():
+        _add(app, verb, words, compute)
+
+    @app.command("forecast")
+    def forecast_command(
+        source: SourceArgument,
+        at: AtOption = None,
+        variable: VariableOption = None,
+        quarters: QuartersOption = None,
+        out: OutOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Density forecasts: median and fans, with all uncertainty."""
+        study = open_study(source, at, variable)
+        conclude("forecast", source, study.forecast(quarters), study.notes, out, as_json)
+
+
+def show_responses(
+    source: str,
+    at: Path | None,
+    variables: list[str] | None,
+    horizon: int,
+    size: float | None,
+    unit_of: str | None,
+    out: Path | None,
+    json: bool,
+) -> None:
+    """Responses with bands, of ``estimhank responses RESULTS``."""
+    study = open_study(source, at, variables, of_data=False)
+    conclude("responses", source, study.responses(horizon, size, unit_of), (), out, json)
