@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,9 @@ from scipy.linalg import eigh
 from scipy.sparse.csgraph import connected_components
 
 from estimhank.economics.sample_derivatives import SampleDerivatives
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
@@ -142,6 +146,12 @@ class Identification:
     def table(self) -> pd.DataFrame:
         """A row for each parameter."""
         return self.dataset.drop_dims("direction", errors="ignore").to_dataframe().reset_index()
+
+    def plot(self) -> Figure:
+        """Strength by parameter, and the directions in which the data say least."""
+        from estimhank.report.figures_policy import identification_figure  # a door up
+
+        return identification_figure(self).figure
 
     def summary(self) -> str:
         """What is identified, what is not, what weakly, in sentences with the parameters' names."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import gammaincinv, logsumexp
@@ -15,6 +17,9 @@ from scipy.special import gammaincinv, logsumexp
 from estimhank.evidence.bridge import MOST_MISSED, Estimate
 from estimhank.sampling.diagnostics import ess
 from estimhank.surrogate.pareto import pareto_k, pareto_limit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
@@ -176,6 +181,18 @@ class Evidence:
                 "pareto_k": [row.pareto_k for row in rows],
             }
         )
+
+    @property
+    def dataset(self) -> xr.Dataset:
+        """The table by ``method``."""
+        found: xr.Dataset = self.table().set_index("method").to_xarray()
+        return found
+
+    def plot(self) -> Figure:
+        """The estimates with their errors."""
+        from estimhank.report.figures_policy import evidence_figure  # a door up
+
+        return evidence_figure(self).figure
 
     def summary(self) -> str:
         """The figure, what stands beside it, and what speaks against it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from estimhank.model.declaration import Model
 from estimhank.model.registry import configure_model, find_model
 from estimhank.parameters.parameter_table import nearest
 from estimhank.posterior.posterior import Posterior
+from estimhank.run.config import Config
 from estimhank.support.errors import ConfigError, ResultsError
 from estimhank.support.files import expand_user
 
@@ -32,11 +33,42 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-def _reporting(run: Run, variables: Sequence[str] | None, named: Iterable[str]) -> tuple[str, ...]:
-    """Variables that are shown: those that are asked for, or the configuration's, and those that a plan speaks of."""
-    chosen = tuple(run.config.economics.variables if variables is None else variables)
-    observed = set(run.data.names)
-    return (*chosen, *dict.fromkeys(name for name in named if name not in observed and name not in chosen))
+Open = Callable[[Sequence[str] | None], Study]
+
+
+def with_named(open_study: Open, variables: Sequence[str] | None, named: Iterable[str]) -> Study:
+    """A study that shows the variables that a plan speaks of too, beside those asked for, or the configuration's."""
+    study = open_study(variables)
+    more = [name for name in dict.fromkeys(named) if name not in study.about.names]
+    return open_study([*study.reporting.variables, *more]) if more else study
+
+
+def run_scenario(plan: ScenarioPlan, open_study: Open, variables: Sequence[str] | None = None) -> Scenario:
+    """A scenario of what ``open_study`` opens.
+
+    Raises
+    ------
+    ConfigError, ModelError
+    """
+    study = with_named(open_study, variables, (c.series for c in plan.condition))
+    return scenario(Futures(study, plan.quarters), plan)
+
+
+def run_counterfactual(
+    plan: CounterfactualPlan,
+    config: Config,
+    open_study: Open,
+    variables: Sequence[str] | None = None,
+    model: Model | None = None,
+) -> Counterfactual:
+    """A counterfactual of what ``open_study`` opens, whose model is that of a configuration.
+
+    Raises
+    ------
+    ConfigError, ModelError
+    """
+    study = with_named(open_study, variables, (term.series for term in plan.rule))
+    return counterfactual(study, plan, _other_forms(config, study, plan, model))
 
 
 def scenario_of(
@@ -50,8 +82,7 @@ def scenario_of(
     """
     if not isinstance(plan, ScenarioPlan):
         plan = read_plan(plan, ScenarioPlan)
-    study = run.study(at, _reporting(run, variables, (c.series for c in plan.condition)))
-    return scenario(Futures(study, plan.quarters), plan)
+    return run_scenario(plan, lambda names: run.study(at, names), variables)
 
 
 def counterfactual_of(
@@ -80,13 +111,12 @@ def counterfactual_of(
     """
     if not isinstance(plan, CounterfactualPlan):
         plan = read_plan(plan, CounterfactualPlan)
-    study = run.study(at, _reporting(run, variables, (term.series for term in plan.rule)))
-    return counterfactual(study, plan, _other_forms(run, study, plan, model))
+    return run_counterfactual(plan, run.config, lambda names: run.study(at, names), variables, model)
 
 
-def _other_forms(run: Run, study: Study, plan: CounterfactualPlan, model: Model | None) -> LinearForms | None:
+def _other_forms(config: Config, study: Study, plan: CounterfactualPlan, model: Model | None) -> LinearForms | None:
     """Linear forms of the model with other calibrated parameters, or of another model; None where the run's serve."""
-    posterior, config = study.draws.posterior, run.config
+    posterior = study.draws.posterior
     table = posterior.model.parameters
     for name in plan.parameters:
         if name not in table:

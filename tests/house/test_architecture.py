@@ -20,6 +20,7 @@ OUTSIDE = (*dict.fromkeys(INFERENCE + ECONOMICS), "analysis", "report", "run", "
 DOORS = {
     ("posterior", "run"): "Posterior.from_config, which people know, opens what run.open_posterior builds",
     ("economics", "report"): "Result.plot, which people type, draws by report.figures_economics",
+    ("evidence", "report"): "Evidence.plot, which people type, draws by report.figures_policy",
     ("model", "models"): "the registry knows the names of the models that ship",
 }
 
