@@ -36,7 +36,7 @@ def _panels(panels: int, height: float = 2.3) -> tuple[Figure, list[Axes]]:
 def _scenario(result: Scenario, variables: list[str]) -> ReportFigure:
     """Fans under the conditions, the forecast without them, the shocks behind."""
     about, data, draws = result.about, result.dataset, result.draws
-    x, seen = _years(data.date.values), _years(draws["sample"].values)[-BEFORE:]
+    x, seen = _years(data.date.values), _years(list(draws["sample"].values))[-BEFORE:]
     figure, axes = _panels(len(variables) + 1)
     at = draws.attrs
     for axis, variable in zip(axes, variables, strict=False):
@@ -82,8 +82,8 @@ def _counterfactual(result: Counterfactual, variables: list[str]) -> ReportFigur
         axis.margins(x=0.005)
     bands = _probabilities(data)
     caption = (
-        f"{result.draws.attrs['title']}: {result.draws.attrs['words']}. Blue: median{' with ' + bands if bands else ''}; "
-        f"black: what happened; {about.words}."
+        f"{result.draws.attrs['title']}: {result.draws.attrs['words']}. Blue: "
+        f"median{' with ' + bands if bands else ''}; black: what happened; {about.words}."
     )
     return ReportFigure(
         "counterfactual", figure, caption, f"Time series of {', '.join(variables)} under both policies."

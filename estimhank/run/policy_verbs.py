@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # which a command loads when it is called
     import pandas as pd
 
     from estimhank.report.style import ReportFigure
+    from estimhank.report.tables import Table
 
 PlanArgument = Annotated[Path, typer.Argument(metavar="PLAN", help="TOML file of a scenario or a counterfactual.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RESULTS", help="Results folder of a run.")]
@@ -165,6 +166,30 @@ def _point(at: Path | None) -> Any:
     return None if at is None else "mode" if str(at) == "mode" and not at.exists() else read_point(at)
 
 
+def _as_netcdf(verb: str, frame: pd.DataFrame) -> bytes:
+    """A netCDF file with a data frame as a group, by its first column."""
+    import xarray as xr
+
+    tree = xr.DataTree.from_dict({f"/{verb}": frame.set_index(frame.columns[0]).to_xarray()})
+    content = tree.to_netcdf(None, engine="h5netcdf")
+    assert content is not None  # bytes, where no path is given
+    return bytes(content)
+
+
+def _as_table(verb: str, frame: pd.DataFrame) -> Table:
+    """A data frame, for print."""
+    from estimhank.report.tables import Column, Table
+
+    def number(value: Any) -> str:
+        return "–" if value != value else f"{value:.3f}"  # nan is not equal to itself
+
+    kinds = {str(name): kind.kind for name, kind in frame.dtypes.items()}
+    columns = [
+        Column(name, name.replace("_", " "), format=number if kind in "fi" else None) for name, kind in kinds.items()
+    ]
+    return Table(verb, f"{verb}.", tuple(columns), tuple(frame.itertuples(index=False, name=None)))
+
+
 def _state(
     verb: str,
     source: Path,
@@ -183,9 +208,8 @@ def _state(
             return
     folder = make_folder(expand_user(out) if out else expand_user(source) / verb)
     write_text(folder / f"{verb}.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / f"{verb}.tex", table.to_latex(index=False, float_format="%.3f"))
-    content = table.set_index(table.columns[0]).to_xarray().to_netcdf(None, engine="h5netcdf")
-    write_bytes(folder / "results.nc", bytes(content))
+    write_text(folder / f"{verb}.tex", _as_table(verb, table).to_latex())
+    write_bytes(folder / "results.nc", _as_netcdf(verb, table))
     if figure is not None:
         write_bytes(folder / f"{verb}.png", figure.to_png())
         write_bytes(folder / f"{verb}.svg", figure.to_svg())
