@@ -36,7 +36,7 @@ _BLOCKS = 8
 
 def smoothed_shocks(
     path: Float[jax.Array, "L n_o n_z"], weights: Float[jax.Array, "n n_o"], before: int
-) -> Float[jax.Array, "{before}+n n_z"]:
+) -> Float[jax.Array, "dates n_z"]:
     """E[e_t | y] from the ``before``-th date before the sample on; coefficients of n + before dates at least."""
     n = len(weights)
     size = next_fast_len(len(path) + n, real=True)
@@ -47,7 +47,7 @@ def smoothed_shocks(
 
 def shock_variances(
     path: Float[jax.Array, "L n_o n_z"], stacked: Stacked, sample: StackedSample, before: int
-) -> Float[jax.Array, "{before}+n n_z"]:
+) -> Float[jax.Array, "dates n_z"]:
     """Var(e_t | y), as :func:`smoothed_shocks`."""
     dates = np.arange(-before, sample.dates)
     found = []

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.economics.draws import Kernel, ReducedDraws
 from estimhank.economics.forecast import Forecast, ForecastOutput
 from estimhank.economics.history import HistoricalDecomposition, HistoryOutput
-from estimhank.economics.linear_form import AHEAD, LinearForms
+from estimhank.economics.linear_form import AHEAD, LinearForm, LinearForms
 from estimhank.economics.output import Output, Scene
 from estimhank.economics.reporting import Reporting, describe, reported_series
 from estimhank.economics.responses import ResponseOutput, Responses
 from estimhank.economics.result import Result
 from estimhank.economics.series import Series
+from estimhank.economics.simulation import draw_paths
 from estimhank.economics.smoothing import (
     OneStep,
     OneStepOutput,
@@ -28,6 +28,7 @@ from estimhank.economics.smoothing import (
     SmoothedShocks,
 )
 from estimhank.economics.stacked_sample import StackedSample
+from estimhank.economics.updates import in_real_time, weights_of_data
 from estimhank.economics.variance import VarianceDecomposition, VarianceOutput
 from estimhank.support.errors import ConfigError, EstimhankError
 
@@ -175,6 +176,7 @@ class Study:
         assert isinstance(found, kind)
         return found
 
+    # -- at the first draw, or the one point -------------------------------------------------------------------
     def weights_of_data(self, name: str, date: str) -> Array:
         """dE[series at a date | data] / d data at the first draw, shape (n, n_o); ``nan`` where values are missing.
 
@@ -183,18 +185,41 @@ class Study:
         ConfigError
             No such series or date.
         """
-        names, dates = self.about.names, list(self.about.dates)
-        if name not in names or date not in dates:
-            raise ConfigError(
-                f"weights of data are of one of {', '.join(names)}, at a date from {dates[0]} to {dates[-1]}"
-            )
-        sample, position = self.sample, int(self.scene.positions[names.index(name)])
-        form = self.forms.at(self.draws.theta[0])
-        factor = sample.stack(form).factor
-        with_data = sample.with_dates(form.covariances.sum(0), np.array([dates.index(date)]))[0, position]
-        found = np.full(sample.values.shape, np.nan)
-        found[sample.date, sample.column] = np.asarray(jax.scipy.linalg.cho_solve((factor, True), with_data))
-        return found
+        dates = list(self.about.dates)
+        if date not in dates:
+            raise ConfigError(f"weights of data are of a date from {dates[0]} to {dates[-1]}, not '{date}'")
+        return weights_of_data(self._first, self.sample, self._position(name), dates.index(date))
+
+    def in_real_time(self, name: str) -> Array:
+        """E[series at t | data up to T'] less the mean at the first draw, shape (n, n), [T', t].
+
+        Raises
+        ------
+        ConfigError
+            No such series.
+        """
+        return in_real_time(self._first, self.sample, self._position(name))
+
+    def draw_paths(self, draws: int = 1, seed: int = 0) -> dict[str, Array]:
+        """Paths given the data (Durbin and Koopman 2002), so many at each parameter vector: ``"shocks"``
+        (n_draws draws, n, n_z) and ``"series"`` (n_draws draws, n, n_x), the latter with their means and without
+        measurement errors; series that do not die out are left out."""
+        rng, found = np.random.default_rng(seed), []
+        for theta in self.draws.theta:
+            form = self.forms.at(theta)
+            paths = draw_paths(form, self.sample, rng, draws, self.lasting.positions)
+            found.append((paths.shocks, paths.series + np.asarray(self.lasting.mean(form))))
+        return {"shocks": np.concatenate([f[0] for f in found]), "series": np.concatenate([f[1] for f in found])}
+
+    @property
+    def _first(self) -> LinearForm:
+        return self.forms.at(self.draws.theta[0])
+
+    def _position(self, name: str) -> int:
+        names = self.lasting.about.names
+        if name not in names:
+            raise ConfigError(f"no series '{name}' that dies out is shown: there are {', '.join(names)}")
+        return int(self.lasting.positions[names.index(name)])
 
 
 def _positive(horizon: int) -> int:

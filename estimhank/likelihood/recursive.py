@@ -13,11 +13,13 @@ With W = sum_j A^j S S' A'^j, lag k of the autocovariances is::
 W is summed by doubling. A root of one (the level of prices) is a part of A wherever one is a part of the model, and is
 none of M where only changes are observed: there W alone would grow without bound. So the sum goes as far as anything is
 left of M, to N = 2^k dates, and S is replaced by (1 - A^N)^2 S: the coefficients M[t] - 2 M[t+N] + M[t+2N], the same
-as M[t], without the levels. What is left of M after 2^22 dates (a random walk that is observed in levels) is reported.
+as M[t], without the levels. N is at least the number of states: what is announced is late. What is left of M after 2^22
+dates (a random walk that is observed in levels) is reported.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -74,13 +76,17 @@ def _begin(output: jax.Array, transition: jax.Array, state: jax.Array) -> _Sum:
 def _summed(tail: Tail) -> tuple[jax.Array, jax.Array]:
     """W, and what the last half of all dates added to the variances of the outputs."""
 
-    def find(state: tuple[_Sum, jax.Array], _: None) -> tuple[tuple[_Sum, jax.Array], jax.Array]:
+    # what moves no output for as many dates as there are states never will; before, it may only be late, as news are
+    least = math.ceil(math.log2(tail.transition.shape[0])) + 1
+
+    def find(state: tuple[_Sum, jax.Array], doubling: jax.Array) -> tuple[tuple[_Sum, jax.Array], jax.Array]:
         s, before = state
-        going = ~((s.share <= NEGLIGIBLE) | ((s.share <= ROUNDING) & (s.share >= before)))
+        complete = (s.share <= NEGLIGIBLE) | ((s.share <= ROUNDING) & (s.share >= before))
+        going = ~complete | (doubling < least)
         return (_double(tail.output, s, going), jnp.where(going, s.share, before)), going
 
     still = jax.lax.stop_gradient(tail)
-    (end, _), going = jax.lax.scan(find, (_begin(*still), jnp.asarray(jnp.inf)), None, length=DOUBLINGS)
+    (end, _), going = jax.lax.scan(find, (_begin(*still), jnp.asarray(jnp.inf)), jnp.arange(DOUBLINGS))
 
     def square(power: jax.Array, on: jax.Array) -> tuple[jax.Array, None]:
         return jnp.where(on, power @ power, power), None

@@ -17,12 +17,13 @@ from estimhank.economics.result import IdentityError
 from estimhank.economics.smoothing import BEFORE
 from estimhank.economics.study import Study
 from estimhank.economics.variance import CYCLE, ERROR, INFINITY
+from estimhank.model import AR1, IID, Correlation, Normal, Parameter, Parameters
 from estimhank.model.observed import mean_of
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.linear_system import linearize
 from estimhank.support.errors import ConfigError
-from tests.helpers.economies import OUTSIDE, authors_mode, smets_wouters, two_series
+from tests.helpers.economies import OUTSIDE, TwoSeries, authors_mode, smets_wouters, two_series
 from tests.helpers.smoother import Oracle
 from tests.helpers.time_iteration import solve
 
@@ -112,6 +113,29 @@ def test_unobserved_series_equal_a_smoother_s(features: str) -> None:
     np.testing.assert_array_equal(np.isnan(weights), ~known)
     value = weights[known] @ parts.sample[known]
     assert value == pytest.approx(parts.series(parts.Z[1:])[18, 0], abs=1e-9)
+
+
+def test_draws_of_paths_have_the_moments_of_the_smoother_and_hold_the_data() -> None:
+    shown = study("all", Reporting(variables=("x", "P")))
+    paths = shown.draw_paths(4000, seed=1)
+    shocks, series = shown.smooth().draws, shown.smooth_series().draws
+    want, spread = shocks.smoothed.values[0, BEFORE:], shocks.smoothed_variance.values[0, BEFORE:]
+    np.testing.assert_allclose(paths["shocks"].mean(0), want, atol=0.08)
+    np.testing.assert_allclose(paths["shocks"].var(0), spread, atol=0.1)
+    np.testing.assert_allclose(paths["series"].mean(0), series.value[0], atol=0.12)
+    np.testing.assert_allclose(paths["series"].var(0), series.value_variance[0], atol=0.2)
+    data = np.asarray(posterior_of("all").data.values)
+    seen = ~np.isnan(data[:, 1])  # measured without error
+    np.testing.assert_allclose(paths["series"][:, seen, 1], np.tile(data[seen, 1], (4000, 1)), atol=1e-8)
+
+
+def test_real_time_estimates_are_those_of_shorter_samples() -> None:
+    parts, found = oracle("missing"), study("missing").in_real_time("g")
+    for last in (3, 20, 39):
+        short = Oracle(parts.A, parts.R, parts.Z, parts.noise, parts.sample[: last + 1])
+        np.testing.assert_allclose(found[last], short.series(parts.Z[1:], 39 - last)[:, 0], atol=1e-8)
+    with pytest.raises(ConfigError, match="no series 'z'"):
+        study("missing").in_real_time("z")
 
 
 def test_log_scores_are_predictive_densities() -> None:
@@ -332,6 +356,38 @@ def test_smets_wouters_shocks_and_forecasts_equal_a_smoother_s() -> None:
     np.testing.assert_allclose(history.sel(arrived=SINCE), parts.since(), atol=1e-8)
     # one state space for each shock, in the states that matter
     np.testing.assert_allclose(history.sum("arrived"), parts.contributions(), atol=1e-8)
+
+
+class Foretold(TwoSeries):
+    """With innovations that are correlated, and news four quarters ahead."""
+
+    name = "foretold"
+    shocks = (AR1("e", scale=1.0, news=(4,)), IID("v", scale=1.0))
+    correlations = (Correlation("e", "v", "c"),)
+    parameters = Parameters(
+        **TwoSeries.parameters,
+        sigma_e_news4=Parameter(0.6, "n", "s.d.", Normal(0.6, 0.2, lower=0.0), "shocks"),
+        c=Parameter(0.5, "c", "correlation", Normal(0.0, 0.3, lower=-0.9, upper=0.9), "shocks"),
+    )
+
+
+def test_correlated_shocks_are_orthogonal_in_their_order_and_news_are_shocks_of_their_own() -> None:
+    posterior = Posterior(Foretold(), posterior_of("plain").data)
+    shown = Study(ReducedDraws.at(posterior, {}))
+    assert shown.about.shocks == ("e", "e_news4", "v")
+    found = shown.basics()
+    responses = found["responses"].draws.response[0]
+    # the first moves both: the second with the correlation; what is left of the second is its own
+    np.testing.assert_allclose(responses.sel(horizon=0, shock="e"), [1.0, B + 0.5 * V])
+    np.testing.assert_allclose(responses.sel(horizon=0, shock="v"), [0.0, V * np.sqrt(0.75)], atol=1e-12)
+    news = responses.sel(shock="e_news4", variable="x")
+    np.testing.assert_allclose(news[:8], [0, 0, 0, 0, *(0.6 * RHO ** np.arange(4))], atol=1e-12)
+    variance = found["variance_decomposition"].draws.variance[0].sel(horizon=INFINITY, variable="x")
+    np.testing.assert_allclose(variance, [1 / 0.36, 0.36 / 0.36, 0, 0], rtol=1e-10, atol=1e-12)
+    history = found["historical_decomposition"].draws
+    assert float(abs(history.contribution.sel(shock="e_news4")).max()) > 0.1
+    sizes = shown.responses(4, size=0.3).draws.response[0]
+    assert float(sizes.sel(horizon=4, shock="e_news4", variable="x")) == pytest.approx(0.3)
 
 
 def test_forms_know_their_shocks() -> None:

@@ -14,9 +14,13 @@ import jaxtyping
 from beartype import BeartypeConf, beartype
 
 _PACKAGE = Path(__file__).parents[2] / "estimhank"
-_ROOMS = ("households", "likelihood", "networks", "posterior", "sequence_space")
+_ROOMS = ("economics", "households", "likelihood", "networks", "posterior", "sequence_space")
 #: Doors for users, who are told in a sentence of ours what is wrong; and what tests hand the parts it reads, no more.
-_UNCHECKED = ("posterior.posterior", "households.cliffs")
+_UNCHECKED = (
+    *("posterior.posterior", "households.cliffs"),
+    # of protocols, and of what is imported for types alone
+    *("economics.draws", "economics.output", "economics.result", "economics.study"),
+)
 
 #: A number without a decimal point is a number.
 _CONFIGURED = beartype(conf=BeartypeConf(is_pep484_tower=True))

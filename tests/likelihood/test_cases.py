@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from estimhank.data.dataset import Dataset
 from estimhank.model import (
     AR1,
+    IID,
     Growth,
     HouseholdTarget,
     Level,
@@ -22,6 +24,7 @@ from estimhank.model import (
 )
 from estimhank.posterior.posterior import Posterior
 from tests.helpers import golden
+from tests.helpers.small_models import make_model
 
 Y = [1.0, 2.0, 2.5, 3.0, 2.0, 1.0, 0.5, 1.5]
 
@@ -127,3 +130,18 @@ def test_a_return_that_only_matters_beyond_the_horizon() -> None:
     posterior = Posterior(Huggett(), dataset(rates, "y"))
     golden.HUGGETT_LOG_LIKELIHOOD.check(posterior.log_likelihood([1.0]))
     golden.HUGGETT_RESPONSE.check(posterior.responses([1.0])[:3, 0, 0])
+
+
+@pytest.mark.parametrize("ahead", [1, 4, 8, 13])
+def test_news_count_however_long_nothing_moved(ahead: int) -> None:
+    """A shock without memory and its news are white noise, of which the second part comes when all else is over."""
+    size = Parameter(2.0, "n", "s.d.", SqrtInverseGamma(1.0, 4.0), "shocks")
+    model = make_model(
+        shocks=(IID("e", scale=1.0, news=(ahead,)),),
+        observables=(Level("x", "y", scale=1.0),),
+        parameters={f"sigma_e_news{ahead}": size},
+    )
+    values = np.random.default_rng(0).normal(size=(30, 1))
+    posterior = Posterior(model, dataset(values, "y"))
+    want = norm(0, np.sqrt(5)).logpdf(values).sum()
+    assert posterior.log_likelihood(posterior.reference()) == pytest.approx(want, abs=1e-9)
