@@ -64,8 +64,7 @@ def _correlation(now: Array, other: Array, lag: int) -> Array:
         return np.full(x.shape[:-1], np.nan)
     x, y = (np.where(there, z, np.nan) for z in (x, y))
     x, y = (z - np.nanmean(z, axis=-1, keepdims=True) for z in (x, y))
-    found: Array = np.nansum(x * y, -1) / np.sqrt(np.nansum(x**2, -1) * np.nansum(y**2, -1))
-    return found
+    return np.asarray(np.nansum(x * y, -1) / np.sqrt(np.nansum(x**2, -1) * np.nansum(y**2, -1)))
 
 
 @dataclass(frozen=True)

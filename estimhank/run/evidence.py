@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+_HERE = 100  # evaluations that this process makes as fast as workers start
+
 
 def evidence_of(run: Run, prior_draws: int = 2_000, evaluations: int = 0) -> Evidence:
     """The log marginal likelihood of a run, with what is held beside it.
@@ -56,7 +58,8 @@ def evidence_of(run: Run, prior_draws: int = 2_000, evaluations: int = 0) -> Evi
     x = transform.to_unconstrained(arrays.exact.theta)
     values = arrays.exact.log_density + transform.log_jacobian(x)
     steps = _by_surrogate(transform, surrogate, arrays, x, values, run.manifest.seed)
-    with Engine(target, "loky", 0) as engine:
+    few = prior_draws + evaluations <= _HERE
+    with Engine(target, "serial" if few else "loky", 0) as engine:
 
         def log_density(points: Array) -> Array:
             return engine.evaluate(transform.to_natural(points)).log_density + transform.log_jacobian(points)
