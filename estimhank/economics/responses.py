@@ -42,13 +42,15 @@ class Responses(Result):
         """Of each shock the impact and the largest response of each series."""
         found = [f"{self.draws.attrs['size']}; {self.about.words}; {self.dataset.attrs['bands']} 68% in brackets"]
         for shock in self.about.shocks:
-            parts = []
+            found.append(f"{self.about.label(shock)}, largest responses:")
             for series in self.about.series:
                 at = self.dataset.response.sel(variable=series.name, shock=shock)
-                most = int(np.abs(at.sel(quantile=0.5).values).argmax())
-                words = f"{series.label} {self._interval(at.isel(horizon=most))} {series.units}"
-                parts.append(words + (" on impact" if most == 0 else f" after {most} quarters"))
-            found.append(f"{self.about.label(shock)}, at the most: " + "; ".join(parts))
+                middle = np.abs(at.sel(quantile=0.5).values)
+                if np.isnan(middle).any():
+                    continue
+                most = int(middle.argmax())
+                when = "on impact" if most == 0 else f"after {most} quarter{'s' * (most > 1)}"
+                found.append(f"  {series.label} {self._interval(at.isel(horizon=most))} {series.units}, {when}")
         return "\n".join(found)
 
 

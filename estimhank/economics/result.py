@@ -154,12 +154,14 @@ class Result:
         return plot_result(self, **options)
 
     def _interval(self, array: xr.DataArray, digits: int = 2) -> str:
-        """A number with its 68 percent band, of an array that has only ``quantile`` left."""
-        middle = f"{float(array.sel(quantile=0.5)):.{digits}f}"
-        if array.sizes["quantile"] == 1:
-            return middle
-        low, high = (float(array.sel(quantile=q)) for q in (0.16, 0.84))
-        return f"{middle} ({low:.{digits}f} to {high:.{digits}f})"
+        """A number with its 68 percent band, of an array that has only ``quantile`` left; more digits of small ones."""
+        middle = float(array.sel(quantile=0.5))
+        ends = [] if array.sizes["quantile"] == 1 else [float(array.sel(quantile=q)) for q in (0.16, 0.84)]
+        size = max(abs(x) for x in (middle, *ends))
+        if digits and 0 < size < 0.1:
+            digits += int(-np.floor(np.log10(size))) - 1
+        words = f"{middle:.{digits}f}"
+        return words if not ends else f"{words} ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})"
 
 
 def gap(found: np.ndarray, wanted: np.ndarray | float) -> float:

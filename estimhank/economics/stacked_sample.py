@@ -116,10 +116,9 @@ class StackedSample:
         factor = jnp.linalg.cholesky(covariance, symmetrize_input=False)
         deviations = self.deviations(form, values)
         innovations = jax.scipy.linalg.solve_triangular(factor, deviations, lower=True)
-        weights = jnp.zeros_like(deviations)
-        for _ in range(2):  # once more for what rounding left
-            left = jax.scipy.linalg.solve_triangular(factor, deviations - covariance @ weights, lower=True)
-            weights = weights + jax.scipy.linalg.solve_triangular(factor, left, lower=True, trans=1)
+        weights = jax.scipy.linalg.solve_triangular(factor, innovations, lower=True, trans=1)
+        left = jax.scipy.linalg.solve_triangular(factor, deviations - covariance @ weights, lower=True)
+        weights = weights + jax.scipy.linalg.solve_triangular(factor, left, lower=True, trans=1)
         each = -0.5 * innovations**2 - jnp.log(jnp.diagonal(factor)) - 0.5 * math.log(2 * math.pi)
         return Stacked(factor, innovations, self.spread(weights), self.by_date(each))
 

@@ -74,8 +74,8 @@ def write_results(results: Mapping[str, Result], folder: Path, svg: bool = False
     written, index = [], {}
     for name, result in results.items():
         figure = economics_figure(result, variables=result.about.names[:_ROOM]).drawn(svg)
-        written.append(write_text(folder / f"{name}.csv", result.table().to_csv(index=False, lineterminator="\n")))
         written.append(write_bytes(folder / f"{name}.png", figure.png))
+        written.append(write_text(folder / f"{name}.csv", result.table().to_csv(index=False, lineterminator="\n")))
         if figure.svg is not None:
             written.append(write_bytes(folder / f"{name}.svg", figure.svg))
         table = table_of(result)
