@@ -31,6 +31,8 @@ from estimhank.support.errors import DataError
 
 Array = NDArray[np.float64]
 
+_ROUNDING = 1e-9  # change of a value that is no revision: means that were taken off are put back
+
 
 class News(Result):
     """Changes (draw, date, variable) of what is known of the series, and the parts by datum.
@@ -226,8 +228,9 @@ def _dataset(
     datum = [f"{data.names[vintages.new.column[i]]} {quarters[vintages.new.date[i]]}" for i in added]
     dims = ("draw", "date", "variable")
     n, old_n = len(data.dates), len(study.draws.posterior.data.dates)
-    changed = int((vintages.both.values[vintages.both.date, vintages.both.column]
-                   != vintages.old.values[vintages.both.date, vintages.both.column]).sum())  # fmt: skip
+    both = vintages.both
+    before, now = (v.values[both.date, both.column] for v in (vintages.old, both))
+    changed = int((np.abs(now - before) > _ROUNDING * np.maximum(np.abs(before), 1.0)).sum())
     found = xr.Dataset(
         {
             "old": (dims, arrays["old"]),
