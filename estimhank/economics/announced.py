@@ -66,11 +66,15 @@ class AnnouncedEffects:
         EstimhankError
             If there is no solution.
         """
+        return self.with_roots(theta)[0]
+
+    def with_roots(self, theta: Mapping[str, float] | ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """The same, and the roots of all shocks, (n_z,)."""
         here, *_ = self.posterior.solved(theta)
         computation = here.solver.computation
         if computation.horizon not in self._functions:
             self._functions[computation.horizon] = jax.jit(self._of(computation))
-        found: jax.Array = self._functions[computation.horizon](here.point, here.parts, here.solved)
+        found: tuple[jax.Array, jax.Array] = self._functions[computation.horizon](here.point, here.parts, here.solved)
         return found
 
     def _of(self, computation: Computation) -> Any:
@@ -78,7 +82,7 @@ class AnnouncedEffects:
         after = dates[:, None] - np.tile(np.arange(self.announced), len(self.shocks))[None, :]
         series: tuple[Series, ...] = self.scene.series
 
-        def effects(theta: jax.Array, parts: SteadyParts, solved: Solved) -> jax.Array:
+        def effects(theta: jax.Array, parts: SteadyParts, solved: Solved) -> tuple[jax.Array, jax.Array]:
             factors = solved.factors
             if factors is None:  # a state space: the same equations over as many dates as the horizon has
                 factors = factorize_equilibrium(computation.structure, solved.system, parts.household)
@@ -88,6 +92,6 @@ class AnnouncedEffects:
             unknowns = respond(computation.structure, system, parts.household, factors, scales[which] * course)
             found = observe(unknowns, [s.variable for s in series], computation.model.unknowns, parts.values)
             found = combine_quarters(found, [s.weights for s in series])[: self.quarters]
-            return found.reshape(self.quarters, len(series), len(self.shocks), self.announced)
+            return found.reshape(self.quarters, len(series), len(self.shocks), self.announced), roots
 
         return effects

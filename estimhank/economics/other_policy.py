@@ -160,7 +160,7 @@ class AnnouncedRule:
                 raise ConfigError(
                     f"the rule speaks of '{term.series}', which is not reported{nearest(term.series, names)}"
                 )
-        self.posterior, self.at, self.dates = posterior, study.lasting.positions, posterior.horizon
+        self.at, self.dates = study.lasting.positions, posterior.horizon
         self.terms = [(names.index(term.series), term.weight, term.lag) for term in rule]
         self.news = AnnouncedEffects(posterior, study.lasting, (shock,), quarters or self.dates, self.dates)
         self.tail_start = posterior.solver.setting.tail_start
@@ -169,9 +169,8 @@ class AnnouncedRule:
 
     def solve(self, theta: Array, form: LinearForm) -> tuple[jax.Array, jax.Array]:
         """Effects of announcements (dates, n_x, announced), and the shocks' roots (n_z,)."""
-        here, *_ = self.posterior.solved(theta)
-        _, roots = here.solver.computation.processes(jnp.asarray(here.point), here.parts)
-        return self.news.at(theta)[:, :, 0], roots
+        effects, roots = self.news.with_roots(theta)
+        return effects[:, :, 0], roots
 
     def residual(self, path: jax.Array) -> jax.Array:
         """A x, of paths (dates, n_x, ...): nothing happens before date 0, nor after the last."""
