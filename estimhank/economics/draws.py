@@ -17,11 +17,15 @@ from estimhank.economics.linear_form import LinearForm, LinearForms
 from estimhank.economics.stacked_sample import Stacked, StackedSample
 from estimhank.posterior.posterior import Posterior
 from estimhank.support.errors import EstimhankError
+from estimhank.support.progress_event import Progress, ProgressEvent
 
 Array = NDArray[np.float64]
 
 #: Draws of a posterior that results are computed from.
 MOST = 1000
+
+#: Stage that progress is reported of, and draws between reports.
+STAGE, _TOLD = "economics", 20
 
 #: Results in flight between the threads that compute them.
 _WAITING = 4
@@ -94,7 +98,9 @@ class ReducedDraws:
     def __len__(self) -> int:
         return len(self.theta)
 
-    def map(self, forms: LinearForms, kernels: Mapping[str, Kernel]) -> dict[str, dict[str, Array]]:
+    def map(
+        self, forms: LinearForms, kernels: Mapping[str, Kernel], progress: Progress | None = None
+    ) -> dict[str, dict[str, Array]]:
         """Arrays of several kernels at all points, each with a first axis of draws.
 
         A point is solved once for all kernels; what of its stacked sample no kernel reads is not computed. A kernel's
@@ -117,12 +123,15 @@ class ReducedDraws:
         refused: list[EstimhankError] = []
         waiting: deque[Future[Any]] = deque()
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for theta in self.theta:
+            for done, theta in enumerate(self.theta):
+                if progress is not None and done % _TOLD == 0:
+                    progress(ProgressEvent(STAGE, done, len(self), 0))
                 try:
                     form, value = forms.with_log_likelihood(theta)
                 except EstimhankError as error:
                     refused.append(error)
-                    if len(refused) > _REFUSED * len(self):
+                    # of the prior's draws many may have no solution, and none is expected of them
+                    if self.origin != "prior" and len(refused) > _REFUSED * len(self):
                         raise
                     continue
                 values.append(value)
@@ -130,6 +139,8 @@ class ReducedDraws:
                 while len(waiting) > _WAITING:
                     found.append(waiting.popleft().result())
             found += [future.result() for future in waiting]
+        if not found:
+            raise refused[0]
         arrays = {
             name: {key: np.stack([one[name][key] for one in found]) for key in found[0][name]} for name in kernels
         }

@@ -145,7 +145,7 @@ class About:
         if self.origin == "posterior":
             return f"{self.draws:,} draws from the posterior"
         if self.origin == "prior":
-            return f"{self.draws:,} draws from the prior"
+            return f"{self.draws:,} draws from the prior, those of them with a solution"
         return "at the posterior mode" if self.origin == "mode" else "at one parameter vector"
 
 

@@ -31,6 +31,7 @@ from estimhank.economics.stacked_sample import StackedSample
 from estimhank.economics.updates import in_real_time, weights_of_data
 from estimhank.economics.variance import VarianceDecomposition, VarianceOutput
 from estimhank.support.errors import ConfigError, EstimhankError
+from estimhank.support.progress_event import Progress
 
 Array = NDArray[np.float64]
 
@@ -44,6 +45,8 @@ class Study:
     reporting : Reporting
     ahead : int
         Quarters beyond the sample that forecasts may reach.
+    progress : callable, optional
+        Receives reports as draws are done.
 
     Raises
     ------
@@ -51,7 +54,14 @@ class Study:
         Conventions that speak of what the model does not have.
     """
 
-    def __init__(self, draws: ReducedDraws, reporting: Reporting | None = None, ahead: int = AHEAD) -> None:
+    def __init__(
+        self,
+        draws: ReducedDraws,
+        reporting: Reporting | None = None,
+        ahead: int = AHEAD,
+        progress: Progress | None = None,
+    ) -> None:
+        self.progress = progress
         self.draws, self.reporting = draws, reporting or Reporting()
         posterior = draws.posterior
         self.series = reported_series(posterior, self.reporting)
@@ -115,7 +125,7 @@ class Study:
                 "dies_out": form.dies_out,
                 "log_likelihood": self.sample.log_likelihood(stacked),
             }
-        arrays = self.draws.map(self.forms, kernels)
+        arrays = self.draws.map(self.forms, kernels, self.progress)
         lasts = arrays[""]["dies_out"][:, self.lasting.positions].mean(0)
         if (lasts < 1).any():
             at = int(lasts.argmin())

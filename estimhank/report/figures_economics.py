@@ -21,7 +21,7 @@ from estimhank.economics.responses import Responses
 from estimhank.economics.result import Result
 from estimhank.economics.smoothing import OneStep, SmoothedSeries, SmoothedShocks
 from estimhank.economics.variance import ERROR, INFINITY, VarianceDecomposition
-from estimhank.report.style import CHAINS, EXACT, MODE, ReportFigure, chain_colours, figure_style, new_figure
+from estimhank.report.style import CHAINS, EXACT, MODE, PRIOR, ReportFigure, chain_colours, figure_style, new_figure
 from estimhank.support.errors import ConfigError
 
 Array = NDArray[np.float64]
@@ -51,7 +51,8 @@ def plot_result(result: Result, **options: Any) -> Figure:
     ----------
     result : Result
     **options
-        ``variables`` and ``shocks``: names, of those that are shown; ``horizon`` of responses.
+        ``variables`` and ``shocks``: names, of those that are shown; ``horizon`` of responses, and ``behind`` them
+        others, such as the prior's, in grey.
 
     Raises
     ------
@@ -66,13 +67,14 @@ def economics_figure(
     variables: Sequence[str] | None = None,
     shocks: Sequence[str] | None = None,
     horizon: int = PLOTTED,
+    behind: Responses | None = None,
 ) -> ReportFigure:
     """The figure of a result with its caption; see :func:`plot_result`."""
     shown = _chosen(variables, result.about.names, "variable")
     of = _chosen(shocks, list(result.about.shocks), "shock")
     with figure_style():
         if isinstance(result, Responses):
-            return _responses(result, shown, of, horizon)
+            return _responses(result, shown, of, horizon, behind)
         if isinstance(result, VarianceDecomposition):
             return _variance(result, shown)
         if isinstance(result, SmoothedShocks):
@@ -125,7 +127,9 @@ def _probabilities(dataset: xr.Dataset) -> str:
     return f"{named} and {found[0]} percent bands ({dataset.attrs['bands']})" if named else f"{found[0]} percent band"
 
 
-def _responses(result: Responses, variables: list[str], shocks: list[str], horizon: int) -> ReportFigure:
+def _responses(
+    result: Responses, variables: list[str], shocks: list[str], horizon: int, behind: Responses | None
+) -> ReportFigure:
     about, colours = result.about, colours_of(result.about)
     data = result.dataset.response.sel(horizon=slice(0, horizon))
     figure = new_figure(1.45 * len(variables) + 0.5, max(10.0, 2.3 * len(shocks)))
@@ -134,6 +138,9 @@ def _responses(result: Responses, variables: list[str], shocks: list[str], horiz
         for j, shock in enumerate(shocks):
             axis, at = axes[i, j], data.sel(variable=variable, shock=shock)
             axis.axhline(0, color=MODE, lw=0.6)
+            if behind is not None:
+                other = behind.dataset.response.sel(horizon=slice(0, horizon), variable=variable, shock=shock)
+                _bands(axis, other.horizon.values, other, PRIOR)
             _bands(axis, at.horizon.values, at, colours[shock])
             axis.margins(x=0)
             axis.locator_params(axis="y", nbins=4)
@@ -147,6 +154,8 @@ def _responses(result: Responses, variables: list[str], shocks: list[str], horiz
     bands = _probabilities(result.dataset)
     median = f"Median with {bands}; " if bands else ""
     caption = f"Responses to {result.draws.attrs['size']}; horizon 0 is the impact. {median}{about.words}."
+    if behind is not None:
+        caption += f" Grey: the same of {behind.about.words}."
     return ReportFigure("responses", figure, caption, f"Responses of {', '.join(variables)} to {', '.join(shocks)}.")
 
 

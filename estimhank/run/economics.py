@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,7 +49,7 @@ def study_of(
     draws: Array | None = None,
     at: Mapping[str, float] | ArrayLike | None = None,
     variables: Sequence[str] | None = None,
-    origin: str = "point",
+    origin: str = "",
 ) -> Study:
     """Results of a posterior at draws, or at one point.
 
@@ -63,7 +64,7 @@ def study_of(
     variables : sequence of str, optional
         Shown beside the observables, in place of the settings'.
     origin : str
-        What the one point is, ``"point"`` or ``"mode"``.
+        What they are: ``"point"`` or ``"mode"``, of draws ``"posterior"`` or ``"prior"``.
 
     Raises
     ------
@@ -73,9 +74,9 @@ def study_of(
         Parameters that the model does not have.
     """
     if at is not None or draws is None:
-        chosen = ReducedDraws.at(posterior, {} if at is None else at, origin)
+        chosen = ReducedDraws.at(posterior, {} if at is None else at, origin or "point")
     else:
-        chosen = ReducedDraws.thinned(posterior, draws, settings.draws)
+        chosen = replace(ReducedDraws.thinned(posterior, draws, settings.draws), origin=origin or "posterior")
     try:
         return Study(chosen, reporting_of(settings, variables))
     except ModelError as error:

@@ -32,6 +32,7 @@ PROFILES: dict[str, dict[str, Any]] = {
             "max_r_hat": 1.1,
             "max_rounds": 200,
         },
+        "economics": {"draws": 200},
     },
     "paper": {
         # 500 iterations of 100 proposals of one chain are the 50,000 candidates

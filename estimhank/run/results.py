@@ -118,9 +118,9 @@ class Run:
 
         Parameters
         ----------
-        at : mapping, array of shape (d,) or "mode", optional
+        at : mapping, array of shape (d,), "mode" or "prior", optional
             One point in place of the draws: exact figures, no bands. A mapping may leave parameters out, which then
-            have the values of the model's table.
+            have the values of the model's table. ``"prior"``: draws of the prior, those that have a solution.
         variables : sequence of str, optional
             Shown beside the observables: ``"Y"``, ``"log Y"``, ``"growth Y"``.
 
@@ -130,18 +130,19 @@ class Run:
         """
         from estimhank.run.economics import study_of  # what most who open a run do without
 
-        if isinstance(at, str):
-            if at != "mode":
-                raise ConfigError(f"at takes parameter values or \"mode\", not '{at}'")
+        if isinstance(at, str) and at not in ("mode", "prior"):
+            raise ConfigError(f'at takes parameter values, "mode" or "prior", not \'{at}\'')
+        if isinstance(at, str) and at == "mode":
             return study_of(
                 self.posterior, self.config.economics, at=self.mode["theta"], variables=variables, origin="mode"
             )
-        draws = None
-        if at is None:
-            from estimhank.analysis.inference_data import draws_of
+        if at is not None and not isinstance(at, str):
+            return study_of(self.posterior, self.config.economics, at=at, variables=variables)
+        from estimhank.analysis.inference_data import draws_of
 
-            draws = draws_of(self.draws, names=self.posterior.names)
-        return study_of(self.posterior, self.config.economics, draws, at, variables)
+        group = "posterior" if at is None else "prior"
+        draws = draws_of(self.draws, group, self.posterior.names)
+        return study_of(self.posterior, self.config.economics, draws, variables=variables, origin=group)
 
     def responses(
         self,

@@ -250,6 +250,7 @@ def economics_stage(context: RunContext) -> StageResult:
     posterior = _posterior(context)
     draws = draws_of(read_inference_data(context.folder / "posterior.nc"), names=posterior.names)
     study = study_of(posterior, settings, draws)
+    study.progress = context.progress
     results = study.basics()
     written = write_results(results, context.folder / "economics", context.config.report.svg)
     facts = EconomicsFacts(

@@ -35,7 +35,7 @@ def test_the_likelihood_is_the_posterior_s(features: dict[str, Any]) -> None:
     assert check_likelihood(LinearForms(posterior), posterior.reference()) < 1e-10
 
 
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("missing", [pytest.param(False, marks=pytest.mark.long), True])
 def test_random_state_spaces_and_their_smoothed_series(missing: bool) -> None:
     rng = np.random.default_rng(0)
     posterior = posterior_of(make_data(rng, random_case(rng, 0.9), 24, missing))

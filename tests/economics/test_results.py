@@ -39,6 +39,10 @@ FEATURES: dict[str, dict[str, Any]] = {
 }
 
 
+#: All of them at once; one by one in the long run.
+EACH = ["all", *(pytest.param(name, marks=pytest.mark.long) for name in FEATURES if name != "all")]
+
+
 @cache
 def posterior_of(features: str) -> Posterior:
     return two_series(**FEATURES[features])
@@ -75,7 +79,7 @@ def test_shocks_equal_a_smoother_s(features: str) -> None:
         assert variance[:BEFORE, 1].min() == 1.0
 
 
-@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("features", EACH)
 def test_decompositions_equal_those_of_one_state_space_for_each_shock(features: str) -> None:
     found = study(features).historical_decomposition().draws
     parts, mine = oracle(features), found.contribution[0]
@@ -88,7 +92,7 @@ def test_decompositions_equal_those_of_one_state_space_for_each_shock(features: 
     np.testing.assert_allclose(mine.sel(arrived=EARLIER), early, atol=1e-3 * RHO**BEFORE * 1e3)
 
 
-@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("features", EACH)
 def test_forecasts_equal_the_conditional_distribution(features: str) -> None:
     found, parts = study(features).forecast(8).draws, oracle(features)
     want = parts.series(parts.Z, 8)[-8:] + MU
@@ -100,7 +104,7 @@ def test_forecasts_equal_the_conditional_distribution(features: str) -> None:
     )
 
 
-@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("features", EACH)
 def test_unobserved_series_equal_a_smoother_s(features: str) -> None:
     mine = study(features, Reporting(variables=("x", "growth P"))).smooth_series().draws
     parts = oracle(features)

@@ -28,7 +28,8 @@ def finished_run(folder: Path, draws: int = 12, **sections: Any) -> Config:
     rng = np.random.default_rng(0)
     theta = posterior.reference() * (1 + 0.02 * rng.normal(size=(2, draws // 2, len(posterior.names))))
     zeros = np.zeros(theta.shape[:2])
-    arrays = PosteriorArrays(posterior.names, ExactDraws(theta, zeros, zeros))
+    prior = posterior.sample_prior(rng, 40)
+    arrays = PosteriorArrays(posterior.names, ExactDraws(theta, zeros, zeros), prior=prior)
     write_inference_data(folder / "posterior.nc", arrays, parameter_infos(posterior))
     write_json(folder / "mode.json", {"theta": posterior.reference().tolist()})
     manifest = Manifest(configuration=config.canonical(), config_file="", profile="default", status="finished",

@@ -61,7 +61,13 @@ def test_from_python(folder: Path) -> None:
     )
     np.testing.assert_allclose(one.draws.response[0].sel(variable="inflation"), want[:9, 1], rtol=1e-9)
     assert run.smooth(at="mode").about.words == "at the posterior mode"
-    with pytest.raises(ConfigError, match='at takes parameter values or "mode"'):
+    prior = run.responses(at="prior")
+    assert 30 < prior.draws.sizes["draw"] <= 40 and "from the prior" in prior.about.words
+    figure = run.responses().plot(behind=prior, variables=["growth"], shocks=["d", "m"])
+    assert len(figure.axes) == 2 and len(figure.axes[0].collections) == 4
+    with pytest.raises(ConfigError, match="no shock 'x'"):
+        one.plot(shocks=["x"])
+    with pytest.raises(ConfigError, match='at takes parameter values, "mode" or "prior"'):
         run.smooth(at="best")
     with pytest.raises(EstimhankError, match="'phi' is not an estimated parameter"):
         run.smooth(at={"phi": 1.0})
