@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from estimhank.economics.draws import ReducedDraws
+from estimhank.economics.draws import MOST, ReducedDraws
 from estimhank.economics.each_draw import at_each_draw
 from estimhank.economics.linear_form import LinearForm
 from estimhank.economics.result import Result
@@ -157,6 +158,8 @@ class PredictiveCheck(Result):
 def predictive_check(study: Study, prior: Array | None = None, seed: int = 0) -> PredictiveCheck:
     """Moments of one simulated sample for each draw of a study, and for each prior draw that has a solution.
 
+    At one parameter vector, of a thousand samples there.
+
     Parameters
     ----------
     study : Study
@@ -173,21 +176,31 @@ def predictive_check(study: Study, prior: Array | None = None, seed: int = 0) ->
     rng = generator(seed, Stream.PREDICTIVE)
 
     @jax.jit
-    def simulate(form: LinearForm, noise: jax.Array) -> jax.Array:
-        """Entries of a sample: its mean and L times noise."""
-        return sample.stack(form).factor @ noise - sample.deviations(form, jnp.zeros(sample.values.shape))
+    def describe(form: LinearForm) -> tuple[jax.Array, jax.Array]:
+        """L and mean of the entries."""
+        return sample.stack(form).factor, -sample.deviations(form, jnp.zeros(sample.values.shape))
 
-    def solve(theta: Array) -> tuple[LinearForm, Array]:
-        return study.forms.at(theta), rng.standard_normal(len(sample.date))
+    alone = describe(study.forms.at(study.draws.theta[0])) if study.draws.alone else None
 
-    def compute(solved: tuple[LinearForm, Array]) -> dict[str, Array]:
+    def solve(theta: Array) -> tuple[Any, Array]:
+        return describe(study.forms.at(theta)), rng.standard_normal(len(sample.date))
+
+    def again(theta: Array) -> tuple[Any, Array]:
+        return alone, rng.standard_normal(len(sample.date))
+
+    def compute(solved: tuple[Any, Array]) -> dict[str, Array]:
+        (factor, mean), noise = solved
         values = np.full(sample.values.shape, np.nan)
-        values[sample.date, sample.column] = np.asarray(simulate(*solved))
+        values[sample.date, sample.column] = np.asarray(mean) + np.asarray(factor) @ noise
         return {"moments": sample_moments(values)}
 
     names = [s.name for s in study.forms.observed]
+    if alone is None:
+        simulated, _ = at_each_draw(study.draws, solve, compute)
+    else:  # many samples at the one point
+        simulated, _ = at_each_draw(ReducedDraws(posterior, np.repeat(study.draws.theta, MOST, axis=0)), again, compute)
     arrays = {
-        "posterior": (("draw", "moment"), at_each_draw(study.draws, solve, compute)[0]["moments"]),
+        "posterior": (("draw", "moment"), simulated["moments"]),
         "data": (("moment",), sample_moments(sample.values)),
     }
     words: list[str] = []
