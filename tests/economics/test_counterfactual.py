@@ -92,6 +92,7 @@ def test_without_policy_shocks(nk: Study) -> None:
     np.testing.assert_allclose(drawn.value_variance[0, 5], (path**2).sum(0), rtol=1e-9)
 
 
+@pytest.mark.long
 def test_announced_shocks_are_news(nk: Study) -> None:
     """Against a model that declares news of the same process, by its state space."""
     other = new_keynesian(WithNews())
@@ -114,6 +115,7 @@ def test_both_ways_agree_with_all_news(nk: Study) -> None:
     assert float(few.draws.missed.max()) > 0.01 and "would meet it better" in few.summary()
 
 
+@pytest.mark.long
 def test_both_ways_agree_with_households(posterior: Posterior, reference: dict[str, float]) -> None:
     """Exactly, over the dates of the solution: both are solutions of the same equations."""
     study = study_of(posterior, reference, variables=("i", "pi", "Y"))

@@ -72,6 +72,7 @@ def test_the_information_of_an_autoregression(condition_on: int) -> None:
     np.testing.assert_allclose(found, rest if condition_on else first + rest, rtol=1e-7, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_information_by_brute_force() -> None:
     """With a mean, missing values and measurement error."""
     posterior = two_series(30, missing=True, error=0.4)

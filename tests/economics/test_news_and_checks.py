@@ -97,6 +97,7 @@ def test_a_mean_that_was_taken_off_again(study: Study) -> None:
     np.testing.assert_allclose(found.draws.old, found.draws.new, atol=1e-12)
 
 
+@pytest.mark.long
 def test_re_estimation_is_the_third_part(study: Study) -> None:
     new = later(study.draws.posterior.data)
     other = Posterior(study.draws.posterior.model, new, measurement_error={"x": 0.4})
@@ -144,6 +145,7 @@ def test_moments_of_samples() -> None:
     assert np.isnan(again["autocorrelation b, 1"])  # every pair lacks one
 
 
+@pytest.mark.long
 def test_simulated_samples_have_the_model_s_moments(study: Study) -> None:
     posterior = two_series(60, error=0.3)
     one = Study(ReducedDraws.at(posterior, posterior.reference()), ahead=2)
@@ -166,6 +168,7 @@ def test_simulated_samples_have_the_model_s_moments(study: Study) -> None:
     assert variance[0, 0] > found.posterior.mean("draw").values[0] ** 2  # in a short sample
 
 
+@pytest.mark.long
 def test_data_of_another_model_are_far_out() -> None:
     posterior = two_series(60)
     data = posterior.data

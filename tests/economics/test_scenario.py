@@ -170,6 +170,7 @@ def test_dates_that_do_not_fit(study: Study) -> None:
         scenario(study, plan(ON_G, Condition("g", "1996Q2", (0.0,))))
 
 
+@pytest.mark.long
 def test_reporting_units(posterior: Posterior) -> None:
     """Conditions are in the units that are reported: four-quarter sums, cumulated levels."""
     plain = study_of(posterior)

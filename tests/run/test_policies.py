@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     at = tmp_path_factory.mktemp("policies") / "run"
     finished_run(at)
     posterior = load(at).posterior
-    draws = posterior_draws(posterior, 8, 120)
+    draws = posterior_draws(posterior, 8, 70)
     write_statistics(at, posterior, draws)
     return at
 
@@ -197,6 +197,7 @@ def test_a_parameter_that_is_not_estimated_and_another_model(folder: Path) -> No
         run.counterfactual(CounterfactualPlan(parameters={"betta": 0.9}))
 
 
+@pytest.mark.long
 def test_news_and_moments_by_verb(folder: Path, tmp_path: Path) -> None:
     run = load(folder)
     data = run.data
