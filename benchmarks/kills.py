@@ -1,6 +1,6 @@
 """Kill a whole run with SIGKILL at random moments of every stage, resume it, and compare with one left alone.
 
-``python -m benchmarks.kills --out results/kills``. A run is killed once in each of its six stages, and again in further
+``python -m benchmarks.kills --out results/kills``. A run is killed once in each of its stages, and again in further
 runs until there are as many kills as asked for: at a random moment, in the middle of a write to the evaluation store or
 to another file, before or after a renaming. Backend and number of workers change at every resumption. Writes
 ``kills.csv`` (one line a kill) and ``kills.json``; the exit code is 1 if any array of a resumed run differs.

@@ -257,8 +257,11 @@ class _FormFunction:
         later = start + width // 2
         form = LinearForm(coefficients[:start], tail, covariances, *(roots,) * 4)
         missed = jnp.abs(moving_average(form, later + 1)[later] - coefficients[later]).max(1)
-        size = jnp.abs(coefficients).max((0, 2))
-        return coefficients[:start], tail, covariances, missed <= _MISSED * size
+        found = missed <= _MISSED * jnp.abs(coefficients).max((0, 2))
+        found = found.at[: self.observed].set(True)
+        # nothing is said of later dates of a series whose tail is not known
+        tail = tail._replace(output=jnp.where(found[None, :, None], tail.output, jnp.nan))
+        return coefficients[:start], tail, covariances, found
 
     def _of_states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> Any:
         """Of a state space, over the infinite horizon."""

@@ -109,7 +109,7 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table | DrawnTable], figu
             paragraphs += inputs.account
         if title == "Economics" and inputs.economics is not None:
             paragraphs += inputs.economics.notes
-            parts.append(_in_words(inputs.economics.words))
+            parts.append(_in_words(inputs, inputs.economics.words))
         if title == "Households" and inputs.households is not None:
             paragraphs += micro_words(inputs.households)
         paragraph = "".join(f"<p>{_with_symbols(inputs, text)}</p>" for text in paragraphs)
@@ -128,11 +128,11 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table | DrawnTable], figu
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{"\n".join(body)}\n</body>\n</html>\n'
 
 
-def _in_words(words: Mapping[str, str]) -> str:
+def _in_words(inputs: ReportInputs, words: Mapping[str, str]) -> str:
     """What results say of themselves, folded away."""
     items = "".join(
         f"<dt>{html.escape(name.replace('_', ' '))}</dt>"
-        f"<dd>{'<br>'.join(html.escape(line) for line in text.splitlines())}</dd>"
+        f"<dd>{'<br>'.join(_with_symbols(inputs, line) for line in text.splitlines())}</dd>"
         for name, text in words.items()
     )
     return f'<details><summary>In words</summary><dl class="pairs">{items}</dl></details>'

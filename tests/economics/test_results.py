@@ -19,6 +19,7 @@ from estimhank.economics.study import Study
 from estimhank.economics.variance import CYCLE, ERROR, INFINITY
 from estimhank.model import AR1, IID, Correlation, Normal, Parameter, Parameters
 from estimhank.model.observed import mean_of
+from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.linear_system import linearize
@@ -267,6 +268,37 @@ def test_levels_of_random_walks_have_responses_alone() -> None:
     assert shown.left_out == ("P",) and "growth P" in shown.notes[0] and study("plain").notes == ()
     with pytest.raises(ConfigError, match="reach 40 quarters"):
         study("plain").forecast(60)
+
+
+class WithPrices(OneAssetHANK):
+    """The default model with the level of prices."""
+
+    name = "with_prices"
+    variables = (*OneAssetHANK.variables, "P")  # type: ignore[assignment]
+
+    def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Any:
+        """And the level of prices."""
+        yield from super().equations(lag, now, lead, household, shock, p)
+        yield "prices", now.P - lag.P - now.pi
+
+    def steady_state(self, p: Any, household: Any) -> dict[str, Any]:
+        """One, say."""
+        return {**super().steady_state(p, household), "P": 1.0}
+
+
+@pytest.mark.long  # another model with households is compiled
+def test_levels_of_random_walks_beside_households(posterior: Posterior, reference: dict[str, float]) -> None:
+    model = Posterior(WithPrices(), posterior.data, 300, 200)
+    shown = Study(ReducedDraws.at(model, {**reference, "rho_w": 0.8}), Reporting(variables=("P", "growth P", "log C")))
+    assert shown.left_out == ("P",)
+    found = shown.basics()
+    response = found["responses"].draws.response[0]
+    np.testing.assert_allclose(response.sel(variable="P") * 100, response.sel(variable="inflation").cumsum("horizon"))
+    np.testing.assert_allclose(response.sel(variable="growth P"), response.sel(variable="inflation"), atol=1e-12)
+    variance = found["variance_decomposition"].draws.variance[0]
+    assert np.isnan(variance.sel(variable="P", horizon=[INFINITY, CYCLE]).isel(source=slice(0, 3))).all()
+    assert np.isfinite(variance.sel(variable=["growth P", "log C"])).all()
+    assert found["forecast"].about.names[-2:] == ["growth P", "log C"]
 
 
 def test_over_draws() -> None:
