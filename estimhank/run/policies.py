@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,8 +126,13 @@ def _other_forms(config: Config, study: Study, plan: CounterfactualPlan, model: 
     if model is None and not calibrated:
         return None
     declared = model or find_model(config.model.name, config.folder)
+    # a parameter that the configuration holds at a value is held at another one
+    held = {
+        name: replace(config.parameters[name], fixed=calibrated.pop(name))
+        for name in set(calibrated) & set(config.parameters)
+    }
     calibration = {**config.model.calibration, **calibrated}
-    changed = configure_model(declared, calibration, config.model.grid, config.parameters)
+    changed = configure_model(declared, calibration, config.model.grid, {**config.parameters, **held})
     other = Posterior(changed, posterior.data, posterior.horizon, posterior.solver.setting.tail_start)
     known = len(study.forms.observed)
     return LinearForms(other, study.forms.series[known:], study.forms.ahead)

@@ -56,9 +56,10 @@ rule = [{ series = "i", weight = 1 }, { series = "pi", weight = -2.5 }]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on three-equation data, with draws of its posterior, and a normal approximation for a surrogate."""
     at = tmp_path_factory.mktemp("policies") / "run"
-    finished_run(at)
+    fixed = {"eis": 0.5, "kappa": 0.1, "phi_y": 0.125, "rho_d": 0.8, "sigma_d": 0.5, "rho_u": 0.5, "rho_m": 0.5}
+    finished_run(at, parameters={name: {"fixed": value} for name, value in fixed.items()})
     posterior = load(at).posterior
-    draws = posterior_draws(posterior, 8, 70)
+    draws = posterior_draws(posterior, 8, 150)
     write_statistics(at, posterior, draws)
     return at
 
@@ -67,7 +68,7 @@ def posterior_draws(posterior: Posterior, chains: int, kept: int) -> tuple[Array
     """A random walk in the coordinates: x, log likelihood, log prior, by chain and draw."""
     rng, transform = np.random.default_rng(0), posterior.transform
     x = transform.to_unconstrained(np.tile(posterior.reference(), (chains, 1)))
-    scale = 0.12 * np.ones(x.shape[1])
+    scale = np.array([0.3, 0.2, 0.2])
 
     def evaluate(points: Array) -> Array:
         found = [posterior.evaluate(theta) for theta in transform.to_natural(points)]
