@@ -67,11 +67,17 @@ def draw_paths(
             raise EstimhankError(f"responses last for more than {_LONGEST} quarters: paths cannot be drawn")
         before *= 2
     stacked = jax.jit(sample.stack)(form)
-    total = form.covariances.sum(0)
-    with_data = np.asarray(sample.with_dates(total, np.arange(n)))[:, positions]
-    factor, noise = np.asarray(stacked.factor), np.sqrt(np.asarray(form.errors))
-    deviations = np.asarray(sample.deviations(form))
-    length = next_fast_len(before + 2 * n + before, real=True)
+    with_data = sample.with_dates(form.covariances.sum(0), np.arange(n))[:, positions]
+    observed = jnp.asarray(path[:, :n_o])
+
+    @jax.jit
+    def tell(left: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """E[e | left] and E[x | left] in the sample."""
+        weights = jax.scipy.linalg.cho_solve((stacked.factor, True), left)
+        return smoothed_shocks(observed, sample.spread(weights), before)[before:], with_data @ weights
+
+    noise, deviations = np.sqrt(np.asarray(form.errors)), np.asarray(sample.deviations(form))
+    length = next_fast_len(2 * (before + n), real=True)
     waves = rfft(path, length, axis=0)
     shocks, series = [], []
     for _ in range(draws):
@@ -79,16 +85,7 @@ def draw_paths(
         product = (waves * rfft(e, length, axis=0)[:, None, :]).sum(2)
         simulated = irfft(product, length, axis=0)[before : before + n]
         seen = simulated[:, :n_o] + noise * rng.standard_normal((n, n_o))
-        left = deviations - seen[sample.date, sample.column]
-        weights = _solve(factor, left)
-        spread = np.zeros((n, n_o))
-        spread[sample.date, sample.column] = weights
-        corrected = e + np.asarray(smoothed_shocks(jnp.asarray(path[:, :n_o]), jnp.asarray(spread), before))
-        shocks.append(corrected[before:])
-        series.append(simulated[:, n_o:] + with_data @ weights)
+        more_shocks, more = tell(jnp.asarray(deviations - seen[sample.date, sample.column]))
+        shocks.append(e[before:] + np.asarray(more_shocks))
+        series.append(simulated[:, n_o:] + np.asarray(more))
     return Paths(np.stack(shocks), np.stack(series))
-
-
-def _solve(factor: Array, right: Array) -> Array:
-    found: Array = np.asarray(jax.scipy.linalg.cho_solve((factor, True), right))
-    return found

@@ -122,16 +122,16 @@ def test_unobserved_series_equal_a_smoother_s(features: str) -> None:
 
 def test_draws_of_paths_have_the_moments_of_the_smoother_and_hold_the_data() -> None:
     shown = study("all", Reporting(variables=("x", "P")))
-    paths = shown.draw_paths(4000, seed=1)
+    paths = shown.draw_paths(1500, seed=1)
     shocks, series = shown.smooth().draws, shown.smooth_series().draws
     want, spread = shocks.smoothed.values[0, BEFORE:], shocks.smoothed_variance.values[0, BEFORE:]
-    np.testing.assert_allclose(paths["shocks"].mean(0), want, atol=0.08)
-    np.testing.assert_allclose(paths["shocks"].var(0), spread, atol=0.1)
-    np.testing.assert_allclose(paths["series"].mean(0), series.value[0], atol=0.12)
-    np.testing.assert_allclose(paths["series"].var(0), series.value_variance[0], atol=0.2)
+    np.testing.assert_allclose(paths["shocks"].mean(0), want, atol=0.12)
+    np.testing.assert_allclose(paths["shocks"].var(0), spread, atol=0.16)
+    np.testing.assert_allclose(paths["series"].mean(0), series.value[0], atol=0.2)
+    np.testing.assert_allclose(paths["series"].var(0), series.value_variance[0], atol=0.45)
     data = np.asarray(posterior_of("all").data.values)
     seen = ~np.isnan(data[:, 1])  # measured without error
-    np.testing.assert_allclose(paths["series"][:, seen, 1], np.tile(data[seen, 1], (4000, 1)), atol=1e-8)
+    np.testing.assert_allclose(paths["series"][:, seen, 1], np.tile(data[seen, 1], (1500, 1)), atol=1e-8)
 
 
 def test_real_time_estimates_are_those_of_shorter_samples() -> None:
