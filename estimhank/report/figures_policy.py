@@ -107,6 +107,7 @@ def _news(result: News, variables: list[str]) -> ReportFigure:
         if "re_estimation" in draws:
             parts.append((draws.re_estimation.sel(variable=variable).values, GREY, 1.0))
         above, below = np.zeros(len(x)), np.zeros(len(x))
+        axis.use_sticky_edges = False
         for size, colour, alpha in parts:
             axis.bar(x, size, 0.22, np.where(size > 0, above, below), color=colour, alpha=alpha)
             above, below = above + np.maximum(size, 0), below + np.minimum(size, 0)
