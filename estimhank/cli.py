@@ -26,6 +26,7 @@ from estimhank.run.model_check import check_model, open_model, read_point, respo
 from estimhank.run.new_model import TEMPLATES, write_model
 from estimhank.run.open_posterior import build_target
 from estimhank.run.pipeline import RunOutcome, run_pipeline
+from estimhank.run.policy_verbs import add_policy_verbs
 from estimhank.run.replay import replay
 from estimhank.run.stages import PIPELINE
 from estimhank.run.verbs import (
@@ -257,6 +258,7 @@ def responses_command(
 
 
 add_verbs(app)
+add_policy_verbs(app)
 
 
 @app.command("init")

@@ -13,6 +13,7 @@ import xarray as xr
 from estimhank.analysis.wording import fixed
 from estimhank.economics.forecast import Forecast
 from estimhank.economics.result import Result
+from estimhank.economics.scenario import Scenario
 from estimhank.economics.variance import INFINITY, VarianceDecomposition
 from estimhank.report.figures_economics import economics_figure
 from estimhank.report.style import DrawnFigure
@@ -130,7 +131,7 @@ def table_of(result: Result) -> Table | None:
     """What of a result is printed as a table; None of those that are figures."""
     if isinstance(result, VarianceDecomposition):
         return _variance_table(result)
-    return _forecast_table(result) if isinstance(result, Forecast) else None
+    return _forecast_table(result) if isinstance(result, Forecast | Scenario) else None
 
 
 def _number(value: Any) -> str:
@@ -159,7 +160,7 @@ def _variance_table(result: VarianceDecomposition) -> Table:
     return Table(result.name, caption, tuple(columns), tuple(rows))
 
 
-def _forecast_table(result: Forecast) -> Table:
+def _forecast_table(result: Forecast | Scenario) -> Table:
     about, data = result.about, result.dataset.value
     columns = [Column("quarter", "Quarter")]
     rows: list[list[Any]] = [[str(date)] for date in data.date.values]
@@ -169,5 +170,8 @@ def _forecast_table(result: Forecast) -> Table:
             columns.append(Column(f"{variable} {words}", words, label, _small))
             for row, value in zip(rows, data.sel(variable=variable, quantile=quantile).values, strict=True):
                 row.append(float(value))
-    caption = f"Forecasts: median and 68 percent band with all uncertainty, {about.words}."
+    what = (
+        "Forecasts" if isinstance(result, Forecast) else f"{result.draws.attrs['title']}: {result.draws.attrs['words']}"
+    )
+    caption = f"{what}: median and 68 percent band with all uncertainty, {about.words}."
     return Table(result.name, caption, tuple(columns), tuple(tuple(row) for row in rows))

@@ -85,6 +85,11 @@ def economics_figure(
             return _forecast(result, shown)
         if isinstance(result, SmoothedSeries | OneStep):
             return _paths(result, shown)
+        from estimhank.report.figures_policy import POLICY_FIGURES  # which draws with what is here
+
+        for kind, draw in POLICY_FIGURES.items():
+            if isinstance(result, kind):
+                return draw(result, shown)
     raise ConfigError(f"there is no figure of {result.name.replace('_', ' ')}")
 
 

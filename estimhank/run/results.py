@@ -27,12 +27,20 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike
 
+    from estimhank.economics.conditions import ScenarioPlan
+    from estimhank.economics.counterfactual import Counterfactual, CounterfactualPlan
     from estimhank.economics.forecast import Forecast
     from estimhank.economics.history import HistoricalDecomposition
+    from estimhank.economics.identification import Identification
+    from estimhank.economics.news import News
+    from estimhank.economics.predictive import PredictiveCheck
     from estimhank.economics.responses import Responses
+    from estimhank.economics.scenario import Scenario
     from estimhank.economics.smoothing import OneStep, SmoothedSeries, SmoothedShocks
     from estimhank.economics.study import Study
     from estimhank.economics.variance import VarianceDecomposition
+    from estimhank.evidence.estimates import Evidence
+    from estimhank.run.comparison import Comparison
 
     At = Mapping[str, float] | ArrayLike | str | None
 
@@ -172,6 +180,66 @@ class Run:
     def forecast(self, quarters: int | None = None, at: At = None, variables: Sequence[str] | None = None) -> Forecast:
         """Density forecasts; the configuration's number of quarters by default."""
         return self.study(at, variables).forecast(quarters)
+
+    # -- scenarios, counterfactuals, news ----------------------------------------------------------------------
+    def scenario(
+        self, plan: ScenarioPlan | Path | str, at: At = None, variables: Sequence[str] | None = None
+    ) -> Scenario:
+        """A conditional forecast; the plan or its TOML file (:class:`estimhank.economics.conditions.ScenarioPlan`)."""
+        from estimhank.run.policies import scenario_of
+
+        return scenario_of(self, plan, at, variables)
+
+    def counterfactual(
+        self,
+        plan: CounterfactualPlan | Path | str,
+        at: At = None,
+        variables: Sequence[str] | None = None,
+        model: Model | None = None,
+    ) -> Counterfactual:
+        """The same shocks under another policy: the plan or its TOML file
+        (:class:`estimhank.economics.counterfactual.CounterfactualPlan`); ``model``: one with another rule."""
+        from estimhank.run.policies import counterfactual_of
+
+        return counterfactual_of(self, plan, at, variables, model)
+
+    def news(
+        self,
+        other_data: Dataset | Path | str | Run,
+        quarters: int = 8,
+        at: At = None,
+        variables: Sequence[str] | None = None,
+    ) -> News:
+        """Why forecasts change with new data: a data set, its ``data.csv``, or a run on them, which adds what
+        re-estimation does."""
+        from estimhank.run.policies import news_of
+
+        return news_of(self, other_data, quarters, at, variables)
+
+    def predictive_check(self, prior_draws: int = 500, at: At = None) -> PredictiveCheck:
+        """Moments of the data against those of samples that posterior and prior make."""
+        from estimhank.run.policies import predictive_check_of
+
+        return predictive_check_of(self, prior_draws, at)
+
+    # -- evidence and identification ---------------------------------------------------------------------------
+    def evidence(self, prior_draws: int = 2_000, evaluations: int = 0) -> Evidence:
+        """The log marginal likelihood; arguments and errors as of :func:`estimhank.run.evidence.evidence_of`."""
+        from estimhank.run.evidence import evidence_of
+
+        return evidence_of(self, prior_draws, evaluations)
+
+    def identification(self, at: Mapping[str, float] | None = None) -> Identification:
+        """What the data tell about the parameters; as of :func:`estimhank.run.identification.identification_of`."""
+        from estimhank.run.identification import identification_of
+
+        return identification_of(self, at)
+
+    def compare(self, *others: Run, prior_draws: int = 2_000) -> Comparison:
+        """This model and others of the same data, by their evidence."""
+        from estimhank.run.comparison import compare_runs
+
+        return compare_runs((self, *others), prior_draws)
 
     def evaluations(self, *stages: str) -> Evaluations:
         """Evaluations of the named stages (all, if none is named).

@@ -50,7 +50,11 @@ _NEXT = {
     "history": "smooth",
     "smooth": "scores",
     "scores": "forecast",
-    "forecast": "responses",
+    "forecast": "scenario",
+    "scenario": "counterfactual",
+    "counterfactual": "evidence",
+    "news": "forecast",
+    "moments": "identification",
 }
 
 

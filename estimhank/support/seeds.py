@@ -24,6 +24,8 @@ class Stream(IntEnum):
     DIME = 21
     TEMPERED = 22
     NUTS = 23
+    EVIDENCE = 31
+    PREDICTIVE = 32
     #: And the numbers after it, one for each stage of the store.
     RANDOM_WALK = 100
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "estimhank"
 
 #: Rooms from the ground up. A room may import those before it in its own wing, and what both wings stand on.
 GROUND = ("support", "target")
-INFERENCE = (*GROUND, "evaluation", "mode", "sampling", "networks", "surrogate")
+INFERENCE = (*GROUND, "evaluation", "mode", "sampling", "networks", "surrogate", "evidence")
 ECONOMICS = (
     *GROUND, "parameters", "data", "households", "model", "models", "adapters", "sequence_space", "likelihood",
     "posterior", "economics",
@@ -20,6 +20,7 @@ OUTSIDE = (*dict.fromkeys(INFERENCE + ECONOMICS), "analysis", "report", "run", "
 DOORS = {
     ("posterior", "run"): "Posterior.from_config, which people know, opens what run.open_posterior builds",
     ("economics", "report"): "Result.plot, which people type, draws by report.figures_economics",
+    ("evidence", "report"): "Evidence.plot, which people type, draws by report.figures_policy",
     ("model", "models"): "the registry knows the names of the models that ship",
 }
 
