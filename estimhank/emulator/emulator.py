@@ -8,14 +8,14 @@ steady-state outputs and the parameters that were solved for, is a polynomial.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +28,7 @@ from estimhank.support.files import reading, replacing, sha256_of, sha256_of_arr
 Array = NDArray[np.float64]
 
 _FORMAT = 1
+_CELL = ("chosen", "sign", "coefficients", "margin")
 
 
 class Modes(NamedTuple):
@@ -152,16 +153,22 @@ class HouseholdEmulator:
 
 
 def _arrays(emulator: HouseholdEmulator) -> dict[str, Any]:
-    nested = {"region": emulator.region, "cell": emulator.cell}
-    found = {f"{p}/{f.name}": getattr(part, f.name) for p, part in nested.items() for f in fields(part)}
-    found |= {f"modes/{name}": value for name, value in emulator.modes._asdict().items()}
-    found |= {name: getattr(emulator, name) for name in ("coefficients", "mean", "basis")}
+    region, cell, modes = emulator.region, emulator.cell, emulator.modes
+    found = {
+        "bounds": np.array([region.lower, region.upper]),
+        "center": region.center,
+        "root": region.root,
+        **{f"cliff/{name}": getattr(cell, name) for name in _CELL},
+        **modes._asdict(),
+        **{name: getattr(emulator, name) for name in ("coefficients", "mean", "basis")},
+    }
     return {name: np.asarray(value) for name, value in found.items()}
 
 
 def _description(emulator: HouseholdEmulator) -> dict[str, Any]:
     names = ("outputs", "unknowns", "shape", "degree", "fingerprint")
-    return {"format": _FORMAT, **{name: getattr(emulator, name) for name in names}}
+    about = {name: getattr(emulator, name) for name in names}
+    return {"format": _FORMAT, "names": emulator.region.names, "cliff_degree": emulator.cell.degree, **about}
 
 
 def save_emulator(emulator: HouseholdEmulator, path: Path) -> Path:
@@ -181,8 +188,6 @@ def load_emulator(path: Path, fingerprint: Mapping[str, str] | None = None) -> H
     ResultsError
         It is of other households than those of a posterior with this ``fingerprint``.
     """
-    import json
-
     try:
         with reading(path), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -191,20 +196,17 @@ def load_emulator(path: Path, fingerprint: Mapping[str, str] | None = None) -> H
             raise ValueError(f"format {about['format']}")
         emulator = HouseholdEmulator(
             region=Region(
-                *(tuple(arrays[f"region/{name}"].tolist()) for name in ("names", "lower", "upper")),
-                arrays["region/center"],
-                arrays["region/root"],
+                tuple(about["names"]),
+                tuple(arrays["bounds"][0].tolist()),
+                tuple(arrays["bounds"][1].tolist()),
+                arrays["center"],
+                arrays["root"],
             ),
-            cell=Cell(
-                **{
-                    f.name: int(arrays[f"cell/{f.name}"]) if f.name == "degree" else arrays[f"cell/{f.name}"]
-                    for f in fields(Cell)
-                }
-            ),
+            cell=Cell(degree=int(about["cliff_degree"]), **{name: arrays[f"cliff/{name}"] for name in _CELL}),
             outputs=tuple(about["outputs"]),
             unknowns=tuple(about["unknowns"]),
             shape=tuple(about["shape"]),
-            modes=Modes(arrays["modes/ahead"], arrays["modes/since"]),
+            modes=Modes(arrays["ahead"], arrays["since"]),
             degree=int(about["degree"]),
             fingerprint=dict(about["fingerprint"]),
             **{name: arrays[name] for name in ("coefficients", "mean", "basis")},

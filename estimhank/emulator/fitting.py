@@ -87,7 +87,7 @@ def fit_emulator(
             f"only {len(used)} of {len(y)} points of the emulator's design have a steady state and lie between the "
             f"same cliffs: it needs {needed}; ask for more points, or set [emulator] points = 0"
         )
-    y, some = y[used], [examples[i] for i in used]
+    y, some = y[used], [examples[i] for i in used.tolist()]
     shape = some[0].core.shape
     cores = np.stack([e.core.ravel() for e in some])
     scalars = np.stack([np.concatenate([e.outputs, e.unknowns]) for e in some])

@@ -49,12 +49,12 @@ class EmulatedSteady(SteadySolver):
 
     # -- the exact solver's ------------------------------------------------------------------------------------
     @property
-    def reference(self) -> SteadyState:  # type: ignore[override]
+    def reference(self) -> SteadyState:
         """That of the exact solver."""
         return self.exact.reference
 
     @property
-    def reference_parts(self) -> SteadyParts:  # type: ignore[override]
+    def reference_parts(self) -> SteadyParts:
         """Those of the exact solver."""
         return self.exact.reference_parts
 

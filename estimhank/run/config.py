@@ -27,6 +27,7 @@ from estimhank.mode.search import ModeConfig
 from estimhank.parameters.priors import make_prior
 from estimhank.run.config_sections import (
     DataConfig,
+    EmulatorConfig,
     ModelConfig,
     ParameterConfig,
     ReportConfig,
@@ -51,6 +52,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     parameters: Mapping[str, ParameterConfig] = field(default_factory=dict)
     mode: ModeConfig = field(default_factory=ModeConfig)
+    emulator: EmulatorConfig = field(default_factory=EmulatorConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
@@ -71,6 +73,8 @@ class Config:
         """
         chosen = [name for name in SECTIONS if name != "run" and (not sections or name in sections)]
         whole: dict[str, Any] = to_plain({name: getattr(self, name) for name in chosen})
+        if self.emulator == EmulatorConfig():
+            whole.pop("emulator", None)  # which older runs did not know
         for setting in whole.get("parameters", {}).values():
             for key in [key for key, value in setting.items() if value is None]:
                 del setting[key]
@@ -102,7 +106,7 @@ def _leave_out(table: dict[str, Any], settings: Any) -> None:
 
 
 _ABSENT = object()
-SECTIONS = ("model", "data", "parameters", "mode", "sample", "surrogate", "posterior", "report", "run")
+SECTIONS = ("model", "data", "parameters", "mode", "emulator", "sample", "surrogate", "posterior", "report", "run")
 
 
 def _sorted(value: Any) -> Any:
@@ -221,6 +225,7 @@ def _resolve(table: Mapping[str, Any], where: str) -> Config:
     plain = {
         "model": ModelConfig,
         "mode": ModeConfig,
+        "emulator": EmulatorConfig,
         "sample": SampleConfig,
         "surrogate": SurrogateConfig,
         "posterior": PosteriorConfig,

@@ -223,6 +223,18 @@ class SteadySolver:
         values, parameters = ({k: jnp.asarray(v, float) for k, v in d.items()} for d in (values, parameters))
         return SteadyParts(values, parameters, operator, symbol), checks
 
+    @cached_property
+    def acting(self) -> tuple[str, ...]:
+        """Which of the parameters that move the steady state change what households face; others, such as a labour
+        supply elasticity that only sets a scale, leave them as they are."""
+
+        def faced(moved: Mapping[str, float]) -> list[float]:
+            return [float(x) for x in jax.tree.leaves(self._problem(moved)[0])]
+
+        step = {name: value + 1e-3 * (abs(value) or 1.0) for name, value in self.centre.items()}
+        at = faced(self.centre)
+        return tuple(name for name in self.spread if faced({**self.centre, name: step[name]}) != at)
+
     def households(self, moved: Mapping[str, Any], start: StationaryPoint) -> tuple[Any, ...]:
         """Of :meth:`compute` what households say: aggregates by name, checks, operator, symbol, and the parameters that
         were moved to hit their targets."""

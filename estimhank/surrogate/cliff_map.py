@@ -8,7 +8,7 @@ in :mod:`estimhank.surrogate.cliff_fit`; the networks are given their signs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
