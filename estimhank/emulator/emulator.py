@@ -186,7 +186,7 @@ def load_emulator(path: Path, fingerprint: Mapping[str, str] | None = None) -> H
     StorageError
         The file cannot be read, or is no emulator.
     ResultsError
-        It is of other households than those of a posterior with this ``fingerprint``.
+        It is of other households than those of a posterior with this ``fingerprint``, as far as both say it.
     """
     try:
         with reading(path), np.load(path, allow_pickle=False) as file:
@@ -214,7 +214,7 @@ def load_emulator(path: Path, fingerprint: Mapping[str, str] | None = None) -> H
     except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
         raise StorageError(f"cannot read {path}: it is not an emulator ({error!r})") from error
     if fingerprint is not None:
-        other = [part for part, value in emulator.fingerprint.items() if fingerprint.get(part) != value]
+        other = [part for part, value in emulator.fingerprint.items() if fingerprint.get(part, value) != value]
         if other:
             raise ResultsError(f"the emulator in {path} was trained on another {', '.join(other)}: train it again")
     return emulator

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from estimhank.analysis.emulator_check import MAX_SD, check_emulator
 from estimhank.analysis.facts import EmulatorCheck, EmulatorFacts
 from estimhank.emulator.emulator import load_emulator, save_emulator
+from estimhank.emulator.examples import names_of
 from estimhank.emulator.fitting import EmulatorError
 from estimhank.mode.mode_result import ModeResult
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.context import EMULATED_STORE, EXAMPLES, RunContext
-from estimhank.run.emulation import inside_of, make_design, normal_draws, train_emulator
+from estimhank.run.emulation import inside_of, make_design, normal_draws, solve_design
 from estimhank.sampling.chains import Draws
 from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import writing
@@ -44,7 +45,8 @@ def train(context: RunContext, mode: ModeResult) -> EmulatorFacts:
             old = load_emulator(context.emulator_path, {**exact.fingerprint, "design": design.key})
         except (StorageError, ResultsError):
             old = None
-        fit, failed = train_emulator(exact, design, context.recorder.engine, context.folder / EXAMPLES, tell)
+        solved = solve_design(exact, design, context.recorder.engine, context.folder / EXAMPLES, tell)
+        fit = solved.fit(names_of(exact.solver.steady))
     except EmulatorError as error:
         _forget(context)
         return EmulatorFacts(points=settings.points, words=f"evaluations are exact: {error}")
@@ -55,7 +57,7 @@ def train(context: RunContext, mode: ModeResult) -> EmulatorFacts:
     return EmulatorFacts(
         points=settings.points,
         used=fit.used,
-        failed=failed,
+        failed=solved.failed,
         degree=fit.emulator.degree,
         rank=fit.emulator.rank,
         error=fit.error,

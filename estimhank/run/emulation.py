@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -91,14 +91,45 @@ def normal_draws(posterior: Posterior, center_x: Array, covariance_x: Array, see
     return posterior.transform.to_natural(x)
 
 
-def train_emulator(
+@dataclass(frozen=True)
+class Solutions:
+    """Exact households at the points of a design: examples, or kinds of failure, and the modes they are projected on."""
+
+    design: Design
+    examples: Sequence[Example | str]
+    modes: Modes
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """Points without a steady state, by kind."""
+        return dict(Counter(e for e in self.examples if isinstance(e, str)))
+
+    def first(self, n: int) -> Solutions:
+        """Of the first points alone."""
+        return Solutions(replace(self.design, y=self.design.y[:n]), self.examples[:n], self.modes)
+
+    def fit(self, names: tuple[tuple[str, ...], tuple[str, ...]]) -> EmulatorFit:
+        """An emulator; ``names`` by :func:`estimhank.emulator.examples.names_of`.
+
+        Raises
+        ------
+        EmulatorError
+            As of :func:`estimhank.emulator.fitting.fit_emulator`.
+        """
+        rows = [i for i, e in enumerate(self.examples) if isinstance(e, Example)]
+        solved = [e for e in self.examples if isinstance(e, Example)]
+        fingerprint = {**self.design.fingerprint, "design": self.design.key}
+        return fit_emulator(self.design.region, self.design.y[rows], solved, self.modes, names, fingerprint)
+
+
+def solve_design(
     posterior: Posterior,
     design: Design,
     workers: Workers | None = None,
     kept: Path | None = None,
     tell: Callable[[int], None] = lambda done: None,
-) -> tuple[EmulatorFit, dict[str, int]]:
-    """Solve households at the points of a design and fit an emulator.
+) -> Solutions:
+    """Solve households at the points of a design.
 
     Parameters
     ----------
@@ -112,21 +143,14 @@ def train_emulator(
     tell : callable
         Told how many points have been solved.
 
-    Returns
-    -------
-    EmulatorFit
-    dict of str to int
-        Points without a steady state, by kind.
-
     Raises
     ------
     EmulatorError
-        As of :func:`estimhank.emulator.fitting.fit_emulator`.
+        None of the first points has a steady state.
     """
     workers, steady = workers or InTurn(posterior), posterior.solver.steady
     theta = design.region.natural(design.y)
     points = [{**steady.centre, **dict(zip(design.region.names, row.tolist(), strict=True))} for row in theta]
-    fingerprint = {**design.fingerprint, "design": design.key}
     found, modes = _read_kept(kept, design.key)
     if modes is None:
         pilot = points[: 4 + 2 * design.region.dimension]
@@ -139,10 +163,37 @@ def train_emulator(
         if kept is not None:
             _write_kept(kept, design.key, found, modes)
         tell(len(found))
-    rows = [i for i, e in enumerate(found) if isinstance(e, Example)]
-    failed = dict(Counter(e for e in found if isinstance(e, str)))
-    examples = [e for e in found if isinstance(e, Example)]
-    return fit_emulator(design.region, design.y[rows], examples, modes, names_of(steady), fingerprint), failed
+    return Solutions(design, found, modes)
+
+
+def train_emulator(
+    posterior: Posterior,
+    draws: Array,
+    points: int = 400,
+    seed: int = 0,
+    workers: Workers | None = None,
+) -> EmulatorFit:
+    """An emulator of a posterior's households where its draws are.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        The exact one.
+    draws : ndarray of shape (n, d)
+        Natural units: of a normal approximation at the mode (:func:`normal_draws`), or of a first pass.
+    points : int
+        Exact solutions of households.
+    seed : int
+    workers : Workers, optional
+        Solve households, side by side; by default this process does.
+
+    Raises
+    ------
+    EmulatorError
+        Nothing to emulate, or too few points with a steady state between the same cliffs.
+    """
+    design = make_design(posterior, draws, points, seed)
+    return solve_design(posterior, design, workers).fit(names_of(posterior.solver.steady))
 
 
 def _solve(workers: Workers, points: Sequence[Mapping[str, float]], modes: Modes | None) -> list[Example | str]:
