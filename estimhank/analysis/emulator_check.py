@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 MAX_SD = 0.05
 #: Largest difference with which no draw's weight can be much of a nuisance, whatever the index of their tail is.
 _HARMLESS = 0.5
+_FEWEST = 25  # draws that a tail index can be fitted to
 
 
 def check_emulator(exact: Array, emulated: Array, inside: NDArray[np.bool_], max_sd: float = MAX_SD) -> EmulatorCheck:
@@ -46,7 +47,7 @@ def check_emulator(exact: Array, emulated: Array, inside: NDArray[np.bool_], max
     difference = exact[both] - emulated[both]
     sd = float(difference.std(ddof=1))
     largest = float(np.abs(difference - difference.mean()).max())
-    k = pareto_k(difference)
+    k = pareto_k(difference) if len(difference) >= _FEWEST else math.inf
     wrong = []
     if disagreeing:
         wrong.append(f"at {disagreeing} of {len(exact)} draws one of the two densities is zero and the other is not")

@@ -303,10 +303,8 @@ class Posterior(Capabilities):
         Its values are not those of this posterior, and its fingerprint says so; :mod:`estimhank.run.emulation` trains
         emulators, and measures how far the values are apart.
         """
-        solver = self.solver
-        steady = EmulatedSteady(solver.steady, emulator)
-        again = Solver(solver.setting, steady, solver.density)
-        return Posterior(self.model, self.data, self.horizon, self.tail_start, self.measurement_error, again)
+        solver = self.solver.with_steady(EmulatedSteady(self.solver.steady, emulator))
+        return Posterior(self.model, self.data, self.horizon, self.tail_start, self.measurement_error, solver)
 
     # -- what compiles ahead -----------------------------------------------------------------------------------
     def outline(self) -> None:

@@ -133,7 +133,7 @@ class EmulatorConfig:
     """
 
     points: int = option(0, least=0)
-    check_draws: int = option(100, least=20)
+    check_draws: int = option(100, least=40)
     max_sd: float = option(0.05, above=0.0)
 
 

@@ -93,7 +93,7 @@ def normal_draws(posterior: Posterior, center_x: Array, covariance_x: Array, see
 
 @dataclass(frozen=True)
 class Solutions:
-    """Exact households at the points of a design: examples, or kinds of failure, and the modes they are projected on."""
+    """Exact households at a design: an example of each point, or the kind of its failure, and the modes of them all."""
 
     design: Design
     examples: Sequence[Example | str]
