@@ -63,7 +63,16 @@ class Solver:
     def with_steady(self, steady: SteadySolver) -> Solver:
         """The same, and the same compiled functions, with steady states from elsewhere."""
         other = Solver(self.setting, steady, self.density)
-        shared = ("structure", "computation", "solve", "at_once", "at_once_with_gradient", "look", "covariances", "pull")
+        shared = (
+            "structure",
+            "computation",
+            "solve",
+            "at_once",
+            "at_once_with_gradient",
+            "look",
+            "covariances",
+            "pull",
+        )
         vars(other).update({name: getattr(self, name) for name in shared})
         return other
 
