@@ -37,7 +37,7 @@ from estimhank.support.files import make_folder, write_text
 Array = NDArray[np.float64]
 Row = dict[str, Any]
 
-POINTS, RANKS = (50, 100, 200, 400, 800), (10, 20, 40)
+POINTS, RANKS = (50, 100, 200, 400, 800), (10, 20, 30)
 _TIMED = 25  # draws at which processor time is measured
 _MOVED = 1e-4  # relative step between them and the next of their kind, so that nothing is served from what is kept
 

@@ -28,7 +28,7 @@ from estimhank.support.files import reading, replacing, sha256_of, sha256_of_arr
 Array = NDArray[np.float64]
 
 _FORMAT = 1
-_CELL = ("chosen", "sign", "coefficients", "margin")
+_CELL = ("chosen", "sign", "coefficients", "margin", "mass")
 
 
 class Modes(NamedTuple):
@@ -54,6 +54,8 @@ class Cell:
         Of the distance.
     margin : ndarray of shape (m,)
         Distances below it are not told from zero.
+    mass : ndarray of shape (s,)
+        Of the households next to the fixed point of each state, s states in all: medians.
     """
 
     chosen: NDArray[np.intp]
@@ -61,6 +63,11 @@ class Cell:
     degree: int
     coefficients: Array
     margin: Array
+    mass: Array
+
+    def distances(self, y: Any) -> Any:
+        """Distances to these cliffs at coordinates y (d,): (m,); may be traced by JAX."""
+        return chebyshev_basis(y[None], self.degree)[0] @ self.coefficients
 
 
 class Emulated(NamedTuple):
@@ -148,8 +155,7 @@ class HouseholdEmulator:
         within = (y**2).sum() <= 1
         if not len(self.cell.sign):
             return within
-        distance = chebyshev_basis(y[None], self.cell.degree)[0] @ self.cell.coefficients
-        return within & (self.cell.sign * distance > self.cell.margin).all()
+        return within & (self.cell.sign * self.cell.distances(y) > self.cell.margin).all()
 
 
 def _arrays(emulator: HouseholdEmulator) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.emulator.emulator import Modes
-from estimhank.households.cliffs import cliffs_of
 from estimhank.households.stationary import SteadyStateError
 from estimhank.sequence_space.steady_parts import SteadyParts
 from estimhank.sequence_space.steady_solver import SteadySolver
@@ -17,7 +16,7 @@ from estimhank.sequence_space.steady_solver import SteadySolver
 Array = NDArray[np.float64]
 
 #: What the modes may leave of the fake-news matrices, as a share of each pair's norm.
-PRECISION = 1e-6
+PRECISION = 1e-5
 
 
 class Example(NamedTuple):
@@ -48,7 +47,7 @@ def solve_example(steady: SteadySolver, moved: Mapping[str, float], modes: Modes
         lost = float((np.linalg.norm(left, axis=(0, 3)) / np.maximum(np.linalg.norm(news, axis=(0, 3)), 1e-300)).max())
         news = core
     outputs, unknowns = names_of(steady)
-    cliffs = cliffs_of(steady.stationary_at(moved)[0])
+    cliffs = steady.cliffs_at(moved)
     nothing = np.zeros(0)
     return Example(
         news,

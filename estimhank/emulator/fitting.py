@@ -18,8 +18,8 @@ from estimhank.support.errors import EstimhankError
 
 Array = NDArray[np.float64]
 
-#: Most directions of the cores: of households of one asset, 60 leave 1e-5 of what moves.
-RANK = 60
+#: Most directions of the cores: more err no less (``docs/emulator.md``).
+RANK = 40
 _DIRECTION = 1e-6  # share of the cores' norm below which a direction is left out
 _POINTS_EACH = 1.5  # examples for each coefficient, at least
 _HIGHEST = 10  # degree
@@ -136,7 +136,7 @@ def find_cell(y: Array, examples: Sequence[Example]) -> tuple[Cell, NDArray[np.b
     distance = np.stack([e.distance[:count] for e in examples]) if n else np.zeros((0, count))
     chosen = np.flatnonzero(np.median(mass, axis=0) > _LEAST_MASS) if n else np.arange(0)
     if not len(chosen):
-        return _smooth(), np.ones(n, bool)
+        return _smooth(count), np.ones(n, bool)
     above = distance[:, chosen] > 0
     near = np.exp(-8.0 * (y**2).sum(axis=1))  # a normal distribution of which the ball is four standard deviations
     sides, which = np.unique(above, axis=0, return_inverse=True)
@@ -144,19 +144,20 @@ def find_cell(y: Array, examples: Sequence[Example]) -> tuple[Cell, NDArray[np.b
     within = (above == side).all(axis=1)
     crossed = np.flatnonzero((above != side).any(axis=0) | (np.abs(distance[:, chosen]).min(axis=0) < _CLOSE))
     if not within.any() or not len(crossed):
-        return _smooth(), within
+        return _smooth(count), within
     signs = np.where(side, 1.0, -1.0)[crossed]
     fits = [_distance(y, s * distance[:, at], within) for s, at in zip(signs, chosen[crossed], strict=True)]
     width = max(len(fit[0]) for fit in fits)
     degree = next(g for g in range(1, _HIGHEST + 1) if comb(y.shape[1] + g, g) >= width)
     coefficients = [np.pad(s * fit[0], (0, width - len(fit[0]))) for s, fit in zip(signs, fits, strict=True)]
     margin = np.array([fit[1] for fit in fits])
-    return Cell(chosen[crossed], signs, degree, np.stack(coefficients, axis=1), margin), within
+    middle = np.median(mass, axis=0)
+    return Cell(chosen[crossed], signs, degree, np.stack(coefficients, axis=1), margin, middle), within
 
 
-def _smooth() -> Cell:
+def _smooth(states: int) -> Cell:
     """Of households without cliffs."""
-    return Cell(np.arange(0), np.zeros(0), 1, np.zeros((0, 0)), np.zeros(0))
+    return Cell(np.arange(0), np.zeros(0), 1, np.zeros((0, 0)), np.zeros(0), np.full(states, np.nan))
 
 
 def _distance(y: Array, distance: Array, within: NDArray[np.bool_]) -> tuple[Array, float]:

@@ -19,6 +19,7 @@ from estimhank.sequence_space.household_operator import household_operator, toep
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_solver import SteadySolver, found_at_once
 from estimhank.sequence_space.steady_state import SteadyState
+from estimhank.target.cliffs import Cliffs
 
 
 class EmulatedSteady(SteadySolver):
@@ -65,6 +66,16 @@ class EmulatedSteady(SteadySolver):
     def stationary_at(self, changes: Mapping[str, float]) -> Any:
         """Of the exact solver: distributions are not emulated."""
         return self.exact.stationary_at(changes)
+
+    def cliffs_at(self, changes: Mapping[str, float]) -> Cliffs | None:
+        """Emulated where that is known, of the cliffs that were among the examples; of the exact solver elsewhere."""
+        cell, moved = self.emulator.cell, {**self.centre, **{name: changes[name] for name in self.spread}}
+        y = self.emulator.region.coordinates(moved)
+        if not len(cell.chosen) or not bool(self.emulator.inside(y)):
+            return self.exact.cliffs_at(changes)
+        distance = np.full(len(cell.mass), np.nan)
+        distance[cell.chosen] = np.asarray(cell.distances(np.asarray(y)))
+        return Cliffs(distance, cell.mass)
 
     def guess(self, moved: Mapping[str, float]) -> StationaryPoint:
         """None is needed."""

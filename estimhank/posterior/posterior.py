@@ -20,7 +20,6 @@ from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
 from estimhank.emulator.emulator import HouseholdEmulator
 from estimhank.emulator.steady import EmulatedSteady
-from estimhank.households.cliffs import cliffs_of
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.canonical import canonical_form
@@ -354,10 +353,9 @@ class Posterior(Capabilities):
             return None
         point = np.asarray(theta, float)
         try:
-            households, _ = self.solver.steady.stationary_at(self.solver.setting.mapping(point))
+            return self.solver.steady.cliffs_at(self.solver.setting.mapping(point))
         except SteadyStateError:
             return None
-        return cliffs_of(households)
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

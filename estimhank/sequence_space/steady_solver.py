@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from estimhank.households.cliffs import cliffs_of
 from estimhank.households.fake_news import jacobians_by_date
 from estimhank.households.newton import Search, solve_point
 from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
@@ -44,6 +45,7 @@ from estimhank.sequence_space.steady_state import (
 )
 from estimhank.sequence_space.structure import household_names
 from estimhank.support.runtime import configure
+from estimhank.target.cliffs import Cliffs
 
 _KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
 _REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
@@ -162,6 +164,16 @@ class SteadySolver:
         households, checks, point = self._household(moved, self.guess(moved))
         self.verify(checks, moved)
         return households, dict(zip(self.target({}).brackets, np.asarray(point.unknowns).tolist(), strict=True))
+
+    def cliffs_at(self, changes: Mapping[str, float]) -> Cliffs | None:
+        """Where densities may fall from a cliff, seen from there (:mod:`estimhank.households.cliffs`); None where that
+        is not known.
+
+        Raises
+        ------
+        SteadyStateError
+        """
+        return cliffs_of(self.stationary_at(changes)[0])
 
     def guess(self, moved: Mapping[str, float]) -> StationaryPoint:
         """Where the search begins."""

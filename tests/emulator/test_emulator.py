@@ -138,6 +138,17 @@ def test_outside_of_its_region_households_are_solved(
     assert emulated.log_likelihood(far) == exact.log_likelihood(far)
 
 
+def test_distances_to_cliffs_are_emulated_too(exact: Posterior, emulated: Posterior, held_out: np.ndarray) -> None:
+    known = 0
+    for theta in held_out[:6]:
+        mine, truth = emulated.cliffs_at(theta), exact.cliffs_at(theta)
+        assert mine is not None and truth is not None and mine.distance.shape == truth.distance.shape
+        fine = np.isfinite(mine.distance)
+        known += int(fine.sum())
+        np.testing.assert_allclose(mine.distance[fine], truth.distance[fine], atol=0.05)
+    assert known or not len(emulated.solver.steady.emulator.cell.chosen)  # type: ignore[attr-defined]
+
+
 def test_a_value_depends_on_the_parameters_alone(emulated: Posterior, held_out: np.ndarray) -> None:
     first = [emulated.log_likelihood(theta) for theta in held_out[:6]]
     assert [emulated.log_likelihood(theta) for theta in held_out[5::-1]] == first[::-1]
