@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.run.context import EMULATED_STORE, EXAMPLES, RunContext
 from estimhank.run.emulation import inside_of, make_design, normal_draws, solve_design
 from estimhank.sampling.chains import Draws
-from estimhank.support.errors import ResultsError, StorageError
+from estimhank.support.errors import ModelWarning, ResultsError, StorageError
 from estimhank.support.files import writing
 from estimhank.support.progress_event import ProgressEvent
 
@@ -49,7 +50,7 @@ def train(context: RunContext, mode: ModeResult) -> EmulatorFacts:
         fit = solved.fit(names_of(exact.solver.steady))
     except EmulatorError as error:
         _forget(context)
-        return EmulatorFacts(points=settings.points, words=f"evaluations are exact: {error}")
+        return EmulatorFacts(points=settings.points, words=_said(f"evaluations are exact: {error}"))
     if old is None:  # else a run goes on: its evaluations are of the file that is there
         _forget(context)
         save_emulator(fit.emulator, context.emulator_path)
@@ -79,7 +80,7 @@ def check(context: RunContext, facts: EmulatorFacts, draws: Draws) -> EmulatorFa
     if found.passed:
         return dataclasses.replace(facts, check=found, words=found.words)
     _forget(context)
-    return dataclasses.replace(facts, check=found, words=f"evaluations are exact: {found.words}")
+    return dataclasses.replace(facts, check=found, words=_said(f"evaluations are exact: {found.words}"))
 
 
 def check_at_draws(context: RunContext, theta: Array, log_density: Array) -> EmulatorCheck | None:
@@ -91,6 +92,12 @@ def check_at_draws(context: RunContext, theta: Array, log_density: Array) -> Emu
     emulated = context.emulated.engine.evaluate(theta[rows])
     inside = _inside(context, theta[rows])
     return check_emulator(log_density[first][rows], emulated.log_density, inside, MAX_SD)
+
+
+def _said(words: str) -> str:
+    """Words that a user sees while the run goes on, too."""
+    warnings.warn(words, ModelWarning, stacklevel=3)
+    return words
 
 
 def _inside(context: RunContext, theta: Array) -> NDArray[np.bool_]:

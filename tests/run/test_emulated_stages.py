@@ -21,6 +21,7 @@ from estimhank.run import emulated_stages
 from estimhank.run.config import Config, make_config
 from estimhank.run.context import EMULATED_STORE, EMULATOR, EXAMPLES, RunContext
 from estimhank.run.stages import PIPELINE
+from estimhank.support.errors import ModelWarning
 
 PRIORS = {"eis": Gamma(0.5, 0.1), "sd_e": Gamma(0.92, 0.1), "B_bar": Gamma(1.0, 0.25)}
 SMALL = StandardIncompleteMarkets(inputs=("r", "Z"), n_e=3, n_a=80, a_max=100.0)
@@ -93,7 +94,8 @@ def test_a_sabotaged_emulator_is_not_used(context: RunContext, mode: Any, draws:
     good = load_emulator(context.folder / EMULATOR)
     save_emulator(replace(good, mean=1.05 * good.mean), context.folder / EMULATOR)
     context.forget_emulated()
-    facts = emulated_stages.check(context, facts, draws)
+    with pytest.warns(ModelWarning, match="not certified"):
+        facts = emulated_stages.check(context, facts, draws)
     assert facts.check is not None and not facts.check.passed
     assert facts.words.startswith("evaluations are exact: the emulator is not certified")
     assert context.emulated is None and context.training is context.recorder
@@ -104,7 +106,8 @@ def test_what_cannot_be_emulated_is_evaluated_exactly(tmp_path: Path, posterior:
     d = len(posterior.names)
     few: Any = SimpleNamespace(center_x=np.zeros(d), covariance_x=np.eye(d))
     with RunContext(settings(), tmp_path, lambda config, data: posterior) as context:
-        facts = emulated_stages.train(context, few)
+        with pytest.warns(ModelWarning, match="nothing to emulate"):
+            facts = emulated_stages.train(context, few)
         assert "nothing to emulate" in facts.words and context.training is context.recorder
 
 
