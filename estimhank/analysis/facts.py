@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from estimhank.evaluation.recorder import Rates
@@ -58,6 +58,65 @@ class ModeFacts(Facts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmulatorCheck:
+    """The emulated log density against the exact one at fresh draws.
+
+    Attributes
+    ----------
+    draws : int
+    inside : float
+        Share of them in the region that the emulator was trained on; at the others households are solved.
+    sd, largest : float
+        Standard deviation of the difference over all draws, and its largest distance from the mean, in log points.
+    pareto_k : float
+        Tail index of the exact density's weights on draws of the emulated one.
+    passed : bool
+    words : str
+    """
+
+    draws: int
+    inside: float
+    sd: float
+    largest: float
+    pareto_k: float
+    passed: bool
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmulatorFacts:
+    """How an emulator was trained, and what it is worth.
+
+    Attributes
+    ----------
+    points, used : int
+        Of the design, and those of them between the same cliffs.
+    failed : mapping of str to int
+        Points without a steady state, by kind.
+    degree, rank : int
+        Of the polynomials, and of the household Jacobians.
+    error : float
+        Root mean square error of the Jacobians at points left out, as a share of their norm.
+    seconds : float
+        Wall time of the design and the fit.
+    check : EmulatorCheck, optional
+        At draws of the sampling stage; none where nothing could be trained.
+    words : str
+        What became of it.
+    """
+
+    points: int
+    used: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    degree: int = 0
+    rank: int = 0
+    error: float = float("nan")
+    seconds: float = 0.0
+    check: EmulatorCheck | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SampleFacts(Facts):
     """Convergence and acceptance of the sampling stage; an algorithm has those that it knows.
 
@@ -73,6 +132,8 @@ class SampleFacts(Facts):
     log_evidence : float
     divergent : tuple of float
         By chain: share of the trajectories that diverged.
+    emulator : EmulatorFacts, optional
+        Of households, where one was asked for.
     """
 
     stage: ClassVar[str] = "sample"
@@ -86,6 +147,7 @@ class SampleFacts(Facts):
     global_acceptance: float | None = None
     log_evidence: float | None = None
     divergent: tuple[float, ...] | None = None
+    emulator: EmulatorFacts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +216,8 @@ class PosteriorFacts(Facts):
     horizon : HorizonCheck
     surrogate_draws_seconds, exact_seconds : float
         Wall time of drawing from the surrogate and of the exact steps, as far as it was seen.
+    emulator : EmulatorCheck, optional
+        At exact posterior draws, where households were emulated while the surrogate was trained.
     """
 
     stage: ClassVar[str] = "posterior"
@@ -177,6 +241,7 @@ class PosteriorFacts(Facts):
     horizon: HorizonCheck
     surrogate_draws_seconds: float | None = None
     exact_seconds: float | None = None
+    emulator: EmulatorCheck | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

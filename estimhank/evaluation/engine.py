@@ -125,7 +125,7 @@ class Engine:
             self._go_on_alone("this process is daemonic, one of a pool's or a scheduler's, and may not start others")
         backend = self.backend
         self.workers = 1 if backend in IN_PROCESS else workers or (0 if self._scheduler else cpu_count())
-        self._pool: WorkerPool | None = None
+        self._held: list[WorkerPool] = []  # one at most; the same list for engines beside each other
         self._seconds = 0.004  # of one evaluation, to begin with
         self._payload = b""
         self._key = ""
@@ -134,6 +134,21 @@ class Engine:
         self.ahead: tuple[str, ...] = (type(target).__module__,)
         #: Told what workers are busy with, where it can take long.
         self.notice: Callable[[str], None] = lambda words: None
+
+    def beside(self, target: Target) -> Engine:
+        """An engine for another target on the same workers, each of which keeps a copy of both; closing one closes
+        both."""
+        other = Engine(target, self.backend, self.workers, self._scheduler, self._wait)
+        other._held, other.ahead, other.notice = self._held, self.ahead, self.notice
+        return other
+
+    @property
+    def _pool(self) -> WorkerPool | None:
+        return self._held[0] if self._held else None
+
+    @_pool.setter
+    def _pool(self, pool: WorkerPool | None) -> None:
+        self._held[:] = [] if pool is None else [pool]
 
     def _go_on_alone(self, why: str) -> None:
         """Evaluate in this process instead; the numbers are the same."""
@@ -317,8 +332,8 @@ class Engine:
     def _start_pool(self) -> WorkerPool:
         if self._pool is None:
             self._pool = open_pool(self.backend, self.workers, self._scheduler, self._wait, self.ahead)
-            self.workers = self._pool.workers
-        return self._pool
+        self.workers = self._held[0].workers
+        return self._held[0]
 
     def _split(self, thetas: Array) -> list[Array]:
         """Cut a batch into calls that are long enough to send and short enough to keep every worker busy to the end."""

@@ -95,6 +95,11 @@ class Evaluations(EvaluationBatch):
         """Return the evaluations of the named stages."""
         return self.select(np.isin(self.stage, [stage_code(stage) for stage in stages]))
 
+    def joined(self, other: Evaluations) -> Evaluations:
+        """These evaluations, then others."""
+        both = {f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)}
+        return Evaluations(**both)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Count by stage and reason; stages and reasons that do not occur are left out."""
         table = np.bincount(self.stage.astype(np.int64) * 256 + self.reason, minlength=256 * len(STORED_STAGES))

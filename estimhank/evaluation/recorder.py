@@ -38,6 +38,12 @@ class Rates:
     waited_seconds: float
     per_second: float
 
+    def __add__(self, other: Rates) -> Rates:
+        """Of both."""
+        evaluated, waited = self.evaluated + other.evaluated, self.waited_seconds + other.waited_seconds
+        rate = round(evaluated / waited, 2) if waited > 0 else 0.0
+        return Rates(evaluated, self.served + other.served, round(waited, 3), rate)
+
 
 class Recorder:
     """Evaluations of one run.

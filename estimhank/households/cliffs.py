@@ -9,6 +9,8 @@ is told which side of the constraint a state is on can (:mod:`estimhank.surrogat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +42,13 @@ def household_cliffs(steady: HouseholdSteadyState) -> Cliffs:
         first = int(dissaves.argmax()) if dissaves.any() else len(a) - 1
         gathered[e] = mass[e, max(first - 1, 0) : first + 1].sum()
     return Cliffs(distance, gathered)
+
+
+def cliffs_of(households: Sequence[HouseholdSteadyState]) -> Cliffs | None:
+    """Those of a model's households, by block; None where they are not known: of several blocks, or several assets."""
+    if len(households) != 1 or len(households[0].grids.assets) != 1:
+        return None
+    return household_cliffs(households[0])
 
 
 def _is_grid(origin: Array, a: Array) -> bool:

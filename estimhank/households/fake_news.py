@@ -300,7 +300,11 @@ def jacobians_by_date(
     """Jacobians laid out by date of the input: ``[s, i, o, t]``, shape (T, n_i, n_o, T); see
     :func:`household_jacobians`."""
     wanted = tuple(n for n in block.outputs if n not in block.derived) if names is None else names
-    news = news_by_date(block, steady, inputs, p, horizon, wanted)
+    return accumulated(news_by_date(block, steady, inputs, p, horizon, wanted))
+
+
+def accumulated(news: jax.Array) -> jax.Array:
+    """Jacobians of news, both by date of the input, (T, n_i, n_o, T): sums along their diagonals."""
 
     def next_date(row: jax.Array, fresh: jax.Array) -> tuple[jax.Array, jax.Array]:
         new = fresh.at[..., 1:].add(row[..., :-1])

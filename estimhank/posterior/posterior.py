@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.data import check_units
 from estimhank.data.dataset import Dataset, declared_errors
-from estimhank.households.cliffs import household_cliffs
+from estimhank.emulator.emulator import HouseholdEmulator
+from estimhank.emulator.steady import EmulatedSteady
 from estimhank.households.stationary import SteadyStateError
 from estimhank.likelihood.incomplete import has_fast_form
 from estimhank.model.canonical import canonical_form
@@ -177,6 +178,8 @@ class Posterior(Capabilities):
             parts["condition on"] = self.data.condition_on
         if weights := self.solver.setting.weights:
             parts["yearly"] = weights
+        if isinstance(self.solver.steady, EmulatedSteady):
+            parts["emulator"] = self.solver.steady.digest
         digests = {name: sha256_of(to_json(part, indent=None))[:16] for name, part in parts.items()}
         return {"model": describe_model(model), **digests}
 
@@ -300,6 +303,16 @@ class Posterior(Capabilities):
         longer._lengthened = True
         return longer
 
+    # -- emulated households -----------------------------------------------------------------------------------
+    def emulated(self, emulator: HouseholdEmulator) -> Posterior:
+        """The same posterior with households from an emulator where that was trained, and solved elsewhere.
+
+        Its values are not those of this posterior, and its fingerprint says so; :mod:`estimhank.run.emulation` trains
+        emulators, and measures how far the values are apart.
+        """
+        solver = self.solver.with_steady(EmulatedSteady(self.solver.steady, emulator))
+        return Posterior(self.model, self.data, self.horizon, self.tail_start, self.measurement_error, solver)
+
     # -- what compiles ahead -----------------------------------------------------------------------------------
     def outline(self) -> None:
         """Find out how equations are eliminated, for :meth:`compile_outlined`."""
@@ -348,12 +361,9 @@ class Posterior(Capabilities):
             return None
         point = np.asarray(theta, float)
         try:
-            households, _ = self.solver.steady.stationary_at(self.solver.setting.mapping(point))
+            return self.solver.steady.cliffs_at(self.solver.setting.mapping(point))
         except SteadyStateError:
             return None
-        if len(households) != 1 or len(households[0].grids.assets) != 1:
-            return None
-        return household_cliffs(households[0])
 
     # -- for people --------------------------------------------------------------------------------------------
     def to_array(self, theta: Mapping[str, float] | ArrayLike) -> Array:

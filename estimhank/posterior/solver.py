@@ -78,6 +78,22 @@ class Solver:
         """The same at another horizon, with what is known of the steady state."""
         return Solver(setting, self.steady.with_horizon(setting.horizon), self.density)
 
+    def with_steady(self, steady: SteadySolver) -> Solver:
+        """The same, and the same compiled functions, with steady states from elsewhere."""
+        other = Solver(self.setting, steady, self.density)
+        shared = (
+            "structure",
+            "computation",
+            "solve",
+            "at_once",
+            "at_once_with_gradient",
+            "look",
+            "covariances",
+            "pull",
+        )
+        vars(other).update({name: getattr(self, name) for name in shared})
+        return other
+
     @cached_property
     def at_every_date(self) -> Solver:
         """The same with dense equations solved at all dates."""

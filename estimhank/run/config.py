@@ -28,6 +28,7 @@ from estimhank.parameters.priors import make_prior
 from estimhank.run.config_sections import (
     DataConfig,
     EconomicsConfig,
+    EmulatorConfig,
     ModelConfig,
     ParameterConfig,
     ReportConfig,
@@ -52,6 +53,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     parameters: Mapping[str, ParameterConfig] = field(default_factory=dict)
     mode: ModeConfig = field(default_factory=ModeConfig)
+    emulator: EmulatorConfig = field(default_factory=EmulatorConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
@@ -73,6 +75,8 @@ class Config:
         """
         chosen = [name for name in SECTIONS if name != "run" and (not sections or name in sections)]
         whole: dict[str, Any] = to_plain({name: getattr(self, name) for name in chosen})
+        if self.emulator == EmulatorConfig():
+            whole.pop("emulator", None)  # which older runs did not know
         for setting in whole.get("parameters", {}).values():
             for key in [key for key, value in setting.items() if value is None]:
                 del setting[key]
@@ -106,7 +110,10 @@ def _leave_out(table: dict[str, Any], settings: Any) -> None:
 
 
 _ABSENT = object()
-SECTIONS = (*("model", "data", "parameters", "mode", "sample", "surrogate", "posterior", "economics", "report", "run"),)
+SECTIONS = (
+    *("model", "data", "parameters", "mode", "emulator"),
+    *("sample", "surrogate", "posterior", "economics", "report", "run"),
+)
 
 
 def _sorted(value: Any) -> Any:
@@ -225,6 +232,7 @@ def _resolve(table: Mapping[str, Any], where: str) -> Config:
     plain = {
         "model": ModelConfig,
         "mode": ModeConfig,
+        "emulator": EmulatorConfig,
         "sample": SampleConfig,
         "surrogate": SurrogateConfig,
         "posterior": PosteriorConfig,

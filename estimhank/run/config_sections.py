@@ -114,6 +114,29 @@ class ParameterConfig:
     fixed: float | None = None
 
 
+@dataclass(frozen=True)
+class EmulatorConfig:
+    """``[emulator]``: households from an emulator, where parameters that move their steady state are estimated.
+
+    The sample and surrogate stages then evaluate a density whose households are emulated; the certificate and the exact
+    draws are of the exact density, as ever (``docs/emulator.md``).
+
+    Attributes
+    ----------
+    points : int
+        Exact solutions of households that the emulator is trained on; 0 for none, and exact evaluations everywhere.
+    check_draws : int
+        Draws of the sampling stage at which the emulated density is compared with the exact one.
+    max_sd : float
+        Largest standard deviation of the difference at these draws, in log points: where it is larger the emulator is
+        not used, and the draws are made again with exact evaluations.
+    """
+
+    points: int = option(0, least=0)
+    check_draws: int = option(100, least=40)
+    max_sd: float = option(0.05, above=0.0)
+
+
 #: Names of the algorithms; the keys of :data:`estimhank.sampling.algorithms.ALGORITHMS`.
 SAMPLERS = ("multi_proposal", "random_walk", "dime", "smc", "nuts")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import joblib
 
 from estimhank.data import Dataset, SeriesTable, check_units, load_dataset, load_table, read_dataset
+from estimhank.emulator.emulator import load_emulator
 from estimhank.evaluation.engine import Engine
 from estimhank.evaluation.executors import IN_PROCESS, may_start_processes
 from estimhank.evaluation.recorder import Rates, Recorder
@@ -19,13 +20,18 @@ from estimhank.evaluation.store import EvaluationStore
 from estimhank.evaluation.workers import Workers
 from estimhank.model.registry import find_model
 from estimhank.parameters.parameter_table import ModelError
+from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config
 from estimhank.run.manifest import Manifest
 from estimhank.support.errors import DataError, ResultsError
 from estimhank.support.files import make_folder
 from estimhank.support.locking import locked
 from estimhank.support.progress_event import Progress, ProgressEvent
+from estimhank.target.batching import vectorize
 from estimhank.target.protocol import Target
+
+#: In a results folder: an emulator, what it was trained on, and evaluations with it.
+EMULATOR, EXAMPLES, EMULATED_STORE = "emulator.npz", "emulator_examples.npz", "emulated.bin"
 
 
 def _silent(event: ProgressEvent) -> None:
@@ -115,6 +121,38 @@ class RunContext:
         engine.notice = getattr(self.progress, "note", engine.notice)
         return engine
 
+    # -- emulated households -----------------------------------------------------------------------------------
+    @property
+    def emulator_path(self) -> Path:
+        """Where the sample stage leaves an emulator that it found good enough."""
+        return self.folder / EMULATOR
+
+    @cached_property
+    def emulated(self) -> Recorder | None:
+        """Evaluations with emulated households, on the same workers, in a store of their own; None where households
+        are solved."""
+        if not self.config.emulator.points or not self.emulator_path.is_file():
+            return None
+        exact = self.target
+        assert isinstance(exact, Posterior)
+        posterior = exact.emulated(load_emulator(self.emulator_path, exact.fingerprint))
+        vectorized = self.config.run.backend == "vectorized"
+        target: Target = vectorize(posterior, self.config.run.batch) if vectorized else posterior
+        store = EvaluationStore.open(self.folder / EMULATED_STORE, target.names, target.fingerprint)
+        self._open.callback(self.forget_emulated)
+        return Recorder(self.engine.beside(target), store)
+
+    def forget_emulated(self) -> None:
+        """Close the store of emulated evaluations, before it or the emulator is removed."""
+        emulated = self.__dict__.pop("emulated", None)
+        if emulated is not None:
+            emulated.store.close()
+
+    @property
+    def training(self) -> Recorder:
+        """What the surrogate is trained on: evaluations with emulated households where there is an emulator."""
+        return self.emulated or self.recorder
+
     @property
     def open_workers(self) -> Workers | None:
         """The engine, if it has been opened; else None. Work that this process does as fast starts no workers."""
@@ -122,7 +160,9 @@ class RunContext:
 
     def take_rates(self) -> Rates | None:
         """Of the evaluations that this call asked for since the last time; None where there were none."""
-        return self.recorder.take_rates() if "recorder" in self.__dict__ else None
+        opened = [self.__dict__.get(name) for name in ("recorder", "emulated")]
+        rates = [found for recorder in opened if recorder and (found := recorder.take_rates())]
+        return sum(rates[1:], rates[0]) if rates else None
 
     def has(self, stage: str) -> bool:
         """Whether a stage is finished, by the manifest."""

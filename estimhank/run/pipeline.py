@@ -15,7 +15,7 @@ from estimhank.evaluation.store import FILE_NAME as STORE
 from estimhank.evaluation.store import EvaluationStore, open_for_reading
 from estimhank.run.config import Config
 from estimhank.run.config_sections import EconomicsConfig
-from estimhank.run.context import RunContext, locked_folder
+from estimhank.run.context import EMULATED_STORE, RunContext, locked_folder
 from estimhank.run.manifest import (
     Manifest,
     StageRecord,
@@ -35,7 +35,7 @@ from estimhank.support.runtime import compiled_code
 from estimhank.target.protocol import CompiledTarget
 
 #: What a run may leave in its folder beside the outputs of its stages.
-_OF_NO_STAGE = ("manifest.json", STORE, "failed_evaluation.json")
+_OF_NO_STAGE = ("manifest.json", STORE, EMULATED_STORE, "failed_evaluation.json")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ def run_pipeline(
         if plan.wipe:
             remove_outputs(context.folder, stages)
         elif plan.drop:
-            drop_evaluations(context.folder / STORE, stages.stored_as(plan.drop))
+            gone = stages.stored_as(plan.drop)
+            drop_evaluations(context.folder / STORE, gone, "mode")
+            drop_evaluations(context.folder / EMULATED_STORE, gone, "sample")
         manifest = plan.manifest
         for number, name in enumerate(plan.todo, 1):
             say(f"[{number}/{len(plan.todo)}] {name}")
@@ -248,13 +250,14 @@ def count_evaluations(path: Path) -> tuple[dict[str, dict[str, int]], dict[str, 
         return stored.counts(), stored.failure_examples(store.names)
 
 
-def drop_evaluations(path: Path, gone: Collection[str]) -> None:
-    """Rewrite a store without the evaluations of some of its stages, whole or not at all."""
+def drop_evaluations(path: Path, gone: Collection[str], first: str = "mode") -> None:
+    """Rewrite a store without the evaluations of some of its stages, whole or not at all; ``first``: the stage whose
+    evaluations come first."""
     if not path.exists():
         return
-    if "mode" in gone:
+    if first in gone:
         with writing(path):
-            path.unlink()  # the first stage that evaluates: nothing would be left
+            path.unlink()  # nothing would be left
         return
     # the old store is closed before the new one takes its place: Windows replaces no open file
     with replacing(path) as temporary, open_for_reading(path) as old:

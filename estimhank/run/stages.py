@@ -6,6 +6,7 @@ from the store where it has them: that is what makes a resumed run equal to one 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ from estimhank.evaluation.repeats import repeat_some
 from estimhank.mode.mode_result import read_mode, write_mode
 from estimhank.mode.search import find_mode
 from estimhank.posterior.posterior import Posterior
-from estimhank.run.context import RunContext
+from estimhank.run import emulated_stages
+from estimhank.run.context import EMULATOR, EXAMPLES, RunContext
 from estimhank.run.stage_spec import Pipeline, StageResult, StageSpec
 from estimhank.sampling.algorithms import ALGORITHMS, sizes_for
 from estimhank.sampling.chains import Draws
@@ -86,10 +88,18 @@ def sample_stage(context: RunContext) -> StageResult:
     sizes = sizes_for(context.target, settings)
     center = Center(mode.center_x, mode.covariance_x)
     sample = ALGORITHMS[settings.algorithm]
-    result = sample(context.recorder, context.target, center, sizes, context.seed, context.progress)
+    emulator = emulated_stages.train(context, mode) if context.config.emulator.points else None
+    recorder = context.training
+    result = sample(recorder, recorder.engine.target, center, sizes, context.seed, context.progress)
+    if emulator is not None and context.emulated is not None:
+        emulator = emulated_stages.check(context, emulator, result)
+        if context.emulated is None:  # it was not good enough
+            result = sample(context.recorder, context.target, center, sizes, context.seed, context.progress)
     with replacing(context.folder / "sample.npz") as temporary:
         np.savez(temporary, **vars(result))
-    return StageResult(("sample.npz",), describe_draws(settings.algorithm, result))
+    facts = describe_draws(settings.algorithm, result)
+    files = ("sample.npz",) if context.emulated is None else ("sample.npz", EMULATOR)
+    return StageResult(files, facts if emulator is None else dataclasses.replace(facts, emulator=emulator))
 
 
 def describe_draws(algorithm: str, draws: Draws) -> SampleFacts:
@@ -126,21 +136,26 @@ def surrogate_stage(context: RunContext) -> StageResult:
 
     mode = read_mode(context.folder / "mode.json")
     # not what an interrupted call of this stage left: it is served again when it is asked for
-    evaluations = context.recorder.store.read("mode", "sample")
-    if not evaluations.of_stages("sample"):
+    evaluations, recorder = context.recorder.store.read("mode", "sample"), context.training
+    target = recorder.engine.target
+    own = evaluations if context.emulated is None else recorder.store.read("sample")
+    if not own.of_stages("sample"):
         raise ResultsError(f"{context.folder} has no evaluations to learn from: run the mode and sample stages again")
-    repeat_some(context.recorder.evaluate, context.target, evaluations)
+    repeat_some(recorder.evaluate, target, own)
     result = run_surrogate(
-        context.recorder.evaluate,
-        context.target,
-        evaluations,
+        recorder.evaluate,
+        target,
+        evaluations if context.emulated is None else evaluations.joined(own),
         mode,
         context.config.surrogate,
         context.seed,
         context.progress,
-        context.recorder.engine,
+        recorder.engine,
     )
-    written = save_surrogate(result.surrogate, context.folder)
+    # it stands for the exact density, by which it is certified, whatever it was trained on
+    written = save_surrogate(
+        dataclasses.replace(result.surrogate, fingerprint=dict(context.target.fingerprint)), context.folder
+    )
     facts = SurrogateFacts(
         training_evaluations=result.surrogate.training_evaluations,
         training_seconds=round(result.training_seconds, 3),
@@ -201,7 +216,12 @@ def posterior_stage(context: RunContext) -> StageResult:
     about: dict[str, str | int | float] = {"configuration_sha256": context.config.digest(), "seed": context.seed}
     write_inference_data(context.folder / "posterior.nc", arrays, parameter_infos(posterior), about)
     horizon = check_horizon(posterior, arrays.exact.theta, arrays.exact.log_likelihood, context.engine)
-    facts = _describe_posterior(result, horizon)
+    exact = arrays.exact
+    d = exact.theta.shape[-1]
+    emulator = emulated_stages.check_at_draws(
+        context, exact.theta.reshape(-1, d), (exact.log_likelihood + exact.log_prior).ravel()
+    )
+    facts = dataclasses.replace(_describe_posterior(result, horizon), emulator=emulator)
     return StageResult(("certificate.json", "posterior.nc"), facts)
 
 
@@ -296,8 +316,8 @@ PIPELINE = Pipeline(
             "sample",
             sample_stage,
             "exact evaluations by multi-proposal Metropolis-Hastings, from mode.json.",
-            sections=("sample",),
-            outputs=("sample.npz",),
+            sections=("emulator", "sample"),
+            outputs=("sample.npz", EMULATOR, EXAMPLES),
             stored_as=("sample",),
         ),
         StageSpec(

@@ -13,12 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from estimhank.households.cliffs import cliffs_of
 from estimhank.households.fake_news import jacobians_by_date
 from estimhank.households.newton import Search, solve_point
 from estimhank.households.one_asset import HouseholdBlock, HouseholdTarget
@@ -44,10 +45,9 @@ from estimhank.sequence_space.steady_state import (
 )
 from estimhank.sequence_space.structure import household_names
 from estimhank.support.runtime import configure
+from estimhank.target.cliffs import Cliffs
 
 _KEPT = 16  # solutions, for proposals and climbs that leave the steady state alone
-#: What travels to another process, as far as it is known.
-_TRAVELS = ("model", "spread", "horizon", "reference", "reference_parts", "_guess", "differentiable")
 _REACH = 2.5  # guesses are not extrapolated further than this many prior standard deviations
 
 
@@ -71,6 +71,11 @@ class SteadySolver:
     horizon : int
         Dates T.
     """
+
+    #: What travels to another process, as far as it is known.
+    travels: ClassVar[tuple[str, ...]] = (
+        *("model", "spread", "horizon", "reference", "reference_parts", "_guess", "differentiable"),
+    )
 
     def __init__(self, model: Model, spread: Mapping[str, float], horizon: int) -> None:
         configure()
@@ -158,7 +163,17 @@ class SteadySolver:
         moved = {name: float(changes[name]) for name in self.spread}
         households, checks, point = self._household(moved, self.guess(moved))
         self.verify(checks, moved)
-        return households, dict(zip(self._target({}).brackets, np.asarray(point.unknowns).tolist(), strict=True))
+        return households, dict(zip(self.target({}).brackets, np.asarray(point.unknowns).tolist(), strict=True))
+
+    def cliffs_at(self, changes: Mapping[str, float]) -> Cliffs | None:
+        """Where densities may fall from a cliff, seen from there (:mod:`estimhank.households.cliffs`); None where that
+        is not known.
+
+        Raises
+        ------
+        SteadyStateError
+        """
+        return cliffs_of(self.stationary_at(changes)[0])
 
     def guess(self, moved: Mapping[str, float]) -> StationaryPoint:
         """Where the search begins."""
@@ -207,11 +222,9 @@ class SteadySolver:
                 by_date = model.given.jacobians_at(p, self.horizon)
             operator, symbol = self._laid_out(by_date)
             none = jnp.zeros(0)
-            checks = Checks(_found(), (none, none, none), jnp.zeros(0))
+            checks = Checks(found_at_once(), (none, none, none), jnp.zeros(0))
         else:
-            given, bounds, problem = self._problem(moved)
-            aggregates, checks, operator, symbol, unknowns = self._kernel(problem, given, bounds, start)
-            solved = {name: unknowns[i] for i, name in enumerate(problem.unknowns)}
+            aggregates, checks, operator, symbol, solved = self.households(moved, start)
             p = model.parameters.values_with({**moved, **solved})
         found = dict(model.steady_state(p, Values(aggregates)))
         parameters = {**p.as_dict(), **{k: v for k, v in found.items() if k not in model.variables}}
@@ -221,6 +234,25 @@ class SteadySolver:
         checks = checks._replace(residuals=jnp.stack([jnp.asarray(r, float) for r in residuals]))
         values, parameters = ({k: jnp.asarray(v, float) for k, v in d.items()} for d in (values, parameters))
         return SteadyParts(values, parameters, operator, symbol), checks
+
+    @cached_property
+    def acting(self) -> tuple[str, ...]:
+        """Which of the parameters that move the steady state change what households face; others, such as a labour
+        supply elasticity that only sets a scale, leave them as they are."""
+
+        def faced(moved: Mapping[str, float]) -> list[float]:
+            return [float(x) for x in jax.tree.leaves(self._problem(moved)[0])]
+
+        step = {name: value + 1e-3 * (abs(value) or 1.0) for name, value in self.centre.items()}
+        at = faced(self.centre)
+        return tuple(name for name in self.spread if faced({**self.centre, name: step[name]}) != at)
+
+    def households(self, moved: Mapping[str, Any], start: StationaryPoint) -> tuple[Any, ...]:
+        """Of :meth:`compute` what households say: aggregates by name, checks, operator, symbol, and the parameters that
+        were moved to hit their targets."""
+        given, bounds, problem = self._problem(moved)
+        *found, unknowns = self._kernel(problem, given, bounds, start)
+        return *found, {name: unknowns[i] for i, name in enumerate(problem.unknowns)}
 
     @cached_property
     def differentiable(self) -> bool:
@@ -323,11 +355,12 @@ class SteadySolver:
         self.verify(checks, moved)
         return parts
 
-    def _target(self, moved: Mapping[str, Any]) -> HouseholdTarget:
+    def target(self, moved: Mapping[str, Any]) -> HouseholdTarget:
+        """What households are solved for, with some parameters replaced."""
         return self.model.household_target(self.model.parameters.values_with(dict(moved)))
 
     def _problem(self, moved: Mapping[str, Any]) -> tuple[Given, Any, StationaryProblem]:
-        target = self._target(moved)
+        target = self.target(moved)
         given = given_of(self.model, target, moved)
         low, high = (
             tuple(jax.lax.stop_gradient(jnp.asarray(b[side], float)) for b in target.brackets.values())
@@ -336,7 +369,7 @@ class SteadySolver:
         return given, (low, high), stationary_problem(self.model, target)
 
     def _point_of(self, state: SteadyState) -> StationaryPoint:
-        names = tuple(self._target({}).brackets) if state.households else ()
+        names = tuple(self.target({}).brackets) if state.households else ()
         return StationaryPoint(
             tuple(np.log(np.asarray(h.policies.marginal_value)) for h in state.households),
             tuple(np.asarray(h.distribution) for h in state.households),
@@ -368,7 +401,7 @@ class SteadySolver:
 
     def __getstate__(self) -> dict[str, Any]:
         # with what has been solved, so that whoever receives it need not solve, nor compile, the same again
-        return {**{k: v for k, v in vars(self).items() if k in _TRAVELS}, "_kept": OrderedDict()}
+        return {**{k: v for k, v in vars(self).items() if k in self.travels}, "_kept": OrderedDict()}
 
 
 @contextmanager
@@ -381,7 +414,8 @@ def _arithmetic_is_no_solution(moved: Mapping[str, float]) -> Iterator[None]:
         raise SteadyStateError("not_a_solution", f"the steady state cannot be computed at {where} ({error})") from error
 
 
-def _found() -> Search:
+def found_at_once() -> Search:
+    """Of a search for nothing."""
     zero = jnp.zeros(())
     return Search(jnp.asarray(0), zero, zero, zero, jnp.asarray(True))
 

@@ -21,6 +21,7 @@ class Stream(IntEnum):
     TRUST_REGION = 11
     PARETO = 12
     EDGE = 13
+    EMULATOR = 14
     DIME = 21
     TEMPERED = 22
     NUTS = 23

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from estimhank.surrogate.cliff_map import CliffMap, chebyshev_basis, stretched
+from estimhank.support.chebyshev import chebyshev_basis, left_out
+from estimhank.surrogate.cliff_map import CliffMap, stretched
 from estimhank.target.cliffs import Cliffs
 
 Array = NDArray[np.float64]
@@ -101,15 +102,6 @@ def _best_stretch(basis: Array, distance: Array) -> float:
     tried = np.log(_STRETCHES)
     best, step = min(tried, key=error), tried[1] - tried[0]
     return float(np.exp(minimize_scalar(error, bounds=(best - step, best + step), method="bounded").x))
-
-
-def left_out(basis: Array, values: Array, weight: Array) -> tuple[Array, Array]:
-    """Coefficients of weighted least squares, and the weighted error at each point of the fit to all others."""
-    q, r = np.linalg.qr(basis * weight[:, None])
-    along = q.T @ (values * weight)
-    error = values * weight - q @ along
-    leverage = np.minimum(np.einsum("ij,ij->i", q, q), 1 - 1e-9)
-    return np.linalg.lstsq(r, along, rcond=1e-10)[0], error / (1 - leverage)
 
 
 def _size(errors: Array) -> float:

@@ -8,14 +8,14 @@ in :mod:`estimhank.surrogate.cliff_fit`; the networks are given their signs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations_with_replacement
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+
+from estimhank.support.chebyshev import chebyshev_basis
 
 Array = NDArray[np.float64]
 
@@ -83,31 +83,6 @@ def cliff_inputs(arrays: CliffArrays, z: jax.Array, degree: int) -> jax.Array:
         return jnp.zeros((z.shape[0], 0), z.dtype)
     u = jnp.clip(z @ arrays.matrix.T + arrays.offset, -1.0, 1.0)
     return jnp.asarray(chebyshev_basis(u, degree) @ arrays.coefficients.T > 0, z.dtype)
-
-
-@lru_cache(maxsize=16)
-def _exponents(k: int, degree: int) -> NDArray[np.intp]:
-    """Exponents of all products of at most ``degree`` factors, shape (q, k)."""
-    rows = [
-        np.bincount(np.array(chosen, int), minlength=k)
-        for g in range(degree + 1)
-        for chosen in combinations_with_replacement(range(k), g)
-    ]
-    return np.array(rows, np.intp)
-
-
-def chebyshev_basis(u: Any, degree: int) -> Any:
-    """Products of Chebyshev polynomials at u of shape (n, k): (n, q), of numpy or traced by JAX as u is."""
-    xp = np if isinstance(u, np.ndarray) else jnp
-    powers = [xp.ones_like(u), u]
-    for _ in range(degree - 1):
-        powers.append(2 * u * powers[-1] - powers[-2])
-    table = xp.stack(powers, axis=1)  # (n, degree + 1, k)
-    exponents = _exponents(u.shape[1], degree)
-    product = table[:, exponents[:, 0], 0]
-    for i in range(1, u.shape[1]):
-        product = product * table[:, exponents[:, i], i]
-    return product
 
 
 def stretched(distance: Array, stretch: Array | float) -> Array:

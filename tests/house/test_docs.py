@@ -30,7 +30,7 @@ CSV = {
 ROWS = {"overhead": "0.0123", "model": "1,024", "store": "10,000,000", "algorithms": "| nuts |  |"}
 
 
-@pytest.mark.parametrize("page", ["cluster.md", "samplers.md"])
+@pytest.mark.parametrize("page", ["cluster.md", "emulator.md", "samplers.md"])
 def test_configurations_on_pages_can_be_loaded(page: str) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks

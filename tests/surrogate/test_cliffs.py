@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.known_targets import KnownTarget, correlated_normal
+from estimhank.support.chebyshev import left_out
 from estimhank.surrogate.cliff_finder import CliffFinder
-from estimhank.surrogate.cliff_fit import fit_cliffs, left_out
+from estimhank.surrogate.cliff_fit import fit_cliffs
 from estimhank.surrogate.cliff_map import stretched
 from estimhank.surrogate.fitting import Fitter, Whitening
 from estimhank.surrogate.points import points_from
