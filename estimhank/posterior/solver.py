@@ -25,7 +25,7 @@ from estimhank.sequence_space.coarse_dates import SHORTEST, CoarseDates
 from estimhank.sequence_space.equilibrium import factorize_equilibrium, respond
 from estimhank.sequence_space.household_operator import HouseholdOperator
 from estimhank.sequence_space.last_dates import find_late_variables
-from estimhank.sequence_space.linear_system import LinearSystem, linearize
+from estimhank.sequence_space.linear_system import linearize
 from estimhank.sequence_space.solution import model_structure
 from estimhank.sequence_space.steady_parts import Moved, SteadyParts
 from estimhank.sequence_space.steady_solver import SteadySolver
@@ -33,6 +33,7 @@ from estimhank.sequence_space.structure import Structure
 
 Array = NDArray[np.float64]
 
+_DRAWS = 4  # from the prior, whose responses say which dates are enough
 _KEPT = 4  # factorised equilibria, for proposals that move the shocks' own parameters only
 _TRAVELS = (
     "setting",
@@ -110,15 +111,32 @@ class Solver:
         fine = parts.household.toeplitz is not None or structure.late or not structure.elimination.dense
         if fine or setting.horizon < SHORTEST or self.every_date:
             return structure
-        roots = jnp.array([parameters.get(s.rho, 0.0) for s in setting.model.innovations])
-        paths = roots ** jnp.arange(setting.horizon)[:, None]
+        return replace(structure, coarse=CoarseDates.that_hold(*self._dense_paths(structure)))
 
-        def dense_paths(system: LinearSystem, household: HouseholdOperator) -> jax.Array:
-            factors = factorize_equilibrium(structure, system, household)
-            found = respond(structure, system, household, factors, paths)
+    def _dense_paths(self, structure: Structure) -> tuple[Array, Array]:
+        """Paths of the dense variables after a unit of each shock, (T, k) each: at the reference values, and at a few
+        draws from the prior, the steady state as it is there."""
+        setting, parts = self.setting, self.steady.reference_parts
+
+        @jax.jit
+        def paths(theta: dict[str, Any], household: HouseholdOperator) -> jax.Array:
+            parameters = {**parts.parameters, **theta}
+            system = linearize(setting.model, parts.values, parameters)
+            roots = jnp.stack([jnp.asarray(parameters[s.rho] if s.rho else 0.0) for s in setting.model.innovations])
+            along = roots ** jnp.arange(setting.horizon)[:, None]
+            found = respond(structure, system, household, factorize_equilibrium(structure, system, household), along)
             return found[:, jnp.array(structure.dense_variables)].reshape(setting.horizon, -1)
 
-        return replace(structure, coarse=CoarseDates.that_hold(jax.jit(dense_paths)(system, parts.household)))
+        rng, here = np.random.default_rng(0), setting.mapping(setting.reference())
+        points = [here]
+        for _ in range(_DRAWS):
+            draw = {name: float(prior.sample(rng, 1)[0]) for name, prior in setting.priors.items()}
+            points.append({**draw, **{name: here[name] for name in setting.moving}})
+        sure, *others = (np.asarray(paths(point, parts.household)) for point in points)
+        found = np.concatenate(others, axis=1)
+        # what does not die out, or has no stable solution, says nothing
+        dies_out = np.isfinite(found).all(axis=0) & (np.abs(found[-1]) < 0.01 * np.abs(found).max(axis=0))
+        return sure, found[:, dies_out]
 
     @cached_property
     def computation(self) -> Computation:
