@@ -51,6 +51,8 @@ class Result:
     #: Dimension along which simultaneous bands hold.
     along: ClassVar[str] = "horizon"
     probabilities: ClassVar[tuple[float, ...]] = PROBABILITIES
+    #: By how much an identity may fail.
+    tolerance: ClassVar[float] = IDENTITY
 
     def __post_init__(self) -> None:
         self.check()
@@ -66,11 +68,11 @@ class Result:
         Raises
         ------
         IdentityError
-            If one fails by more than :data:`IDENTITY`: the numbers are not what they are called.
+            If one fails by more than :attr:`tolerance`: the numbers are not what they are called.
         """
         found = self.identities()
         for words, gap in found.items():
-            if not gap <= IDENTITY:
+            if not gap <= self.tolerance:
                 raise IdentityError(
                     f"{self.name.replace('_', ' ')} of {self.about.model}: {words} fails by {gap:.1e}; this is a fault "
                     "of the package, report it with the model and the parameters"
