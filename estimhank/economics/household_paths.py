@@ -37,11 +37,15 @@ class Reading(NamedTuple):
         Of which the groups' sums are.
     weights : array of shape (k, n_e, ...)
     gradients : array of shape (m, n_e, ...)
+        Of measures of the distribution.
+    measured : array of shape (m,)
+        The measures in the steady state.
     """
 
     outputs: tuple[str, ...]
     weights: Array
     gradients: Array
+    measured: Array
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class HouseholdsAt:
         Their steady-state values.
     jacobians : tuple of ReadingJacobians
         Of each block, with respect to its own inputs.
+    readings : tuple of Reading
+        What they are of; none where households are not solved here.
     """
 
     steady: tuple[HouseholdSteadyState, ...]
@@ -67,6 +73,15 @@ class HouseholdsAt:
     outputs: Array
     levels: Array
     jacobians: tuple[ReadingJacobians, ...]
+    readings: tuple[Reading, ...]
+
+
+class _Households(NamedTuple):
+    """Of each block: steady state, Jacobians, and what they are of."""
+
+    steady: tuple[HouseholdSteadyState, ...]
+    jacobians: tuple[ReadingJacobians, ...]
+    readings: tuple[Reading, ...]
 
 
 class HouseholdPaths:
@@ -109,7 +124,7 @@ class HouseholdPaths:
         self.names = tuple(outputs)
         self.inputs, _ = household_names(self.model.blocks)
         self._functions: dict[tuple[int, int], Any] = {}
-        self._kept: dict[int, tuple[tuple[HouseholdSteadyState, ...], tuple[ReadingJacobians, ...]]] = {}
+        self._kept: dict[int, _Households] = {}
 
     def solve(self, theta: ArrayLike) -> HouseholdsAt:
         """Households at parameters (d,).
@@ -121,36 +136,38 @@ class HouseholdPaths:
         """
         here, *_ = self.posterior.solved(theta)
         responses, unknowns = np.asarray(here.responses), self.model.unknowns
-        steady, jacobians = self._of(here, len(responses))
+        steady, jacobians, readings = self._of(here, len(responses))
         return HouseholdsAt(
             steady,
             responses[:, list(household_positions(self.model)[0])],
             responses[: self.dates, [unknowns.index(name) for name in self.names]],
             np.array([float(here.parts.values[name]) for name in self.names]),
             jacobians,
+            readings,
         )
 
-    def _of(self, here: AtPoint, horizon: int) -> Any:
+    def _of(self, here: AtPoint, horizon: int) -> _Households:
         """Steady states and Jacobians: those of households that no estimated parameter moves are kept."""
         moving = bool(here.solver.setting.moving)
         if not moving and horizon in self._kept:
             return self._kept[horizon]
         solver = here.solver.steady
         if self.model.given is not None:
-            found: Any = ((), (self._given(here, horizon),))
+            found = _Households((), (self._given(here, horizon),), ())
         else:
             changes = here.solver.setting.mapping(here.point)
             steady = solver.stationary_at(changes)[0] if moving else solver.reference.households
-            blocks = enumerate(zip(self.model.problems, steady, strict=True))
-            found = steady, tuple(self._solved(i, block, one, here, horizon) for i, (block, one) in blocks)
+            readings = tuple(map(self.read, self.model.problems, steady))
+            each = (self._solved(i, steady[i], reading, here, horizon) for i, reading in enumerate(readings))
+            found = _Households(tuple(steady), tuple(each), readings)
         if not moving:
             self._kept[horizon] = found
         return found
 
     def _solved(
-        self, which: int, block: HouseholdBlock, steady: HouseholdSteadyState, here: AtPoint, horizon: int
+        self, which: int, steady: HouseholdSteadyState, reading: Reading, here: AtPoint, horizon: int
     ) -> ReadingJacobians:
-        reading, parts = self.read(block, steady), here.parts
+        block, parts = self.model.problems[which], here.parts
         key = which, horizon
         if key not in self._functions:
             dates, outputs = self.dates, reading.outputs

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.economics.direct_effects import DirectAndIndirect, direct_and_indirect
 from estimhank.economics.draws import Kernel, ReducedDraws
 from estimhank.economics.forecast import Forecast, ForecastOutput
 from estimhank.economics.history import HistoricalDecomposition, HistoryOutput
+from estimhank.economics.household_responses import HouseholdResponses, household_responses
 from estimhank.economics.linear_form import AHEAD, LinearForm, LinearForms
 from estimhank.economics.output import Output, Scene
 from estimhank.economics.reporting import Reporting, describe, reported_series
@@ -166,6 +168,16 @@ class Study:
         if quarters > self.forms.ahead:
             raise ConfigError(f"forecasts reach {self.forms.ahead} quarters, not {quarters}")
         return self._one(ForecastOutput(self.lasting, quarters), Forecast)
+
+    def direct_and_indirect(self, horizon: int = 40, outputs: Sequence[str] | None = None) -> DirectAndIndirect:
+        """Responses of household outputs by the input that they are to
+        (:func:`estimhank.economics.direct_effects.direct_and_indirect`)."""
+        return direct_and_indirect(self.draws, self.about, _positive(horizon), outputs)
+
+    def household_responses(self, horizon: int = 40, outputs: Sequence[str] | None = None) -> HouseholdResponses:
+        """Responses of consumption by group of households, and of inequality
+        (:func:`estimhank.economics.household_responses.household_responses`)."""
+        return household_responses(self.draws, self.about, _positive(horizon), outputs)
 
     def basics(self) -> dict[str, Result]:
         """Responses, variance decomposition, smoothed shocks, historical decomposition and forecast, in one pass."""

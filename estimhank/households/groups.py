@@ -129,23 +129,29 @@ MEASURES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 CONSTRAINED = "at the constraint"
 
 
+@jax.jit
+def _measured(a: jax.Array, mass: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """All measures (m,), and their gradients in the mass (m, n)."""
+
+    def every(mass: jax.Array) -> jax.Array:
+        return jnp.stack([measure(a, mass) for measure in MEASURES.values()])
+
+    return every(mass), jax.jacrev(every)(mass)
+
+
 def measure_gradients(steady: HouseholdSteadyState) -> tuple[dict[str, float], Array]:
     """Measures of a distribution by name, and their gradients in the mass of each state, (m, n_e, ...).
 
-    Where net wealth is zero nobody has a share of it: only the share at the constraint is measured.
+    Where net wealth is zero nobody has a share of it: all but the share at the constraint is ``nan``.
     """
-    wealth, heads = np.unique(_totals(steady).ravel()), _by_wealth(steady)
-    at, mass = heads
-    found: dict[str, float] = {}
-    gradients = []
-    if wealth @ mass > _NOTHING * (np.abs(wealth) @ mass):
-        for name, measure in MEASURES.items():
-            value, slope = jax.value_and_grad(measure, argnums=1)(jnp.asarray(wealth), jnp.asarray(mass))
-            found[name] = float(value)
-            gradients.append(_on_states(steady, np.asarray(slope)[at]))
-    constrained = constraint_groups(steady).weights[0]
-    found[CONSTRAINED] = float(np.vdot(constrained, steady.distribution))
-    return found, np.stack([*gradients, constrained])
+    wealth, (at, mass) = np.unique(_totals(steady).ravel()), _by_wealth(steady)
+    values, gradients = (np.array(x) for x in _measured(wealth, mass))
+    if not wealth @ mass > _NOTHING * (np.abs(wealth) @ mass):
+        values[:], gradients[:] = np.nan, np.nan
+    constrained = constraint_groups(steady).weights[:1]
+    found = dict(zip(MEASURES, values.tolist(), strict=True))
+    found[CONSTRAINED] = float(np.vdot(constrained[0], steady.distribution))
+    return found, np.concatenate([_on_states(steady, gradients[:, at]), constrained])
 
 
 def _totals(steady: HouseholdSteadyState) -> Array:

@@ -12,6 +12,8 @@ from matplotlib.patches import Patch
 
 from estimhank.analysis.math_text import plain_label
 from estimhank.economics.counterfactual import Counterfactual
+from estimhank.economics.direct_effects import DirectAndIndirect
+from estimhank.economics.household_responses import HouseholdResponses
 from estimhank.economics.identification import Identification
 from estimhank.economics.news import News
 from estimhank.economics.predictive import PredictiveCheck
@@ -19,6 +21,7 @@ from estimhank.economics.result import Result
 from estimhank.economics.scenario import Scenario
 from estimhank.evidence.estimates import Evidence
 from estimhank.report.figures_economics import BEFORE, GREY, _bands, _probabilities, _unit, _words, _years, colours_of
+from estimhank.report.figures_households import direct_figure, groups_figure
 from estimhank.report.style import CHAINS, EXACT, MODE, PRIOR, SURROGATE, ReportFigure, figure_style, new_figure
 
 
@@ -161,6 +164,8 @@ POLICY_FIGURES: dict[type[Result], Callable[[Any, list[str]], ReportFigure]] = {
     Counterfactual: _counterfactual,
     News: _news,
     PredictiveCheck: _predictive,
+    DirectAndIndirect: direct_figure,
+    HouseholdResponses: groups_figure,
 }
 
 

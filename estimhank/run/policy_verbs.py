@@ -12,11 +12,13 @@ from estimhank.run.model_check import read_point
 from estimhank.run.results import Run, load
 from estimhank.run.verbs import (
     AtOption,
+    HorizonOption,
     JsonOption,
     OutOption,
     SourceArgument,
     VariableOption,
     conclude,
+    conclude_all,
     is_run,
     open_study,
 )
@@ -87,6 +89,22 @@ def add_policy_verbs(app: typer.Typer) -> None:
         read = read_plan(plan, CounterfactualPlan)
         found = run_counterfactual(read, config, lambda names: open_study(source, at, _list(names)), variable)
         conclude("counterfactual", source, found, (), out, as_json)
+
+    @app.command("households")
+    def households_command(
+        source: SourceArgument,
+        at: AtOption = None,
+        horizon: HorizonOption = 40,
+        output: Annotated[
+            list[str] | None, typer.Option("--output", help="Shown by group in place of consumption.")
+        ] = None,
+        out: OutOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Who responds, and to what: consumption by group of households, inequality, direct and indirect effects."""
+        study = open_study(source, at, None, of_data=False)
+        found = (study.household_responses(horizon, output), study.direct_and_indirect(horizon))
+        conclude_all("households", source, found, (), out, as_json)
 
     @app.command("news")
     def news_command(

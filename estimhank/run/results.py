@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     from estimhank.economics.conditions import ScenarioPlan
     from estimhank.economics.counterfactual import Counterfactual, CounterfactualPlan
+    from estimhank.economics.direct_effects import DirectAndIndirect
     from estimhank.economics.forecast import Forecast
     from estimhank.economics.history import HistoricalDecomposition
+    from estimhank.economics.household_responses import HouseholdResponses
     from estimhank.economics.identification import Identification
     from estimhank.economics.news import News
     from estimhank.economics.predictive import PredictiveCheck
@@ -180,6 +182,20 @@ class Run:
     def forecast(self, quarters: int | None = None, at: At = None, variables: Sequence[str] | None = None) -> Forecast:
         """Density forecasts; the configuration's number of quarters by default."""
         return self.study(at, variables).forecast(quarters)
+
+    # -- households --------------------------------------------------------------------------------------------
+    def direct_and_indirect(
+        self, horizon: int = 40, outputs: Sequence[str] | None = None, at: At = None
+    ) -> DirectAndIndirect:
+        """Responses of household outputs, all of them by default, by the input that they are to: the return, income."""
+        return self.study(at).direct_and_indirect(horizon, outputs)
+
+    def household_responses(
+        self, horizon: int = 40, outputs: Sequence[str] | None = None, at: At = None
+    ) -> HouseholdResponses:
+        """Responses of consumption by wealth, constraint and productivity, and of measures of inequality; ``outputs``:
+        another household output in place of consumption, one for each block."""
+        return self.study(at).household_responses(horizon, outputs)
 
     # -- scenarios, counterfactuals, news ----------------------------------------------------------------------
     def scenario(

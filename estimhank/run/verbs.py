@@ -5,7 +5,7 @@ A verb takes a results folder, with bands over its posterior draws, or a configu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,6 +55,7 @@ _NEXT = {
     "counterfactual": "evidence",
     "news": "forecast",
     "moments": "identification",
+    "households": "responses",
 }
 
 
@@ -115,24 +116,35 @@ def as_json(result: Result) -> dict[str, Any]:
 
 def conclude(verb: str, source: str, result: Result, notes: tuple[str, ...], out: Path | None, json: bool) -> None:
     """Print a result, or write its files and say what to open."""
+    conclude_all(verb, source, (result,), notes, out, json)
+
+
+def conclude_all(
+    verb: str, source: str, results: Sequence[Result], notes: tuple[str, ...], out: Path | None, json: bool
+) -> None:
+    """The same of several results, which as JSON are by name."""
     from estimhank.report.economics_files import write_results
 
     if json:
-        print(to_json(to_plain(as_json(result))))
+        plain = {result.name: as_json(result) for result in results}
+        print(to_json(to_plain(plain if len(results) > 1 else plain[results[0].name])))
     elif out is None and not is_run(source):
-        print(result.table().to_csv(index=False), end="")
+        for result in results:
+            print(result.table().to_csv(index=False), end="")
     if out is None and (json or not is_run(source)):
         return
     folder = expand_user(out) if out else expand_user(source) / verb
-    write_results({result.name: result}, folder, svg=True)
+    write_results({result.name: result for result in results}, folder, svg=True)
     if json:
         return
-    print(result.summary())
+    for result in results:
+        print(result.summary())
     for note in notes:
         print(f"note: {note}")
-    for words, gap in result.check().items():
-        print(f"checked {words}: to {gap:.1e}")
-    print(f"see {folder / result.name}.png and .csv; next: estimhank {_NEXT[verb]} {source}")
+    for result in results:
+        for words, gap in result.check().items():
+            print(f"checked {words}: to {gap:.1e}")
+    print(f"see {folder / results[0].name}.png and .csv; next: estimhank {_NEXT[verb]} {source}")
 
 
 def _add(app: typer.Typer, verb: str, words: str, compute: Callable[[Study], Result]) -> None:
