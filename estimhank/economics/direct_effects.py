@@ -105,7 +105,8 @@ def direct_and_indirect(
     def read(block: HouseholdBlock, steady: HouseholdSteadyState) -> Reading:
         own = tuple(name for name in names if name in block.outputs)
         shape = steady.distribution.shape
-        return Reading(own, np.ones((len(own), *shape)), np.zeros((0, *shape)), np.zeros(0))
+        every = np.ones((len(own), *shape))
+        return Reading(own, every, np.zeros_like(every), np.zeros((0, *shape)), np.zeros(0))
 
     paths = HouseholdPaths(draws.posterior, names, horizon + 1, read)
     blocks = paths.model.blocks

@@ -35,7 +35,7 @@ class Reading(NamedTuple):
     ----------
     outputs : tuple of str, length k
         Of which the groups' sums are.
-    weights : array of shape (k, n_e, ...)
+    weights, newcomers : arrays of shape (k, n_e, ...)
     gradients : array of shape (m, n_e, ...)
         Of measures of the distribution.
     measured : array of shape (m,)
@@ -44,6 +44,7 @@ class Reading(NamedTuple):
 
     outputs: tuple[str, ...]
     weights: Array
+    newcomers: Array
     gradients: Array
     measured: Array
 
@@ -172,14 +173,14 @@ class HouseholdPaths:
         if key not in self._functions:
             dates, outputs = self.dates, reading.outputs
 
-            def compute(steady: Any, inputs: Any, parameters: Any, weights: Any, gradients: Any) -> ReadingJacobians:
-                p = Values(parameters)
-                return reading_jacobians(block, steady, inputs, p, horizon, dates, outputs, weights, gradients)
+            def compute(steady: Any, inputs: Any, parameters: Any, *read: Any) -> ReadingJacobians:
+                return reading_jacobians(block, steady, inputs, Values(parameters), horizon, dates, outputs, *read)
 
             self._functions[key] = jax.jit(compute)
         inputs = {name: parts.values[name] for name in block.inputs}
         parameters = {name: parts.parameters[name] for name in block.parameters}
-        found: ReadingJacobians = self._functions[key](steady, inputs, parameters, reading.weights, reading.gradients)
+        read = reading.weights, reading.newcomers, reading.gradients
+        found: ReadingJacobians = self._functions[key](steady, inputs, parameters, *read)
         return found
 
     def _given(self, here: AtPoint, horizon: int) -> ReadingJacobians:

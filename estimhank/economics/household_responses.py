@@ -1,10 +1,10 @@
 """Responses of consumption by group of households, and of how wealth is spread.
 
-A group's consumption is what households spend whose states are in the group when the period begins
-(:mod:`estimhank.households.groups`): the limits between groups are those of the steady-state distribution, households
-pass from one to another. So after the impact a response has two parts: what households in each state spend more or
-less than before, and that there are more or fewer of them there. The first is shown beside the whole. On impact nobody
-has moved yet, and groups are also those of the households themselves.
+A group's consumption is what households spend on average whose states are in the group when the period begins: by
+wealth, the poorest fifth at each date, and so on, whether at the constraint, and by productivity
+(:mod:`estimhank.households.groups`). On impact nobody has moved yet, and groups are those of the steady state. Later a
+response has two parts: what households in each state spend more or less than before, which is shown beside the whole,
+and that others are in the group.
 
 Measures of wealth are of the end of the period, as the model's assets are.
 """
@@ -33,7 +33,7 @@ from estimhank.economics.household_paths import (
 )
 from estimhank.economics.reporting import About
 from estimhank.economics.result import Result, gap
-from estimhank.households.groups import all_groups, measure_gradients
+from estimhank.households.groups import all_groups, measure_gradients, of_newcomers
 from estimhank.households.one_asset import HouseholdBlock
 from estimhank.households.stationary import HouseholdSteadyState
 from estimhank.support.errors import ConfigError
@@ -43,14 +43,18 @@ Array = NDArray[np.float64]
 #: Share of a block's consumption below which a group's own is nothing that percentages could be of.
 _NOBODY = 1e-9
 
+#: How many ways of grouping there are.
+_PARTITIONS = 3
+
 
 class HouseholdResponses(Result):
     """Responses of groups of households and of inequality.
 
     ``consumption`` and ``given_states`` (draw, horizon, group, shock) are in percent of the group's own consumption,
-    ``contribution`` in percent of the block's, so that it adds up over the groups of a partition (coordinate
-    ``partition``) to ``aggregate`` (draw, horizon, block, shock). ``inequality`` (draw, horizon, measure, shock) is in
-    percentage points. ``size`` and ``share`` (draw, group) are steady-state shares of households and of consumption,
+    ``contribution`` in percent of the block's. Contributions add up over the groups of a partition (coordinate
+    ``partition``), with what comes of the passing from one group to another, ``between`` (draw, horizon, into, shock),
+    to ``aggregate`` (draw, horizon, of, shock); quintiles and productivity keep their sizes, and have nothing between
+    them. ``inequality`` (draw, horizon, measure, shock) is in percentage points. ``size`` and ``share`` (draw, group) are steady-state shares of households and of consumption,
     ``level`` (draw, measure) the measures, in percent.
     """
 
@@ -65,12 +69,12 @@ class HouseholdResponses(Result):
             members = draws.contribution.isel(group=np.flatnonzero(draws.partition.values == partition))
             block = str(members.block.values[0])
             whole = draws.aggregate.sel(of=block, drop=True).transpose("draw", "horizon", "shock")
-            found = members.sum("group").transpose(*whole.dims)
+            found = (members.sum("group") + draws.between.sel(into=partition, drop=True)).transpose(*whole.dims)
             size = np.maximum(np.abs(members).max(("horizon", "group")), 1e-300)
             worst = max(worst, gap((found / size).values, (whole / size).values))
         first = draws.isel(horizon=0)
         return {
-            "that groups add up to aggregate consumption": worst,
+            "that groups add up to the aggregate": worst,
             "that on impact all are where they were": gap(first.given_states.values, first.consumption.values),
         }
 
@@ -95,7 +99,7 @@ class HouseholdResponses(Result):
                     continue
                 most = int(np.abs(path.sel(quantile=0.5).values).argmax())
                 level = float(self.draws.level.sel(measure=measure).median())
-                when = f"after {most} quarters" if most else "on impact"
+                when = f"after {most} quarter{'s' * (most > 1)}" if most else "on impact"
                 found.append(
                     f"  {measure} (of {level:.1f}) {self._interval(path.isel(horizon=most))} percentage points, {when}"
                 )
@@ -137,10 +141,15 @@ def household_responses(
     names = tuple(next(name for name in default if name in block.outputs) for block in blocks)
 
     def read(block: HouseholdBlock, steady: HouseholdSteadyState) -> Reading:
-        weights = np.concatenate([groups.weights for groups in all_groups(steady)])
         output = next(name for name in names if name in block.outputs)
+        policy, partitions = np.asarray(steady.policies.outputs[output]), all_groups(steady)
+        newcomers = [of_newcomers(steady, groups, policy) for groups in partitions]
+        # what they would have added: that sizes of groups change
+        between = -np.stack([some.sum(axis=0) for some in newcomers])
+        weights = np.concatenate([*(groups.weights for groups in partitions), np.zeros_like(between)])
         measured, gradients = measure_gradients(steady)
-        return Reading((output,) * len(weights), weights, gradients, np.array(list(measured.values())))
+        values = np.array(list(measured.values()))
+        return Reading((output,) * len(weights), weights, np.concatenate([*newcomers, between]), gradients, values)
 
     paths = HouseholdPaths(draws.posterior, names, horizon + 1, read)
 
@@ -149,9 +158,10 @@ def household_responses(
         for which, jacobians in enumerate(at.jacobians):
             own, output = paths.of_block(which, at), names[which]
             found = np.asarray(effects_by_input(jacobians.by_date, own).sum(2))
-            given = np.asarray(effects_given_states(jacobians.given_states, own, jnp.arange(horizon + 1)))
-            steady, k = at.steady[which], given.shape[1]
-            flat = (at.readings[which].weights * np.asarray(steady.distribution)).reshape(k, -1)
+            steady, reading = at.steady[which], at.readings[which]
+            k = len(reading.weights) - _PARTITIONS
+            given = np.asarray(effects_given_states(jacobians.given_states, own, jnp.arange(horizon + 1)))[:, :k]
+            flat = (reading.weights[:k] * np.asarray(steady.distribution)).reshape(k, -1)
             level = float(at.levels[which])
             spent = flat @ np.asarray(steady.policies.outputs[output]).ravel()
             there = np.abs(spent) > _NOBODY * abs(level)
@@ -160,11 +170,12 @@ def household_responses(
                 "consumption": found[:, :k] * percent,
                 "given_states": given * percent,
                 "contribution": found[:, :k] * (100 / level),
-                "inequality": found[:, k:] * 100,
+                "between": found[:, k : k + _PARTITIONS] * (100 / level),
+                "inequality": found[:, k + _PARTITIONS :] * 100,
                 "aggregate": at.outputs[:, which, None] * (100 / level),
                 "size": flat.sum(1),
                 "share": spent / level,
-                "level": 100 * at.readings[which].measured,
+                "level": 100 * reading.measured,
             }.items():
                 parts.setdefault(name, []).append(array)
         return {name: np.concatenate(some, axis=min(1, some[0].ndim - 1)) for name, some in parts.items()}
@@ -190,6 +201,7 @@ def _dataset(
     return xr.Dataset(
         {
             **{name: (by_group, arrays[name]) for name in ("consumption", "given_states", "contribution")},
+            "between": (("draw", "horizon", "into", "shock"), arrays["between"]),
             "inequality": (("draw", "horizon", "measure", "shock"), arrays["inequality"]),
             "aggregate": (("draw", "horizon", "of", "shock"), arrays["aggregate"]),
             "size": (("draw", "group"), arrays["size"]),
@@ -201,6 +213,7 @@ def _dataset(
             "group": groups,
             "partition": ("group", partitions),
             "block": ("group", blocks),
+            "into": list(dict.fromkeys(partitions)),
             "measure": measures,
             "of": list(names),
             "shock": list(about.shocks),

@@ -1,9 +1,20 @@
-"""Who is in which group of households, and how wealth is spread: of a steady-state distribution.
+"""Who is in which group of households, and how wealth is spread.
 
 Groups are of states at the beginning of a period: by wealth held then, whether at the borrowing constraint, and by
-productivity. Their limits are those of the steady-state distribution and stay where they are, so that households pass
-from one group to another as they save. Whom a limit splits, as it may everybody on one point of the grid, is in both
-groups, by shares.
+productivity. Quintiles of wealth are those of the distribution at each date, a fifth of all households always: their
+limits move with the distribution. Whom a limit splits, as it may everybody on one point of the grid, is in both groups,
+by shares.
+
+What is read of a group is what its members spend on average. To first order, with w the shares of states that are in
+the group, D the distribution, c a policy, n and m the group's size and its mean in the steady state::
+
+    n d(mean) = sum w D dc + sum (w c - r) dD
+
+    by state:     r = w m                            those who come in are no reason for a higher mean
+    quintile q:   r = W_q c_q - W_{q-1} c_{q-1}      W_q: shares of states up to the upper limit; c_q: c at it
+
+as the upper limit of quintile q leaves out as many of those at it as have come in below. Over quintiles the r add up to
+a constant, which does not matter: nobody goes from one fifth to another who is not replaced by his like.
 """
 
 from __future__ import annotations
@@ -42,11 +53,14 @@ class Groups:
     names : tuple of str, length k
     weights : array of shape (k, n_e, ...)
         Shares of each state's households, which add up to one.
+    ranked : bool
+        Whether limits move so that sizes stay, as those of quintiles do.
     """
 
     kind: str
     names: tuple[str, ...]
     weights: Array
+    ranked: bool = False
 
 
 def all_groups(steady: HouseholdSteadyState) -> tuple[Groups, ...]:
@@ -58,6 +72,12 @@ def all_groups(steady: HouseholdSteadyState) -> tuple[Groups, ...]:
 def wealth_groups(steady: HouseholdSteadyState, count: int = QUANTILES) -> Groups:
     """As many households in each group, from the poorest on; wealth is the sum of all assets."""
     at, heads = _by_wealth(steady)
+    names = tuple(f"wealth {k + 1} of {count}" for k in range(count))
+    return Groups("wealth", names, _on_states(steady, _quantiles(heads, count)[:, at]), ranked=True)
+
+
+def _quantiles(heads: Array, count: int) -> Array:
+    """Shares of each point's households, of mass (n,) and in the order of their wealth, in each quantile, (count, n)."""
     upper = np.cumsum(heads) / heads.sum()
     lower = np.concatenate([[0.0], upper[:-1]])
     upper[-1] = 1.0
@@ -68,9 +88,24 @@ def wealth_groups(steady: HouseholdSteadyState, count: int = QUANTILES) -> Group
     place = np.minimum((lower * count).astype(int), count - 1)
     alone = np.arange(count)[:, None] == place
     share = np.where(empty, alone, np.maximum(overlap, 0.0) / np.where(empty, 1.0, upper - lower))
-    share = share / share.sum(axis=0)
-    names = [f"wealth {k + 1} of {count}" for k in range(count)]
-    return Groups("wealth", tuple(names), _on_states(steady, share[:, at]))
+    found: Array = share / share.sum(axis=0)
+    return found
+
+
+def of_newcomers(steady: HouseholdSteadyState, groups: Groups, policy: Array) -> Array:
+    """What of a policy (n_e, ...) is not read of those who come into a group: ``r`` above, (k, n_e, ...)."""
+    mass, weights = np.asarray(steady.distribution), groups.weights
+    axes = tuple(range(1, weights.ndim))
+    if not groups.ranked:
+        size = (weights * mass).sum(axes, keepdims=True)
+        total = (weights * mass * policy).sum(axes, keepdims=True)
+        return np.asarray(weights * np.where(size > 0, total / np.where(size > 0, size, 1.0), 0.0))
+    at, heads = _by_wealth(steady)
+    spent = np.bincount(at, (mass * policy).sum(axis=0).ravel(), len(heads))
+    below = np.cumsum(_quantiles(heads, len(weights)), axis=0)
+    last = [np.flatnonzero((w > 0) & (heads > 0))[-1] for w in below]
+    upper = _on_states(steady, (below * (spent[last] / heads[last])[:, None])[:, at])
+    return np.diff(upper, axis=0, prepend=0.0)
 
 
 def constraint_groups(steady: HouseholdSteadyState) -> Groups:

@@ -6,8 +6,10 @@ input s dates ahead does at date 0, the matrix of news and the Jacobian of a rea
 
     F[0, s] = direct[s],   F[t, s] = (d(P' P^{t-1} v) / da)' da[s],   J[t, s] = F[t, s] + J[t-1, s-1]
 
-    a group, of weights w on states:   v = w y,    direct[s] = sum_x w D dy[s]
-    a measure of wealth, m(P' D):      v = P g,    direct[s] = D' dP(da[s]) g,   with g the gradient of m
+    a group, of weights w on states:   v = w y - r,   direct[s] = sum_x w D dy[s]
+    a measure of wealth, m(P' D):      v = P g,       direct[s] = D' dP(da[s]) g,   with g the gradient of m
+
+where r is what is not read of those who come into the group (:mod:`estimhank.households.groups`); zero for sums.
 
 A measure's gradient is that of a function of the distribution: to first order nothing else of it matters.
 """
@@ -51,6 +53,7 @@ def reading_jacobians(
     dates: int,
     outputs: tuple[str, ...],
     weights: Float[jax.Array, "k ..."],
+    newcomers: Float[jax.Array, "k ..."],
     gradients: Float[jax.Array, "m ..."],
 ) -> ReadingJacobians:
     """Jacobians of sums over groups and of measures of wealth, of the first dates.
@@ -68,6 +71,8 @@ def reading_jacobians(
         The output that each group's sum is of.
     weights : array of shape (k, n_e, ...)
         Share of the households in each state, at the beginning of a period, that are of a group.
+    newcomers : array of shape (k, n_e, ...)
+        What is not read of those who come into a state.
     gradients : array of shape (m, n_e, ...)
         Of measures of the distribution at the end of a period.
     """
@@ -95,7 +100,7 @@ def reading_jacobians(
     moves, direct = jax.lax.scan(earlier, first, None, length=horizon)[1]
 
     values = [w * steady.policies.outputs[name] for w, name in zip(weights, outputs, strict=True)]
-    expected = jnp.concatenate([jnp.stack(values), transition.expectation(gradients)])
+    expected = jnp.concatenate([jnp.stack(values) - newcomers, transition.expectation(gradients)])
     # deviations from the mean cannot matter (changes of the distribution sum to zero) and keep rounding small
     axes = tuple(range(1, expected.ndim))
     expected = expected - (expected * distribution).sum(axes, keepdims=True)

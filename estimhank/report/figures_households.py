@@ -77,8 +77,8 @@ def groups_figure(result: HouseholdResponses, _: list[str]) -> ReportFigure:
         axis.locator_params(axis="y", nbins=4)
     bands = _probabilities(result.dataset)
     caption = (
-        "Responses of consumption by group of households, in percent of each group's own (medians), and of how wealth "
-        "is spread; groups by wealth at the beginning of the quarter, with the limits of the steady-state "
-        f"distribution; shocks of one standard deviation. {f'Median with {bands}; ' if bands else ''}{about.words}."
+        "Responses of mean consumption by group of households, in percent of each group's own (medians), and of how "
+        "wealth is spread; groups by states at the beginning of each quarter, by wealth a fifth of all households; "
+        f"shocks of one standard deviation. {f'Median with {bands}; ' if bands else ''}{about.words}."
     )
     return ReportFigure(result.name, figure, caption, "Responses of groups of households and of inequality measures.")
