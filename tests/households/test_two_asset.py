@@ -13,8 +13,10 @@ import pytest
 
 import estimhank
 from estimhank.households.fake_news import household_jacobians
+from estimhank.households.groups import all_groups, measure_gradients, of_newcomers
 from estimhank.households.micro_moments import micro_moments
 from estimhank.households.one_asset import StandardIncompleteMarkets
+from estimhank.households.readings import reading_jacobians
 from estimhank.households.stationary import SteadyStateError, compiled_stationary, household_steady_state
 from estimhank.households.two_asset import TwoAssets, adjustment_cost, crossing, turned_round
 from estimhank.parameters.parameter_table import ModelError, Values
@@ -230,3 +232,18 @@ def test_the_papers_grid() -> None:
     found = jax.jit(lambda s: household_jacobians(block, s, INPUTS, Values(p), 10, block.outputs))(steady)
     entries = [[float(found[o, i, t, s]) for t, s in ((0, 0), (0, 1), (1, 0))] for o, i in ((2, 0), (2, 2), (1, 1))]
     golden.TWO_ASSETS_JACOBIANS.check(entries)
+
+
+def test_groups_add_up_to_the_jacobians_of_consumption() -> None:
+    """Readings of two assets: fifths by wealth, whose limits move along, and states of productivity."""
+    steady, jacobians = solved()
+    policy = np.asarray(steady.policies.outputs["C"])
+    groups = [g for g in all_groups(steady) if g.kind != "constraint"]
+    weights = np.concatenate([g.weights for g in groups])
+    newcomers = np.concatenate([of_newcomers(steady, g, policy) for g in groups])
+    read = [jnp.asarray(x) for x in (weights, newcomers, measure_gradients(steady)[1])]
+    names, p = ("C",) * len(weights), Values(PARAMETERS)
+    found = jax.jit(lambda s, *read: reading_jacobians(SMALL, s, INPUTS, p, T, 9, names, *read))(steady, *read).by_date
+    whole = jacobians[SMALL.outputs.index("C")].transpose(2, 0, 1)[..., :9]
+    for some in (slice(0, 5), slice(5, len(weights))):
+        np.testing.assert_allclose(found[:, :, some].sum(2), whole, atol=1e-9)
