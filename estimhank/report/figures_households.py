@@ -65,6 +65,8 @@ def groups_figure(result: HouseholdResponses, _: list[str]) -> ReportFigure:
             for name, colour in zip(names, colours, strict=True):
                 path = data.consumption.sel(group=name, shock=shock, quantile=0.5)
                 axis.plot(x, path, color=colour, lw=1.3, label=str(name).partition(": ")[2] or str(name))
+                given = data.given_states.sel(group=name, shock=shock, quantile=0.5)
+                axis.plot(x, given, color=colour, lw=0.8, ls=(0, (3, 2)))
             if j == len(about.shocks) - 1:
                 axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, frameon=False)
             axes[i, 0].set_ylabel(f"consumption\nby {kind}\npercent", fontsize=8)
@@ -78,7 +80,8 @@ def groups_figure(result: HouseholdResponses, _: list[str]) -> ReportFigure:
     bands = _probabilities(result.dataset)
     caption = (
         "Responses of mean consumption by group of households, in percent of each group's own (medians), and of how "
-        "wealth is spread; groups by states at the beginning of each quarter, by wealth a fifth of all households; "
+        "wealth is spread; groups by states at the beginning of each quarter, by wealth a fifth of all households. "
+        "Dashed: what households in each state spend more or less, with nobody in another state than before; "
         f"shocks of one standard deviation. {f'Median with {bands}; ' if bands else ''}{about.words}."
     )
     return ReportFigure(result.name, figure, caption, "Responses of groups of households and of inequality measures.")
