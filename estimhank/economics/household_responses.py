@@ -54,8 +54,8 @@ class HouseholdResponses(Result):
     ``contribution`` in percent of the block's. Contributions add up over the groups of a partition (coordinate
     ``partition``), with what comes of the passing from one group to another, ``between`` (draw, horizon, into, shock),
     to ``aggregate`` (draw, horizon, of, shock); quintiles and productivity keep their sizes, and have nothing between
-    them. ``inequality`` (draw, horizon, measure, shock) is in percentage points. ``size`` and ``share`` (draw, group) are steady-state shares of households and of consumption,
-    ``level`` (draw, measure) the measures, in percent.
+    them. ``inequality`` (draw, horizon, measure, shock) is in percentage points. ``size`` and ``share`` (draw, group) are
+    steady-state shares of households and of consumption, ``level`` (draw, measure) the measures, in percent.
     """
 
     name = "household_responses"

@@ -162,6 +162,7 @@ class Result:
         size = max(abs(x) for x in (middle, *ends))
         if digits and 0 < size < 0.1:
             digits += int(-np.floor(np.log10(size))) - 1
+        middle, *ends = (x + 0.0 for x in (middle, *ends))  # no minus before zero
         words = f"{middle:.{digits}f}"
         return words if not ends else f"{words} ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})"
 

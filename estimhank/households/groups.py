@@ -77,7 +77,7 @@ def wealth_groups(steady: HouseholdSteadyState, count: int = QUANTILES) -> Group
 
 
 def _quantiles(heads: Array, count: int) -> Array:
-    """Shares of each point's households, of mass (n,) and in the order of their wealth, in each quantile, (count, n)."""
+    """Shares of each point's households, mass (n,) in the order of their wealth, in each quantile, (count, n)."""
     upper = np.cumsum(heads) / heads.sum()
     lower = np.concatenate([[0.0], upper[:-1]])
     upper[-1] = 1.0

@@ -29,6 +29,10 @@ from estimhank.households.stationary import HouseholdSteadyState
 from estimhank.parameters.parameter_table import Values
 
 
+#: Of the marginal value, of the savings policies, and of readings at date 0.
+_Change = tuple[jax.Array, jax.Array, jax.Array]
+
+
 class ReadingJacobians(NamedTuple):
     """How readings respond to news of the inputs.
 
@@ -84,7 +88,7 @@ def reading_jacobians(
     _, linear = jax.linearize(step, setting.marginal_value, setting.inputs)
     ends = transition.derivative_adjoint(distribution, gradients)
 
-    def tangent(value: jax.Array, now: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def tangent(value: jax.Array, now: dict[str, jax.Array]) -> _Change:
         change = linear(value, now)
         sums = [jnp.vdot(w * distribution, change.outputs[name]) for w, name in zip(weights, outputs, strict=True)]
         moved = ends.reshape(len(gradients), change.assets.size) @ change.assets.ravel()
@@ -93,10 +97,10 @@ def reading_jacobians(
     still = {name: jnp.zeros(()) for name in block.inputs}
     unit = {name: jnp.array([1.0 if other == name else 0.0 for other in block.inputs]) for name in block.inputs}
 
-    def earlier(change: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    def earlier(change: _Change, _: None) -> tuple[_Change, tuple[jax.Array, jax.Array]]:
         return jax.vmap(lambda v: tangent(v, still))(change[0]), change[1:]
 
-    first = jax.vmap(lambda now: tangent(jnp.zeros_like(setting.marginal_value), now))(unit)
+    first: _Change = jax.vmap(lambda now: tangent(jnp.zeros_like(setting.marginal_value), now))(unit)
     moves, direct = jax.lax.scan(earlier, first, None, length=horizon)[1]
 
     values = [w * steady.policies.outputs[name] for w, name in zip(weights, outputs, strict=True)]

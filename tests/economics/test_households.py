@@ -7,6 +7,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -108,7 +109,7 @@ def test_jacobians_of_other_households_are_refused(monkeypatch: pytest.MonkeyPat
     reference = study.draws.posterior.solver.steady.reference
     household = reference.households[0]
     mass = np.asarray(household.distribution)[:, ::-1]
-    wrong = replace(reference, households=(household._replace(distribution=mass),))
+    wrong = replace(reference, households=(household._replace(distribution=jnp.asarray(mass)),))
     monkeypatch.setattr(study.draws.posterior.solver.steady, "reference", wrong)
     with pytest.raises(IdentityError):
         study.direct_and_indirect(8)
@@ -121,8 +122,8 @@ def test_several_blocks() -> None:
     study = study_of(posterior_of(TwoTypes()))
     groups, effects = study.household_responses(8), study.direct_and_indirect(8, ["poor.C", "rich.A"])
     assert [str(name) for name in groups.draws.of.values] == ["poor.C", "rich.C"]
-    same = [groups.draws.consumption.sel(group=f"{name}: hand-to-mouth").values for name in ("poor", "rich")]
-    np.testing.assert_allclose(*same, atol=1e-9)
+    poor, rich = (groups.draws.consumption.sel(group=f"{name}: hand-to-mouth").values for name in ("poor", "rich"))
+    np.testing.assert_allclose(poor, rich, atol=1e-9)
     assert effects.draws.output.values.tolist() == ["poor.C", "rich.A"]
     with pytest.raises(ConfigError, match="one output for each block"):
         study.household_responses(8, ["poor.C"])

@@ -109,9 +109,9 @@ def readings(scheme: str) -> tuple[Array, Array, Array]:
     newcomers = np.concatenate([of_newcomers(steady, g, policy) for g in groups])
     names, read = ("C",) * len(weights), [jnp.asarray(x) for x in (weights, newcomers, measure_gradients(steady)[1])]
     inputs, p = {n: state.values[n] for n in block.inputs}, Values(state.parameters)
-    found = jax.jit(
-        lambda one, *read: reading_jacobians(block, one, inputs, p, HORIZON, HORIZON, names, *read)
-    )(steady, *read)
+    found = jax.jit(lambda one, *read: reading_jacobians(block, one, inputs, p, HORIZON, HORIZON, names, *read))(
+        steady, *read
+    )
     size = (weights * np.asarray(steady.distribution)).sum((1, 2))
     return np.asarray(found.by_date), np.asarray(found.given_states), size
 
@@ -145,9 +145,9 @@ def test_sums_are_the_jacobians_of_the_aggregates() -> None:
     for some in (slice(0, 5), slice(7, 10)):
         np.testing.assert_allclose(by_date[:, :, some].sum(2), whole, atol=1e-10)
     every = jnp.ones((1, *steady.distribution.shape))
-    alone = jax.jit(lambda one: reading_jacobians(block, one, inputs, p, HORIZON, 5, ("C",), every, 0 * every, every[:0]))(
-        steady
-    )
+    alone = jax.jit(
+        lambda one: reading_jacobians(block, one, inputs, p, HORIZON, 5, ("C",), every, 0 * every, every[:0])
+    )(steady)
     np.testing.assert_allclose(alone.by_date[:, :, 0], whole[..., :5], atol=1e-10)
     # hand-to-mouth and others do not add up without those who pass between the groups
     assert np.abs(by_date[:, :, 5:7].sum(2) - whole).max() > 1e-3
@@ -157,7 +157,12 @@ def test_measures_are_those_of_the_report_and_gradients_are_differences() -> Non
     _, _, steady = solved("linear")
     values, gradients = measure_gradients(steady)
     known = micro_moments(steady)
-    for name, key in (("Gini", "gini"), ("top 10%", "top_10"), ("bottom 50%", "bottom_50"), (CONSTRAINED, "constrained")):
+    for name, key in (
+        ("Gini", "gini"),
+        ("top 10%", "top_10"),
+        ("bottom 50%", "bottom_50"),
+        (CONSTRAINED, "constrained"),
+    ):
         assert values[name] == pytest.approx(known[key], abs=1e-12)
     a, mass = np.asarray(steady.grids.a), np.asarray(steady.distribution)
     rng = np.random.default_rng(0)

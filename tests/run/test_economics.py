@@ -121,6 +121,29 @@ def test_responses_of_a_run_have_bands_and_those_of_a_model_are_as_ever(folder: 
     assert unit["m"]["rate"]["0.5"][0] == pytest.approx(1.0)
 
 
+@pytest.mark.long
+def test_households_by_verb(tmp_path: Path) -> None:
+    """Two results, with a figure each; as JSON by name."""
+    point = tmp_path / "point.json"
+    point.write_text('{"rho_z": 0.8}')
+    options = ["krusell_smith", "--at", str(point), "--horizon", "4"]
+    said = run_command("households", *options, "--out", str(tmp_path / "out"))
+    assert "hand-to-mouth" in said and "checked that effects add up to the response" in said
+    assert said.splitlines()[-1].startswith(f"see {tmp_path / 'out' / 'household_responses'}.png and .csv; next: ")
+    for name in ("household_responses", "direct_and_indirect"):
+        assert {p.suffix for p in (tmp_path / "out").glob(f"{name}.*")} == {".csv", ".png", ".svg"}
+    found = json.loads(run_command("households", *options, "--json"))
+    assert set(found) == {"household_responses", "direct_and_indirect"}
+    table = pd.read_csv(tmp_path / "out" / "direct_and_indirect.csv")
+    impact = table[(table.horizon == 0) & (table.output == "C")].groupby("quantity").value.sum()
+    assert impact.effect == pytest.approx(impact.response, rel=1e-9)
+
+
+def test_a_model_without_households_says_so(folder: Path) -> None:
+    done = CliRunner().invoke(app, ["households", str(folder)])
+    assert isinstance(done.exception, ConfigError) and "has no households" in str(done.exception)
+
+
 def test_data_are_needed_for_what_is_said_of_data() -> None:
     for verb in ("forecast", "history", "smooth", "scores"):
         done = CliRunner().invoke(app, [verb, "new_keynesian"])
