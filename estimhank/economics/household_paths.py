@@ -234,21 +234,27 @@ def output_names(posterior: Posterior) -> tuple[str, ...]:
     return tuple(name for block in model.blocks for name in block.outputs)
 
 
-def consumption_names(posterior: Posterior) -> tuple[str, ...]:
-    """The consumption of each block of a model, whose households are solved here.
+def consumption_names(posterior: Posterior, outputs: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The consumption of each block of a model, whose households are solved here; or of given outputs one of each.
 
     Raises
     ------
     ConfigError
-        There are no such households, or it is not known which of their outputs is consumption.
+        There are no such households, or it is not known which of their outputs is consumption; outputs that are not
+        one of each block.
     """
-    outputs, model = output_names(posterior), posterior.solver.setting.model
+    known, model = output_names(posterior), posterior.solver.setting.model
     if model.given is not None:
         raise ConfigError(
             f"the households of {model.name} came as Jacobians, without a distribution: there are no groups of them; "
             "ask for direct and indirect effects"
         )
-    found = tuple(consumption_of(block) or "" for block in model.problems)
-    if not all(found):
-        raise ConfigError(f"which output of the households is consumption? Name one for each block: {outputs}")
+    chosen = tuple(filter(None, map(consumption_of, model.problems))) if outputs is None else tuple(outputs)
+    found = tuple(name for block in model.problems for name in block.outputs if name in chosen)
+    each = [sum(name in block.outputs for name in found) for block in model.problems]
+    if set(each) != {1} or set(found) != set(chosen):
+        raise ConfigError(
+            f"groups are of one output for each block of households: name which, of {', '.join(known)}"
+            + ("" if outputs is None else f"; not {', '.join(outputs)}")
+        )
     return found

@@ -36,7 +36,6 @@ from estimhank.economics.result import Result, gap
 from estimhank.households.groups import all_groups, measure_gradients, of_newcomers
 from estimhank.households.one_asset import HouseholdBlock
 from estimhank.households.stationary import HouseholdSteadyState
-from estimhank.support.errors import ConfigError
 
 Array = NDArray[np.float64]
 
@@ -54,8 +53,8 @@ class HouseholdResponses(Result):
     ``contribution`` in percent of the block's. Contributions add up over the groups of a partition (coordinate
     ``partition``), with what comes of the passing from one group to another, ``between`` (draw, horizon, into, shock),
     to ``aggregate`` (draw, horizon, of, shock); quintiles and productivity keep their sizes, and have nothing between
-    them. ``inequality`` (draw, horizon, measure, shock) is in percentage points. ``size`` and ``share`` (draw, group) are
-    steady-state shares of households and of consumption, ``level`` (draw, measure) the measures, in percent.
+    them. ``inequality`` (draw, horizon, measure, shock) is in percentage points. ``size`` and ``share`` (draw, group)
+    are steady-state shares of households and of consumption, ``level`` (draw, measure) the measures, in percent.
     """
 
     name = "household_responses"
@@ -133,12 +132,8 @@ def household_responses(
     EstimhankError
         There is no solution at more than one percent of the draws.
     """
-    default = consumption_names(draws.posterior) if outputs is None else tuple(outputs)
+    names = consumption_names(draws.posterior, outputs)
     blocks = draws.posterior.solver.setting.model.problems
-    for block in blocks:
-        if sum(name in block.outputs for name in default) != 1:
-            raise ConfigError(f"name one output for each block of households, of {', '.join(block.outputs)}")
-    names = tuple(next(name for name in default if name in block.outputs) for block in blocks)
 
     def read(block: HouseholdBlock, steady: HouseholdSteadyState) -> Reading:
         output = next(name for name in names if name in block.outputs)

@@ -28,7 +28,6 @@ from estimhank.households.one_asset import HouseholdBlock, Policies
 from estimhank.households.stationary import HouseholdSteadyState
 from estimhank.parameters.parameter_table import Values
 
-
 #: Of the marginal value, of the savings policies, and of readings at date 0.
 _Change = tuple[jax.Array, jax.Array, jax.Array]
 

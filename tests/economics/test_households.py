@@ -153,8 +153,9 @@ def test_households_that_came_as_jacobians_have_effects_and_no_groups() -> None:
     study = study_of(posterior_of(Given(table, household)))
     found, expected = study.direct_and_indirect(12).draws, fixed().direct_and_indirect(12, ["A"]).draws
     np.testing.assert_allclose(found.effect, expected.effect, atol=1e-7)
-    with pytest.raises(ConfigError, match="came as Jacobians, without a distribution"):
-        study.household_responses()
+    for outputs in (None, ["A"]):
+        with pytest.raises(ConfigError, match="came as Jacobians, without a distribution"):
+            study.household_responses(8, outputs)
 
 
 def test_what_cannot_be_asked() -> None:
@@ -164,6 +165,12 @@ def test_what_cannot_be_asked() -> None:
             ask()
     with pytest.raises(ConfigError, match=r"no output 'c'.*A, C"):
         fixed().direct_and_indirect(8, ["c"])
+    with pytest.raises(ConfigError, match=r"one output for each block of households: name which, of A, C; not c"):
+        fixed().household_responses(8, ["c"])
+    with pytest.raises(ConfigError, match="has no households"):
+        without.household_responses(8, ["C"])
+    assets = fixed().household_responses(4, ["A"])
+    assert assets.draws.of.values.tolist() == ["A"] and max(assets.check().values()) < 1e-10
     with pytest.raises(ConfigError, match="0 to 59 quarters, not 60"):
         fixed().direct_and_indirect(60)
     with pytest.raises(ConfigError, match="one quarter or more"):
