@@ -133,7 +133,6 @@ def household_responses(
         There is no solution at more than one percent of the draws.
     """
     names = consumption_names(draws.posterior, outputs)
-    blocks = draws.posterior.solver.setting.model.problems
 
     def read(block: HouseholdBlock, steady: HouseholdSteadyState) -> Reading:
         output = next(name for name in names if name in block.outputs)
