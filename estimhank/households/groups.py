@@ -78,9 +78,9 @@ def wealth_groups(steady: HouseholdSteadyState, count: int = QUANTILES) -> Group
 
 def _quantiles(heads: Array, count: int) -> Array:
     """Shares of each point's households, mass (n,) in the order of their wealth, in each quantile, (count, n)."""
-    upper = np.cumsum(heads) / heads.sum()
-    lower = np.concatenate([[0.0], upper[:-1]])
+    upper = np.minimum(np.cumsum(heads) / heads.sum(), 1.0)  # rounding may lead beyond one
     upper[-1] = 1.0
+    lower = np.concatenate([[0.0], upper[:-1]])
     limits = np.linspace(0.0, 1.0, count + 1)
     overlap = np.minimum(upper, limits[1:, None]) - np.maximum(lower, limits[:-1, None])
     # where nobody is, all of a point belongs where its place in the distribution is

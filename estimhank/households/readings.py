@@ -85,12 +85,13 @@ def reading_jacobians(
         return block.backward(value, now, setting.grids, Values(setting.parameters))
 
     _, linear = jax.linearize(step, setting.marginal_value, setting.inputs)
-    ends = transition.derivative_adjoint(distribution, gradients)
+    size, measured = steady.policies.assets.size, len(gradients) > 0
+    ends = transition.derivative_adjoint(distribution, gradients) if measured else jnp.zeros((0, size))
 
     def tangent(value: jax.Array, now: dict[str, jax.Array]) -> _Change:
         change = linear(value, now)
         sums = [jnp.vdot(w * distribution, change.outputs[name]) for w, name in zip(weights, outputs, strict=True)]
-        moved = ends.reshape(len(gradients), change.assets.size) @ change.assets.ravel()
+        moved = ends.reshape(len(gradients), size) @ change.assets.ravel()
         return change.marginal_value, change.assets.ravel(), jnp.concatenate([jnp.array(sums), moved])
 
     still = {name: jnp.zeros(()) for name in block.inputs}
@@ -103,14 +104,16 @@ def reading_jacobians(
     moves, direct = jax.lax.scan(earlier, first, None, length=horizon)[1]
 
     values = [w * steady.policies.outputs[name] for w, name in zip(weights, outputs, strict=True)]
-    expected = jnp.concatenate([jnp.stack(values) - newcomers, transition.expectation(gradients)])
+    expected = jnp.stack(values) - newcomers
+    if measured:
+        expected = jnp.concatenate([expected, transition.expectation(gradients)])
     # deviations from the mean cannot matter (changes of the distribution sum to zero) and keep rounding small
     axes = tuple(range(1, expected.ndim))
     expected = expected - (expected * distribution).sum(axes, keepdims=True)
 
     def later(values: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
         shift = transition.derivative_adjoint(distribution, values)
-        return transition.expectation(values), shift.reshape(len(values), moves.shape[-1])
+        return transition.expectation(values), shift.reshape(len(values), size)
 
     shifts = jax.lax.scan(later, expected, None, length=dates - 1)[1]
     news = jnp.einsum("six,tjx->sijt", moves, shifts)

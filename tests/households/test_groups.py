@@ -210,6 +210,16 @@ def test_without_net_wealth_nobody_has_a_share() -> None:
     assert values[CONSTRAINED] == pytest.approx(mass[:, 0].sum()) and np.isfinite(gradients[-1]).all()
 
 
+def test_shares_add_up_where_rounding_leads_beyond_one() -> None:
+    _, _, one = solved("linear")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mass = rng.random((3, 40)) ** 8
+        mass[:, 30:] = rng.choice([0.0, 1e-18], (3, 10))
+        weights = wealth_groups(one._replace(distribution=jnp.asarray(mass / mass.sum()))).weights
+        np.testing.assert_allclose(weights.sum(0), 1.0, atol=1e-12)
+
+
 def test_consumption_is_known_of_named_blocks() -> None:
     block = StandardIncompleteMarkets(n_e=3, n_a=40)
     named = NamedBlock.of(block, "poor", (), ())

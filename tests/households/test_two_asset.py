@@ -247,3 +247,7 @@ def test_groups_add_up_to_the_jacobians_of_consumption() -> None:
     whole = jacobians[SMALL.outputs.index("C")].transpose(2, 0, 1)[..., :9]
     for some in (slice(0, 5), slice(5, len(weights))):
         np.testing.assert_allclose(found[:, :, some].sum(2), whole, atol=1e-9)
+    alone = jax.eval_shape(
+        lambda s, w: reading_jacobians(SMALL, s, INPUTS, p, T, 9, ("C",), w, w, w[:0]), steady, read[0][:1]
+    )
+    assert alone.by_date.shape == (T, len(INPUTS), 1, 9)
