@@ -118,7 +118,7 @@ def open_model(reference: str, at: Mapping[str, float] | None = None) -> Posteri
     """
     if reference in BUILT_IN or ".py:" in reference:
         model = model_at(make_model(find_model(reference)), at)
-        return Posterior(model, _stand_in(model))
+        return Posterior(model, stand_in(model))
     try:
         config = load_config(reference)
     except ConfigError as error:
@@ -150,7 +150,7 @@ def model_at(model: Model, values: Mapping[str, float] | None) -> Model:
     return make_model(model, table) if values else model
 
 
-def _stand_in(model: Model) -> Dataset:
+def stand_in(model: Model) -> Dataset:
     """Numbers in the place of data, for what does not depend on them."""
     names = tuple(o.name for o in model.observables)
     values = np.random.default_rng(0).standard_normal((_QUARTERS, len(names)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -156,8 +155,10 @@ def read_path(text: str, horizon: int) -> tuple[str, NDArray[np.float64]]:
 
 
 def _value(node: ast.expr, t: NDArray[np.float64] | None) -> Any:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float) and math.isfinite(float(node.value)):
-        return float(node.value)
+    if isinstance(node, ast.Constant):
+        given = node.value
+        if isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given):
+            return float(given)
     if isinstance(node, ast.Name) and node.id == "t" and t is not None:
         return t
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
@@ -167,13 +168,17 @@ def _value(node: ast.expr, t: NDArray[np.float64] | None) -> Any:
         # as numbers of arrays, so that what is too large is infinite and refused above
         left, right = (np.asarray(_value(side, t)) for side in (node.left, node.right))
         return _BINARY[type(node.op)](left, right)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
-        if len(node.args) == 1 and not node.keywords:
-            return _FUNCTIONS[node.func.id](_value(node.args[0], t))
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS and _one(node):
+        return _FUNCTIONS[node.func.id](_value(node.args[0], t))
     raise ValueError(f"'{ast.unparse(node)}' is not understood")
 
 
-def as_csv(paths: Mapping[str, Sequence[float]]) -> list[str]:
+def _one(call: ast.Call) -> bool:
+    """Whether a function is given one number."""
+    return len(call.args) == 1 and not call.keywords
+
+
+def as_csv(paths: Mapping[str, NDArray[np.float64]]) -> list[str]:
     """Paths as the lines of a long table: variable, date, level."""
     rows = ["variable,date,level"]
     for name, path in paths.items():
@@ -190,8 +195,7 @@ def add_transition_verb(app: typer.Typer) -> None:
             str,
             typer.Argument(
                 metavar="MODEL",
-                help="A shipped model's name, file.py:Class, a configuration; or the results folder of a run (its "
-                "mode).",
+                help="Results folder of a run (at its mode); or a model's name, file.py:Class, a configuration.",
             ),
         ],
         shock: Annotated[list[str], typer.Option("--shock", help=f"Path of a process: {_HOW}. May be repeated.")],

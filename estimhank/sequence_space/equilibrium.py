@@ -176,9 +176,7 @@ def _solve_forced(
     if not e.dense:
         return solution.at[:, rest].set(-solved)
     targets = jnp.array(e.targets, int)
-    direct = jnp.concatenate(
-        [jnp.zeros((horizon, len(st.outputs), n_z)), added[:, targets]], axis=1
-    )
+    direct = jnp.concatenate([jnp.zeros((horizon, len(st.outputs), n_z)), added[:, targets]], axis=1)
     n = count_of(st.coarse, horizon)
     at_source = jnp.array(e.sources, int)
     right = apply_dense(st, system, household, st.source_variables, solved[:, at_source]) - stack_dates(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,18 @@ from estimhank.transition.equations import Equations, Surroundings, Tops
 from estimhank.transition.newton import Point
 
 Array = NDArray[np.float64]
+
+
+class LinearSolution(NamedTuple):
+    """The equations around the steady state, and their factors: M of :mod:`estimhank.transition.newton`."""
+
+    system: LinearSystem
+    household: HouseholdOperator
+    factors: EquilibriumFactors
+
+    def solve(self, structure: Structure, forcing: jax.Array) -> jax.Array:
+        """Paths of all unknowns (T, n_v) with something added to the equations, (T, n_eq)."""
+        return solve_forced(structure, self.system, self.household, self.factors, forcing[..., None])[..., 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +87,14 @@ class Economy:
         return found
 
     @cached_property
-    def _linear(self) -> tuple[LinearSystem, HouseholdOperator, EquilibriumFactors]:
+    def _linear(self) -> LinearSolution:
         factorize = jax.jit(factorize_equilibrium, static_argnums=0)
         household = self.household
         factors = factorize(self.structure, self.system, household)
         if not bool(factors.sound):
             household = household.in_dense_form()
             factors = factorize(self.structure, self.system, household)
-        return self.system, household, factors
+        return LinearSolution(self.system, household, factors)
 
     @cached_property
     def _equations(self) -> Equations:
@@ -94,15 +106,15 @@ class Economy:
         return np.array([float(self.steady.values[name]) for name in self.model.variables])
 
     # -- compiled functions ------------------------------------------------------------------------------------
-    def _moved(self, linear: Any, residuals: jax.Array) -> jax.Array:
+    def _moved(self, linear: LinearSolution, residuals: jax.Array) -> jax.Array:
         """M^{-1} times residuals (T, n_x); household identities hold by themselves along a path."""
-        identities = jnp.zeros((residuals.shape[0], linear[0].now.shape[0] - residuals.shape[1]))
-        forcing = jnp.concatenate([residuals, identities], axis=1)[..., None]
-        return -solve_forced(self.structure, *linear, forcing)[:, : residuals.shape[1], 0]
+        identities = jnp.zeros((residuals.shape[0], linear.system.now.shape[0] - residuals.shape[1]))
+        forcing = jnp.concatenate([residuals, identities], axis=1)
+        return -linear.solve(self.structure, forcing)[:, : residuals.shape[1]]
 
     @cached_property
     def _evaluated(self) -> Any:
-        def evaluate(x: jax.Array, given: Surroundings, linear: Any) -> tuple[jax.Array, jax.Array]:
+        def evaluate(x: jax.Array, given: Surroundings, linear: LinearSolution) -> tuple[jax.Array, jax.Array]:
             f = self._equations.residuals(x, given)
             return f, self._moved(linear, f)
 
@@ -110,7 +122,7 @@ class Economy:
 
     @cached_property
     def _product(self) -> Any:
-        def product(x: jax.Array, v: jax.Array, given: Surroundings, linear: Any) -> jax.Array:
+        def product(x: jax.Array, v: jax.Array, given: Surroundings, linear: LinearSolution) -> jax.Array:
             f = jax.jvp(lambda x: self._equations.residuals(x, given), (x,), (v,))[1]
             return self._moved(linear, f)
 
@@ -156,8 +168,8 @@ class Economy:
     def linear_response(self, shocks: Mapping[str, ArrayLike]) -> dict[str, Array]:
         """The linear solution for the same shocks, in levels: all variables and household outputs, (T,) each."""
         forcing = forcing_of(self.model, shocks, self.steady.parameters, self.horizon)
-        respond = jax.jit(lambda linear, added: solve_forced(self.structure, *linear, added[..., None])[..., 0])
-        moves = np.asarray(respond(self._linear, jnp.asarray(forcing @ np.asarray(self.system.shock).T)))
+        added = jnp.asarray(forcing @ np.asarray(self.system.shock).T)
+        moves = np.asarray(jax.jit(lambda linear, added: linear.solve(self.structure, added))(self._linear, added))
         names = self.model.unknowns
         return {n: self.steady.values[n] + moves[:, names.index(n)] for n in self.declared.unknowns}
 
