@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from estimhank.economics.variance import VarianceDecomposition
     from estimhank.evidence.estimates import Evidence
     from estimhank.run.comparison import Comparison
+    from estimhank.transition.solve import TransitionPath
 
     At = Mapping[str, float] | ArrayLike | str | None
 
@@ -180,6 +181,19 @@ class Run:
     def forecast(self, quarters: int | None = None, at: At = None, variables: Sequence[str] | None = None) -> Forecast:
         """Density forecasts; the configuration's number of quarters by default."""
         return self.study(at, variables).forecast(quarters)
+
+    # -- nonlinear paths ---------------------------------------------------------------------------------------
+    def transition(
+        self,
+        shocks: Mapping[str, ArrayLike | str],
+        at: Mapping[str, float] | None = None,
+        horizon: int | None = None,
+    ) -> TransitionPath:
+        """The nonlinear path under perfect foresight after shocks known at date 0, at the mode or with values ``at`` in
+        place of the mode's; as of :func:`estimhank.run.transition.transition`."""
+        from estimhank.run.transition import transition
+
+        return transition(str(self.folder), shocks, at, horizon)
 
     # -- scenarios, counterfactuals, news ----------------------------------------------------------------------
     def scenario(

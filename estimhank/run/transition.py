@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.run.model_check import check_determinate, model_at, open_model, read_point
 from estimhank.run.results import load
 from estimhank.run.verbs import AtOption, JsonOption, is_run
-from estimhank.support.errors import ConfigError, TransitionError
+from estimhank.support.errors import ConfigError, ModelWarning, TransitionError
 from estimhank.support.files import to_json
 
 if TYPE_CHECKING:
@@ -54,8 +55,12 @@ def economy_of(posterior: Posterior, horizon: int | None = None) -> Economy:
         if horizon < _SHORTEST:
             raise ConfigError(f"a horizon is at least {_SHORTEST} dates, not {horizon}")
         posterior = Posterior(posterior.model, posterior.data, horizon, min(posterior.tail_start, 2 * horizon // 3))
-    check_determinate(posterior)
-    solver = posterior.solver
+    with warnings.catch_warnings():
+        # bounds that an estimation leaves out are kept here
+        warnings.simplefilter("ignore", ModelWarning)
+        check_determinate(posterior)
+        solver = posterior.solver
+        _ = solver.structure
     return Economy(
         posterior.model,
         solver.setting.model,

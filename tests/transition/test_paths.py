@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from estimhank.households.one_asset import StandardIncompleteMarkets
 from estimhank.model import ARMA, Correlation, Level, Model, Parameter, Parameters
 from estimhank.model.processes import AR1
 from estimhank.models.krusell_smith import KrusellSmith
+from estimhank.models.new_keynesian import NewKeynesian
 from estimhank.models.one_asset_hank import OneAssetHANK
 from estimhank.models.one_asset_hours import OneAssetHours
 from estimhank.models.spender_saver import SpenderSaver
@@ -115,6 +117,52 @@ def _check_slope(economy: Economy, shock: str, variable: str, sizes: tuple[float
     assert (np.abs(slopes - 2) < 0.1).all(), slopes
 
 
+# -- bounds --------------------------------------------------------------------------------------------------------
+LOWER = -0.005
+
+
+class Bounded(NewKeynesian):
+    """The interest rate has a lower bound, one line of the model."""
+
+    name = "bounded"
+
+    def equations(self, lag: Any, now: Any, lead: Any, household: Any, shock: Any, p: Any) -> Iterator[tuple[str, Any]]:
+        """Those of the model, with the larger of rule and bound."""
+        for name, residual in super().equations(lag, now, lead, household, shock, p):
+            yield name, now.i - jnp.maximum(now.i - residual, LOWER) if name == "Taylor rule" else residual
+
+
+def given_dates(p: dict[str, float], natural: np.ndarray, binds: np.ndarray) -> np.ndarray:
+    """The economy if the bound binds at certain dates, by one dense system; whether it does is for who asks."""
+    eye, ahead, dates = np.eye(T), np.eye(T, k=1), len(natural)
+    free = np.diag(1.0 - binds)
+    matrix = np.block([
+        [eye - ahead, -p["eis"] * ahead, p["eis"] * eye],
+        [-p["kappa"] * eye, eye - p["beta"] * ahead, 0 * eye],
+        [-p["phi_y"] * free, -p["phi_pi"] * free, eye],
+    ])  # fmt: skip
+    right = np.r_[p["eis"] * natural, np.zeros(dates), LOWER * binds]
+    return np.asarray(np.linalg.solve(matrix, right).reshape(3, dates))
+
+
+@pytest.mark.parametrize("size", [-0.005, -0.01, -0.02, -0.05])
+def test_a_bound_binds_where_the_rule_is_below_it_and_nowhere_else(size: float) -> None:
+    # there may be several such sets of dates (Holden 2023); of the one that is found everything has to hold
+    natural = size * 0.8 ** np.arange(T)
+    path, p = found(bounded(), {"d": natural}).paths, bounded().steady.parameters
+    binds = np.abs(path["i"] - LOWER) < 1e-9
+    assert binds.any() == (size < -0.005)
+    y, pi, rate = given_dates(p, natural, binds)
+    for name, values in (("y", y), ("pi", pi), ("i", rate)):
+        np.testing.assert_allclose(path[name], values, atol=1e-8)
+    assert (binds == (p["phi_y"] * y + p["phi_pi"] * pi < LOWER)).all()
+
+
+@cache
+def bounded() -> Economy:
+    return economy(Bounded())
+
+
 # -- Krusell and Smith ---------------------------------------------------------------------------------------------
 KS_DATES = 300
 
@@ -167,7 +215,9 @@ def test_at_rest_nothing_moves_and_another_distribution_comes_back() -> None:
     poor = np.asarray(own.distribution)
     poor = 0.9 * poor + 0.1 * poor.sum(1, keepdims=True) * (np.arange(poor.shape[1]) == 0)
     held = float((poor * np.asarray(own.grids.a)).sum())
-    begin = replace(state, values={**state.values, "K": held}, households=(own._replace(distribution=poor),))
+    begin = replace(
+        state, values={**state.values, "K": held}, households=(own._replace(distribution=jnp.asarray(poor)),)
+    )
     path = found(krusell_smith(), {}, initial=begin).paths
     assert path["K"][0] < state.values["K"] - 0.05
     assert abs(path["K"][-1] / state.values["K"] - 1) < 2e-3
@@ -194,7 +244,7 @@ def test_households_that_leave_the_grid_are_noticed() -> None:
     rich = np.asarray(own.distribution).copy()
     rich[0, 0] -= 1e-6
     rich[0, -1] += 1e-6
-    begin = replace(state, households=(own._replace(distribution=rich),))
+    begin = replace(state, households=(own._replace(distribution=jnp.asarray(rich)),))
     failed = solve_transition(krusell_smith(), {}, initial=begin)
     assert (failed.converged, failed.reason, failed.paths) == (False, "grid_too_small", {})
     assert failed.failure is not None and failed.failure.date == 0
