@@ -15,8 +15,8 @@ from estimhank.transition.economy import Economy
 from estimhank.transition.equations import Surroundings
 from estimhank.transition.newton import Array, Outcome, solve_paths
 
-#: Largest deviation at the last date, as a share of a variable's largest, with which a path has come home. Capital of the
-#: two-asset model has 2 % left after 300 dates, which moves the first dates by far less.
+#: Largest deviation at the last date, as a share of a variable's largest, with which a path has come home. Capital of
+#: the two-asset model has 2 % left after 300 dates, which moves the first dates by far less.
 HOME = 0.1
 
 
