@@ -29,6 +29,7 @@ from estimhank.run.pipeline import RunOutcome, run_pipeline
 from estimhank.run.policy_verbs import add_policy_verbs
 from estimhank.run.replay import replay
 from estimhank.run.stages import PIPELINE
+from estimhank.run.transition import add_transition_verb
 from estimhank.run.verbs import (
     HorizonOption,
     SizeOption,
@@ -259,6 +260,7 @@ def responses_command(
 
 add_verbs(app)
 add_policy_verbs(app)
+add_transition_verb(app)
 
 
 @app.command("init")
@@ -299,7 +301,7 @@ def main() -> NoReturn:
     """Entry point: what the user can put right is one sentence on standard error and an exit code.
 
     Exit codes: 0 done or up to date; 2 bad input; 3 a required certificate failed; 4 the exact posterior has not
-    converged; 5 an evaluation raised or workers died; 130 interrupted, 143 terminated.
+    converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 130 interrupted, 143 terminated.
     """
     warnings.showwarning = show_warning
     if threading.current_thread() is threading.main_thread():

@@ -176,7 +176,7 @@ class CanonicalModel(Model):
         self.declared = declared
         self.name, self.title, self.version = declared.name, declared.title, declared.version  # type: ignore[misc]
         self.household, self.dense = declared.household, declared.dense
-        correlated = _groups(declared.shocks, declared.correlations)
+        correlated = groups_of(declared.shocks, declared.correlations)
         self._correlated = {name: group for group in correlated for name in group}
         # processes that are variables: all but those whose innovations the engine follows itself
         as_variable = {
@@ -277,9 +277,9 @@ class CanonicalModel(Model):
             return getattr(shock, process.name)
         value: Any = self._innovation(process.name, shock, p)
         for order, coefficient in enumerate(process.ar, 1):
-            value = value + _coefficient(coefficient, p) * at(process_variable(process.name), -order)
+            value = value + coefficient_of(coefficient, p) * at(process_variable(process.name), -order)
         for order, coefficient in enumerate(process.ma, 1):
-            value = value + _coefficient(coefficient, p) * at(innovation_variable(process.name), -order)
+            value = value + coefficient_of(coefficient, p) * at(innovation_variable(process.name), -order)
         for ahead in process.news:
             value = value + at(innovation_variable(f"{process.name}_news{ahead}"), -ahead)
         return value
@@ -290,7 +290,7 @@ class CanonicalModel(Model):
         if group is None:
             return getattr(shock, name)
         process = next(s for s in self.declared.shocks if s.name == name)
-        row = _factor(group, self.declared.correlations, p)[group.index(name)]
+        row = correlation_factor(group, self.declared.correlations, p)[group.index(name)]
         size = process.scale * (getattr(p, process.sigma) if isinstance(process.sigma, str) else process.sigma)
         return size * sum(row[j] * getattr(shock, other) for j, other in enumerate(group[: group.index(name) + 1]))
 
@@ -318,7 +318,8 @@ class CanonicalModel(Model):
         return {**found, **still, **rest}
 
 
-def _coefficient(given: str | float, p: Any) -> Any:
+def coefficient_of(given: str | float, p: Any) -> Any:
+    """The value of a process's coefficient: of a parameter, of less a parameter, or the number itself."""
     if not isinstance(given, str):
         return given
     return -getattr(p, given[1:]) if given.startswith("-") else getattr(p, given)
@@ -330,7 +331,7 @@ def _between(dates: set[int]) -> list[int]:
     return [*(-k for k in range(1, back)), *range(1, ahead)]
 
 
-def _groups(shocks: tuple[Process, ...], correlations: tuple[Correlation, ...]) -> list[tuple[str, ...]]:
+def groups_of(shocks: tuple[Process, ...], correlations: tuple[Correlation, ...]) -> list[tuple[str, ...]]:
     """Processes that are correlated with each other, each group in the order of declaration."""
     group_of = {s.name: {s.name} for s in shocks}
     for c in correlations:
@@ -345,7 +346,7 @@ def _groups(shocks: tuple[Process, ...], correlations: tuple[Correlation, ...]) 
     return groups
 
 
-def _factor(group: tuple[str, ...], correlations: tuple[Correlation, ...], p: Any) -> Any:
+def correlation_factor(group: tuple[str, ...], correlations: tuple[Correlation, ...], p: Any) -> Any:
     """Cholesky factor of the correlation matrix of a group, nan where it is not positive definite."""
     matrix = jnp.eye(len(group))
     for c in correlations:

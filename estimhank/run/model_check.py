@@ -117,8 +117,8 @@ def open_model(reference: str, at: Mapping[str, float] | None = None) -> Posteri
     ConfigError, DataError, ModelError, SteadyStateError
     """
     if reference in BUILT_IN or ".py:" in reference:
-        model = _at(make_model(find_model(reference)), at)
-        return Posterior(model, _stand_in(model))
+        model = model_at(make_model(find_model(reference)), at)
+        return Posterior(model, stand_in(model))
     try:
         config = load_config(reference)
     except ConfigError as error:
@@ -128,11 +128,18 @@ def open_model(reference: str, at: Mapping[str, float] | None = None) -> Posteri
     posterior = open_posterior(config)
     if not at:
         return posterior
-    model = _at(posterior.model, at)
+    model = model_at(posterior.model, at)
     return Posterior(model, posterior.data, posterior.horizon, posterior.tail_start)
 
 
-def _at(model: Model, values: Mapping[str, float] | None) -> Model:
+def model_at(model: Model, values: Mapping[str, float] | None) -> Model:
+    """The model with values of parameters in place of those of its table.
+
+    Raises
+    ------
+    ModelError
+        Values that are no numbers, or of parameters that the steady state determines or the table does not have.
+    """
     table = model.parameters
     for name, value in (values or {}).items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -143,7 +150,7 @@ def _at(model: Model, values: Mapping[str, float] | None) -> Model:
     return make_model(model, table) if values else model
 
 
-def _stand_in(model: Model) -> Dataset:
+def stand_in(model: Model) -> Dataset:
     """Numbers in the place of data, for what does not depend on them."""
     names = tuple(o.name for o in model.observables)
     values = np.random.default_rng(0).standard_normal((_QUARTERS, len(names)))
@@ -177,7 +184,7 @@ def responses_of(posterior: Posterior, horizon: int = 40) -> dict[str, dict[str,
     EstimhankError
         If the model has no determinate solution there.
     """
-    _determinate(posterior)
+    check_determinate(posterior)
     solver, model = posterior.solver, posterior.model
     found = solver.unknowns_at(posterior.reference())
     if not 0 < horizon <= len(found):
@@ -199,7 +206,14 @@ def responses_as_csv(found: Mapping[str, Mapping[str, list[float]]]) -> list[str
     return rows
 
 
-def _determinate(posterior: Posterior) -> None:
+def check_determinate(posterior: Posterior) -> None:
+    """Refuse a model that has no determinate linear solution at its table's values.
+
+    Raises
+    ------
+    EstimhankError
+        Why, and the nearest parameter value at which it has one.
+    """
     reason = _outcome(posterior, posterior.reference())
     if reason != "determinate":
         raise EstimhankError(f"model {posterior.model.name}: {_in_words(posterior, reason)}")

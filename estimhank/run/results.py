@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from estimhank.economics.variance import VarianceDecomposition
     from estimhank.evidence.estimates import Evidence
     from estimhank.run.comparison import Comparison
+    from estimhank.transition.solve import TransitionPath
 
     At = Mapping[str, float] | ArrayLike | str | None
 
@@ -196,6 +197,19 @@ class Run:
         """Responses of consumption by wealth, constraint and productivity, and of measures of inequality; ``outputs``:
         another household output in place of consumption, one for each block."""
         return self.study(at).household_responses(horizon, outputs)
+
+    # -- nonlinear paths ---------------------------------------------------------------------------------------
+    def transition(
+        self,
+        shocks: Mapping[str, ArrayLike | str],
+        at: Mapping[str, float] | None = None,
+        horizon: int | None = None,
+    ) -> TransitionPath:
+        """The nonlinear path under perfect foresight after shocks known at date 0, at the mode or with values ``at`` in
+        place of the mode's; as of :func:`estimhank.run.transition.transition`."""
+        from estimhank.run.transition import transition
+
+        return transition(str(self.folder), shocks, at, horizon)
 
     # -- scenarios, counterfactuals, news ----------------------------------------------------------------------
     def scenario(

@@ -122,10 +122,11 @@ class Condensation:
         system: LinearSystem,
         household: HouseholdOperator,
         kept: Float[jax.Array, "T kept n_z"],
-        paths: Float[jax.Array, "T n_z"],
+        forcing: Float[jax.Array, "T n_eq n_z"],
         coarse: CoarseDates | None = None,
     ) -> Float[jax.Array, "T n_v n_z"]:
-        """Paths of all variables, of those that are kept; ``coarse``: the dates of the household's outputs."""
+        """Paths of all variables, of those that are kept; ``forcing``: what is added to all equations; ``coarse``: the
+        dates of the household's outputs."""
         horizon, _, n_z = kept.shape
         n_i, n_o = len(self.inputs), len(self.outputs)
         whole = jnp.zeros((horizon, system.now.shape[1], n_z)).at[:, jnp.array(self.variables, int)].set(kept)
@@ -142,7 +143,7 @@ class Condensation:
                 jnp.einsum("v,tvz->tz", m[equation], x)
                 for m, x in ((system.lag, before), (system.now, whole), (system.lead, after))
             )
-            rest = rest + system.shock[equation] * paths
+            rest = rest + forcing[:, equation]
             whole = whole.at[:, variable].set(-rest / system.now[equation, variable])
         return whole
 

@@ -120,20 +120,55 @@ def respond(
     paths: Float[jax.Array, "T n_z"],
 ) -> Float[jax.Array, "T n_v n_z"]:
     """Responses of all unknowns to shock paths (T, n_z), given the factors: (T, n_v, n_z)."""
+    return solve_forced(st, system, household, factors, _forcing(system, paths))
+
+
+def _forcing(system: LinearSystem, paths: jax.Array) -> jax.Array:
+    """What each shock alone adds to the equations, (T, n_eq, n_z)."""
+    return system.shock[None] * paths[:, None, :]
+
+
+def solve_forced(
+    st: Structure,
+    system: LinearSystem,
+    household: HouseholdOperator,
+    factors: EquilibriumFactors,
+    forcing: Float[jax.Array, "T n_eq k"],
+) -> Float[jax.Array, "T n_v k"]:
+    """Solution of the linear system, given the factors, for anything that is added to the equations::
+
+        F_lag v_{t-1} + F_now v_t + F_lead v_{t+1} + forcing_t = 0,    outputs = Jacobians x inputs
+
+    Parameters
+    ----------
+    st : Structure
+    system : LinearSystem
+    household : HouseholdOperator
+    factors : EquilibriumFactors
+        Of these three.
+    forcing : array of shape (T, n_eq, k)
+        Of k solutions, in the units of the equations; rows as of the system, the household's identities included.
+
+    Returns
+    -------
+    array of shape (T, n_v, k)
+        In the order of ``Model.unknowns``.
+    """
     household = household if st.coarse is None else household.at_dates(st.coarse)
-    kept = _respond(st, *_condensed(st, system, household), factors, paths)
-    return kept if st.condensation is None else st.condensation.expand(system, household, kept, paths, st.coarse)
+    left = forcing if st.condensation is None else forcing[:, jnp.array(st.condensation.equations, int)]
+    kept = _solve_forced(st, *_condensed(st, system, household), factors, left)
+    return kept if st.condensation is None else st.condensation.expand(system, household, kept, forcing, st.coarse)
 
 
-def _respond(
-    st: Structure, system: LinearSystem, household: HouseholdOperator, factors: EquilibriumFactors, paths: jax.Array
+def _solve_forced(
+    st: Structure, system: LinearSystem, household: HouseholdOperator, factors: EquilibriumFactors, added: jax.Array
 ) -> jax.Array:
-    """Responses of the unknowns of the system that is solved."""
+    """The unknowns of the system that is solved."""
     e = st.elimination
     household = _usable(st, household)
-    horizon, n_z = paths.shape
+    horizon, _, n_z = added.shape
     rows = jnp.array(e.rows, int)
-    forcing = system.shock[rows][None] * paths[:, None, :]
+    forcing = added[:, rows]
     solved = solve_banded(factors.banded, e, forcing)
     n_v = len(e.rest) + len(e.dense)
     solution = jnp.zeros((horizon, n_v, n_z))
@@ -141,9 +176,7 @@ def _respond(
     if not e.dense:
         return solution.at[:, rest].set(-solved)
     targets = jnp.array(e.targets, int)
-    direct = jnp.concatenate(
-        [jnp.zeros((horizon, len(st.outputs), n_z)), system.shock[targets][None] * paths[:, None, :]], axis=1
-    )
+    direct = jnp.concatenate([jnp.zeros((horizon, len(st.outputs), n_z)), added[:, targets]], axis=1)
     n = count_of(st.coarse, horizon)
     at_source = jnp.array(e.sources, int)
     right = apply_dense(st, system, household, st.source_variables, solved[:, at_source]) - stack_dates(
@@ -220,7 +253,7 @@ def differentiable_solution(
         return _differentiable(st, system, household, paths, factors, solution)
     kept = st.condensation.solution(jax.lax.stop_gradient(system), solution)
     kept = _differentiable(st, *_condensed(st, system, household), paths, factors, kept)
-    return st.condensation.expand(system, household, kept, paths, st.coarse)
+    return st.condensation.expand(system, household, kept, _forcing(system, paths), st.coarse)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

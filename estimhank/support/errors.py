@@ -41,6 +41,12 @@ class ConvergenceError(EstimhankError):
     exit_code = 4
 
 
+class TransitionError(EstimhankError):
+    """There is no nonlinear path to print: the iterations have not converged, or what they found is none."""
+
+    exit_code = 4
+
+
 class Interrupted(EstimhankError):
     """The user stopped the run."""
 

@@ -45,6 +45,12 @@ class ToolkitEconomy:
         options = {self.household.name: differences}
         return self.model.solve_impulse_linear(self.steady, self.unknowns, self.targets, dict(paths), options=options)
 
+    def nonlinear(self, paths: Mapping[str, np.ndarray]) -> Any:
+        """Nonlinear responses, as deviations, to paths of deviations of the exogenous inputs."""
+        return self.model.solve_impulse_nonlinear(
+            self.steady, self.unknowns, self.targets, dict(paths), tol=1e-11, maxit=200, verbose=False
+        )
+
     def jacobians(self, inputs: list[str], outputs: list[str], horizon: int) -> Any:
         """Of the household alone, by output and input."""
         return self.household.jacobian(self.steady, inputs, outputs, T=horizon, **CENTRAL)

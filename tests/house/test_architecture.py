@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "estimhank"
 GROUND = ("support", "target")
 INFERENCE = (*GROUND, "evaluation", "mode", "sampling", "networks", "surrogate", "evidence")
 ECONOMICS = (
-    *GROUND, "parameters", "data", "households", "model", "models", "adapters", "sequence_space", "emulator",
-    "likelihood", "posterior", "economics",
+    *GROUND, "parameters", "data", "households", "model", "models", "adapters", "sequence_space", "transition",
+    "emulator", "likelihood", "posterior", "economics",
 )  # fmt: skip
 OUTSIDE = (*dict.fromkeys(INFERENCE + ECONOMICS), "analysis", "report", "run", "cli")
 

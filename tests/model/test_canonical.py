@@ -28,7 +28,7 @@ from estimhank.model import (
     Uniform,
     YearOnYear,
 )
-from estimhank.model.canonical import _factor, canonical_form
+from estimhank.model.canonical import canonical_form, correlation_factor
 from estimhank.parameters.parameter_table import Values
 from estimhank.posterior.posterior import Posterior
 from tests.helpers.kalman import StateSpace, kalman
@@ -218,7 +218,7 @@ def test_correlated_innovations_have_the_likelihood_of_their_state_space() -> No
 def test_correlations_that_no_variables_have_have_no_factor() -> None:
     three = tuple(Correlation(*pair, "corr") for pair in (("a", "b"), ("b", "c"), ("a", "c")))
     p = Values({"corr": -0.6})  # of three variables, none below -1/2
-    assert np.isnan(np.asarray(_factor(("a", "b", "c"), three, p))).any()
+    assert np.isnan(np.asarray(correlation_factor(("a", "b", "c"), three, p))).any()
 
 
 def test_a_random_walk_is_observed_by_its_changes() -> None:

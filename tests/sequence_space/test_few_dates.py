@@ -52,6 +52,7 @@ def whole_structure(target: Posterior, system: LinearSystem) -> Structure:
     return Structure(elimination, inputs, outputs)
 
 
+@pytest.mark.long
 def test_two_assets_take_two_dense_variables() -> None:
     """Assets matter as a sum, marginal utility by itself; consumption and adjustment costs move nothing."""
     target = posterior(SMALL, 100)

@@ -1,0 +1,1 @@
+"""Nonlinear paths under perfect foresight: :func:`estimhank.transition.solve.solve_transition`."""
