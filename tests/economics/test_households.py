@@ -25,6 +25,8 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.support.errors import ConfigError
 from tests.households.test_several_blocks import TwoTypes
 
+pytestmark = pytest.mark.long  # minutes, all together
+
 SMALL = StandardIncompleteMarkets(n_e=3, n_a=80, a_max=100.0, scheme="smooth")
 T = 120
 

@@ -18,6 +18,8 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.support.errors import EstimhankError
 from tests.helpers.economies import two_series
 
+pytestmark = pytest.mark.long  # minutes, all together
+
 Array = NDArray[np.float64]
 
 

@@ -22,6 +22,8 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.support.errors import ConfigError
 from tests.helpers.economies import two_series
 
+pytestmark = pytest.mark.long  # minutes, all together
+
 Array = NDArray[np.float64]
 QUARTERS = 6
 

@@ -21,6 +21,8 @@ from estimhank.posterior.posterior import Posterior
 from estimhank.run.emulation import Design, inside_of, make_design, solve_design
 from estimhank.support.errors import ResultsError, StorageError
 
+pytestmark = pytest.mark.long  # minutes, all together
+
 PRIORS = {"eis": Gamma(0.5, 0.1), "sd_e": Gamma(0.92, 0.1), "B_bar": Gamma(1.0, 0.25), "frisch": Gamma(0.5, 0.1)}
 SMALL = StandardIncompleteMarkets(inputs=("r", "Z"), n_e=3, n_a=80, a_max=100.0)
 #: Shocks and debt die out within the horizon, so that the first route to a likelihood is good enough.

@@ -23,6 +23,8 @@ from estimhank.run.context import EMULATED_STORE, EMULATOR, EXAMPLES, RunContext
 from estimhank.run.stages import PIPELINE
 from estimhank.support.errors import ModelWarning
 
+pytestmark = pytest.mark.long  # minutes, all together
+
 PRIORS = {"eis": Gamma(0.5, 0.1), "sd_e": Gamma(0.92, 0.1), "B_bar": Gamma(1.0, 0.25)}
 SMALL = StandardIncompleteMarkets(inputs=("r", "Z"), n_e=3, n_a=80, a_max=100.0)
 FAST = {"rho_w": 0.7, "rho_g": 0.6, "phi_b": 0.4, "B_bar": 1.6}

@@ -32,6 +32,8 @@ from estimhank.surrogate.surrogate import save_surrogate
 from tests.helpers.finished_run import finished_run
 from tests.helpers.hand_made import normal_surrogate
 
+pytestmark = pytest.mark.long  # minutes, all together
+
 Array = NDArray[np.float64]
 
 RATES = """
