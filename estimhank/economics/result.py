@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +31,7 @@ class IdentityError(EstimhankError):
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(ABC):
     """A result at the draws that it was computed from.
 
     Attributes
@@ -58,9 +59,9 @@ class Result:
         self.check()
 
     # -- the check ---------------------------------------------------------------------------------------------
+    @abstractmethod
     def identities(self) -> dict[str, float]:
         """What must hold, in words, and by how much it fails at worst, as a share of what is compared."""
-        raise NotImplementedError
 
     def check(self) -> dict[str, float]:
         """The identities, which hold.
@@ -145,9 +146,9 @@ class Result:
         columns = [c for c in whole.columns if c not in ("quantile", "value")]
         return whole[[*columns, "quantile", "value"]].reset_index(drop=True)
 
+    @abstractmethod
     def summary(self) -> str:
         """What it says, in words."""
-        raise NotImplementedError
 
     def plot(self, **options: Any) -> Figure:
         """A figure in the style of the report (:mod:`estimhank.report.figures_economics`)."""

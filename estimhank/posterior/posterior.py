@@ -236,7 +236,7 @@ class Posterior(Capabilities):
         route = first = Route(fitted=self._lengthened, dense_covariance=self._needs_dense)
         while True:
             outcome, log_prior = here.outcome(route)
-            if outcome.winding == 0 and not outcome.regular and here.solver.structure.coarse is not None:
+            if here.solver.few_dates_fail(outcome):
                 here = here.at_every_date()
                 continue
             further = next_route(route, outcome, first, self._has_fast_form)

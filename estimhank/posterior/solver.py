@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from estimhank.likelihood.observation import observe
 from estimhank.posterior.computation import Computation, Seen, Solved
 from estimhank.posterior.density import Aside, GaussianDensity, Moments, outcome_of
-from estimhank.posterior.routes import CHEAPEST, Route
+from estimhank.posterior.routes import CHEAPEST, Route, RouteOutcome
 from estimhank.posterior.setting import Setting
 from estimhank.sequence_space.coarse_dates import SHORTEST, CoarseDates
 from estimhank.sequence_space.equilibrium import factorize_equilibrium, respond
@@ -108,7 +108,9 @@ class Solver:
         parameters = {**parts.parameters, **setting.mapping(setting.reference())}
         system = jax.jit(lambda p: linearize(setting.model, parts.values, p))(parameters)
         structure = find_late_variables(structure, system, parts.household, setting.model.unknowns)
-        fine = parts.household.toeplitz is not None or structure.late or not structure.elimination.dense
+        e = structure.elimination
+        # of moved equations, which hold at all dates, nothing is checked between few
+        fine = parts.household.toeplitz is not None or structure.late or not e.dense or e.targets
         if fine or setting.horizon < SHORTEST or self.every_date:
             return structure
         return replace(structure, coarse=CoarseDates.that_hold(*self._dense_paths(structure)))
@@ -158,6 +160,10 @@ class Solver:
     def _few_dates(self) -> bool:
         """Whether household Jacobians are held at few dates of the outputs: those that no parameter moves are."""
         return self.structure.coarse is not None and not self.setting.moving
+
+    def few_dates_fail(self, outcome: RouteOutcome) -> bool:
+        """Whether an outcome is none because it was computed at few dates, so that it has to be at all of them."""
+        return self.structure.coarse is not None and bool(outcome.winding == 0) and not outcome.regular
 
     @cached_property
     def _fixed_parts(self) -> SteadyParts:

@@ -87,9 +87,10 @@ class VectorizedPosterior(Posterior):
         return found
 
     def _is_for_one(self, outcome: RouteOutcome) -> bool:
-        """Whether a point has to be evaluated on its own: frequencies, or the first route, that are not good enough."""
+        """Whether a point has to be evaluated on its own: frequencies, dates, or the first route, that are not good
+        enough."""
         further = next_route(CHEAPEST, outcome, CHEAPEST, self._has_fast_form)
-        return outcome.winding == DOUBTFUL or further is not None
+        return outcome.winding == DOUBTFUL or further is not None or self.solver.few_dates_fail(outcome)
 
     @cached_property
     def _parts_there(self) -> SteadyParts:

@@ -29,7 +29,7 @@ ENDS, SHORTEST = ((60, 60), (120, 24), (120, 60), (180, 90)), 250
 #: output; and the largest error of an interpolated path at the reference values, as a share of its largest value.
 FAILURE, ERROR = 1e-5, 1e-7
 
-_SPARE = 1e-10
+_SPARE = 1e-10  # error of an interpolated path that leaves digits to spare at other parameters
 _NODES, _PER_DOUBLING = 10, 10  # nodes between: so many, and so many more each time the horizon doubles
 
 

@@ -91,21 +91,16 @@ class Condensation:
 
     def household(self, system: LinearSystem, household: HouseholdOperator) -> HouseholdOperator:
         """Jacobians of the outputs that are left, and of their sums."""
-
-        def summed(by_date: jax.Array) -> jax.Array:
-            by_output = by_date.reshape(*by_date.shape[:2], len(self.outputs), -1)
-            found = []
-            for one in self.merged:
-                total = by_output[:, :, one.outputs[0]]
-                if one.equation is not None:
-                    total = system.now[one.equation, self.outputs[one.outputs[0]]] * total
-                    for o in one.outputs[1:]:
-                        total = total + system.now[one.equation, self.outputs[o]] * by_output[:, :, o]
-                found.append(total)
-            return jnp.concatenate(found, axis=2)
-
-        between = None if household.between is None else summed(household.between)
-        return HouseholdOperator(summed(household.by_date), None, between)
+        by_output = household.by_date.reshape(*household.by_date.shape[:2], len(self.outputs), -1)
+        found = []
+        for one in self.merged:
+            total = by_output[:, :, one.outputs[0]]
+            if one.equation is not None:
+                total = system.now[one.equation, self.outputs[one.outputs[0]]] * total
+                for o in one.outputs[1:]:
+                    total = total + system.now[one.equation, self.outputs[o]] * by_output[:, :, o]
+            found.append(total)
+        return HouseholdOperator(jnp.concatenate(found, axis=2))
 
     def solution(self, system: LinearSystem, whole: Float[jax.Array, "T n_v n_z"]) -> Float[jax.Array, "T kept n_z"]:
         """Paths of what is kept, of the paths of all."""

@@ -2,7 +2,7 @@
 
 Here they are multiplied with paths, and assembled into the dense system S = H - G B^{-1} D by recursions along the rows
 of the household Jacobians (:func:`estimhank.sequence_space.banded.contract_rows`). They hold at n dates: at all T of
-them, or at few (:mod:`estimhank.sequence_space.coarse_dates`).
+them, or at few if no equations are moved (:mod:`estimhank.sequence_space.coarse_dates`).
 """
 
 from __future__ import annotations
@@ -75,8 +75,6 @@ def dense_rows(
     rows = jnp.stack(parts, axis=1) if parts else jnp.zeros((horizon, 0, n_o * n))
     if st.elimination.targets:
         moved = _target_rows(bands_of(system, st.elimination.targets, variables), horizon)
-        if st.coarse is not None:
-            moved = moved.reshape(*moved.shape[:2], -1, horizon)[..., st.coarse.dates].reshape(*moved.shape[:2], -1)
         rows = jnp.concatenate([rows, moved], axis=2)
     return rows
 
@@ -102,7 +100,7 @@ def apply_dense(
     total = stack_dates(pick(st.coarse, by_output)) - multiply(household, by_input)
     if st.elimination.targets:
         moved = apply_bands(bands_of(system, st.elimination.targets, variables), x)
-        total = jnp.concatenate([total, stack_dates(pick(st.coarse, moved))])
+        total = jnp.concatenate([total, stack_dates(moved)])
     return total
 
 
@@ -130,7 +128,7 @@ def apply_dense_transposed(
     total = jnp.stack(columns, axis=1) if columns else jnp.zeros((horizon, 0, k))
     if st.elimination.targets:
         bands = bands_of(system, st.elimination.targets, variables)
-        total = total + apply_bands_transposed(bands, scatter(st.coarse, unstack_dates(y[width:], n)))
+        total = total + apply_bands_transposed(bands, unstack_dates(y[width:], horizon))
     return total
 
 

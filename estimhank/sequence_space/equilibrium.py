@@ -28,7 +28,7 @@ from estimhank.sequence_space.banded import (
     solve_banded,
     solve_banded_transposed,
 )
-from estimhank.sequence_space.coarse_dates import FAILURE, count_of, fold, interpolate, pick, scatter
+from estimhank.sequence_space.coarse_dates import FAILURE, count_of, fold, interpolate, pick
 from estimhank.sequence_space.dense_equations import (
     apply_bands,
     apply_bands_transposed,
@@ -157,7 +157,9 @@ def solve_forced(
     household = household if st.coarse is None else household.at_dates(st.coarse)
     left = forcing if st.condensation is None else forcing[:, jnp.array(st.condensation.equations, int)]
     kept = _solve_forced(st, *_condensed(st, system, household), factors, left)
-    return kept if st.condensation is None else st.condensation.expand(system, household, kept, forcing, st.coarse)
+    if st.condensation is not None:
+        kept = st.condensation.expand(system, household, kept, forcing, st.coarse)
+    return kept if st.coarse is None else _checked_between(st, household, kept)
 
 
 def _solve_forced(
@@ -179,29 +181,27 @@ def _solve_forced(
     direct = jnp.concatenate([jnp.zeros((horizon, len(st.outputs), n_z)), added[:, targets]], axis=1)
     n = count_of(st.coarse, horizon)
     at_source = jnp.array(e.sources, int)
-    right = apply_dense(st, system, household, st.source_variables, solved[:, at_source]) - stack_dates(
-        pick(st.coarse, direct)
-    )
+    right = apply_dense(st, system, household, st.source_variables, solved[:, at_source])
+    right = right - stack_dates(pick(st.coarse, direct))
     dense = interpolate(st.coarse, without_late(st, unstack_dates(_solve_dense(factors.dense, right), n)))
     forcing = forcing + apply_bands(bands_of(system, e.rows, e.dense), dense)
     solution = solution.at[:, rest].set(-solve_banded(factors.banded, e, forcing))
-    solution = solution.at[:, jnp.array(e.dense, int)].set(dense)
-    return solution if st.coarse is None else _checked_between(st, household, solution)
+    return solution.at[:, jnp.array(e.dense, int)].set(dense)
 
 
 def _checked_between(st: Structure, household: HouseholdOperator, solution: jax.Array) -> jax.Array:
-    """A solution, nan where the household's equations fail at dates at which they are not imposed.
+    """A solution, nan where a household output is not what its inputs make it at dates at which that is not imposed.
 
     An output may stand still because what its inputs do to it cancels: it is measured by what each of them does.
     """
     assert st.coarse is not None and household.between is not None
-    n_o, n_z = len(st.outputs), solution.shape[2]
-    inputs = [solution[:, i] for i in st.inputs]
+    n_o, n_z = len(st.whole_outputs), solution.shape[2]
+    inputs = [solution[:, i] for i in st.whole_inputs]
 
     def moves(by_date: jax.Array) -> list[jax.Array]:
         return [(-by_date[:, i].T @ path).reshape(n_o, -1, n_z) for i, path in enumerate(inputs)]
 
-    outputs = solution[jnp.array(st.coarse.between)][:, jnp.array(st.outputs, int)].transpose(1, 0, 2)
+    outputs = solution[jnp.array(st.coarse.between)][:, jnp.array(st.whole_outputs, int)].transpose(1, 0, 2)
     failure = jnp.abs(outputs - sum(moves(household.between))).max(1)
     size = jnp.stack([jnp.abs(x).max(1) for x in moves(household.by_date)]).max(0)
     return jnp.where((failure <= FAILURE * size).all(), solution, jnp.nan)
@@ -291,7 +291,8 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
         c_rest = c_rest.at[:, jnp.array(e.sources, int)].add(-back)
         paths_of = unstack_dates(multiplier, count_of(st.coarse, horizon))
         household_adjoint = paths_of[:, :n_o]
-        adjoint = adjoint.at[:, targets].set(scatter(st.coarse, paths_of[:, n_o:]))
+        if e.targets:
+            adjoint = adjoint.at[:, targets].set(paths_of[:, n_o:])
     adjoint = adjoint.at[:, rows].set(solve_banded_transposed(factors.banded, e, c_rest))
 
     before = jnp.concatenate([jnp.zeros_like(solution[:1]), solution[:-1]])

@@ -16,12 +16,14 @@ from estimhank.model.declaration import Model
 from estimhank.models.one_asset_hours import OneAssetHours
 from estimhank.models.two_asset_hank import TwoAssetHANK
 from estimhank.posterior.posterior import Posterior
+from estimhank.sequence_space import equilibrium
 from estimhank.sequence_space.coarse_dates import CoarseDates, fold, interpolate, pick, scatter
 from estimhank.sequence_space.condensation import find_condensation
 from estimhank.sequence_space.elimination import choose_elimination
 from estimhank.sequence_space.equilibrium import solve_equilibrium
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.structure import Structure, household_positions
+from estimhank.target.batching import vectorize
 
 SMALL = TwoAssetHANK(household=replace(TwoAssetHANK.household, n_b=10, n_a=16, n_kappa=4))
 HOURS = OneAssetHours(household=replace(OneAssetHours.household, n_a=60, n_e=3))
@@ -150,19 +152,27 @@ def test_few_dates_give_the_solution_of_all_dates_and_its_gradient() -> None:
         np.testing.assert_allclose(a[stands], b[stands], atol=1e-6 * float(jnp.abs(b[stands]).max(initial=0.0)))
 
 
-def test_what_oscillates_for_long_is_solved_at_all_dates() -> None:
-    """A shock that changes its sign every quarter: few dates fail, and the value is that of all dates."""
-    target = posterior(HOURS, 300)
-    point = target.reference()
-    rough = point.copy()
-    rough[list(target.names).index("rho_z")] = 0.97
-    assert target.evaluate(rough).reason == "ok"
-    structure, system, household, paths = ingredients(target)
+def test_what_oscillates_for_long_is_refused_at_few_dates() -> None:
+    """A shock that changes its sign every quarter."""
+    structure, system, household, paths = ingredients(posterior(HOURS, 300))
     sign = jnp.asarray((-0.97) ** np.arange(300.0))[:, None]
     assert not np.isfinite(np.asarray(solve(structure, system, household, paths * 0 + sign))).any()
     assert np.isfinite(np.asarray(solve(replace(structure, coarse=None), system, household, paths * 0 + sign))).all()
-    # the way back, where a solution at few dates is not one
-    solver = target.solver
-    every = solver.at_every_date
-    assert every.structure.coarse is None
-    np.testing.assert_allclose(every.unknowns_at(point), solver.unknowns_at(point), atol=1e-6)
+
+
+def test_where_few_dates_fail_the_value_is_that_of_all_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One by one and together: no solution passes here."""
+    target = posterior(HOURS, 300)
+    point = target.reference()
+    want = target.evaluate(point, True)
+    monkeypatch.setattr(equilibrium, "FAILURE", -1.0)
+    fresh = Posterior(target.model, target.data, 300, 200)
+    assert fresh.solver.structure.coarse is not None
+    np.testing.assert_allclose(fresh.solver.responses_at(point), target.solver.responses_at(point), atol=1e-6)
+    found = fresh.evaluate(point, True)
+    assert found.reason == want.reason == "ok"
+    assert found.gradient is not None and want.gradient is not None
+    assert found.log_likelihood == pytest.approx(want.log_likelihood, abs=1e-5)
+    np.testing.assert_allclose(found.gradient, want.gradient, rtol=1e-5, atol=1e-5 * np.abs(want.gradient).max())
+    (together,) = vectorize(fresh, 1).evaluate_batch(point[None])
+    assert together.log_likelihood == pytest.approx(found.log_likelihood, abs=1e-8)
