@@ -241,7 +241,11 @@ def _describe_posterior(result: PosteriorStageResult, horizon: HorizonCheck) -> 
         burn_in=exact.burn_in,
         subchain=exact.schedule.subchain,
         plain_share=exact.schedule.random_walk_share,
-        acceptance={block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
+        acceptance={
+            block: _share_accepted(exact, code)
+            for code, block in enumerate(("subchain", "plain", "trajectory"))
+            if (exact.step_kind == code).any() or code < 2
+        },
         surrogate_trusted=result.trusted,
         surrogate_draws_per_second=result.surrogate.draws_per_second,
         surrogate_autocorrelation_time=result.surrogate.autocorrelation_time,

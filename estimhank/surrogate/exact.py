@@ -8,9 +8,12 @@ A step of a chain in state x (density pi, surrogate density s):
 * random-walk step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); or a ray step from z to
   exp(f) z with f normal, accepted with min(1, exp(d f) pi(y) / pi(x)), which crosses heavy tails. It never asks the
   surrogate.
+* trajectory: several steps along the exact gradient (:mod:`estimhank.surrogate.trajectories`). Chains that will not
+  converge in the rounds they have, as those of a poor surrogate in many dimensions, begin anew where they are, with
+  trajectories among their steps; what was before is discarded.
 
 Which one is taken, and k, are drawn independently of the state. All chains move in lockstep: one batch of exact
-evaluations a round. Nothing adapts.
+evaluations a round, several where it is a trajectory. Nothing adapts after the burn-in.
 """
 
 from __future__ import annotations
@@ -35,13 +38,15 @@ from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
+from estimhank.surrogate.trajectories import Trajectories
 from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
 STAGE = "exact"
+TRAJECTORY = 2
 #: Kinds of steps; the position is the code in :attr:`ExactChains.step_kind`.
-STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
+STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk", "exact_trajectory")
 
 
 class Evaluate(Protocol):
@@ -190,7 +195,7 @@ class _History:
 def acceptance(current: States, proposed: States, kind: NDArray[np.uint8], log_factor: Array | float = 0.0) -> Array:
     """Probability of accepting each proposal, shape (M,): the formulas at the head of this file.
 
-    ``log_factor`` (M,) is d f of ray steps, zero for all others.
+    ``log_factor`` (M,) is d f of ray steps, the momenta's part of trajectories, zero for all others.
     """
     with np.errstate(invalid="ignore"):
         ratio = proposed.log_density - current.log_density + log_factor
@@ -240,48 +245,71 @@ def run_exact(
     if surrogate.shape.heavy:
         ray_share = POLICY.ray_share_of_heavy
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
+    # rounds before trajectories took over, none of which is kept
+    origin, trajectories = 0, None
     burn_in, burning, accepted_one = config.burn_in, True, np.zeros(config.chains, bool)
     # it lasts until every chain has accepted a surrogate proposal, but no longer than this
     longest = min(POLICY.longest_burn_in * config.burn_in, config.max_rounds // 4)
-    outlook = Outlook(config.min_ess, config.max_rounds)
-    while done < config.max_rounds and not verdict.converged and not hopeless:
+    outlook = Outlook(config.min_ess, config.max_rounds, 1.0 if target.has_gradient else POLICY.budgets)
+    while done - origin < config.max_rounds and not verdict.converged and not hopeless:
         rng = generator(seed, Stream.EXACT, done + 1)
-        if burning:
-            usual = accepted_one | (done < config.burn_in)
-            at_first = np.where(usual, POLICY.burn_in_walks, POLICY.walks_before_accepted)
-            share = np.maximum(schedule.random_walk_share, at_first)
+        if trajectories is not None and (burning or rng.random() < POLICY.trajectory_share):
+            kind = np.full(config.chains, TRAJECTORY, np.uint8)
+            z = trajectories.lead(rng, state.z)
+            proposed, force = counter.with_force(z, np.asarray(start_chains(surrogate, z).value, float))
+            probability = acceptance(state, proposed, kind, trajectories.arrive(force))
+            if burning:
+                trajectories.tune(probability)
+            if burning and done - origin == POLICY.trajectory_burn_in // 2:
+                trajectories.learn(history.column("z", -(POLICY.trajectory_burn_in // 3)).astype(float))
         else:
-            share = np.full(config.chains, schedule.random_walk_share)
-        kind = (rng.random(config.chains) < share).astype(np.uint8)
-        steps = np.where(kind == 0, _lengths(rng, schedule, config.chains), 0)
-        now = SurrogateChains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
-        ends, _ = run_steps(
-            surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
-            jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
-        )  # fmt: skip
-        walked, log_factor = random_walk_proposals(rng, state.z, root, modes, ray_share)
-        walked_chains = start_chains(surrogate, walked)
-        z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
-        proposed = counter(
-            z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(walked_chains.value, float))
-        )
-        probability = acceptance(state, proposed, kind, np.where(kind == 1, log_factor, 0.0))
+            if burning:
+                usual = accepted_one | (done < config.burn_in)
+                at_first = np.where(usual, POLICY.burn_in_walks, POLICY.walks_before_accepted)
+                share = np.maximum(schedule.random_walk_share, at_first)
+            else:
+                share = np.full(config.chains, schedule.random_walk_share)
+            kind = (rng.random(config.chains) < share).astype(np.uint8)
+            steps = np.where(kind == 0, _lengths(rng, schedule, config.chains), 0)
+            now = SurrogateChains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
+            ends, _ = run_steps(
+                surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
+                jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
+            )  # fmt: skip
+            walked, log_factor = random_walk_proposals(rng, state.z, root, modes, ray_share)
+            walked_chains = start_chains(surrogate, walked)
+            z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
+            proposed = counter(
+                z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(walked_chains.value, float))
+            )
+            probability = acceptance(state, proposed, kind, np.where(kind == 1, log_factor, 0.0))
         accepted = rng.random(config.chains) < probability
         state = _replace(state, np.flatnonzero(accepted), proposed.rows(accepted))
         history.states.append(state)
         history.steps.append((accepted, kind, probability))
         done += 1
         accepted_one |= accepted & (kind == 0)
-        if burning and done >= config.burn_in:
+        if burning and trajectories is not None:
+            if done - origin >= POLICY.trajectory_burn_in:
+                burning = False
+                trajectories.settle()
+        elif burning and done >= config.burn_in:
             # a chain that began where the surrogate is far too low would wait there for hundreds of rounds
             burning, burn_in = not (accepted_one.all() or done >= longest), done
-        if not burning and (done % config.check_every == 0 or done == config.max_rounds):
-            first = discarded(done, burn_in, schedule)
+        if not burning and (done % config.check_every == 0 or done - origin == config.max_rounds):
+            first = origin + discarded(done - origin, burn_in, schedule)
             verdict = _judge(history, first, surrogate, config)
             hopeless = not verdict.converged and outlook.add(done - first, verdict.fewest)
+            if hopeless and trajectories is None and target.has_gradient:
+                trajectories = Trajectories(root / float(proposal.scale), counter.force)
+                origin, burning, burn_in, hopeless = done, True, POLICY.trajectory_burn_in, False
+                outlook = Outlook(config.min_ess, config.max_rounds)
         if progress is not None:
-            progress(ProgressEvent(STAGE, done, config.max_rounds, counter.total, verdict.words(probability)))
-    first = discarded(done, burn_in, schedule)
+            words = verdict.words(probability)
+            if trajectories is not None:
+                words += ", along the exact gradient"
+            progress(ProgressEvent(STAGE, done, origin + config.max_rounds, counter.total, words))
+    first = origin + discarded(done - origin, burn_in, schedule)
     columns = ("theta", "x", "z", "log_likelihood", "log_prior", "log_density")
     draws: dict[str, Any] = {name: history.column(name, first) for name in columns}
     return ExactChains(
@@ -316,16 +344,34 @@ class _Counter:
         self.batches, self.total, self.rejected = 0, 0, Rejected()
 
     def __call__(self, z: NDArray[np.float32], value: Array) -> States:
-        transform = self.target.transform
+        return self._states(z, value, *self._batch(z))
+
+    def with_force(self, z: NDArray[np.float32], value: Array) -> tuple[States, Array]:
+        """States, and the gradients (M, d) of their log densities with respect to z."""
+        x, batch = self._batch(z, gradient=True)
+        return self._states(z, value, x, batch), self._force(x, batch)
+
+    def force(self, z: Array) -> Array:
+        """Gradients of the log density with respect to z at places on the way; zero where there is no density."""
+        return self._force(*self._batch(z, gradient=True))
+
+    def _batch(self, z: np.ndarray, gradient: bool = False) -> tuple[Array, EvaluationBatch]:
         x = self.surrogate.unwhiten(z)
-        theta = transform.to_natural(x)
-        batch = self.evaluate(STAGE, self.batches, theta)
+        batch = self.evaluate(STAGE, self.batches, self.target.transform.to_natural(x), gradient)
         self.batches += 1
         self.total += len(z)
-        self.rejected.add(theta, batch.reason)
-        density = batch.log_density + transform.log_jacobian(x)
+        self.rejected.add(batch.theta, batch.reason)
+        return x, batch
+
+    def _states(self, z: NDArray[np.float32], value: Array, x: Array, batch: EvaluationBatch) -> States:
+        density = batch.log_density + self.target.transform.log_jacobian(x)
         density = np.where(np.isnan(density), -np.inf, density)
-        return States(np.asarray(z, np.float32), x, theta, batch.log_likelihood, batch.log_prior, density, value)
+        return States(np.asarray(z, np.float32), x, batch.theta, batch.log_likelihood, batch.log_prior, density, value)
+
+    def _force(self, x: Array, batch: EvaluationBatch) -> Array:
+        usable = np.where(batch.ok[:, None] & np.isfinite(batch.gradient), batch.gradient, 0.0)
+        of_x = self.target.transform.gradient_to_unconstrained(x, usable)
+        return np.where(batch.ok[:, None], of_x, 0.0) @ self.surrogate.root
 
 
 def _lengths(rng: np.random.Generator, schedule: Schedule, chains: int) -> NDArray[np.int64]:
