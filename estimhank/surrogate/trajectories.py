@@ -31,6 +31,7 @@ _TARGET = (
 _LENGTH = 0.5 * math.pi  # of a trajectory, after which a normal distribution has forgotten where it began
 _LENGTHS = (0.6, 1.4)  # multiples between which lengths are drawn, so that no period of the posterior is met each time
 _MOST_STEPS = 32  # of one trajectory
+_AWAY = 1e4  # whitened coordinates beyond which a trajectory has run away
 _SHORTER, _SHORTER_SHARES = (1.0, 0.25, 0.05), (0.85, 0.1, 0.05)  # of the step size: what leaves narrow places
 _HANG_TOGETHER = 4.0  # states of the burn-in that are worth one independent draw, about
 _FIRST, _GAIN = 1.0, 0.6  # step size times d^(1/4) to begin with; power of the rounds by which corrections shrink
@@ -61,8 +62,12 @@ class Trajectories:
         self._begun = rng.standard_normal((chains, d))
         place, force = z.astype(float), self._forces_at(z)
         momentum = self._begun + 0.5 * size * force
+        self._lost = np.zeros(chains, bool)
         for k in range(steps):
             place = place + size * (momentum @ self._root.T)
+            # a trajectory that runs away will not be accepted: it waits where nothing overflows
+            self._lost |= ~(np.abs(place) < _AWAY).all(axis=1)
+            place[self._lost], momentum[self._lost] = z[self._lost], 0.0
             if k < steps - 1:
                 momentum = momentum + size * (self._force(place) @ self._root)
         self._momentum, self._ends = momentum, place.astype(np.float32)
@@ -75,7 +80,7 @@ class Trajectories:
         self._known |= {state.tobytes(): row for state, row in zip(self._ends, force, strict=True)}
         momentum = self._momentum + 0.5 * self.size * self._shrink[:, None] * force
         ratio: Array = 0.5 * ((self._begun**2).sum(axis=1) - (momentum**2).sum(axis=1))
-        return ratio
+        return np.where(self._lost, -np.inf, ratio)
 
     def tune(self, probability: Array) -> None:
         """Correct the step size by the acceptance probabilities (M,) of the last trajectories, in the burn-in."""
