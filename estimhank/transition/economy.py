@@ -89,12 +89,7 @@ class Economy:
     @cached_property
     def _linear(self) -> LinearSolution:
         factorize = jax.jit(factorize_equilibrium, static_argnums=0)
-        household = self.household
-        factors = factorize(self.structure, self.system, household)
-        if not bool(factors.sound):
-            household = household.in_dense_form()
-            factors = factorize(self.structure, self.system, household)
-        return LinearSolution(self.system, household, factors)
+        return LinearSolution(self.system, self.household, factorize(self.structure, self.system, self.household))
 
     @cached_property
     def _equations(self) -> Equations:
