@@ -41,7 +41,7 @@ from estimhank.surrogate.policy import POSTERIOR_POLICY, SURROGATE_POLICY
 from estimhank.surrogate.searched import Searched
 
 if TYPE_CHECKING:
-    from estimhank.surrogate.exact import ExactChains
+    from estimhank.surrogate.exact_chains import ExactChains
     from estimhank.surrogate.posterior_stage import PosteriorStageResult
     from estimhank.surrogate.surrogate_stage import RoundReport
 
@@ -229,7 +229,7 @@ def _describe_posterior(result: PosteriorStageResult, horizon: HorizonCheck) -> 
     exact = result.exact
     fewest = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()))
     words = f"largest R-hat {exact.r_hat.max():.4f}, fewest effective draws {fewest:,.0f} after {exact.rounds:,} rounds"
-    words += "".join(f"; {more}" for more in (exact.unmixed, exact.stopped) if more)
+    words += "".join(f"; {more}" for more in (exact.unmixed, exact.stopped, exact.left_out) if more)
     return PosteriorFacts(
         converged=exact.converged,
         convergence=words,

@@ -19,8 +19,7 @@ evaluations a round, several where it is a trajectory. Nothing adapts after the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.mode.ascent import Value
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
+from estimhank.surrogate.exact_chains import TRAJECTORY, ExactChains, Schedule, States
 from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, run_steps, start_chains
+from estimhank.surrogate.local_modes import find_local_modes, left_out_words
 from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stage_config import PosteriorConfig
@@ -44,9 +46,6 @@ from estimhank.target.protocol import GradientLike, Target
 Array = NDArray[np.float64]
 
 STAGE = "exact"
-TRAJECTORY = 2
-#: Kinds of steps; the position is the code in :attr:`ExactChains.step_kind`.
-STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk", "exact_trajectory")
 
 
 class Evaluate(Protocol):
@@ -59,123 +58,6 @@ class Evaluate(Protocol):
 
 class NoStart(EstimhankError):
     """The exact stage found no state with a positive density."""
-
-
-class States(NamedTuple):
-    """States of M chains.
-
-    Whitened and unconstrained coordinates and natural units, each (M, d); log likelihood, log prior, log density of the
-    coordinates, the surrogate's relative log density, each (M,).
-    """
-
-    z: NDArray[np.float32]
-    x: Array
-    theta: Array
-    log_likelihood: Array
-    log_prior: Array
-    log_density: Array
-    surrogate: Array
-
-    def rows(self, chosen: NDArray[np.bool_]) -> States:
-        """States of some of the chains."""
-        return States(**{name: getattr(self, name)[chosen] for name in States._fields})
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What is fixed before the exact stage begins.
-
-    Attributes
-    ----------
-    subchain : int
-        Steps of a full subchain.
-    random_walk_share : float
-        Probability of a random-walk step after the burn-in.
-    mixed_lengths : bool
-        Whether subchains are now and then 10 or 100 times shorter: a poor surrogate leads the shorter ones less
-        astray.
-    burn_in_share : float
-        Share of the rounds, at least, that is discarded.
-    """
-
-    subchain: int
-    random_walk_share: float
-    mixed_lengths: bool
-    burn_in_share: float
-
-    @classmethod
-    def choose(cls, config: PosteriorConfig, subchain: int, trusted: bool) -> Schedule:
-        """Few random-walk steps if the surrogate is trusted; else more of them, subchains of mixed lengths, and a
-        longer burn-in."""
-        if trusted:
-            return cls(subchain, config.plain_share, False, config.burn_in_share)
-        return cls(subchain, config.distrust_plain_share, True, max(config.burn_in_share, POLICY.distrust_burn_in))
-
-
-@dataclass(frozen=True)
-class ExactChains:
-    """Draws of the exact posterior, burn-in discarded; M chains of n draws.
-
-    Attributes
-    ----------
-    theta, x : ndarray of shape (M, n, d)
-        Natural units and unconstrained coordinates.
-    z : ndarray of float32, shape (M, n, d)
-        Whitened coordinates, the numbers that the kernels moved.
-    log_likelihood, log_prior : ndarray of shape (M, n)
-        Of the very states in ``theta``.
-    log_density, surrogate_log_density : ndarray of shape (M, n)
-        Of the coordinates: exact, and the surrogate's.
-    accepted : ndarray of bool, shape (M, n)
-        Whether the step that ended here was accepted.
-    step_kind : ndarray of uint8, shape (M, n)
-        Index into :data:`STEP_KINDS`.
-    acceptance_probability : ndarray of shape (M, n)
-        Of that step.
-    converged : bool
-        Whether R-hat and the numbers of effective draws meet the criteria (:mod:`estimhank.surrogate.convergence`).
-    unmixed : str
-        What else has not mixed, in words, where the parameters' figures meet the criteria.
-    stopped : str
-        Why the chains were stopped, or ran out of rounds, before they met the criteria, and what hinders them
-        (:mod:`estimhank.surrogate.stopping`); empty where they met them.
-    r_hat, ess_bulk, ess_tail : ndarray of shape (d,)
-        Of the draws here.
-    rounds, burn_in : int
-        Rounds run, and those of them discarded.
-    evaluations : int
-        Exact evaluations of the whole stage, starts and burn-in included.
-    schedule : Schedule
-    """
-
-    theta: Array
-    x: Array
-    z: NDArray[np.float32]
-    log_likelihood: Array
-    log_prior: Array
-    log_density: Array
-    surrogate_log_density: Array
-    accepted: NDArray[np.bool_]
-    step_kind: NDArray[np.uint8]
-    acceptance_probability: Array
-    converged: bool
-    unmixed: str
-    stopped: str
-    r_hat: Array
-    ess_bulk: Array
-    ess_tail: Array
-    rounds: int
-    burn_in: int
-    evaluations: int
-    schedule: Schedule
-
-    @property
-    def convergence(self) -> str:
-        """Whether the chains have converged, in words."""
-        worst, fewest = float(np.max(self.r_hat)), float(min(np.min(self.ess_bulk), np.min(self.ess_tail)))
-        figures = f"largest R-hat {worst:.4f}, fewest effective draws {fewest:.0f}, {self.rounds} rounds"
-        also = "".join(f"; {words}" for words in (self.unmixed, self.stopped) if words)
-        return f"{'converged' if self.converged else 'not converged'}: {figures}{also}"
 
 
 class _History:
@@ -246,7 +128,7 @@ def run_exact(
         ray_share = POLICY.ray_share_of_heavy
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
     # rounds before trajectories took over, none of which is kept
-    origin, trajectories = 0, None
+    origin, trajectories, left_out = 0, None, ""
     burn_in, burning, accepted_one = config.burn_in, True, np.zeros(config.chains, bool)
     # it lasts until every chain has accepted a surrogate proposal, but no longer than this
     longest = min(POLICY.longest_burn_in * config.burn_in, config.max_rounds // 4)
@@ -301,7 +183,9 @@ def run_exact(
             verdict = _judge(history, first, surrogate, config)
             hopeless = not verdict.converged and outlook.add(done - first, verdict.fewest)
             if hopeless and trajectories is None and target.has_gradient:
-                trajectories = Trajectories(root / float(proposal.scale), counter.force)
+                unit = root / float(proposal.scale)
+                trajectories = Trajectories(unit, counter.force)
+                state, left_out = _leave_negligible(counter, state, unit, rng)
                 origin, burning, burn_in, hopeless = done, True, POLICY.trajectory_burn_in, False
                 outlook = Outlook(config.min_ess, config.max_rounds)
         if progress is not None:
@@ -324,6 +208,7 @@ def run_exact(
         else why_stopped(
             target.names, history.column("theta", first), verdict, outlook, counter.rejected, done, hopeless
         ),
+        left_out=left_out,
         rounds=done,
         burn_in=first,
         evaluations=counter.total,
@@ -346,7 +231,7 @@ class _Counter:
     def __call__(self, z: NDArray[np.float32], value: Array) -> States:
         return self._states(z, value, *self._batch(z))
 
-    def with_force(self, z: NDArray[np.float32], value: Array) -> tuple[States, Array]:
+    def with_force(self, z: np.ndarray, value: Array) -> tuple[States, Array]:
         """States, and the gradients (M, d) of their log densities with respect to z."""
         x, batch = self._batch(z, gradient=True)
         return self._states(z, value, x, batch), self._force(x, batch)
@@ -363,7 +248,7 @@ class _Counter:
         self.rejected.add(batch.theta, batch.reason)
         return x, batch
 
-    def _states(self, z: NDArray[np.float32], value: Array, x: Array, batch: EvaluationBatch) -> States:
+    def _states(self, z: np.ndarray, value: Array, x: Array, batch: EvaluationBatch) -> States:
         density = batch.log_density + self.target.transform.log_jacobian(x)
         density = np.where(np.isnan(density), -np.inf, density)
         return States(np.asarray(z, np.float32), x, batch.theta, batch.log_likelihood, batch.log_prior, density, value)
@@ -417,6 +302,21 @@ def _replace(states: States, rows: NDArray[np.int64], new: States) -> States:
         return changed
 
     return States(**{name: put(getattr(states, name), getattr(new, name)) for name in States._fields})
+
+
+def _leave_negligible(counter: _Counter, state: States, unit: Array, rng: np.random.Generator) -> tuple[States, str]:
+    """States with chains around negligible local modes moved to where others are, and words on what was left."""
+
+    def evaluate(w: Array) -> list[Value]:
+        z = w @ unit.T
+        found, force = counter.with_force(z, np.zeros(len(z)))
+        return [Value(*pair) for pair in zip(found.log_density.tolist(), force @ unit, strict=True)]
+
+    modes = find_local_modes(evaluate, np.linalg.solve(unit, state.z.astype(float).T).T)
+    left = modes.negligible(POLICY.negligible_modes)
+    lost = np.flatnonzero(left[modes.mode_of])
+    others = np.flatnonzero(~left[modes.mode_of])
+    return _replace(state, lost, state.rows(rng.choice(others, len(lost)))), left_out_words(modes, left)
 
 
 def _judge(history: _History, first: int, surrogate: Surrogate, config: PosteriorConfig) -> Convergence:

@@ -87,6 +87,7 @@ class PosteriorPolicy:
     longest_burn_in: int = 30  #: times ``burn_in`` that it lasts at most (and a quarter of all rounds)
 
     # chains along the exact gradient, where the others would not converge (:mod:`estimhank.surrogate.trajectories`)
+    negligible_modes: float = 1e-3  #: share of the mass that local modes without a chain may hold together
     trajectory_burn_in: int = 50  #: rounds, all of them trajectories, in which they are tuned
     trajectory_share: float = 0.5  #: of the rounds that follow
 

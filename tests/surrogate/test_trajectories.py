@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.known_targets import KnownTarget, skewed
+from benchmarks.known_targets import KnownTarget, skewed, unequal_modes
 from estimhank.surrogate import exact as exact_stage
-from estimhank.surrogate.exact import TRAJECTORY, ExactChains, States, acceptance
+from estimhank.surrogate.exact import acceptance
+from estimhank.surrogate.exact_chains import TRAJECTORY, ExactChains, States
 from estimhank.surrogate.policy import POSTERIOR_POLICY
 from estimhank.surrogate.stopping import Outlook
 from estimhank.surrogate.trajectories import Trajectories
@@ -126,3 +128,23 @@ def test_a_density_without_gradients_is_given_up_as_before(monkeypatch: pytest.M
 def test_the_figures_repeat_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     one, same = (run_along(monkeypatch, rounds=70) for _ in range(2))
     np.testing.assert_array_equal(one.theta, same.theta)
+
+
+def test_a_chain_in_a_mode_that_holds_nothing_is_begun_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mode far off with a ten-thousandth of the mass in which a chain begins; with three tenths it is not touched."""
+    monkeypatch.setattr(exact_stage, "Outlook", Impatient)
+    start = exact_stage._start
+
+    def one_far_off(counter: Any, *rest: Any) -> States:
+        state = start(counter, *rest)
+        found = counter(np.array([[14.0, 0.0, 0.0]], np.float32), np.full(1, -50.0))
+        return exact_stage._replace(state, np.array([len(state.z) - 1]), found)
+
+    monkeypatch.setattr(exact_stage, "_start", one_far_off)
+    for weight, told in ((1e-4, True), (0.3, False)):
+        target = unequal_modes(D, apart=14.0, weight=weight)
+        config = replace(SIZES, max_rounds=100, check_every=50, min_ess=1e9)
+        exact = run(normal_surrogate(np.zeros(D), np.eye(D)), DISTRUSTED, target, config=config)[0]
+        assert ("begun elsewhere" in exact.convergence) == told
+        assert (exact.theta[..., 0] > 7).any() != told
+        assert not exact.converged
