@@ -31,10 +31,15 @@ from estimhank.run.replay import replay
 from estimhank.run.stages import PIPELINE
 from estimhank.run.transition import add_transition_verb
 from estimhank.run.verbs import (
+    Bands,
+    BandsOption,
     HorizonOption,
+    PriorBehindOption,
+    ResponsesWanted,
     SizeOption,
     UnitOption,
     VariableOption,
+    Wanted,
     add_verbs,
     is_run,
     show_responses,
@@ -247,12 +252,15 @@ def responses_command(
     size: SizeOption = None,
     unit_of: UnitOption = None,
     variable: VariableOption = None,
+    prior: PriorBehindOption = False,
+    bands: BandsOption = Bands.EQUAL,
     out: ResultOutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Responses to shocks: of a run with bands; of a model of all variables, as deviations from the steady state."""
-    if is_run(model) or size is not None or unit_of or variable or out:
-        show_responses(model, at, variable, horizon, size, unit_of, out, as_json)
+    if is_run(model) or size is not None or unit_of or variable or out or prior:
+        of = ResponsesWanted(horizon, size, unit_of, prior)
+        show_responses(model, at, variable, of, Wanted(out, as_json, bands))
         return
     found = responses_of(open_model(model, read_point(at) if at else None), horizon)
     print(to_json(found) if as_json else "\n".join(responses_as_csv(found)))
