@@ -131,6 +131,7 @@ class Posterior(Capabilities):
         self.horizon, self.tail_start = int(horizon), int(tail_start)
         self.solver = solver or Solver(Setting(canonical_form(model), data, self.horizon, self.tail_start, priors))
         self._lengthened = False
+        self._last_solved: tuple[bytes, tuple[AtPoint, Route, float]] | None = None
 
     @classmethod
     def from_config(cls, config: Any, profile: str = "default") -> Posterior:
@@ -258,10 +259,13 @@ class Posterior(Capabilities):
         point = self.to_array(theta)
         if not bool(self.transform.contains(point)):
             raise EstimhankError("no solution at these parameters: one of them is outside its prior's support")
-        here, route, outcome, _ = self._by_route(point, False)
-        if (reason := reason_of(outcome)) != "ok":
-            raise EstimhankError(f"no solution at these parameters: {reason.replace('_', ' ')}")
-        return here, route, outcome.log_likelihood
+        key, last = point.tobytes(), self._last_solved
+        if last is None or last[0] != key:  # what is computed from a point often asks for it more than once
+            here, route, outcome, _ = self._by_route(point, False)
+            if (reason := reason_of(outcome)) != "ok":
+                raise EstimhankError(f"no solution at these parameters: {reason.replace('_', ' ')}")
+            last = self._last_solved = key, (here, route, outcome.log_likelihood)
+        return last[1]
 
     @cached_property
     def _has_fast_form(self) -> bool:
