@@ -50,10 +50,10 @@ Array = NDArray[np.float64]
 
 FIRST, HORIZON, SEED = "2000Q1", 8, 20240101
 #: Points of each round; quarters between dates that a mixture has a component for; draws that forecasts are made of.
-ROUNDS, APART, KEPT = (300, 600, 1_200), 20, 200
-#: How much wider than the draws the first density is; its and the later ones' degrees of freedom; fewest effective
-#: points that a component is fitted to.
-_WIDER, _FREEDOM, _FEWEST = 2.0, 6.0, 60
+ROUNDS, APART, KEPT = (300, 500, 900, 1_500), 12, 200
+#: How much wider than the draws the first density is, and than weighted points the later ones; degrees of freedom;
+#: fewest effective points that a component is fitted to.
+_WIDER, _BROADER, _FREEDOM, _FEWEST = 2.0, 1.2, 6.0, 60
 
 
 class AtPoint(NamedTuple):
@@ -215,7 +215,7 @@ def _fitted(x: Array, log_weights: Array) -> StudentT:
             break
         power *= 0.8
     center = weights @ x
-    return StudentT(center, (weights[:, None] * (x - center)).T @ (x - center), _FREEDOM)
+    return StudentT(center, _BROADER**2 * (weights[:, None] * (x - center)).T @ (x - center), _FREEDOM)
 
 
 def model_densities(weighted: Weighted, origin: int, rng: np.random.Generator) -> Densities:
@@ -263,7 +263,7 @@ def main() -> None:
         "largest_tail_index": float(np.max(tails)),
     }
     data = run.data
-    print(write(make_folder(args.out), found, data.names, data.labels, [data.dates[t] for t in exercise.origins],
+    print(write(make_folder(args.out), found, data.names, data.labels, [data.dates[t - 1] for t in exercise.origins],
                 sampling))  # fmt: skip
     write_made(args.out, "holdout", time.perf_counter() - clock)
 

@@ -214,7 +214,7 @@ class Result(ABC):
         size = max(abs(x) for x in (middle, *ends))
         if digits and 0 < size < 0.1:
             digits += int(-np.floor(np.log10(size))) - 1
-        middle, *ends = (x + 0.0 for x in (middle, *ends))  # no minus before zero
+        middle, *ends = (round(x, digits) + 0.0 for x in (middle, *ends))  # no minus before zero
         words = f"{middle:.{digits}f}"
         return words if not ends else f"{words} ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})"
 

@@ -258,7 +258,13 @@ class Posterior(Capabilities):
         """
         point = self.to_array(theta)
         if not bool(self.transform.contains(point)):
-            raise EstimhankError("no solution at these parameters: one of them is outside its prior's support")
+            low, high = self.transform.lower, self.transform.upper
+            bad = [n for n, x, a, b in zip(self.names, point, low, high, strict=True) if not a < x < b]
+            i = self.names.index(bad[0])
+            raise EstimhankError(
+                f"no solution at these parameters: {bad[0]} = {point[i]:g} is outside its prior's support, "
+                f"{low[i]:g} to {high[i]:g}"
+            )
         key, last = point.tobytes(), self._last_solved
         if last is None or last[0] != key:  # what is computed from a point often asks for it more than once
             here, route, outcome, _ = self._by_route(point, False)

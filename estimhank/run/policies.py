@@ -42,6 +42,12 @@ def with_named(open_study: Open, variables: Sequence[str] | None, named: Iterabl
     """A study that shows the variables that a plan speaks of too, beside those asked for, or the configuration's."""
     study = open_study(variables)
     more = [name for name in dict.fromkeys(named) if name not in study.about.names]
+    known = study.draws.posterior.solver.setting.model.unknowns
+    for name in more:
+        if name.rpartition(" ")[2] not in known:
+            raise ConfigError(
+                f"'{name}' is neither reported nor a variable of the model{nearest(name, [*study.about.names, *known])}"
+            )
     return open_study([*study.reporting.variables, *more]) if more else study
 
 

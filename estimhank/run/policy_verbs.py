@@ -179,11 +179,14 @@ def add_policy_verbs(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Models of the same data by their marginal likelihoods."""
+        from estimhank.run.comparison import comparison_figure
+
         if len(folders) < 2:
             raise ConfigError("compare takes two results folders or more")
         runs: list[Run] = [load(folder) for folder in folders]
         found = runs[0].compare(*runs[1:], prior_draws=prior_draws)
-        _state("compare", folders[0], found, None, f"estimhank evidence {folders[0]}", out, as_json)
+        figure = comparison_figure(found)
+        _state("compare", folders[0], found, figure, f"estimhank evidence {folders[0]}", out, as_json)
 
 
 def _list(names: Any) -> list[str] | None:
@@ -222,7 +225,7 @@ def _state(
     verb: str,
     source: Path,
     found: Statement,
-    figure: ReportFigure | None,
+    figure: ReportFigure,
     following: str,
     out: Path | None,
     as_json: bool,
@@ -238,9 +241,8 @@ def _state(
     write_text(folder / f"{verb}.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / f"{verb}.tex", _as_table(verb, table).to_latex())
     write_bytes(folder / "results.nc", _as_netcdf(verb, table))
-    if figure is not None:
-        write_bytes(folder / f"{verb}.png", figure.to_png())
-        write_bytes(folder / f"{verb}.svg", figure.to_svg())
+    write_bytes(folder / f"{verb}.png", figure.to_png())
+    write_bytes(folder / f"{verb}.svg", figure.to_svg())
     if not as_json:
         print(found.summary())
-        print(f"see {folder / verb}.{'png and .csv' if figure else 'csv'}; next: {following}")
+        print(f"see {folder / verb}.png and .csv; next: {following}")

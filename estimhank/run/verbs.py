@@ -60,19 +60,19 @@ BandsOption = Annotated[
 PriorBehindOption = Annotated[bool, typer.Option("--prior", help="Those of the prior's draws behind, in grey.")]
 QuartersOption = Annotated[int | None, typer.Option(min=1, help="Quarters ahead.")]
 
-#: What to look at after a result.
+#: What to look at after a result; in capitals what a user has to give.
 _NEXT = {
-    "responses": "variance",
-    "variance": "history",
-    "history": "smooth",
-    "smooth": "scores",
-    "scores": "forecast",
-    "forecast": "scenario",
-    "scenario": "counterfactual",
-    "counterfactual": "evidence",
-    "news": "forecast",
-    "moments": "identification",
-    "households": "responses",
+    "responses": "variance {}",
+    "variance": "history {}",
+    "history": "smooth {}",
+    "smooth": "scores {}",
+    "scores": "forecast {}",
+    "forecast": "scenario {} PLAN.toml (docs/scenarios.md)",
+    "scenario": "counterfactual {} PLAN.toml (docs/scenarios.md)",
+    "counterfactual": "evidence {}",
+    "news": "forecast {}",
+    "moments": "identification {}",
+    "households": "responses {}",
 }
 
 
@@ -189,7 +189,7 @@ def conclude_all(verb: str, source: str, results: Sequence[Result], notes: tuple
     for result in results:
         for words, gap in result.check().items():
             print(f"checked {words}: to {gap:.1e}")
-    print(f"see {folder / results[0].name}.png and .csv; next: estimhank {_NEXT[verb]} {source}")
+    print(f"see {folder / results[0].name}.png and .csv; next: estimhank {_NEXT[verb].format(source)}")
 
 
 def _with_prior(result: Result, folder: Path) -> None:
