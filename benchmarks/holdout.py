@@ -43,14 +43,14 @@ from estimhank.economics.stacked_sample import StackedSample
 from estimhank.posterior.posterior import Posterior
 from estimhank.sampling.student_t import StudentT
 from estimhank.support.errors import EstimhankError
-from estimhank.support.files import make_folder
+from estimhank.support.files import make_folder, write_json
 from estimhank.surrogate.pareto import pareto_k
 
 Array = NDArray[np.float64]
 
 FIRST, HORIZON, SEED = "2000Q1", 8, 20240101
 #: Points of each round; quarters between dates that a mixture has a component for; draws that forecasts are made of.
-ROUNDS, APART, KEPT = (300, 500, 900, 1_500), 12, 200
+ROUNDS, APART, KEPT = (300, 500, 900, 1_500, 2_000), 10, 200
 #: How much wider than the draws the first density is, and than weighted points the later ones; degrees of freedom;
 #: fewest effective points that a component is fitted to.
 _WIDER, _BROADER, _FREEDOM, _FEWEST = 2.0, 1.2, 6.0, 60
@@ -256,13 +256,16 @@ def main() -> None:
     draws = draws_of(run.draws, names=run.posterior.names).reshape(-1, len(run.posterior.names))
     found, weighted = run_exercise(exercise, draws, args.seed)
     tails = [pareto_k(weighted.log_weights[:, i]) for i in range(weighted.log_weights.shape[1])]
+    data = run.data
     sampling = {
         "points": len(weighted.x),
         "effective_least": float(weighted.effective.min()),
         "effective_median": float(np.median(weighted.effective)),
         "largest_tail_index": float(np.max(tails)),
     }
-    data = run.data
+    by_date = {d: [round(float(e)), round(float(k), 2)] for d, e, k in zip(
+        (data.dates[t - 1] for t in exercise.origins), weighted.effective, tails, strict=True)}  # fmt: skip
+    write_json(make_folder(args.out) / "sampling.json", by_date)
     print(write(make_folder(args.out), found, data.names, data.labels, [data.dates[t - 1] for t in exercise.origins],
                 sampling))  # fmt: skip
     write_made(args.out, "holdout", time.perf_counter() - clock)
