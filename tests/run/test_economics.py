@@ -115,6 +115,9 @@ def test_verbs_on_a_run_write_files_and_say_what_is_next(folder: Path, tmp_path:
 def test_responses_of_a_run_have_bands_and_those_of_a_model_are_as_ever(folder: Path) -> None:
     bands = json.loads(run_command("responses", str(folder), "--json", "--horizon", "4"))
     assert set(bands) == {"d", "u", "m"} and set(bands["d"]["y"]) == {"0.05", "0.16", "0.5", "0.84", "0.95"}
+    both = json.loads(run_command("responses", str(folder), "--json", "--horizon", "4", "--prior", "--bands", "hdi"))
+    assert set(both) == {"posterior", "prior"} and both["posterior"]["d"]["y"]["0.5"] == bands["d"]["y"]["0.5"]
+    assert both["posterior"]["d"]["y"]["0.05"] != bands["d"]["y"]["0.05"] != both["prior"]["d"]["y"]["0.05"]
     plain = json.loads(run_command("responses", "new_keynesian", "--json", "--horizon", "4"))
     assert set(plain["d"]) == {"y", "pi", "i"} and len(plain["d"]["y"]) == 4
     unit = json.loads(run_command("responses", "new_keynesian", "--json", "--unit-of", "rate", "--horizon", "2"))
@@ -142,6 +145,31 @@ def test_households_by_verb(tmp_path: Path) -> None:
 def test_a_model_without_households_says_so(folder: Path) -> None:
     done = CliRunner().invoke(app, ["households", str(folder)])
     assert isinstance(done.exception, ConfigError) and "has no households" in str(done.exception)
+
+
+def test_kinds_of_bands_by_verb(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shocks"
+    said = run_command("responses", str(folder), "--out", str(out), "--prior", "--bands", "simultaneous")
+    assert "simultaneous over horizons (sup-t)" in said and "behind them those of" in said
+    table = pd.read_csv(out / "responses.csv")
+    assert set(table.bands) == {"simultaneous"} and set(table.quantity) == {"response", "prior"}
+    assert "simultaneous" in json.loads((out / "index.json").read_text())["responses"]["caption"]
+    done = CliRunner().invoke(app, ["forecast", str(folder), "--bands", "simultaneous"])
+    assert isinstance(done.exception, ConfigError) and "ask for equal or hdi" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ('{"phi_pi": "high"}', "the value of phi_pi is a number, not 'high'"),
+        ('{"rho_m": 1.5}', "rho_m = 1.5 is outside its prior's support, 0 to 0.99"),
+        ('{"phi_p": 1.5}', "did you mean 'phi_pi'"),
+    ],
+)
+def test_points_that_are_none_are_refused_in_a_sentence(point: str, words: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "point.json").write_text(point)
+    done = CliRunner().invoke(app, ["smooth", str(folder), "--at", str(tmp_path / "point.json")])
+    assert isinstance(done.exception, EstimhankError) and words in str(done.exception)
 
 
 def test_data_are_needed_for_what_is_said_of_data() -> None:
