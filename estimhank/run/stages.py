@@ -293,6 +293,7 @@ def report_stage(context: RunContext) -> StageResult:
 
     assert context.manifest is not None  # the pipeline sets it before a stage runs
     inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest, context.open_workers)
+    (context.folder / "report.pdf").unlink(missing_ok=True)  # which was printed from another page
     written = write_report(inputs, context.folder, context.config.report.svg, context.open_workers)
     files = tuple(str(path.relative_to(context.folder)) for path in written)
     return StageResult(files, ReportFacts(verdict=inputs.verdict.headline))
@@ -355,7 +356,7 @@ PIPELINE = Pipeline(
             report_stage,
             "tables, figures and report.html, from posterior.nc.",
             sections=("report",),
-            outputs=("report.html", "tables", "figures"),
+            outputs=("report.html", "report.pdf", "tables", "figures"),
         ),
     )
 )
