@@ -100,7 +100,7 @@ class _Part:
     figure: Mapping[str, Any] | None = None
     facts: Sequence[tuple[str, Sequence[tuple[str, str]]]] | None = None
     heading: str = ""
-    words: Sequence[Markup] = ()
+    words: Sequence[tuple[Markup, bool]] = ()  # lines, and whether each belongs under the one before
     summary: str = ""
     layout: str = ""
 
@@ -206,7 +206,7 @@ def _numbered(
     for i, (key, name) in enumerate(zip(order, names, strict=True)):
         heading = _RESULTS.get(name, "") if name not in names[:i] else ""
         text = said.get(name, "") if name in _RESULTS and name not in names[i + 1 :] else ""
-        words = [_with_symbols(inputs, line.strip()) for line in text.splitlines()]
+        words = [(_with_symbols(inputs, line.strip()), line.startswith(" ")) for line in text.splitlines()]
         item = by_key[key]
         if isinstance(item, DrawnFigure):
             figure_number += 1
