@@ -84,10 +84,11 @@ def write_results(results: Mapping[str, Result], folder: Path, svg: bool = False
         table = table_of(result)
         if table is not None:
             written.append(write_text(folder / f"{name}.tex", table.to_latex()))
-        index[name] = {"caption": figure.caption, "alt": figure.alt, "size": list(figure.size)}
-        index[name] |= {} if table is None else {"table": table.to_html()}
+        about: dict[str, Any] = {"caption": figure.caption, "alt": figure.alt, "size": list(figure.size)}
         block = explore_block(result)
-        index[name] |= {} if block is None else {"explore": block}
+        about |= {} if table is None else {"table": table.to_html()}
+        about |= {} if block is None else {"explore": block}
+        index[name] = about
     written.append(write_bytes(folder / "results.nc", as_netcdf(results)))
     written.append(write_json(folder / _INDEX, index))
     return written

@@ -276,6 +276,8 @@ def economics_stage(context: RunContext) -> StageResult:
     study = study_of(posterior, settings, draws)
     study.progress = context.progress
     results = study.basics()
+    if settings.households:
+        results |= study.households()
     written = write_results(results, context.folder / "economics", context.config.report.svg)
     facts = EconomicsFacts(
         draws=len(study.draws),

@@ -159,7 +159,7 @@
       return found.length ? found : [[from, shown[0]]];
     }
     if (typeof shown[0] === "number") {
-      const most = Math.max(2, Math.floor(room / 34)), length = shown[shown.length - 1] - shown[0];
+      const most = Math.max(2, Math.min(10, Math.floor(room / 34))), length = shown[shown.length - 1] - shown[0];
       const every = [1, 2, 5, 10, 20, 50, 100].find((k) => length / k <= most) ?? 200;
       return shown.map((h, i) => [i + from, h]).filter(([, h]) => h % every === 0).map(([i, h]) => [i, String(h)]);
     }
@@ -302,7 +302,9 @@
         const groups = b.partitions.find((p) => p.name === s.partition).groups.map((g) => ({ ...g, i: b.groups.indexOf(g.name) }));
         return [{
           title: `Consumption to ${b.shocks[k].label}`, units: "percent of each group's own", x: b.x, from: 0, to: s.horizon, height: 280,
-          layers: groups.map((g) => ({ kind: "line", y: b[s.what][g.i][k][middle], color: g.color })),
+          layers: [...groups.map((g) => ({ kind: "line", y: b[s.what][g.i][k][middle], color: g.color })),
+            ...groups.filter(() => s.what === "consumption").map((g) => (
+              { kind: "line", y: b.given_states[g.i][k][middle], color: g.color, dash: "5 3", width: 1 }))],
           say: (h) => `${h ? `after ${quarters(b.x[h])}` : "on impact"}: ${groups.map((g) => `${g.label} ${words(b[s.what][g.i][k][middle][h])}`).join(", ")}`,
         }];
       },
