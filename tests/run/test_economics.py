@@ -180,6 +180,34 @@ def test_responses_of_a_run_have_bands_and_those_of_a_model_are_as_ever(folder: 
 
 
 @pytest.mark.long
+def test_households_in_the_stage_and_the_report(browser: Browser, tmp_path: Path) -> None:
+    """Where the configuration asks: results of their own, in the page too."""
+    small = {"name": "one_asset_hank", "horizon": 120, "tail_start": 80, "grid": {"n_e": 3, "n_a": 50}}
+    conventions = {"households": True, "units": {"growth": "four_quarter"}, "groups": {"demand": ["g", "m"]}}
+    config = finished_run(tmp_path, 4, model=small, economics=conventions)
+    with RunContext(config, tmp_path, build_target) as context:
+        left = economics_stage(context)
+    assert isinstance(left.facts, EconomicsFacts)
+    assert {"household_responses", "direct_and_indirect"} <= set(left.facts.words)
+    part = read_part(tmp_path / "economics", left.facts.words, ())
+    inputs = replace(synthetic_inputs(chains=2, draws=40), economics=part)
+    page = tmp_path / "page.html"
+    page.write_text(render_page(inputs, [*all_tables(inputs), *part.tables], part.figures), encoding="utf-8")
+    assert page.read_text(encoding="utf-8").index("Who responds") < page.read_text(encoding="utf-8").index(
+        "Convergence<"
+    )
+    for width in (1400, 380):
+        browser.open(page, width)
+        assert (browser.complaints, browser.requests, browser.layout()) == ([], [], [])
+    choose = "document.querySelectorAll('#figure-household_responses select')[1]"
+    browser.evaluate(
+        f"(() => {{ const s = {choose}; s.value = 'inequality'; s.dispatchEvent(new Event('input')); }})()"
+    )
+    panels = browser.evaluate("document.querySelectorAll('#figure-household_responses .panel').length")
+    assert panels == len(part.blocks["household_responses"]["measures"]) and browser.layout() == []
+
+
+@pytest.mark.long
 def test_households_by_verb(tmp_path: Path) -> None:
     """Two results, with a figure each; as JSON by name."""
     point = tmp_path / "point.json"
@@ -216,6 +244,7 @@ def test_data_are_needed_for_what_is_said_of_data() -> None:
         ({"units": {"gdp": "annualised"}}, "units of 'gdp', which is not an observable"),
         ({"variables": ["100 y"]}, "no variable '100 y'"),
         ({"groups": {"demand": ["x"]}}, "has the shock 'x'"),
+        ({"households": True}, "new_keynesian has no households"),
     ],
 )
 def test_conventions_are_checked_before_anything_is_sampled(
@@ -233,6 +262,9 @@ def test_runs_without_conventions_are_what_they_were() -> None:
     named = make_config({"economics": {"quarters": 8}})
     assert named.digest() != plain.digest() and named.digest("posterior") == plain.digest("posterior")
     assert restore_config(named.canonical()) == named
+    assert "households" not in named.canonical()["economics"]
+    households = make_config({"economics": {"households": True}})
+    assert restore_config(households.canonical()) == households and households.digest() != plain.digest()
     for wrong, words in (({"quarters": 99}, "at most 40"), ({"unit": {}}, "did you mean 'units'")):
         with pytest.raises(ConfigError, match=words):
             make_config({"economics": wrong})
