@@ -193,9 +193,8 @@ def test_households_in_the_stage_and_the_report(browser: Browser, tmp_path: Path
     inputs = replace(synthetic_inputs(chains=2, draws=40), economics=part)
     page = tmp_path / "page.html"
     page.write_text(render_page(inputs, [*all_tables(inputs), *part.tables], part.figures), encoding="utf-8")
-    assert page.read_text(encoding="utf-8").index("Who responds") < page.read_text(encoding="utf-8").index(
-        "Convergence<"
-    )
+    text = page.read_text(encoding="utf-8")
+    assert text.index("<h3>Who responds") < text.index("<h2>Convergence")
     for width in (1400, 380):
         browser.open(page, width)
         assert (browser.complaints, browser.requests, browser.layout()) == ([], [], [])
@@ -382,6 +381,14 @@ def test_as_pdf(
     with pytest.raises(ResultsError, match=r"/bin/false did not print .* \(without saying why\)"):
         write_pdf(staged[2], tmp_path / "no.pdf")
     assert not (tmp_path / "no.pdf").exists()
+
+
+def test_the_report_of_a_results_folder_is_of_its_own_run(folder: Path, tmp_path: Path) -> None:
+    for options in (["--seed", "3"], ["--out", str(tmp_path)], ["--until", "2007Q4"]):
+        with pytest.raises(ConfigError, match="is a results folder, whose report is of its own data and seed"):
+            CliRunner().invoke(app, ["report", str(folder), *options], catch_exceptions=False)
+    with pytest.raises(ResultsError, match="data stage"):  # this folder holds no more than results read
+        CliRunner().invoke(app, ["report", str(folder), "--quiet"], catch_exceptions=False)
 
 
 def test_without_a_browser_it_is_said_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

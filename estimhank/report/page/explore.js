@@ -219,9 +219,11 @@
 
   const VIEWS = {
     responses: (b) => ({
-      fields: [choice("shock", "Shock", b.shocks, "all"), choice("variable", "Series", b.variables, "all"),
+      // all shocks side by side, as far as there is room for them
+      fields: [{ ...choice("shock", "Shock", b.shocks, "all"), value: b.shocks.length > 4 ? b.shocks[0].name : ALL },
+        choice("variable", "Series", b.variables, "all"),
         span("horizon", "Horizon", Math.min(4, b.x.length - 1), b.x.length - 1, Math.min(20, b.x.length - 1), quarters)],
-      columns: (s) => chosen(b.shocks, s.shock).length,
+      columns: (s) => (s.shock === ALL ? Math.min(b.shocks.length, 4) : 3),
       panels: (s) => chosen(b.variables, s.variable).flatMap((v) => chosen(b.shocks, s.shock).map((k) => ({
         title: `${v.label} to ${k.label}`, units: v.units, x: b.x, from: 0, to: s.horizon, together: v.name,
         layers: bands(b.quantiles, b.values[v.i][k.i], k.color),
