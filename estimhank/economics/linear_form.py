@@ -100,8 +100,8 @@ def moving_average(form: LinearForm, dates: int) -> Float[jax.Array, "{dates} n_
 def transfer(form: LinearForm, frequencies: Float[np.ndarray, " w"]) -> jax.Array:
     """N(e^{-iw}) = sum_j N[j] e^{-iwj} over the infinite horizon, (w, n_x, n_z), complex; w > 0."""
     known = form.given.shape[0]
-    turn = jnp.exp(-1j * jnp.asarray(frequencies))
-    early = jnp.einsum("wt,txz->wxz", turn[:, None] ** jnp.arange(known), form.given)
+    turn = jnp.asarray(np.exp(-1j * frequencies))
+    early = jnp.einsum("wt,txz->wxz", np.exp(-1j * frequencies[:, None] * np.arange(known)), form.given)
     eye = jnp.eye(form.tail.transition.shape[1])
 
     def late(output: jax.Array, transition: jax.Array, state: jax.Array) -> jax.Array:
@@ -149,6 +149,14 @@ class LinearForms:
         """Number of lags of the covariances."""
         return len(self.posterior.data.dates) + self.ahead
 
+    @cached_property
+    def dates(self) -> int:
+        """Dates before the tail, the same at a longer horizon that few draws need: so that what is made of a form is
+        compiled once."""
+        posterior = self.posterior
+        found = windows(posterior.horizon, posterior.tail_start)[0]
+        return found if posterior.longer_at is None else max(found, windows(*posterior.longer_at)[0])
+
     def at(self, theta: Mapping[str, float] | ArrayLike) -> LinearForm:
         """The linear form at parameters.
 
@@ -167,7 +175,7 @@ class LinearForms:
         key = (computation.horizon, route)
         if key not in self._functions:
             self._functions[key] = jax.jit(
-                _FormFunction(computation, self.series, len(self.observed), self.lags, route)
+                _FormFunction(computation, self.series, len(self.observed), self.lags, route, self.dates)
             )
         responses = None if computation.recursive else here.responses
         return self._functions[key](here.point, here.parts, here.solved, responses), value
@@ -177,10 +185,16 @@ class _FormFunction:
     """The linear form of a solution by a route: a pure function, compiled once."""
 
     def __init__(
-        self, computation: Computation, series: Sequence[Series], observed: int, lags: int, route: Route
+        self,
+        computation: Computation,
+        series: Sequence[Series],
+        observed: int,
+        lags: int,
+        route: Route,
+        dates: int,
     ) -> None:
         self.computation, self.series, self.observed = computation, tuple(series), observed
-        self.lags, self.route = lags, route
+        self.lags, self.route, self.dates = lags, route, dates
         # an observable in other units is a filter of what the likelihood has of it, tail included: so the two agree
         names = [s.observable for s in series[:observed]]
         self.base: list[Series] = []
@@ -304,7 +318,14 @@ class _FormFunction:
         found = found.at[: self.observed].set(True)
         # nothing is said of later dates of a series whose tail is not known
         tail = tail._replace(output=jnp.where(found[None, :, None], tail.output, jnp.nan))
-        return coefficients[:start], tail, covariances, found
+        given = coefficients[:start]
+        if start < self.dates:
+            given = moving_average(form._replace(tail=tail), self.dates)
+            state = jax.lax.fori_loop(
+                start, self.dates, lambda _, s: jnp.einsum("zde,ze->zd", tail.transition, s), tail.state
+            )
+            tail = tail._replace(state=state)
+        return given, tail, covariances, found
 
     def _of_states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> Any:
         """Of a state space, over the infinite horizon."""

@@ -107,7 +107,11 @@ def complete_shock_variances(
     columns = jax.scipy.linalg.solve_triangular(stacked.factor, half, lower=True, trans=1)
     first, last = columns[:, :n_o].reshape(n, n_o, n_o), columns[:, n_o:].reshape(n, n_o, n_o)
     moved = jnp.concatenate([first[1:], jnp.zeros((1, n_o, n_o))])
-    seen = jax.vmap(lambda weights: smoothed_shocks(path, weights, before), in_axes=2)  # (n_o, dates, n_z)
+
+    def seen(columns: jax.Array) -> jax.Array:
+        """Of each column what :func:`smoothed_shocks` makes of it, (n_o, dates, n_z)."""
+        return jnp.stack([smoothed_shocks(path, columns[:, :, k], before) for k in range(n_o)])
+
     of_last, of_first = seen(last), seen(moved)
     change = (of_last * jnp.einsum("kl,ldz->kdz", jnp.linalg.inv(last[-1]), of_last)).sum(0)
     change = change - (of_first * jnp.einsum("kl,ldz->kdz", jnp.linalg.inv(first[0]), of_first)).sum(0)
