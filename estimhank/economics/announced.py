@@ -71,6 +71,10 @@ class AnnouncedEffects:
     def with_roots(self, theta: Mapping[str, float] | ArrayLike) -> tuple[jax.Array, jax.Array]:
         """The same, and the roots of all shocks, (n_z,)."""
         here, *_ = self.posterior.solved(theta)
+        if (
+            here.solver.structure.coarse is not None
+        ):  # few dates, between which a path is smooth: none that begins there
+            here = here.at_every_date()
         computation = here.solver.computation
         if computation.horizon not in self._functions:
             self._functions[computation.horizon] = jax.jit(self._of(computation))
