@@ -76,6 +76,9 @@ class AnnouncedEffects:
             If there is no solution.
         """
         here, *_ = self.posterior.solved(theta)
+        if here.solver.structure.coarse is not None:
+            # between few dates a path is smooth, and one that begins there is not
+            here = here.at_every_date()
         return AnnouncedAt(here.solver.computation, here.point, here.parts, here.solved)
 
     def of_paths(self, at: AnnouncedAt) -> tuple[Any, jax.Array]:

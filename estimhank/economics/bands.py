@@ -176,21 +176,26 @@ def _mixed_quantiles(mean: Array, sd: Array, wanted: Sequence[float | Array]) ->
     """By Newton's method on the distribution function, kept between bounds; levels may differ by entry."""
     spread = np.sqrt((sd**2).mean(0) + mean.var(0))
     sd = np.maximum(sd, _STEEP * spread + _SMALL)
-    found = []
+    found: list[Array] = []
     for q in wanted:
-        low = (mean + sd * ndtri(q)).min(0)
-        high = (mean + sd * ndtri(q)).max(0)
-        at = np.clip(mean.mean(0) + ndtri(q) * spread, low, high)
+        at = np.empty(mean.shape[1])
+        todo = np.arange(mean.shape[1])  # those that are not there yet: most need few steps
+        m, s, size = mean, sd, spread
+        low, high = (m + s * ndtri(q)).min(0), (m + s * ndtri(q)).max(0)
+        here = np.clip(m.mean(0) + ndtri(q) * size, low, high)
         for _ in range(_STEPS):
-            z = (at - mean) / sd
+            z = (here - m) / s
             off = ndtr(z).mean(0) - q
-            low, high = np.where(off < 0, at, low), np.where(off < 0, high, at)
-            steep = (np.exp(-0.5 * z**2) / sd).mean(0)
-            newton = at - off * np.sqrt(2 * np.pi) / np.maximum(steep, 1e-300)
+            low, high = np.where(off < 0, here, low), np.where(off < 0, high, here)
+            steep = (np.exp(-0.5 * z**2) / s).mean(0)
+            newton = here - off * np.sqrt(2 * np.pi) / np.maximum(steep, 1e-300)
             new = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
-            done = np.abs(new - at) <= 1e-9 * spread + _SMALL
-            at = new
-            if done.all():
+            left = np.abs(new - here) > 1e-9 * size + _SMALL
+            at[todo] = here = new
+            if not left.any():
                 break
+            if left.mean() < 0.5:
+                todo, m, s, size = todo[left], m[:, left], s[:, left], size[left]
+                low, high, here = low[left], high[left], here[left]
         found.append(at)
     return np.stack(found) if found else np.empty((0, *mean.shape[1:]))

@@ -293,9 +293,9 @@ class Posterior(Capabilities):
         while a solution is still being compiled elsewhere."""
         return bool(self.solver.setting.moving) or len(self.solver.structure.whole_outputs) > 1
 
-    @cached_property
-    def longer(self) -> Posterior | None:
-        """The same posterior at a horizon several times as long, None where there is no further one.
+    @property
+    def longer_at(self) -> tuple[int, int] | None:
+        """Horizon and ``tail_start`` of :attr:`longer`, which is costly to make.
 
         A first step to four times the horizon, or up to the longest, where an evaluation there takes O(T^2) operations:
         each horizon is compiled anew, which takes as long as hundreds of evaluations. To twice where the steady state
@@ -308,6 +308,14 @@ class Posterior(Capabilities):
         horizon, tail_start = times * self.horizon, times * self.tail_start
         if self.model.given is not None and horizon > self.model.given.longest:
             return None
+        return horizon, tail_start
+
+    @cached_property
+    def longer(self) -> Posterior | None:
+        """The same posterior at a horizon several times as long, None where there is no further one."""
+        if self.longer_at is None:
+            return None
+        horizon, tail_start = self.longer_at
         solver = self.solver.at_horizon(replace(self.solver.setting, horizon=horizon, tail_start=tail_start))
         longer = Posterior(self.model, self.data, horizon, tail_start, self.measurement_error, solver)
         longer._lengthened = True

@@ -16,12 +16,13 @@ from scipy.linalg import solve_discrete_lyapunov
 from typer.testing import CliRunner
 
 from estimhank.cli import app
+from estimhank.economics import smoothing
 from estimhank.economics.draws import ReducedDraws
 from estimhank.economics.history import EARLIER, SINCE
 from estimhank.economics.linear_form import LinearForms, moving_average
 from estimhank.economics.reporting import Reporting
 from estimhank.economics.result import IdentityError
-from estimhank.economics.smoothing import BEFORE
+from estimhank.economics.smoothing import BEFORE, complete_shock_variances, shock_variances
 from estimhank.economics.study import Study
 from estimhank.economics.variance import CYCLE, ERROR, INFINITY
 from estimhank.model import AR1, IID, Correlation, Normal, Parameter, Parameters
@@ -85,7 +86,24 @@ def test_shocks_equal_a_smoother_s(features: str) -> None:
     assert variance.min() > -1e-10 and variance.max() < 1 + 1e-10
     if features == "plain":  # each date gives two numbers for two shocks; what came before is hardly known
         assert variance[BEFORE + 1 :].max() < 1e-9 and variance[BEFORE - 1, 0] > 0.3
-        assert variance[:BEFORE, 1].min() == 1.0
+        assert variance[:BEFORE, 1].min() == pytest.approx(1.0, abs=1e-14)
+
+
+def test_variances_of_shocks_equal_a_conditional_distribution_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the whole covariance of shocks and data; where the quick way is wrong it is not taken."""
+    one = study("error")
+    form, before = one.forms.at(one.draws.theta[0]), 12
+    path, sample = moving_average(form, 60)[:, :2], one.sample
+    lag = sample.date[:, None] - np.arange(-before, sample.dates)
+    with_data = np.where(lag[..., None] >= 0, np.asarray(path)[np.maximum(lag, 0), sample.column[:, None]], 0.0)
+    explained = np.linalg.solve(np.asarray(sample.covariance(form)), with_data.reshape(len(lag), -1))
+    want = 1 - np.einsum("ndz,ndz->dz", with_data, explained.reshape(with_data.shape))
+    stacked = sample.stack(form)
+    quick = complete_shock_variances(path, stacked, sample, before)
+    np.testing.assert_allclose(quick, want, atol=1e-11)
+    np.testing.assert_allclose(shock_variances(path, stacked, sample, before), want, atol=1e-11)
+    monkeypatch.setattr(smoothing, "complete_shock_variances", lambda *given: quick + 1e-6)
+    np.testing.assert_allclose(shock_variances(path, stacked, sample, before), want, atol=1e-10)
 
 
 @pytest.mark.parametrize("features", EACH)
