@@ -174,10 +174,13 @@ def _crossing(at: Array, below: Array, level: float) -> Array:
 
 def _mixed_quantiles(mean: Array, sd: Array, wanted: Sequence[float | Array]) -> Array:
     """By Newton's method on the distribution function, kept between bounds; levels may differ by entry."""
+    shape = mean.shape[1:]
+    mean, sd = (x.reshape(len(x), -1) for x in np.broadcast_arrays(mean, sd))
     spread = np.sqrt((sd**2).mean(0) + mean.var(0))
     sd = np.maximum(sd, _STEEP * spread + _SMALL)
     found: list[Array] = []
-    for q in wanted:
+    for level in wanted:
+        q = np.broadcast_to(level, shape).ravel()
         at = np.empty(mean.shape[1])
         todo = np.arange(mean.shape[1])  # those that are not there yet: most need few steps
         m, s, size = mean, sd, spread
@@ -196,6 +199,6 @@ def _mixed_quantiles(mean: Array, sd: Array, wanted: Sequence[float | Array]) ->
                 break
             if left.mean() < 0.5:
                 todo, m, s, size = todo[left], m[:, left], s[:, left], size[left]
-                low, high, here = low[left], high[left], here[left]
-        found.append(at)
-    return np.stack(found) if found else np.empty((0, *mean.shape[1:]))
+                low, high, here, q = low[left], high[left], here[left], q[left]
+        found.append(at.reshape(shape))
+    return np.stack(found) if found else np.empty((0, *shape))
