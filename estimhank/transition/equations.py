@@ -35,6 +35,8 @@ class Surroundings(NamedTuple):
         By block, the distribution at the beginning of date 0.
     shocks : array of shape (T, n_z)
         What the equations read in place of ``model.shocks``.
+    until : int
+        The date at whose beginning the distribution is looked at, 1 to T.
     """
 
     parameters: dict[str, Any]
@@ -43,6 +45,7 @@ class Surroundings(NamedTuple):
     marginal_values: tuple[jax.Array, ...]
     distributions: tuple[jax.Array, ...]
     shocks: jax.Array
+    until: jax.Array
 
 
 class Tops(NamedTuple):
@@ -53,6 +56,24 @@ class Tops(NamedTuple):
 
     mass: jax.Array
     beyond: jax.Array
+
+
+class Seen(NamedTuple):
+    """What paths say beside the residuals.
+
+    Attributes
+    ----------
+    outputs : dict of str to array of shape (T,)
+        Household outputs.
+    tops : tuple of Tops
+        By block.
+    distributions : tuple of arrays
+        By block, the distribution at the beginning of ``Surroundings.until``.
+    """
+
+    outputs: dict[str, jax.Array]
+    tops: tuple[Tops, ...]
+    distributions: tuple[jax.Array, ...]
 
 
 @dataclass(frozen=True)
@@ -75,8 +96,16 @@ class Equations:
             Levels, in the order of ``model.variables``.
         given : Surroundings
         """
+        found: jax.Array = self._residuals(x, given, self._outputs(x, given))
+        return found
+
+    def residuals_and_more(self, x: Float[jax.Array, "T n_x"], given: Surroundings) -> tuple[jax.Array, Seen]:
+        """The residuals, and what is seen on the way."""
+        seen = self._seen(x, given)
+        return self._residuals(x, given, seen.outputs), seen
+
+    def _residuals(self, x: jax.Array, given: Surroundings, outputs: dict[str, jax.Array]) -> jax.Array:
         model, names, p = self.model, self.model.variables, Values(given.parameters)
-        outputs = self.outputs(x, given)
         lag = jnp.concatenate([given.before[None], x[:-1]])
         lead = jnp.concatenate([x[1:], given.after[None]])
         shock_names = [shock.name for shock in model.shocks]
@@ -89,8 +118,8 @@ class Equations:
 
         return jax.vmap(at_date)(lag, x, lead, outputs, given.shocks)
 
-    def outputs(self, x: Float[jax.Array, "T n_x"], given: Surroundings) -> dict[str, jax.Array]:
-        """Paths of all household outputs, (T,) each, at paths of the variables."""
+    def _outputs(self, x: jax.Array, given: Surroundings) -> dict[str, jax.Array]:
+        """Household outputs alone: what is differentiated."""
         found: dict[str, jax.Array] = {}
         for block, value, distribution in self._blocks(given):
             laws, policies, _ = self._behaviour(block, x, value, given)
@@ -102,22 +131,39 @@ class Equations:
             found |= jax.lax.scan(later, distribution, (laws, policies))[1]
         return found
 
-    def tops(self, x: Float[jax.Array, "T n_x"], given: Surroundings) -> tuple[Tops, ...]:
-        """How near households come to the end of their grids, by block."""
-        found = []
+    def _seen(self, x: jax.Array, given: Surroundings) -> Seen:
+        outputs: dict[str, jax.Array] = {}
+        tops, distributions = [], []
         for block, value, distribution in self._blocks(given):
-            laws, _, held = self._behaviour(block, x, value, given)
+            laws, policies, held = self._behaviour(block, x, value, given)
             grids = block.grids(Values(given.parameters)).assets
             ends, axes = jnp.stack([grid[-1] for grid in grids]), range(1, distribution.ndim)
 
-            def later(d: jax.Array, at: Any, ends: jax.Array = ends, axes: range = axes) -> Any:
-                law, held = at
+            def later(carry: Any, at: Any, ends: jax.Array = ends, axes: range = axes) -> Any:
+                (d, kept), (date, law, by_state, held) = carry, at
                 by_asset = held.reshape(len(ends), *d.shape)
                 followed = jnp.where(d > TOP_MASS_LIMIT, by_asset, -jnp.inf)
                 mass = jnp.stack([jnp.take(d, -1, axis).sum() for axis in axes])
-                return law.forward(d), Tops(mass, followed.reshape(len(ends), -1).max(axis=1) - ends)
+                top = Tops(mass, followed.reshape(len(ends), -1).max(axis=1) - ends)
+                then = law.forward(d)
+                kept = jnp.where(date + 1 == given.until, then, kept)
+                return (then, kept), (top, {name: jnp.vdot(d, policy) for name, policy in by_state.items()})
 
-            found.append(jax.lax.scan(later, distribution, (laws, held))[1])
+            along = (jnp.arange(x.shape[0]), laws, policies, held)
+            (_, kept), (top, found) = jax.lax.scan(later, (distribution, distribution), along)
+            outputs |= found
+            tops.append(top)
+            distributions.append(kept)
+        return Seen(outputs, tuple(tops), tuple(distributions))
+
+    def households(self, x: Float[jax.Array, "T n_x"], given: Surroundings) -> tuple[Any, ...]:
+        """By block: distributions at the beginning of each date (T, ...), end-of-period assets (T, ...) and the
+        policies that are aggregated, by output (T, ...)."""
+        found = []
+        for block, value, distribution in self._blocks(given):
+            laws, policies, held = self._behaviour(block, x, value, given)
+            by_date = jax.lax.scan(lambda d, law: (law.forward(d), d), distribution, laws)[1]
+            found.append((by_date, held, policies))
         return tuple(found)
 
     def _blocks(self, given: Surroundings) -> Any:

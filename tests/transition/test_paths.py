@@ -27,7 +27,7 @@ from estimhank.run.transition import economy_of
 from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.transition.economy import Economy
 from estimhank.transition.krylov import gmres
-from estimhank.transition.solve import TransitionPath, solve_transition
+from estimhank.transition.solve import TransitionPath, solve_around, solve_transition
 from tests.helpers.toolkit import ToolkitEconomy
 
 T = 100
@@ -233,9 +233,33 @@ def test_an_absurd_shock_is_a_failure_by_name_and_no_path() -> None:
 
 
 def test_a_shock_that_stays_is_a_horizon_that_is_too_short() -> None:
-    failed = solve_transition(log_economy(), {"z": np.full(T, 0.1)})
+    failed = solve_transition(economy(Bounded(), 12), {"d": np.full(18, -0.002)})
     assert (failed.converged, failed.reason, failed.paths) == (False, "horizon", {})
-    assert failed.failure is not None and failed.failure.date == T - 1
+    assert failed.failure is not None and failed.failure.date == 6
+    assert failed.change > 1e-3
+
+
+@pytest.mark.parametrize("dates", [T, T + T // 2])
+def test_of_a_shock_that_lasts_longer_than_the_horizon_the_closed_form_is_found(dates: int) -> None:
+    # nothing depends on what is to come, so that no horizon is too short
+    path = found(log_economy(), {"z": np.full(dates, 0.1)})
+    np.testing.assert_allclose(path.paths["K"], saved(np.full(T, 0.1), log_economy().steady.values["K"]), rtol=1e-8)
+    assert path.change < 1e-8
+
+
+def test_the_last_dates_are_as_a_longer_horizon_has_them() -> None:
+    # what is expected at the last date is far from rest
+    natural = -0.004 * 0.99 ** np.arange(4 * T)
+    path = found(bounded(), {"d": natural[: T + T // 2]})
+    longer = found(economy(Bounded(), 4 * T), {"d": natural}).paths
+    assert 0 < path.change < 1e-3
+    forcing = bounded().forcing({"d": natural[:T]})[:T]
+    alone = solve_around(bounded(), *bounded().around(forcing, bounded().rest)).point.x
+    for i, name in enumerate(bounded().model.variables):
+        peak = np.abs(longer[name]).max()
+        if name in path.paths:
+            assert np.abs(path.paths[name] - longer[name][:T]).max() < 1e-3 * peak
+            assert np.abs(alone[:, i] - longer[name][:T]).max() > 0.05 * peak
 
 
 def test_households_that_leave_the_grid_are_noticed() -> None:
@@ -288,8 +312,8 @@ def test_processes_follow_the_path_that_is_given_whatever_they_are() -> None:
     np.testing.assert_allclose(path["late"][4:24], given["a"] ** 2, atol=1e-12)
     with pytest.raises(ModelError, match="no shock 'c'"):
         solve_transition(solved, {"c": [1.0]})
-    with pytest.raises(ModelError, match="at most 60 dates"):
-        solve_transition(solved, {"a": np.ones(61)})
+    with pytest.raises(ModelError, match="at most 90 dates"):
+        solve_transition(solved, {"a": np.ones(91)})
     with pytest.raises(ModelError, match="finite"):
         solve_transition(solved, {"a": [np.nan]})
 
