@@ -172,16 +172,16 @@ class Economy:
         return self.model.innovations
 
     def linear_deviations(self, forcing: Array) -> dict[str, Array]:
-        """The linear solution for a forcing of T dates or more, (T, n_z), less the steady state, as of
-        :meth:`levels`."""
+        """The linear solution for a forcing of T dates or more, (T, n_z), less the steady state: all unknowns of the
+        canonical form, (T,) each."""
         moves = np.asarray(self._functions.respond(self.linear, jnp.asarray(forcing[: self.horizon])))
         names = self.model.unknowns
-        return {name: moves[:, names.index(name)] for name in self.declared.unknowns}
+        return {name: moves[:, i] for i, name in enumerate(names)}
 
     def linear_response(self, shocks: Mapping[str, ArrayLike]) -> dict[str, Array]:
         """The linear solution for the same shocks, in levels: all variables and household outputs, (T,) each."""
         found = self.linear_deviations(self.forcing(shocks))
-        return {name: float(self.steady.values[name]) + path for name, path in found.items()}
+        return {name: float(self.steady.values[name]) + found[name] for name in self.declared.unknowns}
 
     def around(self, forcing: Array, begin: Beginning, until: int = 1) -> tuple[Surroundings, Array]:
         """What the path depends on, and the path at rest that it begins from, (T, n_x).

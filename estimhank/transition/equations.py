@@ -36,7 +36,7 @@ class Surroundings(NamedTuple):
     shocks : array of shape (T, n_z)
         What the equations read in place of ``model.shocks``.
     until : int
-        The date at whose beginning the distribution is looked at, 1 to T.
+        The date at whose beginning distribution and marginal value of assets are looked at, 1 to T.
     """
 
     parameters: dict[str, Any]
@@ -69,11 +69,14 @@ class Seen(NamedTuple):
         By block.
     distributions : tuple of arrays
         By block, the distribution at the beginning of ``Surroundings.until``.
+    marginal_values : tuple of arrays
+        By block, the marginal value of assets at that date.
     """
 
     outputs: dict[str, jax.Array]
     tops: tuple[Tops, ...]
     distributions: tuple[jax.Array, ...]
+    marginal_values: tuple[jax.Array, ...]
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Equations:
         """Household outputs alone: what is differentiated."""
         found: dict[str, jax.Array] = {}
         for block, value, distribution in self._blocks(given):
-            laws, policies, _ = self._behaviour(block, x, value, given)
+            laws, policies, _ = self._behaviour(block, x, value, given)[1]
 
             def later(d: jax.Array, at: Any) -> Any:
                 law, by_state = at
@@ -133,9 +136,9 @@ class Equations:
 
     def _seen(self, x: jax.Array, given: Surroundings) -> Seen:
         outputs: dict[str, jax.Array] = {}
-        tops, distributions = [], []
+        tops, distributions, values = [], [], []
         for block, value, distribution in self._blocks(given):
-            laws, policies, held = self._behaviour(block, x, value, given)
+            kept_value, (laws, policies, held) = self._behaviour(block, x, value, given)
             grids = block.grids(Values(given.parameters)).assets
             ends, axes = jnp.stack([grid[-1] for grid in grids]), range(1, distribution.ndim)
 
@@ -154,14 +157,15 @@ class Equations:
             outputs |= found
             tops.append(top)
             distributions.append(kept)
-        return Seen(outputs, tuple(tops), tuple(distributions))
+            values.append(kept_value)
+        return Seen(outputs, tuple(tops), tuple(distributions), tuple(values))
 
     def households(self, x: Float[jax.Array, "T n_x"], given: Surroundings) -> tuple[Any, ...]:
         """By block: distributions at the beginning of each date (T, ...), end-of-period assets (T, ...) and the
         policies that are aggregated, by output (T, ...)."""
         found = []
         for block, value, distribution in self._blocks(given):
-            laws, policies, held = self._behaviour(block, x, value, given)
+            laws, policies, held = self._behaviour(block, x, value, given)[1]
             by_date = jax.lax.scan(lambda d, law: (law.forward(d), d), distribution, laws)[1]
             found.append((by_date, held, policies))
         return tuple(found)
@@ -170,14 +174,18 @@ class Equations:
         return zip(self.model.problems, given.marginal_values, given.distributions, strict=True)
 
     def _behaviour(self, block: HouseholdBlock, x: jax.Array, value: jax.Array, given: Surroundings) -> Any:
-        """By date: the distribution's law of motion, the policies that are aggregated, and end-of-period assets."""
+        """The marginal value of assets at ``given.until``, and by date: law of motion of the distribution, policies that are
+        aggregated, end-of-period assets."""
         p, names = Values(given.parameters), self.model.variables
         grids = block.grids(p)
 
-        def earlier(value: jax.Array, now: dict[str, jax.Array]) -> Any:
+        def earlier(carry: tuple[jax.Array, jax.Array], at: Any) -> Any:
+            (value, kept), (date, now) = carry, at
             policies = block.backward(value, now, grids, p)
             wanted = {name: policies.outputs[name] for name in block.outputs}
-            return policies.marginal_value, (block.transition(grids, policies), wanted, policies.assets)
+            kept = jnp.where(date == given.until, policies.marginal_value, kept)
+            return (policies.marginal_value, kept), (block.transition(grids, policies), wanted, policies.assets)
 
         inputs = {name: x[:, names.index(name)] for name in block.inputs}
-        return jax.lax.scan(earlier, value, inputs, reverse=True)[1]
+        (_, kept), found = jax.lax.scan(earlier, (value, value), (jnp.arange(x.shape[0]), inputs), reverse=True)
+        return kept, found

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -20,7 +21,7 @@ from estimhank.transition.newton import Array, Outcome, Point, solve_paths
 #: long enough without a further look. The last date is wrong by about as much, and earlier ones by less
 #: (docs/transition.md).
 HOME = 1e-4
-#: Share of its largest deviation by which a variable in the middle of the path may change with the horizon.
+#: Share of its largest deviation by which a variable may change with the horizon in the first half of the path.
 CHANGE = 1e-3
 #: Steps of continuation as shares of the way: the first one, so that what is absurd is soon given up; the shortest.
 _FIRST, _SHORTEST = 1 / 8, 1 / 16
@@ -98,8 +99,8 @@ class TransitionPath:
     evaluations : int
         Of the equations at all dates.
     change : float
-        By how much a longer horizon changes the middle of the path, as a share of a variable's largest deviation; 0
-        where the path is at rest at the last date anyway.
+        By how much a longer horizon changes the first half of the path at most, as a share of a variable's largest
+        deviation; 0 where the path is at rest at the last date anyway.
     every : dict of str to array of shape (T,)
         Variables of the canonical form, in levels.
     households : tuple of HouseholdPaths
@@ -161,19 +162,16 @@ def solve_transition(
         Shocks that the model does not have; a beginning on other grids.
     """
     begin = economy.rest if initial is None else economy.beginning(initial)
-    pieces = solve_pieces(economy, economy.forcing(shocks), begin, tolerance)
-    found = told(economy, pieces)
-    if households and found.converged:
-        return replace(found, households=_households(economy, pieces))
-    return found
+    found = solve_checked(economy, economy.forcing(shocks), begin, tolerance)
+    path = told(economy, [found])
+    return replace(path, households=_households(economy, found)) if households and path.converged else path
 
 
 @dataclass(frozen=True)
 class Found:
     """Where a search for paths ended: at ``point``, as ``reason`` says; ``given``: in which surroundings.
 
-    ``kept``: of its dates, how many are used; ``change``: of the path up to then, by a longer horizon, as a share of
-    the largest deviation; others as of :class:`TransitionPath`.
+    ``kept``: of its dates, how many are used; others as of :class:`TransitionPath`.
     """
 
     point: Point
@@ -214,41 +212,55 @@ def told(economy: Economy, pieces: Sequence[Found]) -> TransitionPath:
     )
 
 
-def solve_pieces(
+def solve_checked(
     economy: Economy, forcing: Array, begin: Beginning, tolerance: float = RESIDUAL_LIMIT, guess: Array | None = None
-) -> tuple[Found, ...]:
+) -> Found:
     """A path of T dates under a forcing that is known for longer, (T + T//2, n_z).
 
-    The economy is taken to be at rest after T dates. Where it is still away from rest by then, the path is solved again
-    from date T//2 on, for T further dates: of the path so far the first half is kept, and by how much its middle
-    changes says how much it depends on the horizon.
+    At first the economy is taken to be at rest after T dates. Where it is still away from rest by then, the path is
+    solved a second time from date T//2 on, for T further dates, and a third time for the first T dates, with what the
+    second one expects after them. By how much the first half changes says how much it depends on the horizon.
     """
-    half = economy.horizon // 2
-    given, start = economy.around(forcing[: economy.horizon], begin, half)
+    horizon, half = economy.horizon, economy.horizon // 2
+    given, start = economy.around(forcing[:horizon], begin, half)
     first = solve_around(economy, given, start if guess is None else guess, tolerance)
     if first.reason != "ok" or _away(economy, first.point.x).max(initial=0.0) <= HOME:
-        return (first,)
-    x = first.point.x
-    given, _ = economy.around(forcing[half:], Beginning(x[half - 1], first.point.seen.distributions))
-    second = solve_around(economy, given, later(x, economy.at_rest, half), tolerance)
-    second = replace(second, failure=second.failure and second.failure.after(half, "from"))
-    first, second = replace(first, kept=half), replace(second, kept=economy.horizon - half)
+        return first
+    x, middle = first.point.x, Beginning(first.point.x[half - 1], first.point.seen.distributions)
+    further, _ = economy.around(forcing[half:], middle, horizon - half)
+    second = solve_around(economy, further, later(x, economy.at_rest, half), tolerance)
     if second.reason != "ok":
-        return first, second
-    largest = np.abs(np.concatenate([x[:half], second.point.x]) - economy.at_rest).max(axis=0)
-    moved = np.abs(second.point.x[0] - x[half])
+        assert second.failure is not None
+        return _counted(replace(second, failure=second.failure.after(half, "from")), first)
+    tail = second.point.x
+    given = given._replace(after=jnp.asarray(tail[horizon - half]), marginal_values=second.point.seen.marginal_values)
+    third = solve_around(economy, given, np.concatenate([x[:half], tail[: horizon - half]]), tolerance)
+    third = _counted(third, first, second)
+    if third.reason != "ok":
+        return third
+    largest = np.abs(third.point.x - economy.at_rest).max(axis=0)
+    moved = np.abs(third.point.x - x)[:half].max(axis=0)
     change = np.where(moved > RESIDUAL_LIMIT, moved / np.maximum(largest, RESIDUAL_LIMIT), 0.0)
     at = int(np.argmax(change))
-    first = replace(first, change=float(change[at]))
-    if first.change > CHANGE:
-        name = economy.model.variables[at]
-        words = (
-            f"'{name}' at date {half} changes by {first.change:.1%} of its largest deviation if the economy is at rest "
-            f"after {economy.horizon + half} dates in place of {economy.horizon}: give a longer horizon, or a shock "
-            "that dies out sooner"
-        )
-        first = replace(first, reason="horizon", failure=Failure(name, half, float(moved[at]), words))
-    return first, second
+    third = replace(third, change=float(change[at]))
+    if third.change <= CHANGE:
+        return third
+    name, date = economy.model.variables[at], int(np.argmax(np.abs(third.point.x - x)[:half, at]))
+    words = (
+        f"'{name}' at date {date} changes by {third.change:.1%} of its largest deviation if the economy is at rest "
+        f"after {horizon + half} dates in place of {horizon}: give a longer horizon, or a shock that dies out sooner"
+    )
+    return replace(third, reason="horizon", failure=Failure(name, date, float(moved[at]), words))
+
+
+def _counted(found: Found, *others: Found) -> Found:
+    """With what the others took."""
+    return replace(
+        found,
+        iterations=found.iterations + sum(f.iterations for f in others),
+        evaluations=found.evaluations + sum(f.evaluations for f in others),
+        jvps=found.jvps + sum(f.jvps for f in others),
+    )
 
 
 def later(path: Array, end: Array, dates: int) -> Array:
@@ -263,15 +275,12 @@ def _away(economy: Economy, x: Array) -> Array:
     return np.where(largest > RESIDUAL_LIMIT, away[-1] / np.maximum(largest, RESIDUAL_LIMIT), 0.0)
 
 
-def _households(economy: Economy, pieces: Sequence[Found]) -> tuple[HouseholdPaths, ...]:
-    solved = [economy.households(piece.point.x, piece.given) for piece in pieces]
-    found = []
-    for i, block in enumerate(economy.model.problems):
-        parts = [jax.tree.map(lambda path, n=piece.kept: np.asarray(path)[:n], by_block[i])
-                 for piece, by_block in zip(pieces, solved, strict=True)]  # fmt: skip
-        distributions, assets, outputs = jax.tree.map(lambda *paths: np.concatenate(paths), *parts)
-        found.append(HouseholdPaths(distributions, assets, {name: outputs[name] for name in block.outputs}))
-    return tuple(found)
+def _households(economy: Economy, found: Found) -> tuple[HouseholdPaths, ...]:
+    by_block = zip(economy.model.problems, economy.households(found.point.x, found.given), strict=True)
+    return tuple(
+        HouseholdPaths(np.asarray(d), np.asarray(held), {name: np.asarray(outputs[name]) for name in block.outputs})
+        for block, (d, held, outputs) in by_block
+    )
 
 
 def solve_around(economy: Economy, given: Surroundings, start: Array, tolerance: float = RESIDUAL_LIMIT) -> Found:

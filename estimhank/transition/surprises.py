@@ -18,7 +18,7 @@ from estimhank.parameters.parameter_table import ModelError
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState
 from estimhank.transition.economy import Beginning, Economy
 from estimhank.transition.newton import Array
-from estimhank.transition.solve import Found, TransitionPath, later, solve_around, solve_pieces, told
+from estimhank.transition.solve import Found, TransitionPath, later, solve_around, solve_checked, told
 
 
 def solve_surprises(
@@ -85,28 +85,26 @@ def follow_surprises(
             )
         expected = expected + added.get(date, 0.0)
         if following == dates and kept > 1:  # the last one is a path like any other
-            found = solve_pieces(economy, expected, begin, tolerance, guess)
+            found = solve_checked(economy, expected, begin, tolerance, guess)
         else:
             given, still = economy.around(expected[:horizon], begin, kept)
-            found = (solve_around(economy, given, still if guess is None else guess, tolerance),)
-            if date == most and found[0].reason == "ok":  # does the horizon matter? it does most where most is to come
-                again, *_ = solve_pieces(economy, expected, begin, tolerance, found[0].point.x)
-                found = (replace(found[0], change=again.change, reason=again.reason, failure=again.failure),)
-        pieces += [replace(piece, failure=piece.failure and piece.failure.after(date)) for piece in found]
-        if any(piece.reason != "ok" for piece in found) or following == dates:
+            found = solve_around(economy, given, still if guess is None else guess, tolerance)
+            if date == most and found.reason == "ok":  # does the horizon matter? it does most where most is to come
+                again = solve_checked(economy, expected, begin, tolerance, found.point.x)
+                found = replace(found, change=again.change, reason=again.reason, failure=again.failure)
+        found = replace(found, kept=kept, failure=found.failure and found.failure.after(date))
+        pieces.append(found)
+        if found.reason != "ok" or following == dates:
             break
-        x = found[0].point.x
-        pieces[-1] = replace(pieces[-1], kept=kept)
-        begin = Beginning(x[kept - 1], found[0].point.seen.distributions)
+        x = found.point.x
+        begin = Beginning(x[kept - 1], found.point.seen.distributions)
         guess, expected = later(x, economy.at_rest, kept), later(expected, np.zeros(expected.shape[1]), kept)
-    whole = told(economy, pieces)
-    paths, every = ({name: path[:dates] for name, path in part.items()} for part in (whole.paths, whole.every))
-    return replace(whole, paths=paths, every=every)
+    return told(economy, pieces)
 
 
 def linear_surprises(economy: Economy, added: Mapping[int, Array], dates: int) -> dict[str, Array]:
     """The linear solution for the same surprises, as deviations from the steady state, (dates,) each."""
-    found = {name: np.zeros(dates) for name in economy.declared.unknowns}
+    found = {name: np.zeros(dates) for name in economy.model.unknowns}
     for date, forcing in added.items():
         for name, path in economy.linear_deviations(forcing).items():
             found[name][date:] += path[: dates - date]
