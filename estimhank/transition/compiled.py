@@ -90,6 +90,11 @@ class Compiled:
         return jax.jit(product)
 
     @cached_property
+    def binds(self) -> Any:
+        """Which equations are on another side of a kink than at rest (:meth:`Equations.binds`)."""
+        return jax.jit(self.equations.binds)
+
+    @cached_property
     def households(self) -> Any:
         """Distributions and policies by date (:meth:`estimhank.transition.equations.Equations.households`)."""
         return jax.jit(self.equations.households)

@@ -136,6 +136,15 @@ class Economy:
         every |= {name: np.asarray(path) for name, path in point.seen.outputs.items()}
         return {name: every[name] for name in self.declared.unknowns}
 
+    def binds(self, point: Point, given: Surroundings) -> dict[str, Array]:
+        """By equation, the dates at which it is on another side of a kink than at rest, (T,) true or false; of
+        equations for which there are any."""
+        values = self.steady.values
+        outputs = {name: jnp.asarray(float(values[name])) for name in self.model.household_outputs}
+        rest = jnp.asarray(self.at_rest), outputs
+        found = np.asarray(self._functions.binds(jnp.asarray(point.x), given, point.seen.outputs, rest))
+        return {name: found[:, i] for i, name in enumerate(self.equation_names) if found[:, i].any()}
+
     def households(self, x: Array, given: Surroundings) -> tuple[Any, ...]:
         """Distributions and policies by date (:meth:`estimhank.transition.equations.Equations.households`)."""
         found: tuple[Any, ...] = self._functions.households(jnp.asarray(x), given)

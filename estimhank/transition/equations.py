@@ -18,6 +18,7 @@ from estimhank.households.one_asset import HouseholdBlock
 from estimhank.households.stationary import TOP_MASS_LIMIT
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import Values
+from estimhank.transition.bounds import sides
 
 
 class Surroundings(NamedTuple):
@@ -108,18 +109,41 @@ class Equations:
         return self._residuals(x, given, seen.outputs), seen
 
     def _residuals(self, x: jax.Array, given: Surroundings, outputs: dict[str, jax.Array]) -> jax.Array:
-        model, names, p = self.model, self.model.variables, Values(given.parameters)
+        return jax.vmap(lambda *at: jnp.stack(self._rows(given, *at)))(*self._dates(x, given, outputs))
+
+    def _dates(self, x: jax.Array, given: Surroundings, outputs: dict[str, jax.Array]) -> tuple[Any, ...]:
         lag = jnp.concatenate([given.before[None], x[:-1]])
         lead = jnp.concatenate([x[1:], given.after[None]])
-        shock_names = [shock.name for shock in model.shocks]
+        return lag, x, lead, outputs, given.shocks
 
-        def at_date(lag: Any, now: Any, lead: Any, household: dict[str, jax.Array], shock: Any) -> jax.Array:
-            early, today, late = (Values(dict(zip(names, v, strict=True))) for v in (lag, now, lead))
-            shocks = Values(dict(zip(shock_names, shock, strict=True)))
-            rows = model.residuals(early, today, late, Values(household), shocks, p)
-            return jnp.stack([jnp.asarray(r, float) for _, r in rows])
+    def _rows(
+        self, given: Surroundings, lag: Any, now: Any, lead: Any, household: dict[str, jax.Array], shock: Any
+    ) -> list[jax.Array]:
+        """Residuals at one date."""
+        names, shock_names = self.model.variables, [shock.name for shock in self.model.shocks]
+        early, today, late = (Values(dict(zip(names, v, strict=True))) for v in (lag, now, lead))
+        shocks = Values(dict(zip(shock_names, shock, strict=True)))
+        rows = self.model.residuals(early, today, late, Values(household), shocks, Values(given.parameters))
+        return [jnp.asarray(r, float) for _, r in rows]
 
-        return jax.vmap(at_date)(lag, x, lead, outputs, given.shocks)
+    def binds(
+        self, x: Float[jax.Array, "T n_x"], given: Surroundings, outputs: dict[str, jax.Array], rest: Any
+    ) -> Float[jax.Array, "T n_x"]:
+        """Whether each equation is on another side of a kink than at rest, by date.
+
+        ``rest``: variables (n_x,) and household outputs in the steady state.
+        """
+        level, at_rest = rest
+        quiet = jnp.zeros(given.shocks.shape[1])
+
+        def at_date(*at: Any) -> jax.Array:
+            here = sides(lambda *at: self._rows(given, *at), *at)
+            there = sides(lambda *at: self._rows(given, *at), level, level, level, at_rest, quiet)
+            pairs = (zip(own, other, strict=True) for own, other in zip(here, there, strict=True))
+            return jnp.stack([jnp.any(jnp.stack([jnp.array(False), *(a != b for a, b in row)])) for row in pairs])
+
+        found: jax.Array = jax.vmap(at_date)(*self._dates(x, given, outputs))
+        return found
 
     def _outputs(self, x: jax.Array, given: Surroundings) -> dict[str, jax.Array]:
         """Household outputs alone: what is differentiated."""
@@ -174,8 +198,8 @@ class Equations:
         return zip(self.model.problems, given.marginal_values, given.distributions, strict=True)
 
     def _behaviour(self, block: HouseholdBlock, x: jax.Array, value: jax.Array, given: Surroundings) -> Any:
-        """The marginal value of assets at ``given.until``, and by date: law of motion of the distribution, policies that are
-        aggregated, end-of-period assets."""
+        """The marginal value of assets at ``given.until``, and by date: the distribution's law of motion, policies that
+        are aggregated, end-of-period assets."""
         p, names = Values(given.parameters), self.model.variables
         grids = block.grids(p)
 

@@ -101,6 +101,9 @@ class TransitionPath:
     change : float
         By how much a longer horizon changes the first half of the path at most, as a share of a variable's largest
         deviation; 0 where the path is at rest at the last date anyway.
+    binds : dict of str to array of shape (T,), bool
+        By equation, the dates at which it is on another side of a kink than in the steady state: a bound binds. Of
+        equations for which there are such dates.
     every : dict of str to array of shape (T,)
         Variables of the canonical form, in levels.
     households : tuple of HouseholdPaths
@@ -116,12 +119,14 @@ class TransitionPath:
     failure: Failure | None = None
     evaluations: int = 0
     change: float = 0.0
+    binds: dict[str, Array] = field(default_factory=dict)
     every: dict[str, Array] = field(default_factory=dict)
     households: tuple[HouseholdPaths, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        found = {k: v for k, v in vars(self).items() if k not in ("paths", "failure", "every", "households")}
+        found = {k: v for k, v in vars(self).items() if k not in ("paths", "failure", "binds", "every", "households")}
+        found["binds"] = {name: np.flatnonzero(dates).tolist() for name, dates in self.binds.items()}
         found["failure"] = None if self.failure is None else asdict(self.failure)
         return {"paths": {name: path.tolist() for name, path in self.paths.items()}, **found}
 
@@ -190,7 +195,15 @@ def told(economy: Economy, pieces: Sequence[Found]) -> TransitionPath:
     failed = next((piece for piece in pieces if piece.reason != "ok"), None)
     paths: dict[str, Array] = {}
     every: dict[str, Array] = {}
+    binds: dict[str, Array] = {}
     if failed is None:
+        bound = [economy.binds(piece.point, piece.given) for piece in pieces]
+        free = {name: np.zeros(economy.horizon, bool) for at in bound for name in at}
+        binds = {
+            name: np.concatenate([{**free, **at}[name][: piece.kept] for at, piece in zip(bound, pieces, strict=True)])
+            for name in free
+        }
+        binds = {name: dates for name, dates in binds.items() if dates.any()}
         levels = [economy.levels(piece.point) for piece in pieces]
         paths = {
             name: np.concatenate([at[name][: piece.kept] for at, piece in zip(levels, pieces, strict=True)])
@@ -208,6 +221,7 @@ def told(economy: Economy, pieces: Sequence[Found]) -> TransitionPath:
         None if failed is None else failed.failure,
         sum(piece.evaluations for piece in pieces),
         max(piece.change for piece in pieces),
+        binds,
         every,
     )
 
