@@ -258,7 +258,7 @@ def test_what_a_longer_horizon_makes_much_larger_is_no_path() -> None:
 
 def test_the_last_dates_are_as_a_longer_horizon_has_them() -> None:
     # what is expected at the last date is not at rest
-    natural = 0.004 * 0.96 ** np.arange(4 * T)
+    natural = 0.004 * 0.93 ** np.arange(4 * T)
     path = found(bounded(), {"d": natural[: T + T // 2]})
     longer = found(economy(Bounded(), 4 * T), {"d": natural}).paths
     assert 0 < path.change < 1e-3
