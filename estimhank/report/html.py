@@ -13,6 +13,7 @@ import numpy as np
 
 from estimhank.analysis.verdict import Finding, Severity, Verdict
 from estimhank.analysis.wording import count, duration, fixed, percent
+from estimhank.report import linearity
 from estimhank.report.economics_files import DrawnTable
 from estimhank.report.households import micro_words
 from estimhank.report.inputs import ReportInputs
@@ -45,6 +46,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "posterior of the neural surrogate stands beside it for comparison only.",
         ("table:prior_posterior", "prior_posterior", "correlations", "pairs"),
     ),
+    (linearity.TITLE, linearity.WORDS, linearity.KEYS),
     ("Households", "", ("table:micro_moments", "micro_moments")),
     (
         "Convergence",
@@ -110,6 +112,8 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table | DrawnTable], figu
         if title == "Economics" and inputs.economics is not None:
             paragraphs += inputs.economics.notes
             parts.append(_in_words(inputs, inputs.economics.words))
+        if title == linearity.TITLE and inputs.linearity is not None:
+            parts.append(_in_words(inputs, inputs.linearity.words))
         if title == "Households" and inputs.households is not None:
             paragraphs += micro_words(inputs.households)
         paragraph = "".join(f"<p>{_with_symbols(inputs, text)}</p>" for text in paragraphs)

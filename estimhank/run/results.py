@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from estimhank.economics.history import HistoricalDecomposition
     from estimhank.economics.household_responses import HouseholdResponses
     from estimhank.economics.identification import Identification
+    from estimhank.economics.linearity import Linearity
     from estimhank.economics.news import News
     from estimhank.economics.predictive import PredictiveCheck
     from estimhank.economics.responses import Responses
@@ -210,6 +211,14 @@ class Run:
         from estimhank.run.transition import transition
 
         return transition(str(self.folder), shocks, at, horizon)
+
+    def linearity(
+        self, draws: int = 100, sizes: Sequence[float] = (1.0, 2.0, 5.0), histories: int = 1, workers: int = 0
+    ) -> Linearity:
+        """How far off the linear solution is; as of :func:`estimhank.run.linearity.linearity_of`."""
+        from estimhank.run.linearity import linearity_of
+
+        return linearity_of(self, draws, sizes, histories, workers)
 
     # -- scenarios, counterfactuals, news ----------------------------------------------------------------------
     def scenario(

@@ -73,6 +73,25 @@ def economy_of(posterior: Posterior, horizon: int | None = None) -> Economy:
 _SHORTEST = 4  # dates of a path
 
 
+def economy_at(economy: Economy, posterior: Posterior, theta: ArrayLike) -> Economy:
+    """The economy of a posterior at a parameter vector (d,), of which nothing is compiled again.
+
+    Raises
+    ------
+    SteadyStateError
+    """
+    from estimhank.sequence_space.steady_state import SteadyState
+
+    solver = posterior.solver
+    changes = solver.setting.mapping(posterior.to_array(theta))
+    parts, households = solver.steady.at(changes), economy.steady.households
+    if solver.setting.moving and posterior.model.problems:
+        households = solver.steady.stationary_at(changes)[0]
+    parameters = {name: float(value) for name, value in {**parts.parameters, **changes}.items()}
+    values = {name: float(value) for name, value in parts.values.items()}
+    return economy.at(SteadyState(values, parameters, households), parts.household)
+
+
 def open_at(source: str, at: Mapping[str, float] | None) -> Posterior:
     """The posterior of a model, a configuration or a run's folder, with parameter values put into its table.
 
