@@ -30,7 +30,7 @@ from estimhank.run.pipeline import RunOutcome, run_pipeline
 from estimhank.run.policy_verbs import add_policy_verbs
 from estimhank.run.replay import replay
 from estimhank.run.stages import PIPELINE
-from estimhank.run.transition import add_transition_verb
+from estimhank.run.transition_verb import add_transition_verb
 from estimhank.run.verbs import (
     HorizonOption,
     SizeOption,

@@ -50,7 +50,9 @@ class History:
         difference = np.sqrt(((self.nonlinear - self.linear) ** 2).mean(axis=1))
         spread = self.linear.std(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return _quantiles(np.where(spread > 0, difference / spread, np.nan), (0.5,))[0]
+            shares: Array = np.where(spread > 0, difference / spread, np.nan)
+        found: Array = _quantiles(shares, (0.5,))[0]
+        return found
 
 
 @dataclass(frozen=True, eq=False)

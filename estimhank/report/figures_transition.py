@@ -41,7 +41,7 @@ def transition_figure(
     Parameters
     ----------
     paths, linear : mapping of str to array of shape (T,)
-        Of the same variables and dates.
+        Of the same variables and dates; the linear solution where there is one.
     binds : mapping of str to array of shape (T,), bool
         By equation.
     title : str
@@ -51,7 +51,7 @@ def transition_figure(
     """
     names = list(paths)[:_PANELS]
     shown = len(dates) or min(PLOTTED, len(paths[names[0]]))
-    x = np.array([parse_quarter(date) for date in dates]) / 4 if dates else np.arange(shown)
+    x = np.array([parse_quarter(date) for date in dates]) / 4 if dates else np.arange(shown, dtype=float)
     bound = np.zeros(shown, bool)
     for at in binds.values():
         bound |= np.asarray(at)[:shown]
@@ -59,14 +59,16 @@ def transition_figure(
         figure, axes = panel_grid(len(names), 4, 1.9)
         for axis, name in zip(axes, names, strict=False):
             _shade(axis, x, bound)
-            axis.plot(x, linear[name][:shown], color=SURROGATE, lw=1.2, ls=(0, (4, 2)), label="linear")
+            if name in linear:
+                axis.plot(x, linear[name][:shown], color=SURROGATE, lw=1.2, ls=(0, (4, 2)), label="linear")
             axis.plot(x, paths[name][:shown], color=EXACT, lw=1.5, label="nonlinear")
             axis.set_title(name)
             axis.margins(x=0)
             axis.locator_params(axis="y", nbins=4)
         place_legend(figure, axes, len(names))
     where = f" Grey: a bound binds ({', '.join(binds)}; {int(bound.sum())} of these dates)." if bound.any() else ""
-    caption = f"{title}: levels along the nonlinear path, and as the linear solution has them.{where}"
+    beside = ", and as the linear solution has them" if linear else ""
+    caption = f"{title}: levels along the nonlinear path{beside}.{where}"
     return ReportFigure("transition", figure, caption, f"Nonlinear paths of {', '.join(names)} beside linear ones.")
 
 

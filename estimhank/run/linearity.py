@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +13,10 @@ from numpy.typing import NDArray
 
 from estimhank.economics.draws import ReducedDraws
 from estimhank.economics.linearity import History, Linearity
-from estimhank.economics.smoothing import ShockOutput, SmoothedShocks
 from estimhank.evaluation.engine import Engine
 from estimhank.posterior.posterior import Posterior
-from estimhank.run.economics import study_of
 from estimhank.run.results import load
+from estimhank.run.retold import BEFORE, smoothed_innovations
 from estimhank.run.transition import economy_at, economy_of, open_at
 from estimhank.run.verbs import JsonOption, OutOption
 from estimhank.support.errors import ConfigError
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 SIZES = (1.0, 2.0, 5.0)
-#: Quarters before the sample from which a history begins, at rest.
-BEFORE = 100
 #: Draws of one call of a worker: enough that what is compiled for it does not count.
 _TOGETHER = 10
 #: Draws that this process answers as fast as workers start.
@@ -91,9 +87,12 @@ def linearity_of(
         tuple(float(size) for size in sizes),
         {name: units.get(name, "model units") for name in names},
         len(observed),
-        *(np.stack([getattr(one, part) for one in every]) for part in ("off", "asymmetry", "linear", "nonlinear")),
-        dict(reasons),
-        _history(run, economy, told) if histories else None,
+        off=np.stack([one.off for one in every]),
+        asymmetry=np.stack([one.asymmetry for one in every]),
+        linear=np.stack([one.linear for one in every]),
+        nonlinear=np.stack([one.nonlinear for one in every]),
+        reasons=dict(reasons),
+        history=_history(run, economy, told) if histories else None,
     )
 
 
@@ -120,16 +119,12 @@ def _thinned(posterior: Posterior, run: Run, draws: int) -> Array:
 
 
 def _smoothed(run: Run, histories: int) -> tuple[list[Array], list[Array]]:
-    """Points (d,), and their smoothed innovations from :data:`BEFORE` quarters before the sample on, (dates, n_z)."""
+    """Points (d,), and their smoothed innovations from ``BEFORE`` quarters before the sample on, (dates, n_z)."""
     if not histories:
         return [], []
     posterior = run.posterior
     theta = posterior.to_array(run.mode["theta"])[None] if histories == 1 else _thinned(posterior, run, histories)
-    settings = replace(run.config.economics, draws=max(len(theta), 1), variables=())
-    study = study_of(posterior, settings, theta)
-    result = study.run({"shocks": ShockOutput(study.lasting, BEFORE)})["shocks"]
-    assert isinstance(result, SmoothedShocks)
-    return list(theta), list(result.draws.smoothed.values)
+    return list(theta), list(smoothed_innovations(run, theta))
 
 
 def _history(run: Run, economy: Economy, told: Sequence[Retold]) -> History:

@@ -80,7 +80,7 @@ def departures(economy: Economy, sizes: Sequence[float]) -> Departures:
     asymmetry = np.full((n_z, len(sizes), len(names)), np.nan)
     reasons = []
     for j in range(n_z):
-        unit = _impulse(economy, j)
+        unit = impulse(economy, j)
         straight = _series(economy, economy.linear_deviations(unit), linear=True)[:half]
         peak = np.abs(straight).max(axis=0)
         responds = peak > _NOTHING
@@ -106,7 +106,7 @@ def departures(economy: Economy, sizes: Sequence[float]) -> Departures:
     return Departures(off, asymmetry, linear, nonlinear, tuple(reasons))
 
 
-def retell(economy: Economy, innovations: Array, free: Sequence[int] = ()) -> Retold:
+def retell(economy: Economy, innovations: Array) -> Retold:
     """A history of innovations, each of which nobody had reckoned with, from rest on.
 
     Parameters
@@ -114,13 +114,10 @@ def retell(economy: Economy, innovations: Array, free: Sequence[int] = ()) -> Re
     economy : Economy
     innovations : array of shape (dates, n_z)
         Of the canonical form, in standard deviations.
-    free : sequence of int
-        Positions of innovations that are left out, zero at all dates.
     """
     dates = len(innovations)
-    used = innovations * ~np.isin(np.arange(innovations.shape[1]), free)
-    units = np.stack([_impulse(economy, j).sum(axis=1) for j in range(innovations.shape[1])], axis=1)
-    added = {date: used[date] * units for date in range(dates)}
+    units = np.stack([impulse(economy, j).sum(axis=1) for j in range(innovations.shape[1])], axis=1)
+    added = {date: innovations[date] * units for date in range(dates)}  # an impulse fills its own column
     straight = _series(economy, linear_surprises(economy, added, dates), linear=True)
     path = follow_surprises(economy, added, dates)
     bent = np.full(straight.shape, np.nan)
@@ -131,7 +128,7 @@ def retell(economy: Economy, innovations: Array, free: Sequence[int] = ()) -> Re
     return Retold(straight, bent, path.reason, "" if path.failure is None else path.failure.message)
 
 
-def _impulse(economy: Economy, j: int) -> Array:
+def impulse(economy: Economy, j: int) -> Array:
     """What the equations read of one innovation of one standard deviation at date 0, (T + T//2, n_z)."""
     dates = economy.horizon + economy.horizon // 2
     forcing = np.zeros((dates, len(economy.innovations)))
@@ -183,4 +180,5 @@ def _observed(observable: ObservedVariable, deviation: Array, level: float, line
 
 def _largest(paths: Array) -> Array:
     """The values that are furthest from zero, with their sign, by column."""
-    return np.take_along_axis(paths, np.argmax(np.abs(paths), axis=0)[None], axis=0)[0]
+    found: Array = np.take_along_axis(paths, np.argmax(np.abs(paths), axis=0)[None], axis=0)[0]
+    return found

@@ -123,6 +123,13 @@ class TransitionPath:
     every: dict[str, Array] = field(default_factory=dict)
     households: tuple[HouseholdPaths, ...] = ()
 
+    def between(self, first: int, last: int) -> TransitionPath:
+        """The same from one date to before another."""
+        parts = {"paths": self.paths, "binds": self.binds, "every": self.every}
+        cut = {part: {name: path[first:last] for name, path in by_name.items()} for part, by_name in parts.items()}
+        binds = {name: at for name, at in cut["binds"].items() if at.any()}
+        return replace(self, paths=cut["paths"], binds=binds, every=cut["every"])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         found = {k: v for k, v in vars(self).items() if k not in ("paths", "failure", "binds", "every", "households")}
