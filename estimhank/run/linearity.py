@@ -92,7 +92,7 @@ def linearity_of(
         linear=np.stack([one.linear for one in every]),
         nonlinear=np.stack([one.nonlinear for one in every]),
         reasons=dict(reasons),
-        history=_history(run, economy, told) if histories else None,
+        history=_history(run, economy, told, points, innovations) if histories else None,
     )
 
 
@@ -127,15 +127,27 @@ def _smoothed(run: Run, histories: int) -> tuple[list[Array], list[Array]]:
     return list(theta), list(smoothed_innovations(run, theta))
 
 
-def _history(run: Run, economy: Economy, told: Sequence[Retold]) -> History:
+def _history(
+    run: Run, economy: Economy, told: Sequence[Retold], points: Sequence[Array], innovations: Sequence[Array]
+) -> History:
+    from estimhank.transition.linearity import linear_history
+
+    # responses of the first shocks are wanted at the last dates, away from the end of a horizon
+    horizon = len(innovations[0]) + economy.horizon // 2
+    at_mode = open_at(str(run.folder), None)
+    posterior = Posterior(at_mode.model, at_mode.data, horizon, at_mode.tail_start)
+    long = economy_of(posterior)
+    linear = np.stack([
+        linear_history(economy_at(long, posterior, theta), own)[BEFORE:]
+        for theta, own in zip(points, innovations, strict=True)
+    ])  # fmt: skip
+    bent = np.stack([one.path[BEFORE:] for one in told])
     names = [o.name for o in economy.model.observed_variables]
-    data = np.asarray(run.data.values)[:, [run.data.names.index(n) for n in names if n in run.data.names]]
-    linear, bent = (np.stack([getattr(one, part)[BEFORE:] for one in told]) for part in ("linear", "nonlinear"))
     kept = [i for i, n in enumerate(names) if n in run.data.names]
-    centred = data - np.nanmean(data, axis=0)
+    data = np.asarray(run.data.values)[:, [run.data.names.index(names[i]) for i in kept]]
     gaps = linear[:, :, kept] - data
     gaps = gaps - np.nanmean(gaps, axis=1, keepdims=True)
-    missed = float(np.nanmax(np.abs(gaps) / np.nanstd(centred, axis=0)))
+    missed = float(np.nanmax(np.abs(gaps) / np.nanstd(data, axis=0)))
     origin = "mode" if len(told) == 1 else "posterior"
     return History(tuple(run.data.dates), origin, linear, bent, missed, tuple(one.reason for one in told))
 

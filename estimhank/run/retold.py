@@ -84,7 +84,7 @@ def retell_data(
     ------
     ConfigError
     """
-    from estimhank.transition.linearity import impulse
+    from estimhank.transition.linearity import surprises_of
     from estimhank.transition.surprises import follow_surprises, linear_surprises
 
     quarters = list(run.data.dates)
@@ -94,7 +94,8 @@ def retell_data(
     begin, end = quarters.index(first) + BEFORE, quarters.index(last) + BEFORE + 1
     if begin >= end:
         raise ConfigError(f"a span begins before it ends: {first} is after {last}")
-    economy = economy_of(open_at(str(run.folder), None, model))
+    opened = open_at(str(run.folder), None, model)
+    economy = economy_of(opened)
     theta = run.posterior.to_array(run.mode["theta"])[None]
     innovations = smoothed_innovations(run, theta)[0].copy()
     names = [s.name for s in economy.innovations]
@@ -105,10 +106,9 @@ def retell_data(
         if name not in names:
             raise ConfigError(f"there is no shock '{name}' to leave out{nearest(name, names)}")
         innovations[from_date:, names.index(name)] = 0.0
-    units = np.stack([impulse(economy, j).sum(axis=1) for j in range(len(names))], axis=1)
-    added = {date: innovations[date] * units for date in range(end)}
-    path = follow_surprises(economy, added, end)
-    straight = linear_surprises(economy, added, end)
+    path = follow_surprises(economy, surprises_of(economy, innovations[:end]), end)
+    long = economy_of(opened, end + economy.horizon // 2)
+    straight = linear_surprises(long, surprises_of(long, innovations[:end]), end)
     steady = economy.steady.values
     linear = {name: float(steady[name]) + straight[name][begin:] for name in economy.declared.unknowns}
     return RetoldData(tuple(_quarters(first, end - begin)), path.between(begin, end), linear)

@@ -212,7 +212,7 @@ def read_state(
     """Where a path begins, of a file: JSON of parameter values, at rest with these; or NPZ of a state of your own.
 
     An NPZ file holds levels of variables at the date before the first, by name, the steady state's where a variable is
-    left out, and ``distribution`` at the beginning of date 0, or ``distribution.0``, ``distribution.1`` of several blocks.
+    left out, and ``distribution`` at the beginning of date 0; of several blocks ``distribution.0``, ``distribution.1``.
 
     Raises
     ------

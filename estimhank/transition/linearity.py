@@ -46,14 +46,13 @@ class Departures(NamedTuple):
 
 
 class Retold(NamedTuple):
-    """A history of shocks, each a surprise, as the two solutions tell it.
+    """A history of shocks, each a surprise, as the nonlinear model tells it.
 
-    ``linear``, ``nonlinear``: deviations from the steady state, in the units of the series, (dates, series), nan from
-    the first date without a path; ``reason``: why there is none, or ``ok``; ``message``: the same in words.
+    ``path``: deviations from the steady state, in the units of the series, (dates, series), nan where there is none;
+    ``reason``: ``ok``, or why there is none; ``message``: the same in words.
     """
 
-    linear: Array
-    nonlinear: Array
+    path: Array
     reason: str
     message: str
 
@@ -115,17 +114,25 @@ def retell(economy: Economy, innovations: Array) -> Retold:
     innovations : array of shape (dates, n_z)
         Of the canonical form, in standard deviations.
     """
-    dates = len(innovations)
+    found = follow_surprises(economy, surprises_of(economy, innovations), len(innovations))
+    path = np.full((len(innovations), len(series_of(economy))), np.nan)
+    if found.converged:
+        every, steady = {**found.every, **found.paths}, economy.steady.values
+        path = _series(economy, {n: every[n] - float(steady[n]) for n in every}, linear=False)
+    return Retold(path, found.reason, "" if found.failure is None else found.failure.message)
+
+
+def linear_history(economy: Economy, innovations: Array) -> Array:
+    """The linear solution for the same history, (dates, series), of an economy whose horizon is longer than that."""
+    surprises = surprises_of(economy, innovations)
+    return _series(economy, linear_surprises(economy, surprises, len(innovations)), linear=True)
+
+
+def surprises_of(economy: Economy, innovations: Array) -> dict[int, Array]:
+    """What innovations (dates, n_z), in standard deviations, add to what the equations are expected to read."""
+    # an impulse fills the column of its own innovation
     units = np.stack([impulse(economy, j).sum(axis=1) for j in range(innovations.shape[1])], axis=1)
-    added = {date: innovations[date] * units for date in range(dates)}  # an impulse fills its own column
-    straight = _series(economy, linear_surprises(economy, added, dates), linear=True)
-    path = follow_surprises(economy, added, dates)
-    bent = np.full(straight.shape, np.nan)
-    if path.converged:
-        every = {**path.every, **path.paths}
-        steady = economy.steady.values
-        bent = _series(economy, {n: every[n] - float(steady[n]) for n in every}, linear=False)
-    return Retold(straight, bent, path.reason, "" if path.failure is None else path.failure.message)
+    return {date: innovations[date] * units for date in range(len(innovations))}
 
 
 def impulse(economy: Economy, j: int) -> Array:

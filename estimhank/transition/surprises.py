@@ -103,7 +103,15 @@ def follow_surprises(
 
 
 def linear_surprises(economy: Economy, added: Mapping[int, Array], dates: int) -> dict[str, Array]:
-    """The linear solution for the same surprises, as deviations from the steady state, (dates,) each."""
+    """The linear solution for the same surprises, as deviations from the steady state, (dates,) each.
+
+    Raises
+    ------
+    ModelError
+        More dates than the horizon has, so that nothing is known of the last ones.
+    """
+    if dates > economy.horizon:
+        raise ModelError(f"{dates} dates are more than the horizon of {economy.horizon}: give a longer one")
     found = {name: np.zeros(dates) for name in economy.model.unknowns}
     for date, forcing in added.items():
         for name, path in economy.linear_deviations(forcing).items():
