@@ -68,7 +68,7 @@ def linearity_of(
     theta = _thinned(posterior, run, draws)
     shares = [theta[i : i + _TOGETHER] for i in range(0, len(theta), _TOGETHER)]
     points, innovations = _smoothed(run, histories)
-    few = draws <= _HERE and histories == 0
+    few = workers == 1 or (draws <= _HERE and histories == 0)
     with Engine(posterior, "serial" if few else "loky", workers) as engine:
         # the longest first
         calls = [(economy, "history", point, own) for point, own in zip(points, innovations, strict=True)]
