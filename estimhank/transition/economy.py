@@ -102,14 +102,10 @@ class Economy:
     @cached_property
     def linear(self) -> LinearSolution:
         """The linear solution around the steady state."""
-        functions, household = self._functions, self.household
+        functions = self._functions
         values, parameters = (_numbers(d) for d in (self.steady.values, self.steady.parameters))
         system = functions.linearize(values, parameters)
-        factors = functions.factorize(system, household)
-        if not bool(factors.sound):
-            household = household.in_dense_form()
-            factors = functions.factorize(system, household)
-        return LinearSolution(system, household, factors)
+        return LinearSolution(system, self.household, functions.factorize(system, self.household))
 
     def __getstate__(self) -> dict[str, Any]:
         # as declared: what has been computed from it is computed again where it is wanted

@@ -37,7 +37,8 @@ class Bounded(NewKeynesian):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     at = tmp_path_factory.mktemp("linearity") / "run"
-    finished_run(at, data={"start": "1990Q1", "end": "1993Q4"})
+    model = {"name": "new_keynesian", "horizon": 120, "tail_start": 80}
+    finished_run(at, model=model, data={"start": "1990Q1", "end": "1993Q4"})
     posterior = load(at).posterior
     mode = dict(zip(posterior.names, posterior.reference().tolist(), strict=True))
     write_json(at / "mode.json", {"theta": mode})
@@ -88,11 +89,12 @@ def test_numbers_that_cannot_be_are_refused(folder: Path) -> None:
     run = load(folder)
     for wrong in ({"draws": 0}, {"sizes": ()}, {"sizes": (1.0, -2.0)}, {"histories": -1}):
         with pytest.raises(ConfigError, match="at least one draw"):
-            linearity_of(run, **wrong)  # type: ignore[arg-type]
+            linearity_of(run, **wrong)
     with pytest.raises(ConfigError, match="twice"):
         linearity_of(run, sizes=(1.0, 1.0))
 
 
+@pytest.mark.long  # three histories
 def test_the_shocks_of_the_data_in_a_model_with_a_bound(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "bounded.py"
     file.write_text(BOUNDED, encoding="utf-8")

@@ -19,7 +19,7 @@ from estimhank.run.model_check import stand_in
 from estimhank.run.transition import economy_at
 from estimhank.transition.bounds import sides
 from estimhank.transition.linearity import departures, linear_history, retell, series_of, surprises_of
-from estimhank.transition.newton import Outcome
+from estimhank.transition.newton import Outcome, solve_paths
 from estimhank.transition.solve import solve_transition
 from estimhank.transition.surprises import linear_surprises, solve_surprises
 from tests.transition.test_paths import KS_DATES, LogEconomy, T, bounded, economy, found, krusell_smith, saved
@@ -92,7 +92,7 @@ def test_a_permanent_change_is_followed_from_the_old_steady_state(log: Any) -> N
 
 # -- continuation --------------------------------------------------------------------------------------------------
 def test_where_newton_fails_the_way_is_gone_in_steps(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    true, shock = solve.solve_paths, {"z": 0.5 * 0.8 ** np.arange(T)}
+    true, shock = solve_paths, {"z": 0.5 * 0.8 ** np.arange(T)}
     starts = []
 
     def short_sighted(evaluate: Any, product: Any, start: Any, tolerance: float) -> Outcome:
@@ -172,8 +172,8 @@ def test_at_other_parameters_nothing_is_compiled_again(log: Any) -> None:
     other = economy_at(log, posterior, [0.5, 1.4])
     assert other.compiled is log.compiled
     np.testing.assert_allclose([*other.roots, *other.sizes], [0.5, 0.014])
-    (one,) = _answer(posterior, log, "responses", np.array([[0.5, 1.4]]), np.array([3.0]))
-    assert isinstance(one, tuple) and one.off.shape == (1, 1, 2, len(series_of(log)))
+    told = _answer(posterior, log, "responses", np.array([[0.5, 1.4]]), np.array([3.0]))
+    assert isinstance(told, list) and told[0].off.shape == (1, 1, 2, len(series_of(log)))
 
 
 def test_of_a_linear_model_both_solutions_tell_the_same_history() -> None:
