@@ -140,7 +140,8 @@ class Equations:
             here = sides(lambda *at: self._rows(given, *at), *at)
             there = sides(lambda *at: self._rows(given, *at), level, level, level, at_rest, quiet)
             pairs = (zip(own, other, strict=True) for own, other in zip(here, there, strict=True))
-            return jnp.stack([jnp.any(jnp.stack([jnp.array(False), *(a != b for a, b in row)])) for row in pairs])
+            moved = [[jnp.any(a != b) for a, b in row] for row in pairs]
+            return jnp.stack([jnp.any(jnp.stack([jnp.array(False), *row])) for row in moved])
 
         found: jax.Array = jax.vmap(at_date)(*self._dates(x, given, outputs))
         return found
