@@ -36,12 +36,13 @@ TABLES = ("prior_posterior.csv", "certificate.csv", "micro_moments.csv", "mode.c
 BENCHMARKS: Mapping[str, tuple[str, ...]] = {
     "bench": (
         "speed.csv", "speed.png", "first_run.csv", "first_run.json", "scaling_*.csv", "scaling.json",
-        "scaling_algorithms.png", "surrogate_training.csv", "horizon.json",
+        "scaling_algorithms.png", "surrogate_training.csv", "horizon.json", "economics.csv",
     ),
     "validate": ("validate.csv", "validate.json", "validate.png"),
     "kills": ("kills.csv", "kills.json"),
     "robustness": ("robustness.csv", "samples.csv", "robustness.png"),
     "zoo": ("zoo.csv",),
+    "holdout": ("holdout.csv", "holdout.json", "holdout.png"),
 }  # fmt: skip
 
 #: Tables for pages that benchmarks write: file, page, and what the page calls its place.
@@ -53,6 +54,8 @@ PLACES = (
     ("robustness/robustness.md", "docs/robustness.md", "robustness"),
     ("bench/horizon.md", "docs/likelihood.md", "horizon"),
     ("zoo/zoo.md", "docs/surrogate.md", "zoo"),
+    ("bench/economics.md", "docs/economics.md", "economics"),
+    ("holdout/holdout.md", "docs/holdout.md", "holdout"),
 )
 
 _LONGEST = 16  # entries of a list that is worth keeping

@@ -86,6 +86,8 @@ class Config:
                 _leave_out(entry, observable)
         if self.economics == EconomicsConfig():
             whole.pop("economics", None)  # which older runs did not know
+        if "economics" in whole:
+            _leave_out(whole["economics"], self.economics)
         return {**_sorted(whole), "run": {"seed": self.run.seed}}
 
     def digest(self, *sections: str) -> str:

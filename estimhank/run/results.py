@@ -157,9 +157,14 @@ class Run:
         unit_of: str | None = None,
         at: At = None,
         variables: Sequence[str] | None = None,
+        prior: bool = False,
     ) -> Responses:
-        """Responses to shocks of one standard deviation, or of a size, or by unit of a series on impact."""
-        return self.study(at, variables).responses(horizon, size, unit_of)
+        """Responses to shocks of one standard deviation, or of a size, or by unit of a series on impact; with the
+        prior's behind them in figures and beside them in files on request."""
+        found = self.study(at, variables).responses(horizon, size, unit_of)
+        if not prior:
+            return found
+        return found.with_prior(self.study("prior", variables).responses(horizon, size, unit_of))
 
     def variance_decomposition(self, at: At = None, variables: Sequence[str] | None = None) -> VarianceDecomposition:
         """Which shock accounts for how much of the variance, by horizon and at business cycles."""

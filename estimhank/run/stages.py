@@ -276,6 +276,8 @@ def economics_stage(context: RunContext) -> StageResult:
     study = study_of(posterior, settings, draws)
     study.progress = context.progress
     results = study.basics()
+    if settings.households:
+        results |= study.households()
     written = write_results(results, context.folder / "economics", context.config.report.svg)
     facts = EconomicsFacts(
         draws=len(study.draws),
@@ -293,6 +295,7 @@ def report_stage(context: RunContext) -> StageResult:
 
     assert context.manifest is not None  # the pipeline sets it before a stage runs
     inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest, context.open_workers)
+    (context.folder / "report.pdf").unlink(missing_ok=True)  # which was printed from another page
     written = write_report(inputs, context.folder, context.config.report.svg, context.open_workers)
     files = tuple(str(path.relative_to(context.folder)) for path in written)
     return StageResult(files, ReportFacts(verdict=inputs.verdict.headline))
@@ -355,7 +358,7 @@ PIPELINE = Pipeline(
             report_stage,
             "tables, figures and report.html, from posterior.nc.",
             sections=("report",),
-            outputs=("report.html", "tables", "figures"),
+            outputs=("report.html", "report.pdf", "tables", "figures"),
         ),
     )
 )
