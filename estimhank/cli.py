@@ -23,6 +23,7 @@ from estimhank.report.pdf import find_browser, write_pdf
 from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
+from estimhank.run.linearity import add_linearity_verb
 from estimhank.run.model_check import check_model, open_model, read_point, responses_as_csv, responses_of
 from estimhank.run.new_model import TEMPLATES, write_model
 from estimhank.run.open_posterior import build_target
@@ -31,7 +32,7 @@ from estimhank.run.policy_verbs import add_policy_verbs
 from estimhank.run.replay import replay
 from estimhank.run.results import load
 from estimhank.run.stages import PIPELINE
-from estimhank.run.transition import add_transition_verb
+from estimhank.run.transition_verb import add_transition_verb
 from estimhank.run.verbs import (
     Bands,
     BandsOption,
@@ -322,6 +323,7 @@ def responses_command(
 add_verbs(app)
 add_policy_verbs(app)
 add_transition_verb(app)
+add_linearity_verb(app)
 
 
 @app.command("init")

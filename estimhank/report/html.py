@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from estimhank.analysis.verdict import Severity
 from estimhank.analysis.wording import count, duration, fixed, percent
+from estimhank.report import linearity
 from estimhank.report.economics_files import DrawnTable
 from estimhank.report.households import micro_words
 from estimhank.report.inputs import ReportInputs
@@ -58,6 +59,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "posterior of the neural surrogate stands beside it for comparison only.",
         ("table:prior_posterior", "prior_posterior", "correlations", "pairs"),
     ),
+    (linearity.TITLE, linearity.WORDS, linearity.KEYS),
     ("Households", "", ("table:micro_moments", "micro_moments")),
     (
         "Convergence",
@@ -189,6 +191,8 @@ def _paragraphs(inputs: ReportInputs, title: str, words: str) -> list[Markup]:
         found += inputs.account
     if title == "Economics" and inputs.economics is not None:
         found += inputs.economics.notes
+    if title == linearity.TITLE and inputs.linearity is not None:
+        found += [line for text in inputs.linearity.words.values() for line in text.splitlines()[1:]]
     if title == "Households" and inputs.households is not None:
         found += micro_words(inputs.households)
     return [_with_symbols(inputs, text) for text in found]
