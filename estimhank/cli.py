@@ -23,6 +23,7 @@ from estimhank.report.pdf import find_browser, write_pdf
 from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
+from estimhank.run.doctor_verb import add_first_steps
 from estimhank.run.linearity import add_linearity_verb
 from estimhank.run.model_check import check_model, open_model, read_point, responses_as_csv, responses_of
 from estimhank.run.new_model import TEMPLATES, write_model
@@ -324,6 +325,7 @@ add_verbs(app)
 add_policy_verbs(app)
 add_transition_verb(app)
 add_linearity_verb(app)
+add_first_steps(app)
 
 
 @app.command("init")
@@ -364,13 +366,15 @@ def main() -> NoReturn:
     """Entry point: what the user can put right is one sentence on standard error and an exit code.
 
     Exit codes: 0 done or up to date; 2 bad input; 3 a required certificate failed; 4 the exact posterior has not
-    converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 130 interrupted, 143 terminated.
+    converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 6 the doctor found a fault; 130
+    interrupted, 143 terminated.
     """
     warnings.showwarning = show_warning
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)
     try:
-        configure()
+        if sys.argv[1:2] != ["doctor"]:  # which says what keeps this from being done
+            configure()
         app()
     except EstimhankError as error:
         print(f"estimhank: {error}", file=sys.stderr)
