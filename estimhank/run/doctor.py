@@ -66,15 +66,15 @@ def examine(client: FredClient | None = None, ask_fred: bool = True, root: Path 
     looks: list[tuple[str, Look]] = [
         ("python", look_at_python),
         ("versions", look_at_versions),
-        ("double precision", _needing("jax", look_at_precision)),  # before anything has computed in single precision
+        ("double precision", _needing(look_at_precision)),  # before anything has computed in single precision
         ("imports", lambda: importable(_MODULES)),
         ("optional parts", look_at_optional_parts),
-        ("threads", _needing("threadpoolctl", look_at_threads)),
+        ("threads", _needing(look_at_threads, "threadpoolctl")),
         ("cores", lambda: look_at_cores(root)),
-        ("accelerator", _needing("jax", look_at_accelerator)),
-        ("cache", _needing("jax", look_at_cache)),
-        ("files", _needing("numpy", look_at_files)),
-        ("known solution", _needing("jax", look_at_known_solution)),
+        ("accelerator", _needing(look_at_accelerator)),
+        ("cache", _needing(look_at_cache)),
+        ("files", _needing(look_at_files, "numpy")),
+        ("known solution", _needing(look_at_known_solution)),
         ("memory", lambda: look_at_memory(root)),  # last of what computes: it tells what that took
     ]
     if ask_fred:
@@ -82,13 +82,13 @@ def examine(client: FredClient | None = None, ask_fred: bool = True, root: Path 
     return look_at(looks)
 
 
-def _needing(module: str, look: Callable[[], Iterator[Finding]]) -> Look:
+def _needing(look: Callable[[], Iterator[Finding]], module: str = "jax") -> Look:
     """A look that is not taken where a module is missing, which is a fault already."""
 
     def taken() -> Iterator[Finding]:
         name = look.__name__.removeprefix("look_at_").replace("_", " ")
-        if next(importable({module: ""}), None) is not None:
-            yield Finding(name, "note", f"not looked at: {module} cannot be imported")
+        if next(importable({"numpy": "", module: ""}), None) is not None:
+            yield Finding(name, "note", f"not looked at: {module}, or what it stands on, cannot be imported")
         else:
             yield from look()
 

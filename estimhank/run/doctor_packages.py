@@ -166,15 +166,19 @@ def look_at_optional_parts() -> Iterator[Finding]:
 
 
 def importable(modules: Mapping[str, str]) -> Iterator[Finding]:
-    """Faults of modules that cannot be imported; ``modules``: what they are there for, by name."""
+    """Faults of modules that cannot be imported; ``modules``: what they are there for, by name, NumPy first.
+
+    Without NumPy no other is tried: compiled ones do not raise then, they end the process.
+    """
     for module, purpose in modules.items():
         try:
             importlib.import_module(module)
         except Exception as error:
+            words = f"{module}, {purpose}, cannot be imported: {_brief(error)}"
             cure = f"Run `python -m pip install --force-reinstall {pinned(module)}`."
-            yield Finding(
-                f"import {module}", "fault", f"{module}, {purpose}, cannot be imported: {_brief(error)}", cure
-            )
+            yield Finding(f"import {module}", "fault", words, cure)
+            if module == "numpy":
+                return
 
 
 def pinned(name: str) -> str:
