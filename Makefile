@@ -22,7 +22,7 @@ TEST_ENV := PYTHONDONTWRITEBYTECODE= JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLA
 RUN_FIRST = @test -f $(OUT)/report.html || $(MAKE) --no-print-directory estimate ARGS=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test estimate test durations coverage test-long bench validate robustness zoo holdout record lint notebook clean
+.PHONY: help install install-test install-docs docs estimate test durations coverage test-long bench validate robustness zoo holdout record lint notebook clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -80,12 +80,18 @@ notebook: install-test ## run the notebooks that open a run on the default one, 
 record: install-test ## what README and docs show, from results/ into docs/recorded
 	@$(BIN)/python -m benchmarks.record $(ARGS)
 
+docs: install-docs ## the documentation into site/, warnings as errors; open site/index.html
+	@$(BIN)/python -m mkdocs build --strict --quiet
+
 install: ## the virtual environment with what a run needs; every target sees to it by itself
 	@scripts/install $(VENV) run
 
 install-test: ## the same, with what tests, lint, benchmarks and the notebook need too
 	@scripts/install $(VENV) test
 
+install-docs: ## the same, with what builds the documentation
+	@scripts/install $(VENV) docs
+
 clean: ## remove the environment and caches (never results)
-	rm -rf $(VENV) .venv-ci .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-ci .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist site *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
