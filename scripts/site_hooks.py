@@ -1,0 +1,123 @@
+"""What the documentation's builder does beyond its defaults: pages stay readable on a forge, and the site stands alone.
+
+Pages link to files of the repository (``../examples/nominal_bonds.py``); the site has these as pages of its own. The
+error catalogue gets the sentences of each kind as they stand in the code.
+"""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(ROOT))
+
+from scripts.catalogue import kinds, sentences, sites  # noqa: E402  found by the line above
+
+#: In the site, where files of the repository are.
+_REPOSITORY = "repository"
+
+_LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+_FENCE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
+
+_LANGUAGES = {".py": "python", ".toml": "toml", ".cff": "yaml", ".yml": "yaml"}
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the files of the repository that pages link to, and those that these link to."""
+    todo = [DOCS / file.src_uri for file in files if file.src_uri.endswith(".md")]
+    seen: set[str] = set()
+    while todo:
+        page = todo.pop()
+        for path in _linked(page):
+            uri = _uri(path)
+            if uri.startswith(f"{_REPOSITORY}/") and uri not in seen:
+                seen.add(uri)
+                files.append(File.generated(config, uri, content=_content(path)))
+                if path.suffix == ".md":
+                    todo.append(path)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Point links to where their targets are in the site; put sentences into the catalogue."""
+    uri = page.file.src_uri
+    path = _path(uri)
+    if path == DOCS / "errors.md":
+        markdown = _with_sentences(markdown)
+    parts = _FENCE.split(markdown)
+    return "".join(
+        part if number % 2 else _LINK.sub(lambda m: _moved(m, path, uri), part) for number, part in enumerate(parts)
+    )
+
+
+def _moved(match: re.Match[str], page: Path, uri: str) -> str:
+    target = _target(page, match[2])
+    if target is None:
+        return match[0]
+    return f"{match[1]}{posixpath.relpath(_uri(target), posixpath.dirname(uri) or '.')}{match[3]}"
+
+
+def _linked(page: Path) -> list[Path]:
+    text = "".join(_FENCE.split(page.read_text(encoding="utf-8"))[::2])
+    found = (_target(page, match[2]) for match in _LINK.finditer(text))
+    return [path for path in found if path is not None]
+
+
+def _target(page: Path, link: str) -> Path | None:
+    """The file of this repository that a link of a page means, or None."""
+    if re.match(r"[a-z]+:", link):
+        return None
+    path = (page.parent / link).resolve()
+    if path.is_dir():
+        path = path / "README.md"
+    return path if path.is_file() and path.is_relative_to(ROOT) else None
+
+
+def _uri(path: Path) -> str:
+    """Where a file of this repository is in the site's sources."""
+    if path.is_relative_to(DOCS):
+        return path.relative_to(DOCS).as_posix()
+    uri = f"{_REPOSITORY}/{path.relative_to(ROOT).as_posix()}"
+    return uri if path.suffix in (".md", ".png", ".svg") else f"{uri}.md"
+
+
+def _path(uri: str) -> Path:
+    """The file that a page of the site's sources is made from."""
+    if not uri.startswith(f"{_REPOSITORY}/"):
+        return DOCS / uri
+    inside = uri.removeprefix(f"{_REPOSITORY}/")
+    path = ROOT / inside
+    return path if path.is_file() else ROOT / inside.removesuffix(".md")
+
+
+def _content(path: Path) -> str | bytes:
+    if path.suffix in (".png", ".svg"):
+        return path.read_bytes()
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return text
+    name = path.relative_to(ROOT).as_posix()
+    return f"# {name}\n\n````{_LANGUAGES.get(path.suffix, 'text')}\n{text}````\n"
+
+
+def _with_sentences(markdown: str) -> str:
+    """The catalogue with a list of sentences at the end of each kind."""
+    found = sites()
+    for kind in kinds():
+        texts = sentences(kind, found)
+        if texts:
+            items = "".join(f"    * <code>{html.escape(text)}</code>\n" for text in texts)
+            block = f'\n??? note "{len(texts)} sentence{"s" * (len(texts) != 1)}"\n\n{items}\n'
+            head = re.escape(f"### {kind.number} {kind.title}\n")
+            markdown = re.sub(
+                rf"({head}.*?)(?=^##|\Z)", lambda m, b=block: m[1] + b, markdown, count=1, flags=re.S | re.M
+            )
+    return markdown
