@@ -5,8 +5,8 @@
 Run it after an upgrade (``.venv/bin/python -m pip install --upgrade ...``) in an environment that passes the tests.
 ``requirements.lock`` holds what a run imports: the dependencies in ``pyproject.toml``, theirs, and what builds the
 package. ``requirements-test.lock`` holds what the extras add to that, but for ``docs``, and ``requirements-docs.lock``
-what that adds to both; it is written where the documentation's packages are installed (``make docs``). All are whole, so
-that ``scripts/install`` hands them to pip with ``--no-deps``.
+what that adds to both; it is written where the documentation's packages are installed (``make docs``). All are whole,
+so that ``scripts/install`` hands them to pip with ``--no-deps``.
 """
 
 from __future__ import annotations

@@ -52,6 +52,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     path = _path(uri)
     if path == DOCS / "errors.md":
         markdown = _with_sentences(markdown)
+    if path == DOCS / "reference" / "command_line.md":
+        markdown = _with_commands(markdown)
     parts = _FENCE.split(markdown)
     return "".join(
         part if number % 2 else _LINK.sub(lambda m: _moved(m, path, uri), part) for number, part in enumerate(parts)
@@ -116,8 +118,38 @@ def _with_sentences(markdown: str) -> str:
         if texts:
             items = "".join(f"    * <code>{html.escape(text)}</code>\n" for text in texts)
             block = f'\n??? note "{len(texts)} sentence{"s" * (len(texts) != 1)}"\n\n{items}\n'
-            head = re.escape(f"### {kind.number} {kind.title}\n")
-            markdown = re.sub(
-                rf"({head}.*?)(?=^##|\Z)", lambda m, b=block: m[1] + b, markdown, count=1, flags=re.S | re.M
-            )
+            head = markdown.index(f"### {kind.number} {kind.title}\n")
+            following = re.compile(r"^##", re.MULTILINE).search(markdown, head + 4)
+            end = following.start() if following else len(markdown)
+            markdown = markdown[:end] + block + markdown[end:]
     return markdown
+
+
+def _with_commands(markdown: str) -> str:
+    """The page of the command line with every command and its options, as ``--help`` has them."""
+    import typer
+
+    from estimhank.cli import app
+
+    group: Any = typer.main.get_command(app)
+    lines = []
+    for name, command in group.commands.items():
+        lines += [f"### {name}", "", (command.help or "").replace("\n", " "), ""]
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        options = [p for p in command.params if p.param_type_name == "option"]
+        usage = " ".join(["estimhank", name, *(_metavar(p) for p in arguments)])
+        lines += [f"`{usage}{' [OPTIONS]' if options else ''}`", ""]
+        if arguments or options:
+            lines += ["| | |", "|---|---|"]
+            lines += [f"| `{_metavar(p)}` | {_cell(p.help)} |" for p in arguments]
+            lines += [f"| `{', '.join(p.opts)}` | {_cell(p.help)} |" for p in options]
+            lines.append("")
+    return markdown.replace("<!-- commands -->", "\n".join(lines))
+
+
+def _metavar(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.upper())
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("\n", " ").replace("|", "\\|")
