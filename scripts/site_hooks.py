@@ -27,6 +27,8 @@ _REPOSITORY = "repository"
 _LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 _FENCE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 
+_WORKER, _WORKER_ELSEWHERE = "assets/file_worker.js", "https://unpkg.com/iframe-worker/shim"
+
 _LANGUAGES = {".py": "python", ".toml": "toml", ".cff": "yaml", ".yml": "yaml"}
 
 
@@ -44,6 +46,17 @@ def on_files(files: Files, config: Any) -> Files:
                 if path.suffix == ".md":
                     todo.append(path)
     return files
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Take the script that makes search work from the file system from the site itself, not from the network."""
+    here = posixpath.relpath(f"{_WORKER}", posixpath.dirname(page.file.dest_uri) or ".")
+    return output.replace(_WORKER_ELSEWHERE, here)
+
+
+def on_post_template(output_content: str, template_name: str, **_: Any) -> str:
+    """The same for pages without a source: the one for addresses that are not there."""
+    return output_content.replace(_WORKER_ELSEWHERE, _WORKER) if template_name.endswith(".html") else output_content
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -87,7 +100,8 @@ def _uri(path: Path) -> str:
     """Where a file of this repository is in the site's sources."""
     if path.is_relative_to(DOCS):
         return path.relative_to(DOCS).as_posix()
-    uri = f"{_REPOSITORY}/{path.relative_to(ROOT).as_posix()}"
+    # folders whose names begin with a dot are left out of a site
+    uri = "/".join((_REPOSITORY, *(part.lstrip(".") for part in path.relative_to(ROOT).parts)))
     return uri if path.suffix in (".md", ".png", ".svg") else f"{uri}.md"
 
 
