@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,9 +46,17 @@ class Kind:
     exit_code: int | None
 
 
+@cache
+def modules_of_the_package() -> dict[str, ast.Module]:
+    """Every file of the package by its path there, parsed."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    return {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8")) for path in files}
+
+
+@cache
 def sites() -> list[Site]:
     """Every place in the package, in the order of files."""
-    trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
+    trees = modules_of_the_package()
     errors = _subclasses(trees, {"EstimhankError"})
     warns = _subclasses(trees, {"UserWarning"}) - {"UserWarning"} | {"RuntimeWarning"}
     found = []
@@ -85,6 +94,37 @@ def sentences(kind: Kind, found: list[Site]) -> list[str]:
     """The sentences of a kind that say something of their own, each once."""
     texts = [s.sentence for s in found if s.error in kind.errors and s.module in kind.modules]
     return [text for text in dict.fromkeys(texts) if re.search(r"[a-z]{3}.*[a-z]{3}", text)]
+
+
+def raised_in(found: list[Site]) -> dict[Site, list[str]]:
+    """Files of tests that ask for an error: by three successive words of its sentence, or by a class of one module.
+
+    Words in a test are no proof that it raises the error, but a test that raises one asks for its words.
+    """
+    files = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    texts = {name: _words_of_strings(text) for name, text in files.items()}
+    homes = {error: {site.module for site in found if site.error == error} for error in {s.error for s in found}}
+    tests = {}
+    for site in found:
+        phrases = [phrase for part in site.sentence.split("…") for phrase in _threes(part)]
+        by_class = not phrases or len(homes[site.error]) == 1
+        tests[site] = sorted(
+            name
+            for name, text in texts.items()
+            if any(phrase in text for phrase in phrases) or (by_class and re.search(rf"\b{site.error}\b", files[name]))
+        )
+    return tests
+
+
+def _words_of_strings(code: str) -> str:
+    strings = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
+    plain = " | ".join(re.sub(r"\\(.)", r"\1", text) for text in strings if isinstance(text, str))
+    return " ".join(re.findall(r"[\w']+|\|", plain.lower()))
+
+
+def _threes(text: str) -> list[str]:
+    words = re.findall(r"[\w']+", text.lower())
+    return [" ".join(words[i : i + 3]) for i in range(len(words) - 2)]
 
 
 def _subclasses(trees: dict[str, ast.Module], base: set[str]) -> set[str]:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(ROOT))
 
-from scripts.catalogue import kinds, sentences, sites  # noqa: E402  found by the line above
+from scripts.catalogue import kinds, raised_in, sentences, sites  # noqa: E402  found by the line above
 
 #: In the site, where files of the repository are.
 _REPOSITORY = "repository"
@@ -127,10 +127,13 @@ def _content(path: Path) -> str | bytes:
 def _with_sentences(markdown: str) -> str:
     """The catalogue with a list of sentences at the end of each kind."""
     found = sites()
+    tests = raised_in(found)
     for kind in kinds():
         texts = sentences(kind, found)
         if texts:
             items = "".join(f"    * <code>{html.escape(text)}</code>\n" for text in texts)
+            own = {t for s in found if s.error in kind.errors and s.module in kind.modules for t in tests[s]}
+            items += f"\n    Tests that ask for them: {', '.join(f'`{name}`' for name in sorted(own))}.\n"
             block = f'\n??? note "{len(texts)} sentence{"s" * (len(texts) != 1)}"\n\n{items}\n'
             head = markdown.index(f"### {kind.number} {kind.title}\n")
             following = re.compile(r"^##", re.MULTILINE).search(markdown, head + 4)

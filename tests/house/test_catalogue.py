@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import importlib
 from typing import Any
@@ -9,16 +10,16 @@ from typing import Any
 import pytest
 
 from estimhank.support.errors import EstimhankError
-from scripts.catalogue import CAUGHT, PACKAGE, kinds, sentences, sites
+from scripts.catalogue import CAUGHT, PACKAGE, kinds, modules_of_the_package, raised_in, sentences, sites
 
 
 def find_class(name: str) -> type[Any]:
     """A class of the package, or of Python."""
     if hasattr(builtins, name):
         return getattr(builtins, name)
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if f"class {name}(" in path.read_text(encoding="utf-8"):
-            module = ".".join(("estimhank", *path.relative_to(PACKAGE).with_suffix("").parts))
+    for file, tree in modules_of_the_package().items():
+        if any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body):
+            module = ".".join(("estimhank", *file.removesuffix(".py").split("/")))
             return getattr(importlib.import_module(module), name)
     raise AssertionError(f"there is no class {name}")
 
@@ -39,6 +40,17 @@ def test_every_kind_is_raised_by_each_class_and_module_that_it_names() -> None:
         own = [site for site in found if site.error in kind.errors and site.module in kind.modules]
         assert {site.error for site in own} == set(kind.errors), kind.number
         assert {site.module for site in own} == set(kind.modules), kind.number
+
+
+@pytest.mark.long
+def test_tests_ask_for_every_kind_and_for_most_sentences() -> None:
+    found = sites()
+    tests = raised_in(found)
+    own = "tests/house/test_catalogue.py"
+    for kind in kinds():
+        asked = {t for s in found if s.error in kind.errors and s.module in kind.modules for t in tests[s]} - {own}
+        assert asked, f"no test asks for {kind.number}, {kind.title}"
+    assert sum(bool(set(names) - {own}) for names in tests.values()) > 0.8 * len(found)
 
 
 def test_numbers_are_unique_and_ascend() -> None:

@@ -144,7 +144,7 @@ def in_process(code: str, *arguments: str, **environment: str) -> subprocess.Com
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
 
 
-@pytest.mark.parametrize("module", ["jax", "numpy", "typer"])
+@pytest.mark.parametrize("module", ["jax", "numpy", pytest.param("typer", marks=pytest.mark.long)])
 def test_it_comes_up_without_a_package_that_all_else_needs(module: str) -> None:
     gone = f"sys.modules[{module!r}] = None; sys.modules['threadpoolctl'] = None; sys.modules['pandas'] = None"
     # what can still be imported is not tried here, which would take a second each
