@@ -81,7 +81,7 @@ record: install-test ## what README and docs show, from results/ into docs/recor
 	@$(BIN)/python -m benchmarks.record $(ARGS)
 
 docs: install-docs ## the documentation into site/, warnings as errors; open site/index.html
-	@$(BIN)/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 install: ## the virtual environment with what a run needs; every target sees to it by itself
 	@scripts/install $(VENV) run

@@ -31,7 +31,7 @@ def _without_command_line(arguments: Sequence[str], error: Exception) -> int:
         if folders:
             print("estimhank: packages are broken, so this environment is looked at first", file=sys.stderr)
         found = examine(ask_fred="--offline" not in arguments)
-        print(found.to_text("--json" in arguments))
+        found.show("--json" in arguments)
         return found.exit_code or FAULTS_FOUND
     said = " ".join(f"{type(error).__name__}: {error}".split())
     print(f"estimhank: a package that it needs cannot be loaded ({said}): see `estimhank doctor`", file=sys.stderr)

@@ -30,7 +30,7 @@ def add_first_steps(app: typer.Typer) -> None:
             from estimhank.run.doctor_run import examine_run
 
             found = examine_run(folder)
-        print(found.to_text(as_json))
+        found.show(as_json)
         if found.faults:
             raise typer.Exit(found.exit_code)
 

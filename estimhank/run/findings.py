@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -74,11 +75,13 @@ class Findings:
     def to_json(self) -> str:
         """Plain values."""
         plain = {"healthy": not self.faults, "findings": [asdict(finding) for finding in self.all]}
-        return json.dumps(plain, indent=2, ensure_ascii=False)
+        return json.dumps(plain, indent=2)
 
-    def to_text(self, as_json: bool = False) -> str:
-        """Either of both, for standard output."""
-        return self.to_json() if as_json else "\n".join(self.lines())
+    def show(self, as_json: bool = False) -> None:
+        """Print either of both; what the terminal's encoding lacks, in a path say, as a question mark."""
+        encoding = sys.stdout.encoding or "utf-8"
+        text = self.to_json() if as_json else "\n".join(self.lines())
+        print(text.encode(encoding, "replace").decode(encoding))
 
 
 Look = Callable[[], Iterable[Finding]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -290,3 +291,15 @@ def test_a_look_that_raises_is_a_fault_and_the_others_are_taken() -> None:
 def test_a_fault_without_a_cure_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="needs a cure"):
         Finding("x", "fault", "broken")
+
+
+def test_terminals_of_other_encodings(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    found = Findings((Finding("files", "ok", "/home/Zoë/R̂"),))
+    found.show()
+    found.show(as_json=True)
+    stream.flush()
+    text = stream.buffer.getvalue().decode("ascii")
+    assert "/home/Zo?" in text
+    assert json.loads(text[text.index("{") :])["findings"][0]["words"] == "/home/Zoë/R̂"
