@@ -66,14 +66,14 @@ def examine(client: FredClient | None = None, ask_fred: bool = True, root: Path 
     looks: list[tuple[str, Look]] = [
         ("python", look_at_python),
         ("versions", look_at_versions),
+        ("accelerator", _needing(look_at_accelerator, device=False)),
         ("double precision", _needing(look_at_precision)),  # before anything has computed in single precision
         ("imports", lambda: importable(_MODULES)),
-        ("optional parts", look_at_optional_parts),
-        ("threads", _needing(look_at_threads, "threadpoolctl")),
+        ("optional parts", _needing(look_at_optional_parts)),
+        ("threads", _needing(look_at_threads)),
         ("cores", lambda: look_at_cores(root)),
-        ("accelerator", _needing(look_at_accelerator)),
-        ("cache", _needing(look_at_cache)),
-        ("files", _needing(look_at_files, "numpy")),
+        ("cache", _needing(look_at_cache, device=False)),
+        ("files", _needing(look_at_files, device=False)),
         ("known solution", _needing(look_at_known_solution)),
         ("memory", lambda: look_at_memory(root)),  # last of what computes: it tells what that took
     ]
@@ -82,29 +82,47 @@ def examine(client: FredClient | None = None, ask_fred: bool = True, root: Path 
     return look_at(looks)
 
 
-def _needing(look: Callable[[], Iterator[Finding]], module: str = "jax") -> Look:
-    """A look that is not taken where a module is missing, which is a fault already."""
+def _needing(look: Callable[[], Iterator[Finding]], device: bool = True) -> Look:
+    """A look that is not taken where JAX cannot be imported or, with ``device``, used: another look's fault."""
 
     def taken() -> Iterator[Finding]:
         name = look.__name__.removeprefix("look_at_").replace("_", " ")
-        if next(importable({"numpy": "", module: ""}), None) is not None:
-            yield Finding(name, "note", f"not looked at: {module}, or what it stands on, cannot be imported")
+        if next(importable({"numpy": "", "jax": ""}), None) is not None:
+            yield Finding(name, "note", "not looked at: JAX, or what it stands on, cannot be imported")
+        elif device and isinstance(_devices(), str):
+            yield Finding(name, "note", "not looked at: JAX finds no device")
         else:
             yield from look()
 
     return taken
 
 
-def look_at_precision() -> Iterator[Finding]:
-    """Whether JAX computes with 64 bits, by computing something that 32 bits cannot hold."""
+def _devices() -> list[tuple[str, str]] | str:
+    """Platforms and kinds of the devices that JAX sees, or what it says where it sees none."""
+    import jax
+
+    _refused_precision()  # settings come before the first device
+    try:
+        return [(device.platform, device.device_kind) for device in jax.devices()]
+    except Exception as error:  # an AssertionError for a platform that is not installed
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _refused_precision() -> str:
+    """What keeps this process from computing in double precision, or nothing."""
     from estimhank.support.runtime import configure
 
     try:
         configure()
     except EstimhankError as error:
-        yield Finding(
-            "double precision", "fault", str(error), "Unset JAX_ENABLE_X64 in this shell and where it is set."
-        )
+        return str(error)
+    return ""
+
+
+def look_at_precision() -> Iterator[Finding]:
+    """Whether JAX computes with 64 bits, by computing something that 32 bits cannot hold."""
+    if refused := _refused_precision():
+        yield Finding("double precision", "fault", refused, "Unset JAX_ENABLE_X64 in this shell and where it is set.")
         return
     import jax.numpy as jnp
 
@@ -124,6 +142,9 @@ def look_at_threads() -> Iterator[Finding]:
     """Whether an evaluation keeps to one thread, so that its bits do not depend on the machine's cores."""
     from threadpoolctl import threadpool_info
 
+    if _refused_precision():
+        yield Finding("threads", "note", "not looked at: settings are made together with double precision")
+        return
     pools = {info["internal_api"]: info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
     wide = [f"{name} {threads}" for name, threads in pools.items() if threads != 1]
     flags = os.environ.get("XLA_FLAGS", "")
@@ -207,21 +228,17 @@ def _peak() -> float | None:
 
 def look_at_accelerator() -> Iterator[Finding]:
     """What JAX can compute on."""
-    import jax
-
-    try:
-        devices = jax.devices()
-    except RuntimeError as error:
-        platforms = os.environ.get("JAX_PLATFORMS", "")
-        said = " ".join(str(error).split())[:200]
+    devices = _devices()
+    if isinstance(devices, str):
+        asked = os.environ.get("JAX_PLATFORMS", "")
         yield Finding(
             "accelerator",
             "fault",
-            f"JAX finds no device with JAX_PLATFORMS={platforms!r}: {said}",
+            f"JAX finds no device with JAX_PLATFORMS={asked!r} ({devices})",
             "Unset JAX_PLATFORMS, or set it to cpu.",
         )
         return
-    kinds = sorted({d.device_kind for d in devices if d.platform != "cpu"})
+    kinds = sorted({kind for platform, kind in devices if platform != "cpu"})
     if kinds:
         yield Finding("accelerator", "ok", f"{', '.join(kinds)}; `--backend vectorized` uses it, nothing else does")
     else:
@@ -294,6 +311,9 @@ def look_at_known_solution() -> Iterator[Finding]:
     from estimhank.posterior.posterior import Posterior
     from estimhank.support.runtime import compiled_anew
 
+    if _refused_precision():
+        yield Finding("known solution", "note", "not looked at: there is no double precision")
+        return
     began = time.perf_counter()
     try:
         posterior = Posterior.from_config("us_hank")

@@ -100,7 +100,7 @@ def look_at(looks: Sequence[tuple[str, Look]]) -> Findings:
                     name,
                     "fault",
                     f"could not be looked at ({words[:300]})",
-                    "put right what the message in brackets says, then look again",
+                    "Put right what the message in brackets says, then look again.",
                 )
             )
     return Findings(tuple(found))

@@ -58,7 +58,7 @@ def test_nothing_is_wrong_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert done.exit_code == 0 and plain["healthy"] is True
     names = [finding["name"] for finding in plain["findings"]]
     assert names == [
-        "python", "versions", "double precision", "threads", "cores", "accelerator", "cache", "files", "files",
+        "python", "versions", "accelerator", "double precision", "threads", "cores", "cache", "files", "files",
         "memory",
     ]  # fmt: skip
     assert not list(tmp_path.iterdir()), "it leaves nothing behind"
@@ -170,6 +170,8 @@ def test_single_precision_by_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("JAX_ENABLE_X64", "0")
     finding = one(doctor.look_at_precision())
     assert finding.status == "fault" and "JAX_ENABLE_X64" in finding.cure
+    for look in (doctor.look_at_threads, doctor.look_at_known_solution):
+        assert one(look()).words.startswith("not looked at")
 
 
 def test_single_precision_however_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,14 +226,18 @@ def test_memory_that_the_control_group_limits(tmp_path: Path) -> None:
     assert finding.status == "note" and "--backend serial" in finding.cure
 
 
-def test_a_platform_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [RuntimeError, AssertionError])
+def test_a_platform_that_is_not_there(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     def devices() -> None:
-        raise RuntimeError("Unable to initialize backend 'cuda':\n no such thing")
+        raise error("Unable to initialize backend 'cuda':\n no such thing")
 
     monkeypatch.setattr(jax, "devices", devices)
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     finding = one(doctor.look_at_accelerator())
     assert finding.status == "fault" and "JAX_PLATFORMS='cuda'" in finding.words
+    # of what needs a device, the one finding is that there is none
+    for look in (doctor.look_at_precision, doctor.look_at_threads, doctor.look_at_known_solution):
+        assert one(doctor._needing(look)()).words == "not looked at: JAX finds no device"
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
