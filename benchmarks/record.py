@@ -23,9 +23,18 @@ from estimhank.support.errors import EstimhankError
 from estimhank.support.files import make_folder, read_json, read_text, to_plain, write_json
 from estimhank.support.progress import format_seconds
 
+#: Figures of the default run that ``docs/gallery.md`` shows, by their place in its folder.
+GALLERY = (
+    *(f"figures/{name}.png" for name in ("prior_posterior", "certificate", "convergence")),
+    *(
+        f"economics/{name}.png"
+        for name in ("responses", "variance_decomposition", "historical_decomposition", "forecast")
+    ),
+)
+
 #: Finished runs that are recorded, with their headings and the figures that a page shows.
 RUNS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "us_hank": ("default run", ("prior_posterior.png",)),
+    "us_hank": ("default run", GALLERY),
     "us_hank_household": ("household parameters too", ("micro_moments.png",)),
     "paper": ("`--profile paper`", ()),
 }
@@ -97,7 +106,11 @@ def record_run(source: Path, target: Path, figures: tuple[str, ...]) -> bool:
     shutil.rmtree(target, ignore_errors=True)
     make_folder(target)
     write_json(target / "run.json", describe_run(manifest))
-    names = ("certificate.json", *(f"tables/{name}" for name in TABLES), *(f"figures/{name}" for name in figures))
+    names = (
+        "certificate.json",
+        *(f"tables/{name}" for name in TABLES),
+        *(name if "/" in name else f"figures/{name}" for name in figures),
+    )
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / Path(name).name)
