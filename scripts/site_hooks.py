@@ -91,8 +91,9 @@ def _target(page: Path, link: str) -> Path | None:
     if re.match(r"[a-z]+:", link):
         return None
     path = (page.parent / link).resolve()
-    if path.is_dir():
-        path = path / "README.md"
+    if path.is_dir():  # a site has no lists of files: the folder's page, or the first of its tables
+        tables = sorted(path.glob("*.csv"))
+        path = path / "README.md" if (path / "README.md").is_file() or not tables else tables[0]
     return path if path.is_file() and path.is_relative_to(ROOT) else None
 
 
