@@ -77,7 +77,7 @@ notebook: install-test ## run the notebooks that open a run on the default one, 
 	    cp notebooks/$$name.ipynb results/notebooks && ESTIMHANK_RESULTS=$(abspath $(OUT)) $(BIN)/jupyter-execute --inplace \
 	    results/notebooks/$$name.ipynb || exit 1; done
 
-record: install-test ## what README and docs show, from results/ into docs/recorded
+record: install-test ## what the pages show, from results/ into docs/recorded
 	@$(BIN)/python -m benchmarks.record $(ARGS)
 
 docs: install-docs ## the documentation into site/, warnings as errors; open site/index.html

@@ -1,4 +1,4 @@
-"""What README and docs show of runs and benchmarks: from ``results/``, which git leaves out, to ``docs/recorded``.
+"""What the pages show of runs and benchmarks: from ``results/``, which git leaves out, to ``docs/recorded``.
 
     python -m benchmarks.record            # or `make record`
 
@@ -58,7 +58,7 @@ BENCHMARKS: Mapping[str, tuple[str, ...]] = {
 PLACES = (
     ("bench/speed.md", "docs/performance.md", "speed"),
     ("bench/first_run.md", "docs/performance.md", "first run"),
-    ("bench/first_run_short.md", "README.md", "first run"),
+    ("bench/first_run_short.md", "docs/handbook.md", "first run"),
     ("bench/surrogate_training.md", "docs/surrogate.md", "training"),
     ("robustness/robustness.md", "docs/robustness.md", "robustness"),
     ("bench/horizon.md", "docs/likelihood.md", "horizon"),
@@ -215,7 +215,7 @@ def record(root: Path) -> list[str]:
         if (results / file).is_file():
             update_page(root / page, place, read_text(results / file).strip())
     update_pages(recorded / "bench", root / "docs")
-    update_page(root / "README.md", "runs", runs_table(recorded))
+    update_page(root / "docs" / "handbook.md", "runs", runs_table(recorded))
     update_page(recorded / "README.md", "index", "\n".join(index(recorded)))
     update_page(recorded / "README.md", "validation", validation(recorded))
     return done
