@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from estimhank.households.stationary import TOP_MASS_LIMIT
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState
 from estimhank.transition.economy import Beginning, Economy
 from estimhank.transition.equations import Surroundings
+from estimhank.transition.failures import Failure, off_the_grid, where_failed
 from estimhank.transition.newton import Array, Outcome, Point, solve_paths
 
 #: Share of its largest deviation by which a variable may be away from rest at the last date, with which the horizon is
@@ -23,38 +23,11 @@ from estimhank.transition.newton import Array, Outcome, Point, solve_paths
 HOME = 1e-4
 #: Share of its largest deviation by which a variable may change with the horizon in the first half of the path.
 CHANGE = 1e-3
+#: Share of the horizon over which what surprises have led agents to expect fades: nothing that is used is near, and a
+#: process that is half gone by then moves no faster than it does at first.
+_FADES = 1 / 3
 #: Steps of continuation as shares of the way: the first one, so that what is absurd is soon given up; the shortest.
 _FIRST, _SHORTEST = 1 / 8, 1 / 16
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why there is no path.
-
-    Attributes
-    ----------
-    equation : str
-        The one that is furthest from holding, or is not a number; of households at the end of their grid, the output
-        whose block it is; of a path that has not come home, the variable.
-    date : int
-        At which date.
-    size : float
-        How far off; nan where it is not a number.
-    message : str
-        A sentence, with what to do.
-    """
-
-    equation: str
-    date: int
-    size: float
-    message: str
-
-    def after(self, date: int, where: str = "after the surprise at") -> Failure:
-        """The same of a path that begins at a later date, counted from the first date of all."""
-        if date == 0:
-            return self
-        words = f"{where} date {date}, counted from there: {self.message}"
-        return replace(self, date=self.date + date, message=words)
 
 
 @dataclass(frozen=True)
@@ -234,39 +207,54 @@ def told(economy: Economy, pieces: Sequence[Found]) -> TransitionPath:
 
 
 def solve_checked(
-    economy: Economy, forcing: Array, begin: Beginning, tolerance: float = RESIDUAL_LIMIT, guess: Array | None = None
+    economy: Economy,
+    forcing: Array,
+    begin: Beginning,
+    tolerance: float = RESIDUAL_LIMIT,
+    guess: Array | None = None,
+    kept: int | None = None,
 ) -> Found:
     """A path of T dates under a forcing that is known for longer, (T + T//2, n_z).
 
     At first the economy is taken to be at rest after T dates. Where it is still away from rest by then, the path is
     solved a second time from date T//2 on, for T further dates, and a third time for the first T dates, with what the
     second one expects after them. By how much the first half changes says how much it depends on the horizon.
+
+    Of a path of which only ``kept`` dates are used until the next surprise, what is expected fades towards the end
+    (:func:`faded`). It is always solved again, as it is home by construction; compared are the dates that are used.
     """
     horizon, half = economy.horizon, economy.horizon // 2
-    given, start = economy.around(forcing[:horizon], begin, half)
+    near, far, compared = forcing[:horizon], forcing, half
+    if kept is not None:
+        near, far, compared = faded(near), faded(far), kept
+    given, start = economy.around(near, begin, half)
     first = solve_around(economy, given, start if guess is None else guess, tolerance)
-    if first.reason != "ok" or _away(economy, first.point.x).max(initial=0.0) <= HOME:
+    if first.reason != "ok" or (kept is None and _away(economy, first.point.x).max(initial=0.0) <= HOME):
         return first
     x, middle = first.point.x, Beginning(first.point.x[half - 1], first.point.seen.distributions)
-    further, _ = economy.around(forcing[half:], middle, horizon - half)
+    further, _ = economy.around(far[half:], middle, horizon - half)
     second = solve_around(economy, further, later(x, economy.at_rest, half), tolerance)
     if second.reason != "ok":
         assert second.failure is not None
         return _counted(replace(second, failure=second.failure.after(half, "from")), first)
     tail = second.point.x
-    given = given._replace(after=jnp.asarray(tail[horizon - half]), marginal_values=second.point.seen.marginal_values)
+    given = given._replace(
+        after=jnp.asarray(tail[horizon - half]),
+        marginal_values=second.point.seen.marginal_values,
+        shocks=jnp.asarray(far[:horizon]),
+    )
     third = solve_around(economy, given, np.concatenate([x[:half], tail[: horizon - half]]), tolerance)
     third = _counted(third, first, second)
     if third.reason != "ok":
         return third
     largest = np.abs(third.point.x - economy.at_rest).max(axis=0)
-    moved = np.abs(third.point.x - x)[:half].max(axis=0)
+    moved = np.abs(third.point.x - x)[:compared].max(axis=0)
     change = np.where(moved > RESIDUAL_LIMIT, moved / np.maximum(largest, RESIDUAL_LIMIT), 0.0)
     at = int(np.argmax(change))
     third = replace(third, change=float(change[at]))
     if third.change <= CHANGE:
         return third
-    name, date = economy.model.variables[at], int(np.argmax(np.abs(third.point.x - x)[:half, at]))
+    name, date = economy.model.variables[at], int(np.argmax(np.abs(third.point.x - x)[:compared, at]))
     words = (
         f"'{name}' at date {date} changes by {third.change:.1%} of its largest deviation if the economy is at rest "
         f"after {horizon + half} dates in place of {horizon}: give a longer horizon, or a shock that dies out sooner"
@@ -287,6 +275,20 @@ def _counted(found: Found, *others: Found) -> Found:
 def later(path: Array, end: Array, dates: int) -> Array:
     """A path (T, n) as it looks some dates later, with what follows its last date."""
     return np.concatenate([path[dates:], np.tile(end, (dates, 1))])
+
+
+def faded(forcing: Array) -> Array:
+    """A forcing (T, n_z) that fades to nothing over its last dates, :data:`_FADES` of them, without a jump::
+
+        forcing_t (1 + cos(pi s_t)) / 2,   s_t from 0 to 1
+
+    What is left of a slow process at date T would be gone at once after it. Agents expect this jump, so that the last
+    real rates are many times what they are on the way; a bound on the rate then binds there, or has no path at all.
+    """
+    dates = len(forcing)
+    share = np.clip(np.arange(1, dates + 1) / dates - (1 - _FADES), 0.0, None) / _FADES
+    found: Array = forcing * (0.5 * (1 + np.cos(np.pi * share)))[:, None]
+    return found
 
 
 def _away(economy: Economy, x: Array) -> Array:
@@ -336,8 +338,8 @@ def solve_around(economy: Economy, given: Surroundings, start: Array, tolerance:
                 step /= 2
     failure, reason = None, outcome.reason
     if reason != "ok":
-        failure = _where(economy, outcome, reached)
-    elif (failure := _off_the_grid(economy, outcome.point)) is not None:
+        failure = where_failed(economy, outcome, reached)
+    elif (failure := off_the_grid(economy, outcome.point)) is not None:
         reason = "grid_too_small"
     iterations, evaluations, products = (int(n) for n in counts)
     return Found(outcome.point, given, reason, failure, iterations, evaluations, products, economy.horizon)
@@ -354,44 +356,3 @@ def _between(rest: Surroundings, given: Surroundings, share: float) -> Surroundi
         distributions=tuple(map(mixed, rest.distributions, given.distributions)),
         shocks=mixed(rest.shocks, given.shocks),
     )
-
-
-#: What a failure of the iterations says, and advises.
-_WORDS = {
-    "domain": "is not a number however little the path moves: nobody can live on such prices; give a smaller shock",
-    "no_decrease": "is off by {size:.1e} and no step makes that less: there may be no such path; give a smaller shock",
-    "linear": "is off by {size:.1e} and the equation of the next step has no solution that is near: give a smaller "
-    "shock, or check that the model is determinate here",
-    "iterations": "is still off by {size:.1e} after all iterations: give a smaller shock",
-}
-
-
-def _where(economy: Economy, outcome: Outcome, reached: float) -> Failure:
-    """The equation and the date at which it went wrong."""
-    failed = outcome.tried if outcome.reason == "domain" and outcome.tried is not None else outcome.point
-    bad = ~np.isfinite(failed.f)
-    # what is not a number at one date spreads to others through households: the first equation of the first date
-    date, at = (int(i) for i in (np.argwhere(bad)[0] if bad.any() else np.unravel_index(
-        np.argmax(np.abs(failed.f)), failed.f.shape)))  # fmt: skip
-    name = economy.equation_names[at]
-    size = float(failed.f[date, at])
-    words = _WORDS[outcome.reason].format(size=abs(size))
-    if reached > 0:
-        words += f"; with {reached:.0%} of it there is a path"
-    return Failure(name, date, size, f"the equation '{name}' at date {date} {words}")
-
-
-def _off_the_grid(economy: Economy, point: Point) -> Failure | None:
-    for block, tops in zip(economy.model.problems, point.seen.tops, strict=True):
-        mass, beyond = np.asarray(tops.mass), np.asarray(tops.beyond)
-        out = (mass > TOP_MASS_LIMIT) | (beyond > 0)
-        if out.any():
-            date, asset = (int(i) for i in np.argwhere(out)[0])
-            return Failure(
-                block.outputs[0],
-                date,
-                float(mass[date, asset]),
-                f"households leave the asset grid at date {date}: a mass of {mass[date, asset]:.1e} at its top; raise "
-                "a_max",
-            )
-    return None

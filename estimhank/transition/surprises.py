@@ -18,7 +18,7 @@ from estimhank.parameters.parameter_table import ModelError
 from estimhank.sequence_space.steady_state import RESIDUAL_LIMIT, SteadyState
 from estimhank.transition.economy import Beginning, Economy
 from estimhank.transition.newton import Array
-from estimhank.transition.solve import Found, TransitionPath, later, solve_around, solve_checked, told
+from estimhank.transition.solve import Found, TransitionPath, faded, later, solve_around, solve_checked, told
 
 
 def solve_surprises(
@@ -87,10 +87,10 @@ def follow_surprises(
         if following == dates and kept > 1:  # the last one is a path like any other
             found = solve_checked(economy, expected, begin, tolerance, guess)
         else:
-            given, still = economy.around(expected[:horizon], begin, kept)
+            given, still = economy.around(faded(expected[:horizon]), begin, kept)
             found = solve_around(economy, given, still if guess is None else guess, tolerance)
             if date == most and found.reason == "ok":  # does the horizon matter? it does most where most is to come
-                again = solve_checked(economy, expected, begin, tolerance, found.point.x)
+                again = solve_checked(economy, expected, begin, tolerance, found.point.x, kept)
                 found = replace(found, change=again.change, reason=again.reason, failure=again.failure)
         found = replace(found, kept=kept, failure=found.failure and found.failure.after(date))
         pieces.append(found)
