@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import estimhank.transition.solve as solve
+import estimhank.transition.surprises as surprises
 from estimhank.model.observed import Growth
 from estimhank.parameters.parameter_table import ModelError
 from estimhank.posterior.posterior import Posterior
@@ -18,13 +19,37 @@ from estimhank.run.linearity import _answer
 from estimhank.run.model_check import stand_in
 from estimhank.run.transition import economy_at
 from estimhank.transition.bounds import sides
-from estimhank.transition.linearity import departures, linear_history, retell, series_of, surprises_of
+from estimhank.transition.linearity import departures, impulse, linear_history, retell, series_of, surprises_of
 from estimhank.transition.newton import Outcome, solve_paths
 from estimhank.transition.solve import solve_transition
-from estimhank.transition.surprises import linear_surprises, solve_surprises
-from tests.transition.test_paths import KS_DATES, LogEconomy, T, bounded, economy, found, krusell_smith, saved
+from estimhank.transition.surprises import follow_surprises, linear_surprises, solve_surprises
+from examples.lower_bound import MEAN_RATE, LowerBound
+from tests.transition.test_paths import (
+    KS_DATES,
+    LogEconomy,
+    T,
+    bounded,
+    economy,
+    found,
+    krusell_smith,
+    saved,
+)
 
 SHARE = 0.33 * 0.95
+#: About the default run's.
+MODE = {
+    "kappa_w": 0.0776,
+    "phi_pi": 2.46,
+    "phi_y": 0.0918,
+    "rho_i": 0.238,
+    "phi_b": 0.184,
+    "rho_w": 0.9925,
+    "rho_g": 0.969,
+    "rho_m": 0.631,
+    "sigma_w": 0.303,
+    "sigma_g": 0.777,
+    "sigma_m": 0.496,
+}
 
 
 class ObservedLog(LogEconomy):
@@ -192,6 +217,34 @@ def test_of_a_linear_model_both_solutions_tell_the_same_history() -> None:
         for t in range(30):
             rate[t:] += innovations[t, j] * response[: 30 - t]
     np.testing.assert_allclose(straight[:, at], rate, atol=1e-12)
+
+
+def test_what_is_expected_fades_without_a_jump() -> None:
+    forcing = np.ones((90, 2))
+    fading = solve.faded(forcing)
+    np.testing.assert_array_equal(fading[:60], 1.0)
+    assert fading[-1] == pytest.approx(0.0, abs=1e-15)
+    assert (np.diff(fading[60:, 0]) < 0).all() and np.abs(np.diff(fading[:, 0])).max() < 2 / 30
+
+
+@pytest.mark.long
+def test_a_slow_process_meets_no_bound_at_the_end_of_the_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a tenth of the wage markup is left at the last date; were it gone at once, real rates would jump there
+    table = LowerBound().parameters
+    for name, value in MODE.items():
+        table = table.changed(name, value=value)
+    slow = economy(LowerBound().changed(table), 300)
+    column, lowest = [s.name for s in slow.innovations].index("w"), -MEAN_RATE
+    rate = slow.linear_deviations(impulse(slow, column))["i"]
+    innovations = np.zeros((1, 3))
+    innovations[0, column] = 1.5 * lowest / rate[-3]
+    straight = innovations[0, column] * rate
+    assert straight[:200].min() > lowest > straight[-3]
+    told = follow_surprises(slow, surprises_of(slow, innovations), 1)
+    assert (told.reason, told.jvps, told.binds) == ("ok", 0, {})
+    monkeypatch.setattr(surprises, "faded", lambda forcing: forcing)
+    met = follow_surprises(slow, surprises_of(slow, innovations), 1)
+    assert met.jvps > 0 or met.reason != "ok"
 
 
 def test_a_history_with_a_bound_is_another_one() -> None:
