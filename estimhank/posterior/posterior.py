@@ -69,11 +69,10 @@ DENSITY_VERSION = "4"
 #: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).
 LONGEST = 1280
 
-#: Memory, in bytes, that household Jacobians may take while a longer horizon is solved: a worker has that and some more.
+#: Memory, in bytes, that household Jacobians may take while a longer horizon is solved; a worker has some more.
 MOST_MEMORY = 4e9
-_COPIES = (
-    6  # of them, numbers of eight bytes, while fake news are added up and laid out (measured: 8.3 GB at T = 3,000)
-)
+#: Copies of them, eight bytes a number, while fake news are added up and laid out (8.3 GB were seen at T = 3,000).
+_COPIES = 6
 
 
 class Posterior(Capabilities):
