@@ -22,6 +22,7 @@ from estimhank.evaluation.worker import EvaluationError
 from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
+from estimhank.run.global_verb import add_global_verb
 from estimhank.run.model_check import check_model, open_model, read_point, responses_as_csv, responses_of
 from estimhank.run.new_model import TEMPLATES, write_model
 from estimhank.run.open_posterior import build_target
@@ -261,6 +262,7 @@ def responses_command(
 add_verbs(app)
 add_policy_verbs(app)
 add_transition_verb(app)
+add_global_verb(app)
 
 
 @app.command("init")

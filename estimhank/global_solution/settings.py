@@ -81,7 +81,7 @@ class TrainingConfig:
     recipe: str = option("euler", choices=("euler", "published"))
     economies: int = option(192, least=16)
     own_states: int = option(28, least=8)
-    histogram: int = option(160, least=40)
+    histogram: int = option(240, least=40)
     rounds: int = option(6, least=1)
     value_rounds: int = option(4, least=1)
     steps: int = option(6, least=1)

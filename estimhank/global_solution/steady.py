@@ -9,7 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import brentq
+from scipy.sparse.linalg import spsolve
 
 from estimhank.global_solution.economy import GlobalEconomy
 from estimhank.global_solution.histogram import asset_grid, move
@@ -192,15 +195,14 @@ def base_policy(economy: GlobalEconomy) -> BasePolicy:
         return jnp.log(jnp.where(cash < knots[0], values[0] + slope_low * (cash - knots[0]), inside))
 
     log_c = jax.vmap(table)(spendable, c / scale[:, None])
-    value = _value(economy, log_c, (gross, income, scale), jnp.asarray(joint), position)
+    value = _value(economy, log_c, (gross, income, scale), joint, position)
     return BasePolicy(
         log_c.reshape(n_z, n_e, -1), value.reshape(n_z, n_e, -1), first, position[1] - position[0], jnp.asarray(_SHIFT)
     )
 
 
-@partial(jax.jit, static_argnums=0)
 def _value(
-    economy: GlobalEconomy, log_c: jax.Array, prices: tuple[jax.Array, ...], chain: jax.Array, position: jax.Array
+    economy: GlobalEconomy, log_c: jax.Array, prices: tuple[jax.Array, ...], chain: NDArray[np.float64], position: jax.Array
 ) -> jax.Array:
     """Log of the constant consumption, over the income scale, that is worth as much as following the policy, (m, n)."""
     gross, income, scale = prices
@@ -210,21 +212,20 @@ def _value(
     assets = jnp.minimum(assets, economy.largest_assets)
     # next period's place in the table, by state of tomorrow: (m, n, m')
     cash = gross * assets[..., None] + income - economy.borrowing_limit
-    place = (jnp.log(jnp.maximum(cash / scale, 0.0) + _SHIFT) - position[0]) / (position[1] - position[0])
-    i = jnp.clip(place.astype(int), 0, position.shape[0] - 2)
+    place = np.asarray((jnp.log(jnp.maximum(cash / scale, 0.0) + _SHIFT) - position[0]) / (position[1] - position[0]))
+    m, n = log_c.shape
+    i = np.clip(place.astype(int), 0, n - 2)
     w = place - i
-    states = jnp.arange(chain.shape[0])
-    u = economy.utility(c)
-
-    def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
-        v, _, count = state
-        tomorrow = v[states, i] * (1 - w) + v[states, i + 1] * w
-        found = u + economy.beta * jnp.einsum("mk,mnk->mn", chain, tomorrow)
-        return found, jnp.abs(found - v).max(), count + 1
-
-    v = jax.lax.while_loop(
-        lambda state: (state[1] > 1e-8 * (1 + jnp.abs(state[0]).max())) & (state[2] < _LIMIT),
-        step,
-        (u / (1 - economy.beta), jnp.inf, jnp.array(0)),
-    )[0]
-    return jnp.log(economy.inverse_utility((1 - economy.beta) * v) / scale[:, None])
+    probability = np.broadcast_to(chain[:, None, :], place.shape)
+    rows = np.broadcast_to(np.arange(m * n).reshape(m, n, 1), place.shape)
+    columns = np.arange(m) * n + i
+    move = sparse.csr_array(
+        (
+            np.concatenate([(probability * (1 - w)).ravel(), (probability * w).ravel()]),
+            (np.concatenate([rows.ravel()] * 2), np.concatenate([columns.ravel(), columns.ravel() + 1])),
+        ),
+        shape=(m * n, m * n),
+    )
+    u = np.asarray(economy.utility(c)).ravel()
+    v = spsolve(sparse.csc_array(sparse.eye_array(m * n) - economy.beta * move), u).reshape(m, n)
+    return jnp.log(economy.inverse_utility((1 - economy.beta) * jnp.asarray(v)) / scale[:, None])
