@@ -167,9 +167,12 @@ class GlobalEconomy(ABC):
     def capital_range(self) -> tuple[float, float]:
         """Capital stocks between which that of the deterministic steady state is searched."""
 
-    def steady_prices(self, capital: jax.Array) -> Prices:
-        """Prices of the economy without aggregate risk; by default averages over aggregate states."""
-        weights = jnp.asarray(self.chain().stationary)
+    def expected_prices(self, weights: jax.Array, capital: jax.Array) -> Prices:
+        """Prices where the aggregate state is for sure at its mean with ``weights``, (n_z,), over states.
+
+        With the stationary weights they are those of the economy without aggregate risk. By default the average of prices; an
+        economy whose prices are not linear in productivity overrides it.
+        """
         each = jax.vmap(lambda z: self.prices(z, capital))(jnp.arange(len(weights)))
         return Prices(weights @ each.gross_return, weights @ each.income)
 
@@ -255,9 +258,8 @@ class KrusellSmithEconomy(GlobalEconomy):
         """Competitive factor prices, benefits, and the tax that pays for them."""
         return self._prices(jnp.asarray(self.productivity)[z], jnp.asarray(self.unemployment)[z], capital)
 
-    def steady_prices(self, capital: jax.Array) -> Prices:
+    def expected_prices(self, weights: jax.Array, capital: jax.Array) -> Prices:
         """At mean productivity and mean unemployment."""
-        weights = jnp.asarray(self.chain().stationary)
         return self._prices(weights @ jnp.asarray(self.productivity), weights @ jnp.asarray(self.unemployment), capital)
 
     def _prices(self, productivity: jax.Array, unemployment: jax.Array, capital: jax.Array) -> Prices:

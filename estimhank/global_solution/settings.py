@@ -149,6 +149,8 @@ class AccuracyConfig:
         Aggregate states at which Euler and Bellman errors are taken.
     referee : bool
         Whether Krusell and Smith's own method solves the economy too.
+    responses : bool
+        Whether responses are compared with those without aggregate risk.
     """
 
     quarters: int = option(10_000, least=100)
@@ -156,6 +158,7 @@ class AccuracyConfig:
     histogram: int = option(1_000, least=40)
     states: int = option(500, least=10)
     referee: bool = True
+    responses: bool = True
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
             "economies": 32, "own_states": 12, "histogram": 60, "rounds": 2, "value_rounds": 1, "steps": 3, "quarters": 40,
             "first_quarters": 20,
         },
-        "accuracy": {"quarters": 300, "burn_in": 50, "histogram": 120, "states": 20, "referee": False},
+        "accuracy": {"quarters": 300, "burn_in": 50, "histogram": 120, "states": 20, "referee": False, "responses": False},
     },
     "published": {"training": {"recipe": "published"}},
 }  # fmt: skip

@@ -94,13 +94,13 @@ def deterministic_steady_state(economy: GlobalEconomy) -> SteadyState:
     ConvergenceError
         If there is none in the economy's ``capital_range``, or a household's problem does not converge.
     """
-    chain = jnp.asarray(economy.chain().average)
+    chain, weights = jnp.asarray(economy.chain().average), jnp.asarray(economy.chain().stationary)
     low, high = economy.borrowing_limit, economy.largest_assets
     policy_grid = low + (high - low) * jnp.linspace(0.0, 1.0, _POLICY_POINTS) ** 3
     grid = asset_grid(low, high, _HISTOGRAM_POINTS)
 
     def excess(capital: float) -> tuple[float, jax.Array]:
-        prices = economy.steady_prices(jnp.asarray(capital))
+        prices = economy.expected_prices(weights, jnp.asarray(capital))
         gross = jnp.broadcast_to(prices.gross_return, prices.income.shape)
         if float(economy.beta * prices.gross_return) >= 1:
             return np.inf, jnp.zeros(())  # nobody would stop saving

@@ -7,6 +7,7 @@ import numpy as np
 
 from estimhank.global_solution.accuracy import LongPath
 from estimhank.global_solution.conventional import ConventionalSolution, iterate_law
+from estimhank.global_solution.responses import GlobalResponse
 from estimhank.global_solution.solution import GlobalSolution
 from estimhank.report.style import CHAINS, EXACT, MODE, PRIOR, SURROGATE, ReportFigure, new_figure
 
@@ -82,3 +83,34 @@ def wealth_figure(solution: GlobalSolution) -> ReportFigure:
         "moment; where it is a straight line, the moment is mean wealth.",
         "Three panels: densities of wealth, saving functions, the learned moment's function of wealth.",
     )  # fmt: skip
+
+
+def response_figure(responses: list[GlobalResponse]) -> ReportFigure:
+    """Capital and consumption after news of the aggregate state: global, nonlinear and linear."""
+    figure = new_figure(2.3 * len(responses) + 0.5)
+    axes = figure.subplots(len(responses), 2, squeeze=False)
+    for row, response in zip(axes, responses, strict=True):
+        for axis, variable in zip(row, ("capital", "consumption"), strict=True):
+            t = np.arange(len(response.capital))
+            axis.plot(t, getattr(response, variable), color=EXACT, label="global")
+            axis.plot(t, getattr(response.foresight, variable)[: len(t)], color=SURROGATE, ls="--", label="perfect foresight")
+            axis.plot(t, getattr(response.foresight, f"linear_{variable}")[: len(t)], color=PRIOR, ls=":", label="linear")
+            axis.axhline(0, color=MODE, lw=0.6)
+            axis.set(title=f"{variable.capitalize()}, aggregate state {response.first}", xlabel="quarter", ylabel="percent")
+    axes[0, 0].legend()
+    return ReportFigure(
+        "responses", figure,
+        "Generalised impulse responses of the global solution to the news that date 0 is in the aggregate state named, against no news; and "
+        "the same economy's responses where productivity and employment follow their expected paths for sure.",
+        "Responses of capital and consumption: global, nonlinear and linear perfect foresight.",
+    )  # fmt: skip
+
+
+def response_words(response: GlobalResponse) -> str:
+    """What the responses of one figure differ by."""
+    risk, curvature, share = response.share_of_risk()
+    return (
+        f"Aggregate state {response.first}: the response of capital under aggregate risk is {100 * risk:.2g} % of its size away from nonlinear "
+        f"perfect foresight, which is {100 * curvature:.2g} % away from the linear response; of the two distances together {100 * share:.0f} % "
+        "is aggregate risk."
+    )

@@ -13,10 +13,16 @@ import numpy as np
 
 from estimhank.global_solution.accuracy import LongPath
 from estimhank.global_solution.conventional import ConventionalSolution
+from estimhank.global_solution.responses import GlobalResponse
 from estimhank.global_solution.settings import GlobalConfig
 from estimhank.global_solution.solution import GlobalSolution
 from estimhank.global_solution.verdict import GlobalVerdict
-from estimhank.report.figures_global import capital_figure, wealth_figure
+from estimhank.report.figures_global import (
+    capital_figure,
+    response_figure,
+    response_words,
+    wealth_figure,
+)
 from estimhank.report.style import ReportFigure, figure_style
 from estimhank.support.files import write_text
 
@@ -73,7 +79,7 @@ def write_global_report(
     path: LongPath,
     referee: ConventionalSolution | None,
     config: GlobalConfig,
-    responses: Sequence[tuple[str, ReportFigure]] = (),
+    responses: list[GlobalResponse] | None = None,
 ) -> Path:
     """Write ``report.html``, one file that fetches nothing.
 
@@ -85,8 +91,7 @@ def write_global_report(
     path : LongPath
     referee : ConventionalSolution, optional
     config : GlobalConfig
-    responses : sequence of (str, ReportFigure)
-        Generalised impulse responses, each with what it says in words.
+    responses : list of GlobalResponse, optional
     """
     figures = solution.figures
     law = (
@@ -99,7 +104,8 @@ def write_global_report(
     )
     with figure_style():
         drawn = [_image(capital_figure(path, referee, law)), _image(wealth_figure(solution))]
-        answers = [f"<p>{html.escape(words)}</p>{_image(figure)}" for words, figure in responses]
+        answers = [f"<p>{html.escape(response_words(r))}</p>" for r in responses or ()]
+        answers += [_image(response_figure(responses))] if responses else []
     level = "good" if verdict.passed else "bad"
     title = f"Global solution: {config.economy.name}{' (planner)' if config.economy.planner else ''}"
     sections = [

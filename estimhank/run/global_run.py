@@ -25,6 +25,7 @@ from estimhank.global_solution.conventional import (
     solve_conventional,
 )
 from estimhank.global_solution.economies import BUILT_IN, find_economy, make_economy
+from estimhank.global_solution.responses import GlobalResponse, global_responses
 from estimhank.global_solution.settings import GlobalConfig
 from estimhank.global_solution.solution import FIGURES, SETTINGS, WEIGHTS, GlobalSolution, to_bytes
 from estimhank.global_solution.steady import deterministic_steady_state
@@ -157,6 +158,11 @@ def _run(
     state, before = _trained(config, solver, out, begun, progress, say)
     say("accuracy")
     figures, verdict, found = judge(config, solver, state, progress)
+    responses = None
+    if config.accuracy.responses and not solver.planner:
+        progress(ProgressEvent("accuracy", 5, 6, 0, "responses"))
+        responses = global_responses(solver, state, found.path, found.grid)
+        figures["responses"] = [_response(answer) for answer in responses]
     figures["seconds"] = round(before + time.monotonic() - begun, 2)
     figures["passed"] = verdict.passed
     figures["verdict"] = verdict.words
@@ -165,7 +171,7 @@ def _run(
     from estimhank.report.global_report import write_global_report
 
     solution = GlobalSolution(solver, state, found.path.mean_histograms, figures)
-    write_global_report(out, solution, verdict, found.path, found.referee, config)
+    write_global_report(out, solution, verdict, found.path, found.referee, config, responses)
     # last: what is there is whole
     write_json(out / FIGURES, figures)
     (out / CHECKPOINT).unlink(missing_ok=True)
@@ -199,9 +205,10 @@ def _trained(
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """What the report shows of the judgement: the long path, and the referee where there was one."""
+    """What the report shows of the judgement: the long path with its grid, and the referee where there was one."""
 
     path: LongPath
+    grid: Any
     referee: ConventionalSolution | None
 
 
@@ -274,7 +281,18 @@ def judge(
             "law_good": [float(found.intercept[-1]), float(found.gradient[-1])],
         }
     verdict = verdict_of(figures, referee, missing)
-    return figures, verdict, Judged(path, found)
+    return figures, verdict, Judged(path, fine, found)
+
+
+def _response(answer: GlobalResponse) -> dict[str, Any]:
+    risk, curvature, share = answer.share_of_risk()
+    t = len(answer.capital)
+    return {
+        "state": answer.first, "capital": [float(x) for x in answer.capital],
+        "capital_foresight": [float(x) for x in answer.foresight.capital[:t]],
+        "capital_linear": [float(x) for x in answer.foresight.linear_capital[:t]],
+        "risk": risk, "curvature": curvature, "share_of_risk": share,
+    }  # fmt: skip
 
 
 #: What the figures of ``global.json`` are measured in.
