@@ -26,7 +26,14 @@ class ValueAhead(NamedTuple):
 
 
 def value_of(
-    problem: Problem, frame: Frame, weights: Weights, z: Any, e: jax.Array, cash: jax.Array, scale: jax.Array, moments: jax.Array
+    problem: Problem,
+    frame: Frame,
+    weights: Weights,
+    z: Any,
+    e: jax.Array,
+    cash: jax.Array,
+    scale: jax.Array,
+    moments: jax.Array,
 ) -> jax.Array:
     """Expected discounted utility at spendable cash and states ``e`` of the same shape.
 
@@ -58,7 +65,14 @@ def value_moments(
 
 
 def continuation(
-    problem: Problem, frame: Frame, weights: Weights, z: Any, e: jax.Array, chosen: jax.Array, capital: jax.Array, ahead: ValueAhead
+    problem: Problem,
+    frame: Frame,
+    weights: Weights,
+    z: Any,
+    e: jax.Array,
+    chosen: jax.Array,
+    capital: jax.Array,
+    ahead: ValueAhead,
 ) -> jax.Array:
     """beta E V(z', e') of one household that chooses assets ``chosen``, with next period's capital, shape ()."""
     economy = problem.economy
@@ -109,7 +123,14 @@ def behaviour_at(
 
 
 def bellman_residual(
-    problem: Problem, frame: Frame, weights: Weights, z: Any, e: jax.Array, i: jax.Array, what: Behaviour, ahead: ValueAhead
+    problem: Problem,
+    frame: Frame,
+    weights: Weights,
+    z: Any,
+    e: jax.Array,
+    i: jax.Array,
+    what: Behaviour,
+    ahead: ValueAhead,
 ) -> jax.Array:
     """V less what it should be, u(c) + beta E V', of the household (e, i) of a behaviour, shape ()."""
     economy: GlobalEconomy = problem.economy

@@ -1,8 +1,8 @@
 """The referee: Krusell and Smith's own method on a fine grid, which shares nothing with the networks but the economy.
 
-Households believe that capital follows ``log K' = a_z + b_z log K``. Their problem is solved by the endogenous grid method for that
-belief, a histogram is simulated with the policies found, and the belief is replaced by the regression on what was simulated, until it
-no longer changes (Krusell and Smith 1998; Young 2010 for the histogram).
+Households believe that capital follows ``log K' = a_z + b_z log K``. Their problem is solved by the endogenous grid
+method for that belief, a histogram is simulated with the policies found, and the belief is replaced by the regression
+on what was simulated, until it no longer changes (Krusell and Smith 1998; Young 2010 for the histogram).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from estimhank.global_solution.steady import deterministic_steady_state
 from estimhank.households.interpolation import interpolate_rows_smoothly
 from estimhank.support.errors import ConvergenceError
 
-#: Share of the way from the belief to the regression: the regression moves against the belief, by more than the belief was moved.
+#: Share of the way from the belief to the regression: the regression moves against the belief, by more than the belief
+#: was moved.
 _STEP = 0.3
 
 #: Capital is gridded this far around the deterministic steady state; shocks of the published size move it by a tenth.
@@ -94,7 +95,9 @@ class ConventionalSolution:
     iterations: int
 
 
-def simulate_aggregate(aggregate: NDArray[np.float64], quarters: int, rng: np.random.Generator, first: int = 0) -> NDArray[np.int64]:
+def simulate_aggregate(
+    aggregate: NDArray[np.float64], quarters: int, rng: np.random.Generator, first: int = 0
+) -> NDArray[np.int64]:
     """A path of the aggregate state's index, shape (quarters,)."""
     upper = np.cumsum(aggregate, axis=1)
     u = rng.random(quarters)
@@ -108,8 +111,8 @@ def simulate_aggregate(aggregate: NDArray[np.float64], quarters: int, rng: np.ra
 def _between(values: jax.Array, knots: jax.Array, x: jax.Array) -> jax.Array:
     """Values on equally spaced knots, (n_K, ...), at one ``x``, by the cubic through the four nearest.
 
-    Straight lines between 24 points are not enough: policies are slightly concave in capital, what households save too much on
-    average is tiny, and yet the spread of wealth, which is near a random walk, comes out a tenth too large.
+    Straight lines between 24 points are not enough: policies are slightly concave in capital, what households save too
+    much on average is tiny, and yet the spread of wealth, which is near a random walk, comes out a tenth too large.
     """
     n = knots.shape[0]
     position = jnp.clip((x - knots[0]) / (knots[1] - knots[0]), 0.0, n - 1.0)
@@ -134,7 +137,7 @@ def _solve_household(
 ) -> tuple[Any, ...]:
     chain = economy.chain()
     aggregate, idiosyncratic = jnp.asarray(chain.aggregate), jnp.asarray(chain.idiosyncratic)
-    n_z, n_e = economy.n_z, economy.n_e
+    n_z = economy.n_z
     now = jax.vmap(lambda z: jax.vmap(lambda k: economy.prices(z, k))(capital))(jnp.arange(n_z))
 
     def expected(assets: jax.Array) -> jax.Array:
@@ -230,7 +233,7 @@ def solve_conventional(
     low, high = economy.borrowing_limit, economy.largest_assets
     grid = low + (high - low) * jnp.linspace(0.0, 1.0, sizes.assets) ** 3
     fine = asset_grid(low, high, sizes.histogram)
-    capital = jnp.linspace(*(share * steady.capital for share in CAPITAL_SPAN), sizes.capital)
+    capital = jnp.linspace(CAPITAL_SPAN[0] * steady.capital, CAPITAL_SPAN[1] * steady.capital, sizes.capital)
     n_z, n_e = economy.n_z, economy.n_e
     belief = np.stack([np.full(n_z, 0.04 * np.log(steady.capital)), np.full(n_z, 0.96)], 1)
     policy = jnp.broadcast_to(0.95 * grid, (n_z, n_e, sizes.capital, sizes.assets))
@@ -266,7 +269,9 @@ def move_to(shares: jax.Array, grid: jax.Array, other: jax.Array) -> jax.Array:
     return jnp.zeros(other.shape[0]).at[i].add(shares - up).at[i + 1].add(up)
 
 
-def fit_law(capital: NDArray[np.float64], z: NDArray[np.int64], n_z: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fit_law(
+    capital: NDArray[np.float64], z: NDArray[np.int64], n_z: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Regressions log K' on a constant and log K by aggregate state: coefficients (n_z, 2) and R squared (n_z,)."""
     coefficients, fit = np.empty((n_z, 2)), np.empty(n_z)
     x, y = np.log(capital[:-1]), np.log(capital[1:])

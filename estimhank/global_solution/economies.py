@@ -35,7 +35,8 @@ def find_economy(reference: str, folder: Path | str = ".") -> type[GlobalEconomy
     path_text, colon, name = reference.rpartition(":")
     if not colon or not path_text.endswith(".py"):
         raise ConfigError(
-            f"unknown economy '{reference}': there are {', '.join(BUILT_IN)}, and one of your own is written 'file.py:Class'"
+            f"unknown economy '{reference}': there are {', '.join(BUILT_IN)}, and one of your own is written "
+            f"'file.py:Class'"
         )
     path = (Path(folder) / expand_user(path_text)).resolve()
     if not path.is_file():
@@ -64,10 +65,13 @@ def make_economy(kind: type[GlobalEconomy], parameters: Mapping[str, Any] | None
     Raises
     ------
     ConfigError
-        Where a name is unknown, or the economy is none: no Markov chain, prices that are no numbers, a limit above the grid.
+        Where a name is unknown, or the economy is none: no Markov chain, prices that are no numbers, a limit above the
+        grid.
     """
     if not dataclasses.is_dataclass(kind):
-        raise ConfigError(f"the economy {kind.__name__} must be a frozen dataclass: write @dataclass(frozen=True) above it")
+        raise ConfigError(
+            f"the economy {kind.__name__} must be a frozen dataclass: write @dataclass(frozen=True) above it"
+        )
     known = {field.name: field for field in dataclasses.fields(kind)}
     given = dict(parameters or {})
     for name, value in given.items():
@@ -105,7 +109,9 @@ def check_economy(economy: GlobalEconomy) -> None:
         raise ConfigError(f"{name}: rows of its Markov chain must sum to one")
     low, high = economy.capital_range()
     if not 0 < low < high:
-        raise ConfigError(f"{name}: capital_range() must be two positive numbers, the smaller one first, it is {low}, {high}")
+        raise ConfigError(
+            f"{name}: capital_range() must be two positive numbers, the smaller one first, it is {low}, {high}"
+        )
     for capital in (low, high):
         for z in range(economy.n_z):
             prices = economy.prices(jnp.asarray(z), jnp.asarray(capital))
@@ -116,10 +122,12 @@ def check_economy(economy: GlobalEconomy) -> None:
                 )
             if not (np.isfinite(income).all() and np.isfinite(gross) and (income >= 0).all() and gross > 0):
                 raise ConfigError(
-                    f"{name}: prices() gives a return or an income that is negative or no number with capital {capital:.4g} in state {z}"
+                    f"{name}: prices() gives a return or an income that is negative or no number with capital "
+                    f"{capital:.4g} in state {z}"
                 )
             least = gross * economy.borrowing_limit + income.min() - economy.borrowing_limit
             if not least > 0:
                 raise ConfigError(
-                    f"{name}: with capital {capital:.4g} in state {z} a household at the borrowing limit could not eat: raise the limit"
+                    f"{name}: with capital {capital:.4g} in state {z} a household at the borrowing limit could not "
+                    f"eat: raise the limit"
                 )

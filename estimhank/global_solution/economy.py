@@ -1,7 +1,8 @@
 """What a global solution is of: households, prices, and a Markov chain of the aggregate state.
 
-An economy says how households are paid and what they discount by; everything else, networks, histogram, training and checks, is
-the same for all of them. A user's own is a frozen dataclass with two methods, ``chain`` and ``prices`` (docs/global.md has one in a page).
+An economy says how households are paid and what they discount by; everything else, networks, histogram, training and
+checks, is the same for all of them. A user's own is a frozen dataclass with two methods, ``chain`` and ``prices``
+(docs/global.md has one in a page).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Chain(NamedTuple):
         p = np.asarray(joint, float)
         if p.shape != (n_z * n_e, n_z * n_e) or (p < 0).any() or np.abs(p.sum(1) - 1).max() > _ROUNDING:
             raise ConfigError(
-                f"the joint transition must be a {n_z * n_e} x {n_z * n_e} matrix of probabilities with rows that sum to one"
+                f"the joint transition must be a {n_z * n_e} x {n_z * n_e} matrix of probabilities with rows that sum "
+                f"to one"
             )
         table = (p / p.sum(1, keepdims=True)).reshape(n_z, n_e, n_z, n_e)
         aggregate = table.sum(3)
@@ -83,7 +85,9 @@ class Chain(NamedTuple):
         a, e = np.asarray(aggregate, float), np.asarray(idiosyncratic, float)
         for name, p in (("aggregate", a), ("idiosyncratic", e)):
             if p.ndim != 2 or p.shape[0] != p.shape[1] or (p < 0).any() or np.abs(p.sum(1) - 1).max() > _ROUNDING:
-                raise ConfigError(f"the {name} transition must be a square matrix of probabilities with rows that sum to one")
+                raise ConfigError(
+                    f"the {name} transition must be a square matrix of probabilities with rows that sum to one"
+                )
         return cls(a, np.broadcast_to(e, (*a.shape, *e.shape)).copy())
 
     @property
@@ -136,7 +140,7 @@ class GlobalEconomy(ABC):
 
         max E sum_t beta^t u(c_t),   c_t + a_{t+1} = R(z_t, K_t) a_t + y(e_t; z_t, K_t),   a_{t+1} >= borrowing_limit
 
-    with u(c) = c^(1 - gamma) / (1 - gamma), log where gamma is one, K_t households' mean assets, and (z, e) a Markov chain.
+    with u(c) = c^(1 - gamma) / (1 - gamma), log where gamma is one, K_t mean assets, and (z, e) a Markov chain.
 
     Attributes
     ----------
@@ -170,8 +174,8 @@ class GlobalEconomy(ABC):
     def expected_prices(self, weights: jax.Array, capital: jax.Array) -> Prices:
         """Prices where the aggregate state is for sure at its mean with ``weights``, (n_z,), over states.
 
-        With the stationary weights they are those of the economy without aggregate risk. By default the average of prices; an
-        economy whose prices are not linear in productivity overrides it.
+        With the stationary weights they are those of the economy without aggregate risk. By default the average of
+        prices; an economy whose prices are not linear in productivity overrides it.
         """
         each = jax.vmap(lambda z: self.prices(z, capital))(jnp.arange(len(weights)))
         return Prices(weights @ each.gross_return, weights @ each.income)
@@ -184,7 +188,7 @@ class GlobalEconomy(ABC):
     @property
     def n_e(self) -> int:
         """Number of idiosyncratic states."""
-        return self.chain().idiosyncratic.shape[-1]
+        return int(self.chain().idiosyncratic.shape[-1])
 
     def marginal_utility(self, c: jax.Array) -> jax.Array:
         """u'(c)."""
@@ -209,7 +213,8 @@ class GlobalEconomy(ABC):
 
 @dataclass(frozen=True)
 class KrusellSmithEconomy(GlobalEconomy):
-    """Krusell and Smith (1998) as in den Haan, Judd and Juillard (2010): unemployment risk that depends on the aggregate state.
+    """Krusell and Smith (1998) as in den Haan, Judd and Juillard (2010): unemployment risk that depends on the
+    aggregate state.
 
     Aggregate states are bad (0) and good (1), idiosyncratic states unemployed (0) and employed (1)::
 

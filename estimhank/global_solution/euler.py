@@ -1,7 +1,7 @@
 """Euler and Bellman equations at an aggregate state, as residuals that networks are trained on and judged by.
 
-An aggregate state is (z, histogram). The policy at its grid gives the next histogram and so next period's prices and moments in each z';
-expectations over (z', e') are sums, not draws.
+An aggregate state is (z, histogram). The policy at its grid gives the next histogram and so next period's prices and
+moments in each z'; expectations over (z', e') are sums, not draws.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Problem(NamedTuple):
     economy : GlobalEconomy
     architecture : Architecture
     planner : bool
-        Whether savings are chosen by the constrained-efficient planner, who knows what they do to prices, or by households.
+        Whether savings are chosen by the constrained-efficient planner, who knows what they do to prices, or by
+        households.
     """
 
     economy: GlobalEconomy
@@ -53,7 +54,8 @@ class Ahead(NamedTuple):
     next_moments : array of shape (n_z, n_m)
         By z'.
     externality : array of shape (n_z,)
-        By z': what a unit more of mean assets is worth to all households through prices, in marginal utility; zero without a planner.
+        By z': what a unit more of mean assets is worth to all households through prices, in marginal utility; zero
+        without a planner.
     """
 
     moments: jax.Array
@@ -70,9 +72,18 @@ def cash_on_hand(economy: GlobalEconomy, z: Any, capital: jax.Array, assets: jax
 
 
 def desired_consumption(
-    problem: Problem, frame: Frame, weights: Weights, z: Any, e: jax.Array, cash: jax.Array, scale: jax.Array, moments: jax.Array
+    problem: Problem,
+    frame: Frame,
+    weights: Weights,
+    z: Any,
+    e: jax.Array,
+    cash: jax.Array,
+    scale: jax.Array,
+    moments: jax.Array,
 ) -> jax.Array:
-    """Consumption before the borrowing limit, at cash and states ``e`` of the same shape: base policy times exp(network)."""
+    """Consumption before the borrowing limit, at cash and states ``e`` of the same shape: base policy times
+    exp(network).
+    """
     place, inputs = own_inputs(frame, cash / scale)
     outputs = problem.architecture.correction(weights, inputs, moments)
     correction = jnp.take_along_axis(outputs[..., z, :], e[..., None], -1)[..., 0]
@@ -86,7 +97,9 @@ def _states(economy: GlobalEconomy, like: jax.Array) -> jax.Array:
 def policy_on_grid(
     problem: Problem, frame: Frame, weights: Weights, z: Any, histogram: jax.Array, grid: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Consumption and assets chosen, (n_e, n_a), moments, (n_m,), and the moments' functions, at a histogram on any grid."""
+    """Consumption and assets chosen, (n_e, n_a), moments, (n_m,), and the moments' functions, at a histogram on any
+    grid.
+    """
     economy, architecture = problem.economy, problem.architecture
     assets = jnp.broadcast_to(grid, histogram.shape)
     capital = (histogram * assets).sum()
@@ -105,7 +118,12 @@ def next_histograms(problem: Problem, z: Any, histogram: jax.Array, chosen: jax.
 
 
 def look_ahead(
-    problem: Problem, frame: Frame, weights: Weights, z: Any, histogram: Float[jax.Array, "n_e n_a"], grid: Float[jax.Array, " n_a"]
+    problem: Problem,
+    frame: Frame,
+    weights: Weights,
+    z: Any,
+    histogram: Float[jax.Array, "n_e n_a"],
+    grid: Float[jax.Array, " n_a"],
 ) -> Ahead:
     """Carry the histogram one period on by the policy."""
     economy, architecture = problem.economy, problem.architecture
@@ -128,22 +146,33 @@ def _externality(
 ) -> jax.Array:
     """Sum over households of u'(c) times the derivative of their cash on hand with respect to mean assets, shape ().
 
-    A household's own assets are held fixed: what is left is the change of the return and of incomes (Davila, Hong, Krusell and
-    Rios-Rull 2012, equation 7), here of any ``prices`` by automatic differentiation.
+    A household's own assets are held fixed: what is left is the change of the return and of incomes (Davila, Hong,
+    Krusell and Rios-Rull 2012, equation 7), here of any ``prices`` by automatic differentiation.
     """
     economy = problem.economy
     assets = jnp.broadcast_to(grid, histogram.shape)
     cash, scale = cash_on_hand(economy, z, capital, assets)
-    c = jnp.minimum(desired_consumption(problem, frame, weights, z, _states(economy, assets), cash, scale, moments), cash)
+    c = jnp.minimum(
+        desired_consumption(problem, frame, weights, z, _states(economy, assets), cash, scale, moments), cash
+    )
     one = jnp.ones_like(capital)
     _, moved = jax.jvp(lambda k: cash_on_hand(economy, z, k, assets)[0], (capital,), (one,))
-    return (histogram * economy.marginal_utility(c) * moved).sum()
+    found: jax.Array = (histogram * economy.marginal_utility(c) * moved).sum()
+    return found
 
 
 def euler_residual(
-    problem: Problem, frame: Frame, weights: Weights, z: Any, capital: jax.Array, e: jax.Array, assets: jax.Array, ahead: Ahead
+    problem: Problem,
+    frame: Frame,
+    weights: Weights,
+    z: Any,
+    capital: jax.Array,
+    e: jax.Array,
+    assets: jax.Array,
+    ahead: Ahead,
 ) -> jax.Array:
-    """Unit-free error of one household's consumption, shape (): log of what its Euler equation asks for over what it wants.
+    """Unit-free error of one household's consumption, shape (): log of what its Euler equation asks for over what it
+    wants.
 
     ::
 
@@ -152,7 +181,9 @@ def euler_residual(
     Zero where the borrowing limit binds both for its own policy and for c*.
     """
     economy = problem.economy
-    cash, scale = (x[e, 0] if x.ndim else x for x in cash_on_hand(economy, z, capital, jnp.broadcast_to(assets, (economy.n_e, 1))))
+    cash, scale = (
+        x[e, 0] if x.ndim else x for x in cash_on_hand(economy, z, capital, jnp.broadcast_to(assets, (economy.n_e, 1)))
+    )
     desired = desired_consumption(problem, frame, weights, z, e, cash, scale, ahead.moments)
     chosen = jnp.maximum(cash - desired, 0.0) + economy.borrowing_limit
     asked = economy.inverse_marginal_utility(expected_marginal_value(problem, frame, weights, z, e, chosen, ahead))

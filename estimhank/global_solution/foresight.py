@@ -1,7 +1,8 @@
 """The same economy without aggregate risk: paths under perfect foresight, linear and nonlinear.
 
-What is uncertain in a global solution, productivity and job finding, follows here its expected path, known to everybody. The difference
-between the two responses is what aggregate risk and its history do; the difference between the nonlinear and the linear path is curvature.
+What is uncertain in a global solution, productivity and job finding, follows here its expected path, known to
+everybody. The difference between the two responses is what aggregate risk and its history do; the difference between
+the nonlinear and the linear path is curvature.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ def _end(economy: GlobalEconomy, chain: jax.Array, gross: jax.Array, c_next: jax
 
 
 @partial(jax.jit, static_argnums=0)
-def _at_rest(economy: GlobalEconomy, capital: jax.Array, grid: jax.Array, guess: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _at_rest(
+    economy: GlobalEconomy, capital: jax.Array, grid: jax.Array, guess: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     chain, weights = jnp.asarray(economy.chain().average), jnp.asarray(economy.chain().stationary)
     prices = economy.expected_prices(weights, capital)
 
@@ -123,7 +126,8 @@ def _at_rest(economy: GlobalEconomy, capital: jax.Array, grid: jax.Array, guess:
 def _implied(
     economy: GlobalEconomy, rest: Any, grid: jax.Array, path: Any, capital: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Capital that households hold at each date, and consumption, (T,) each, at a guess of capital from date 1 on, (T,).
+    """Capital that households hold at each date, and consumption, (T,) each, at a guess of capital from date 1 on,
+    (T,).
 
     ``rest`` is consumption at rest, the histogram after choices of the date before, and capital at date 0.
     """
@@ -160,7 +164,9 @@ def _jacobian(economy: GlobalEconomy, rest: Any, grid: jax.Array, path: Any, cap
 
 @dataclass(frozen=True)
 class ForesightResponse:
-    """Deviations from rest in percent, (T,) each, of capital at the beginning of quarters 0, 1, ... and of consumption."""
+    """Deviations from rest in percent, (T,) each, of capital at the beginning of quarters 0, 1, ... and of
+    consumption.
+    """
 
     capital: NDArray[np.float64]
     consumption: NDArray[np.float64]
@@ -168,7 +174,9 @@ class ForesightResponse:
     linear_consumption: NDArray[np.float64]
 
 
-def foresight_responses(economy: GlobalEconomy, firsts: tuple[int, ...], quarters: int = _QUARTERS) -> list[ForesightResponse]:
+def foresight_responses(
+    economy: GlobalEconomy, firsts: tuple[int, ...], quarters: int = _QUARTERS
+) -> list[ForesightResponse]:
     """Responses to the news that the aggregate state of date 0 is each of ``firsts``, from the steady state.
 
     Raises
@@ -203,9 +211,7 @@ def foresight_responses(economy: GlobalEconomy, firsts: tuple[int, ...], quarter
         path = jax.tree.map(jnp.asarray, tuple(expected_path(economy.chain(), first, quarters)))
         k, spent = solve(path)
         change = jax.tree.map(lambda x, y: x - y, path, at_rest)
-        _, (d_k, d_c) = jax.jvp(
-            lambda p: _implied(economy, rest, grid, p, jnp.asarray(base_k)), (at_rest,), (change,)
-        )
+        _, (d_k, d_c) = jax.jvp(lambda p: _implied(economy, rest, grid, p, jnp.asarray(base_k)), (at_rest,), (change,))
         linear = -newton @ np.asarray(d_k)
         linear_c = np.asarray(d_c) + to_consumption @ linear
         begin = np.zeros(1)

@@ -13,8 +13,8 @@ from jaxtyping import Float
 def asset_grid(low: float, high: float, n: int) -> Float[jax.Array, " {n}"]:
     """Grid whose distances grow in proportion to the square root of the distance to the borrowing limit, shape (n,).
 
-    A lottery between neighbours adds about a sixth of the squared distance to the variance of assets in every period, so that
-    the grid must be fine where households are, not at the limit alone.
+    A lottery between neighbours adds about a sixth of the squared distance to the variance of assets in every period,
+    so that the grid must be fine where households are, not at the limit alone.
     """
     return low + (high - low) * jnp.linspace(0.0, 1.0, n) ** 2
 
@@ -50,7 +50,9 @@ class WealthMoments(NamedTuple):
 
 
 def wealth_moments(histogram: Float[jax.Array, "n_e n_a"], grid: Float[jax.Array, " n_a"]) -> WealthMoments:
-    """Mean, standard deviation and Gini coefficient of assets; the Gini coefficient is that of the points of the grid."""
+    """Mean, standard deviation and Gini coefficient of assets; the Gini coefficient is that of the points of the
+    grid.
+    """
     share = np.asarray(histogram).sum(0)
     a = np.asarray(grid)
     mean = float(share @ a)

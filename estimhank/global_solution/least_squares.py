@@ -1,8 +1,8 @@
 """Levenberg and Marquardt's method for networks whose residuals come state by state.
 
-A thousand weights are few enough for the normal equations, and residuals are smooth: a dozen steps reach what a hundred thousand of
-stochastic gradient descent do not. The Jacobian is taken in two parts, since all households of an aggregate state see the same
-aggregates y(weights), which are what costs::
+A thousand weights are few enough for the normal equations, and residuals are smooth: a dozen steps reach what a hundred
+thousand of stochastic gradient descent do not. The Jacobian is taken in two parts, since all households of an aggregate
+state see the same aggregates y(weights), which are what costs::
 
     d r_i / d weights = r_i,weights + r_i,y  d y / d weights
 """
@@ -69,11 +69,14 @@ def residuals_of(residuals: Residuals, weights: jax.Array, fixed: Any, batch: An
         return jax.vmap(lambda a, b: residuals.row(weights, y, fixed, state, a, b))(e, i)
 
     found = jax.lax.map(jax.vmap(one), _chunks(batch))
-    return found.reshape(-1, len(e))
+    stacked: jax.Array = found.reshape(-1, len(e))
+    return stacked
 
 
 @partial(jax.jit, static_argnums=0)
-def normal_equations(residuals: Residuals, weights: jax.Array, fixed: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+def normal_equations(
+    residuals: Residuals, weights: jax.Array, fixed: Any, batch: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """J'J, J'r and r'r."""
     e, i = _members(residuals)
 

@@ -1,6 +1,7 @@
 """Policy and value networks over own state, aggregate state and moments of the distribution, some of them learned.
 
-A *generalised moment* is the average over households of a function of their own state that is itself a network (Han, Yang and E 2021).
+A *generalised moment* is the average over households of a function of their own state that is itself a network (Han,
+Yang and E 2021).
 """
 
 from __future__ import annotations
@@ -158,7 +159,9 @@ class Frame(NamedTuple):
 def moments_of(
     architecture: Architecture, frame: Frame, functions: jax.Array, histogram: jax.Array, capital: jax.Array
 ) -> jax.Array:
-    """What networks see of a histogram, (n_e, n_a), given the functions' values on its grid, (q, n_e, n_a): (n_moments,)."""
+    """What networks see of a histogram, (n_e, n_a), given the functions' values on its grid, (q, n_e, n_a):
+    (n_moments,).
+    """
     learned = (jnp.einsum("qea,ea->q", functions, histogram) - frame.mean) / frame.spread
     if not architecture.first_moment:
         return learned
@@ -166,7 +169,9 @@ def moments_of(
 
 
 def own_inputs(frame: Frame, spendable: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Place in the table of the base policy, (...,), and networks' inputs, (..., 2), at spendable cash over the income scale."""
+    """Place in the table of the base policy, (...,), and networks' inputs, (..., 2), at spendable cash over the income
+    scale.
+    """
     base = frame.base
     log_cash = jnp.log(spendable + base.shift)
     span = base.distance * (base.log_consumption.shape[-1] - 1)
@@ -178,7 +183,9 @@ def own_inputs(frame: Frame, spendable: jax.Array) -> tuple[jax.Array, jax.Array
 
 
 def read_table(table: jax.Array, place: jax.Array, z: Any, e: jax.Array) -> jax.Array:
-    """A table of the base policy, (n_z, n_e, n), at places between its points; ``z`` a number, ``e`` shaped as the places."""
+    """A table of the base policy, (n_z, n_e, n), at places between its points; ``z`` a number, ``e`` shaped as the
+    places.
+    """
     i = jnp.clip(place.astype(int), 0, table.shape[-1] - 2)
     w = place - i
     found: jax.Array = table[z, e, i] * (1 - w) + table[z, e, i + 1] * w
@@ -188,7 +195,9 @@ def read_table(table: jax.Array, place: jax.Array, z: Any, e: jax.Array) -> jax.
 def flatten_weights(weights: Weights) -> dict[str, jax.Array]:
     """Weights as a flat mapping ``"function/layers/0/kernel"`` -> array, for files."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(weights)
-    return {"/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): value for path, value in leaves}
+    return {
+        "/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): value for path, value in leaves
+    }
 
 
 def unflatten_weights(like: Weights, flat: Mapping[str, Any]) -> Weights:

@@ -1,7 +1,7 @@
 """The constrained-efficient allocation without aggregate risk, by conventional means: the planner's referee.
 
-A planner who can tell households how much to save, and nothing else, knows that capital moves the return and wages. Her Euler equation
-has a term more, the same for all households (Davila, Hong, Krusell and Rios-Rull 2012)::
+A planner who can tell households how much to save, and nothing else, knows that capital moves the return and wages. Her
+Euler equation has a term more, the same for all households (Davila, Hong, Krusell and Rios-Rull 2012)::
 
     u'(c) = beta E[R' u'(c')] + beta D,     D = sum over households of u'(c) d(cash on hand) / dK
 
@@ -51,7 +51,9 @@ class PlannerSteadyState(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def _given(economy: GlobalEconomy, capital: jax.Array, externality: jax.Array, grid: jax.Array, start: Any) -> tuple[Any, ...]:
+def _given(
+    economy: GlobalEconomy, capital: jax.Array, externality: jax.Array, grid: jax.Array, start: Any
+) -> tuple[Any, ...]:
     """Policies and distribution at constant K and D: consumption, histogram, and the externality that they imply."""
     chain, weights = jnp.asarray(economy.chain().average), jnp.asarray(economy.chain().stationary)
     prices = economy.expected_prices(weights, capital)

@@ -90,8 +90,9 @@ def _draw(aggregate: NDArray[np.float64], u: NDArray[np.float64], first: NDArray
 def global_responses(solver: Solver, state: State, path: LongPath, fine: jax.Array) -> list[GlobalResponse]:
     """Responses to the first and to the last aggregate state.
 
-    The expectations are averages over simulated paths, the same random numbers for each first state, with the fitted log-linear laws of
-    capital and consumption as control variates: what is averaged over few paths is only how far the networks' are from these.
+    The expectations are averages over simulated paths, the same random numbers for each first state, with the fitted
+    log-linear laws of capital and consumption as control variates: what is averaged over few paths is only how far the
+    networks' are from these.
     """
     problem, economy = solver.problem, solver.economy
     frame, weights = solver.policy_frame(state), solver.policy_weights(state)
@@ -112,13 +113,15 @@ def global_responses(solver: Solver, state: State, path: LongPath, fine: jax.Arr
     spending: NDArray[np.float64] | None = None
     for first in range(n_z):
         start = expected_path(chain, first, 1).before.T @ after
-        z = _draw(chain.aggregate, u, np.full(_PATHS, first))
+        along = _draw(chain.aggregate, u, np.full(_PATHS, first))
         histograms = jnp.broadcast_to(jnp.asarray(start), (_PATHS, *start.shape))
-        k, c = (np.asarray(x) for x in _paths(problem, frame, weights, histograms, jnp.asarray(z), coarse))
+        k, c = (np.asarray(x) for x in _paths(problem, frame, weights, histograms, jnp.asarray(along), coarse))
         if spending is None:
             spending = _fit_consumption(problem, frame, weights, path, fine)
-        k_law, c_law = _by_law(law, spending, z, float(k[0, 0]))
-        k_many, c_many = _by_law(law, spending, _draw(chain.aggregate, cheap, np.full(_CHEAP_PATHS, first)), float(k[0, 0]))
+        k_law, c_law = _by_law(law, spending, along, float(k[0, 0]))
+        k_many, c_many = _by_law(
+            law, spending, _draw(chain.aggregate, cheap, np.full(_CHEAP_PATHS, first)), float(k[0, 0])
+        )
         expected[first] = (
             (k - k_law).mean(1) + k_many.mean(1),
             (c - c_law).mean(1) + c_many.mean(1),
@@ -135,12 +138,16 @@ def global_responses(solver: Solver, state: State, path: LongPath, fine: jax.Arr
     ]  # fmt: skip
 
 
-def _fit_consumption(problem: Problem, frame: Frame, weights: Any, path: LongPath, fine: jax.Array) -> NDArray[np.float64]:
+def _fit_consumption(
+    problem: Problem, frame: Frame, weights: Any, path: LongPath, fine: jax.Array
+) -> NDArray[np.float64]:
     """Log of mean consumption on a constant and log capital, by aggregate state, (n_z, 2), at kept histograms."""
     chosen = np.unique(np.linspace(0, len(path.kept) - 1, min(200, len(path.kept))).astype(int))
     z, h = path.kept_z[chosen], jnp.asarray(path.kept[chosen])
     c = np.asarray(
-        jax.lax.map(lambda x: (x[1] * policy_on_grid(problem, frame, weights, x[0], x[1], fine)[0]).sum(), (jnp.asarray(z), h))
+        jax.lax.map(
+            lambda x: (x[1] * policy_on_grid(problem, frame, weights, x[0], x[1], fine)[0]).sum(), (jnp.asarray(z), h)
+        )
     )
     k = np.asarray((h * fine).sum((1, 2)))
     found = np.zeros((problem.economy.n_z, 2))

@@ -49,7 +49,9 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         if not self.first_moment and not self.generalised:
-            raise ValueError("networks must see a moment of the distribution: set first_moment = true or generalised = 1")
+            raise ValueError(
+                "networks must see a moment of the distribution: set first_moment = true or generalised = 1"
+            )
         if not self.hidden or not self.moment_hidden:
             raise ValueError("networks need at least one hidden layer")
 
@@ -75,7 +77,8 @@ class TrainingConfig:
     first_quarters, quarters : int
         Simulated before the first batch, and before each of the later ones (the number grows to this).
     spread : float
-        A quarter of a batch's distributions are stretched by up to this share, so that networks know more than they visit.
+        A quarter of a batch's distributions are stretched by up to this share, so that networks know more than they
+        visit.
     """
 
     recipe: str = option("euler", choices=("euler", "published"))
@@ -186,10 +189,11 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     "smoke": {
         "networks": {"hidden": [8, 8], "moment_hidden": [6]},
         "training": {
-            "economies": 32, "own_states": 12, "histogram": 60, "rounds": 2, "value_rounds": 1, "steps": 3, "quarters": 40,
-            "first_quarters": 20,
+            "economies": 32, "own_states": 12, "histogram": 60, "rounds": 2, "value_rounds": 1, "steps": 3, "quarters":
+            40, "first_quarters": 20,
         },
-        "accuracy": {"quarters": 300, "burn_in": 50, "histogram": 120, "states": 20, "referee": False, "responses": False},
+        "accuracy": {"quarters": 300, "burn_in": 50, "histogram": 120, "states": 20, "referee": False, "responses":
+        False},
     },
     "published": {"training": {"recipe": "published"}},
 }  # fmt: skip

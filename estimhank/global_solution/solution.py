@@ -100,6 +100,15 @@ class GlobalSolution:
         economy = self.solver.economy
         return asset_grid(economy.borrowing_limit, economy.largest_assets, self.histograms.shape[-1])
 
+    @cached_property
+    def _networks(self) -> dict[str, Any]:
+        solver, state = self.solver, self.state
+        return {
+            "policy": (solver.policy_frame(state), solver.policy_weights(state)),
+            "value": (solver.value_frame(state), solver.value_weights(state)),
+            "histograms": jnp.asarray(self.histograms),
+        }
+
     def policy(self, assets: ArrayLike, employed: ArrayLike, z: ArrayLike, capital: ArrayLike) -> NDArray[np.float64]:
         """Next period's assets.
 
@@ -110,9 +119,11 @@ class GlobalSolution:
         employed : array
             Whether employed (1) or not (0); of other economies the index of the idiosyncratic state.
         z : array
-            Index of the aggregate state (0 bad, 1 good), or its level of productivity where the economy has ``productivity``.
+            Index of the aggregate state (0 bad, 1 good), or its level of productivity where the economy has
+            ``productivity``.
         capital : array
-            Mean assets. The rest of the distribution is the average one of that aggregate state, with all wealth scaled to them.
+            Mean assets. The rest of the distribution is the average one of that aggregate state, with all wealth scaled
+            to them.
 
         Returns
         -------
@@ -130,7 +141,9 @@ class GlobalSolution:
         """Expected discounted utility; arguments and errors as of :meth:`policy`."""
         return self._evaluate("value", assets, employed, z, capital)
 
-    def consumption(self, assets: ArrayLike, employed: ArrayLike, z: ArrayLike, capital: ArrayLike) -> NDArray[np.float64]:
+    def consumption(
+        self, assets: ArrayLike, employed: ArrayLike, z: ArrayLike, capital: ArrayLike
+    ) -> NDArray[np.float64]:
         """Consumption; arguments and errors as of :meth:`policy`."""
         chosen = self.policy(assets, employed, z, capital)
         a, e, s, k = np.broadcast_arrays(
@@ -140,7 +153,7 @@ class GlobalSolution:
         prices = jax.vmap(economy.prices)(jnp.asarray(s.ravel()), jnp.asarray(k.ravel()))
         income = np.take_along_axis(np.asarray(prices.income), e.ravel().astype(int)[:, None], 1)[:, 0]
         cash = np.asarray(prices.gross_return) * a.ravel() + income
-        return cash.reshape(a.shape) - chosen
+        return np.asarray(cash.reshape(a.shape) - chosen)
 
     def _state_of(self, z: ArrayLike) -> NDArray[np.int64]:
         given = np.asarray(z, float)
@@ -152,7 +165,9 @@ class GlobalSolution:
             return np.abs(given[..., None] - levels).argmin(-1)
         raise ConfigError(f"z must be the index of an aggregate state, 0 to {n - 1}, or its level of productivity")
 
-    def _evaluate(self, what: str, assets: ArrayLike, employed: ArrayLike, z: ArrayLike, capital: ArrayLike) -> NDArray[np.float64]:
+    def _evaluate(
+        self, what: str, assets: ArrayLike, employed: ArrayLike, z: ArrayLike, capital: ArrayLike
+    ) -> NDArray[np.float64]:
         economy = self.solver.economy
         a, e, s, k = np.broadcast_arrays(
             np.asarray(assets, float), np.asarray(employed, float), self._state_of(z), np.asarray(capital, float)
@@ -167,16 +182,12 @@ class GlobalSolution:
         a, e, s, k = a.ravel(), e.ravel().astype(int), s.ravel(), k.ravel()
         if not a.size:
             return np.zeros(shape)
-        solver, state = self.solver, self.state
-        frame, weights = (
-            (solver.policy_frame(state), solver.policy_weights(state))
-            if what == "policy"
-            else (solver.value_frame(state), solver.value_weights(state))
-        )
+        solver = self.solver
+        frame, weights = self._networks[what]
         places, back = np.unique(np.stack([s.astype(float), k]), axis=1, return_inverse=True)
         wide = _padded(places.T)
         moments = _moments_at(
-            solver.problem, frame, weights, jnp.asarray(self.histograms), self.grid,
+            solver.problem, frame, weights, self._networks["histograms"], self.grid,
             jnp.asarray(wide[:, 0].astype(int)), jnp.asarray(wide[:, 1]),
         )  # fmt: skip
         each = np.asarray(moments)[back.ravel()]
@@ -187,7 +198,8 @@ class GlobalSolution:
 def to_bytes(arrays: Mapping[str, Any]) -> bytes:
     """Arrays as the content of an ``.npz`` file."""
     stream = io.BytesIO()
-    np.savez(stream, **{name: np.asarray(value) for name, value in arrays.items()})
+    given: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    np.savez(stream, **given)
     return stream.getvalue()
 
 
@@ -201,7 +213,9 @@ def read_solution(folder: Path) -> GlobalSolution:
     """
     for name in (FIGURES, WEIGHTS, SETTINGS):
         if not (folder / name).is_file():
-            raise ResultsError(f"the global solution in {folder} is not finished; go on with `estimhank global --resume`")
+            raise ResultsError(
+                f"the global solution in {folder} is not finished; go on with `estimhank global --resume`"
+            )
     settings = read_json(folder / SETTINGS)
     with reading(folder / WEIGHTS):
         try:

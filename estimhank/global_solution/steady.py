@@ -46,7 +46,9 @@ class SteadyState(NamedTuple):
 def _solve_policy(
     economy: GlobalEconomy, gross: jax.Array, income: jax.Array, chain: jax.Array, grid: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Consumption at each end-of-period grid point, (m, n_a), for a chain (m, m) over states with returns and incomes (m,)."""
+    """Consumption at each end-of-period grid point, (m, n_a), for a chain (m, m) over states with returns and incomes
+    (m,).
+    """
     cash = gross[:, None] * grid + income[:, None]
 
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -109,7 +111,9 @@ def deterministic_steady_state(economy: GlobalEconomy) -> SteadyState:
         assets = jnp.maximum(jax.vmap(lambda x, v: _inside(x, v, policy_grid))(c + policy_grid, cash), low)
         shares, _, moves = _rest(assets, chain, grid)
         if int(count) >= _LIMIT or int(moves) >= 10 * _LIMIT:
-            raise ConvergenceError("a household's problem without aggregate risk does not converge: is beta R below one?")
+            raise ConvergenceError(
+                "a household's problem without aggregate risk does not converge: is beta R below one?"
+            )
         return float((shares @ grid).sum()) - capital, shares
 
     bottom, top = economy.capital_range()
@@ -166,8 +170,8 @@ _SHIFT = 0.1
 def base_policy(economy: GlobalEconomy) -> BasePolicy:
     """Households' policy where productivity and employment move, but capital stays at its deterministic steady state.
 
-    It knows nothing of the law of capital, which is what a global solution is about; it knows where the borrowing limit binds, and
-    that job finding depends on the aggregate state.
+    It knows nothing of the law of capital, which is what a global solution is about; it knows where the borrowing limit
+    binds, and that job finding depends on the aggregate state.
     """
     chain = economy.chain()
     n_z, n_e = economy.n_z, economy.n_e
@@ -180,7 +184,9 @@ def base_policy(economy: GlobalEconomy) -> BasePolicy:
     scale = jnp.repeat(jax.vmap(income_scale)(prices.income), n_e)
     c, _, count = _solve_policy(economy, gross, income, jnp.asarray(joint), grid)
     if int(count) >= _LIMIT:
-        raise ConvergenceError("a household's problem at constant capital does not converge: is beta R below one on average?")
+        raise ConvergenceError(
+            "a household's problem at constant capital does not converge: is beta R below one on average?"
+        )
     # spendable: cash on hand above what the borrowing limit takes
     spendable = (c + grid - low) / scale[:, None]
     ends = jnp.array([(gross * low + income - low) / scale, (gross * high + income - low) / scale])
@@ -202,7 +208,11 @@ def base_policy(economy: GlobalEconomy) -> BasePolicy:
 
 
 def _value(
-    economy: GlobalEconomy, log_c: jax.Array, prices: tuple[jax.Array, ...], chain: NDArray[np.float64], position: jax.Array
+    economy: GlobalEconomy,
+    log_c: jax.Array,
+    prices: tuple[jax.Array, ...],
+    chain: NDArray[np.float64],
+    position: jax.Array,
 ) -> jax.Array:
     """Log of the constant consumption, over the income scale, that is worth as much as following the policy, (m, n)."""
     gross, income, scale = prices

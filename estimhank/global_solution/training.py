@@ -120,7 +120,9 @@ class Solver:
     def frame(self, mean: Any, spread: Any) -> Frame:
         """Constants of the networks."""
         steady = deterministic_steady_state(self.economy)
-        return Frame(base_policy(self.economy), jnp.asarray(steady.capital), self.grid, jnp.asarray(mean), jnp.asarray(spread))
+        return Frame(
+            base_policy(self.economy), jnp.asarray(steady.capital), self.grid, jnp.asarray(mean), jnp.asarray(spread)
+        )
 
     def policy_frame(self, state: State) -> Frame:
         """Constants of the policy networks."""
@@ -139,7 +141,9 @@ class Solver:
         return _unravel(self.architecture)(jnp.asarray(state.value))
 
     def start(self) -> State:
-        """The deterministic steady state, stretched by up to a tenth and moved by the base policy; untrained networks."""
+        """The deterministic steady state, stretched by up to a tenth and moved by the base policy; untrained
+        networks.
+        """
         rng = generator(self.seed, Stream.GLOBAL)
         steady = deterministic_steady_state(self.economy)
         n = self.training.economies
@@ -152,7 +156,16 @@ class Solver:
         flat = [np.asarray(ravel_pytree(a.initial_weights(int(s)))[0]) for s in seeds]
         zero, one = np.zeros(a.generalised), np.ones(a.generalised)
         return State(
-            *flat, zero, one, zero, one, np.asarray(stretched), z.astype(np.int64), np.full(2, _FIRST_DAMPING), np.array(0)
+            flat[0],
+            flat[1],
+            zero,
+            one,
+            zero,
+            one,
+            np.asarray(stretched),
+            z.astype(np.int64),
+            np.full(2, _FIRST_DAMPING),
+            np.array(0),
         )
 
     @property
@@ -182,8 +195,8 @@ class Solver:
         share = np.where(np.arange(t.economies) % 4 == 0, rng.uniform(1 - t.spread, 1 + t.spread, t.economies), 1.0)
         wide = _stretch(histograms, jnp.asarray(share), self.grid)
         low, high = self.economy.borrowing_limit, self.economy.largest_assets
-        u = (np.arange(t.own_states) + rng.random((t.economies, self.economy.n_e, t.own_states))) / t.own_states
-        assets = low + _REACH * (high - low) * u**2
+        place = (np.arange(t.own_states) + rng.random((t.economies, self.economy.n_e, t.own_states))) / t.own_states
+        assets = low + _REACH * (high - low) * place**2
         return state, (z, wide, jnp.asarray(assets))
 
     def _policy_round(self, state: State) -> tuple[State, NDArray[np.float64]]:
@@ -192,7 +205,8 @@ class Solver:
             mean, spread = self._whiten(self.policy_weights(state), batch[1])
             state = state._replace(policy_mean=mean, policy_spread=spread)
         weights, damping, residuals = minimise(
-            policy_residuals(self.problem, self.training.own_states), jnp.asarray(state.policy), float(state.damping[0]),
+            policy_residuals(self.problem, self.training.own_states),
+            jnp.asarray(state.policy), float(state.damping[0]),
             self.policy_frame(state), batch, self.training.steps,
         )  # fmt: skip
         return state._replace(
@@ -232,7 +246,9 @@ def _stretch(
     histograms: Float[jax.Array, "s n_e n_a"], share: Float[jax.Array, " s"], grid: Float[jax.Array, " n_a"]
 ) -> Float[jax.Array, "s n_e n_a"]:
     def one(h: jax.Array, factor: jax.Array) -> jax.Array:
-        return jax.vmap(lambda row: move_to(row, jnp.clip(grid[0] + (grid - grid[0]) * factor, grid[0], grid[-1]), grid))(h)
+        return jax.vmap(
+            lambda row: move_to(row, jnp.clip(grid[0] + (grid - grid[0]) * factor, grid[0], grid[-1]), grid)
+        )(h)
 
     return jax.vmap(one)(histograms, share)
 
@@ -250,7 +266,7 @@ def simulate_economies(
             after = (draw > upper[now]).sum()
             return next_histograms(problem, now, h, chosen, grid)[after], after
 
-        return jax.vmap(one)(*state, draws), None
+        return jax.vmap(one)(state[0], state[1], draws), None
 
     found: tuple[jax.Array, jax.Array] = jax.lax.scan(quarter, (histograms, z), u)[0]
     return found
@@ -289,7 +305,13 @@ def value_residuals(problem: Problem, households: int) -> Residuals:
 
 @partial(jax.jit, static_argnums=0)
 def behave(
-    problem: Problem, frame: Frame, weights: Any, z: jax.Array, histograms: jax.Array, assets: jax.Array, grid: jax.Array
+    problem: Problem,
+    frame: Frame,
+    weights: Any,
+    z: jax.Array,
+    histograms: jax.Array,
+    assets: jax.Array,
+    grid: jax.Array,
 ) -> Behaviour:
     """What households do at many aggregate states."""
     return jax.vmap(lambda a, h, own: behaviour_at(problem, frame, weights, a, h, own, grid))(z, histograms, assets)

@@ -72,14 +72,17 @@ class GlobalVerdict:
         return text + "".join(f" {item}" for item in self.missing)
 
 
-def verdict_of(figures: dict[str, float], referee: dict[str, float] | None, missing: Sequence[str] = ()) -> GlobalVerdict:
+def verdict_of(
+    figures: dict[str, float], referee: dict[str, float] | None, missing: Sequence[str] = ()
+) -> GlobalVerdict:
     """The checks of figures as ``global.json`` names them; ``referee``: the same names by the conventional method."""
     f = figures
     checks = [
         Check("euler_mean", "the mean Euler error, in log10,", f["euler_mean"], EULER_MEAN),
         Check("euler_max", "the largest Euler error, in log10,", f["euler_max"], EULER_MAX),
         Check("bellman_error", "the Bellman error", f["bellman_error"], BELLMAN),
-        Check("den_haan_mean", "the mean error of capital in den Haan's simulation, in percent,", f["den_haan_mean"], DEN_HAAN_MEAN),
+        Check("den_haan_mean", "the mean error of capital in den Haan's simulation, in percent,",
+              f["den_haan_mean"], DEN_HAAN_MEAN),
         Check("den_haan_max", "the largest one", f["den_haan_max"], DEN_HAAN_MAX),
         Check("top_share", "the share of households at the top of the grid", f["top_share"], TOP_SHARE),
     ]  # fmt: skip

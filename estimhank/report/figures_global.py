@@ -15,7 +15,9 @@ from estimhank.report.style import CHAINS, EXACT, MODE, PRIOR, SURROGATE, Report
 _SHOWN = 400
 
 
-def capital_figure(path: LongPath, referee: ConventionalSolution | None, law: tuple[np.ndarray, np.ndarray]) -> ReportFigure:
+def capital_figure(
+    path: LongPath, referee: ConventionalSolution | None, law: tuple[np.ndarray, np.ndarray]
+) -> ReportFigure:
     """The last quarters of the long simulation, the fitted law, and the referee at the same aggregate states."""
     figure = new_figure(3.0)
     axes = figure.subplots(1, 2, width_ratios=[2, 1])
@@ -24,7 +26,14 @@ def capital_figure(path: LongPath, referee: ConventionalSolution | None, law: tu
     iterated = iterate_law(np.stack(law, 1), path.z, path.capital[0])
     axes[0].plot(np.arange(n), iterated[-n:], color=PRIOR, ls=":", label="fitted log-linear law, by itself")
     if referee is not None:
-        axes[0].plot(np.arange(n), referee.capital[: len(path.capital)][-n:], color=SURROGATE, ls="--", lw=1, label="Krusell-Smith")
+        axes[0].plot(
+            np.arange(n),
+            referee.capital[: len(path.capital)][-n:],
+            color=SURROGATE,
+            ls="--",
+            lw=1,
+            label="Krusell-Smith",
+        )
     axes[0].set(title="Capital in a long simulation", xlabel="quarter", ylabel="goods a household")
     axes[0].legend(loc="best")
     now, after = path.capital[:-1], path.capital[1:]
@@ -35,7 +44,8 @@ def capital_figure(path: LongPath, referee: ConventionalSolution | None, law: tu
     axes[1].set(title="Its law of motion", xlabel="capital", ylabel="change to next quarter")
     return ReportFigure(
         "capital", figure,
-        f"Capital over the last {n} quarters of the long simulation, and its change against its level, one colour for each aggregate "
+        f"Capital over the last {n} quarters of the long simulation, and its change against its level, one colour for "
+        f"each aggregate "
         "state: the thinner the two clouds, the better capital alone forecasts capital.",
         "Path of capital by networks and by the conventional method; change of capital against capital.",
     )  # fmt: skip
@@ -67,7 +77,9 @@ def wealth_figure(solution: GlobalSolution) -> ReportFigure:
     solver = solution.solver
     frame, nets = solver.policy_frame(solution.state), solver.policy_weights(solution.state)
     functions = np.asarray(
-        solver.architecture.moment_functions(nets, jnp.broadcast_to(jnp.asarray(a), (economy.n_e, len(a))), frame.capital)
+        solver.architecture.moment_functions(
+            nets, jnp.broadcast_to(jnp.asarray(a), (economy.n_e, len(a))), frame.capital
+        )
     )
     for q in range(len(functions)):
         for e in range(economy.n_e):
@@ -78,8 +90,10 @@ def wealth_figure(solution: GlobalSolution) -> ReportFigure:
         axes[2].text(0.5, 0.5, "none: mean assets alone", ha="center", transform=axes[2].transAxes)
     return ReportFigure(
         "wealth", figure,
-        "Left: average distribution of wealth within each idiosyncratic state. Middle: change of assets over a quarter at mean capital, in "
-        "the first (dashed) and last aggregate state. Right: the function of a household's own state whose average is the generalised "
+        "Left: average distribution of wealth within each idiosyncratic state. Middle: change of assets over a quarter "
+        "at mean capital, in "
+        "the first (dashed) and last aggregate state. Right: the function of a household's own state whose average is "
+        "the generalised "
         "moment; where it is a straight line, the moment is mean wealth.",
         "Three panels: densities of wealth, saving functions, the learned moment's function of wealth.",
     )  # fmt: skip
@@ -93,14 +107,21 @@ def response_figure(responses: list[GlobalResponse]) -> ReportFigure:
         for axis, variable in zip(row, ("capital", "consumption"), strict=True):
             t = np.arange(len(response.capital))
             axis.plot(t, getattr(response, variable), color=EXACT, label="global")
-            axis.plot(t, getattr(response.foresight, variable)[: len(t)], color=SURROGATE, ls="--", label="perfect foresight")
-            axis.plot(t, getattr(response.foresight, f"linear_{variable}")[: len(t)], color=PRIOR, ls=":", label="linear")
+            axis.plot(
+                t, getattr(response.foresight, variable)[: len(t)], color=SURROGATE, ls="--", label="perfect foresight"
+            )
+            axis.plot(
+                t, getattr(response.foresight, f"linear_{variable}")[: len(t)], color=PRIOR, ls=":", label="linear"
+            )
             axis.axhline(0, color=MODE, lw=0.6)
-            axis.set(title=f"{variable.capitalize()}, aggregate state {response.first}", xlabel="quarter", ylabel="percent")
+            axis.set(
+                title=f"{variable.capitalize()}, aggregate state {response.first}", xlabel="quarter", ylabel="percent"
+            )
     axes[0, 0].legend()
     return ReportFigure(
         "responses", figure,
-        "Generalised impulse responses of the global solution to the news that date 0 is in the aggregate state named, against no news; and "
+        "Generalised impulse responses of the global solution to the news that date 0 is in the aggregate state named, "
+        "against no news; and "
         "the same economy's responses where productivity and employment follow their expected paths for sure.",
         "Responses of capital and consumption: global, nonlinear and linear perfect foresight.",
     )  # fmt: skip
@@ -110,7 +131,9 @@ def response_words(response: GlobalResponse) -> str:
     """What the responses of one figure differ by."""
     risk, curvature, share = response.share_of_risk()
     return (
-        f"Aggregate state {response.first}: the response of capital under aggregate risk is {100 * risk:.2g} % of its size away from nonlinear "
-        f"perfect foresight, which is {100 * curvature:.2g} % away from the linear response; of the two distances together {100 * share:.0f} % "
+        f"Aggregate state {response.first}: the response of capital under aggregate risk is {100 * risk:.2g} % of its "
+        f"size away from nonlinear "
+        f"perfect foresight, which is {100 * curvature:.2g} % away from the linear response; of the two distances "
+        f"together {100 * share:.0f} % "
         "is aggregate risk."
     )

@@ -100,7 +100,10 @@ def write_global_report(
     )
     checks = _table(
         ("check", "value", "limit", ""),
-        [(c.words.rstrip(","), f"{c.value:.4g}", f"{c.limit:g}", "passed" if c.passed else "failed") for c in verdict.checks],
+        [
+            (c.words.rstrip(","), f"{c.value:.4g}", f"{c.limit:g}", "passed" if c.passed else "failed")
+            for c in verdict.checks
+        ],
     )
     with figure_style():
         drawn = [_image(capital_figure(path, referee, law)), _image(wealth_figure(solution))]
@@ -118,7 +121,8 @@ def write_global_report(
     if answers:
         sections.append(f"<section><h2>Responses, and what aggregate risk does</h2>{''.join(answers)}</section>")
     sections.append(
-        f"<section><h2>Time</h2><p>{figures['seconds']:.0f} seconds in all.</p></section></main><footer>Written by estimhank.</footer>"
+        f"<section><h2>Time</h2><p>{figures['seconds']:.0f} seconds in all.</p></section></main><footer>Written by "
+        f"estimhank.</footer>"
     )
     style = resources.files("estimhank.report").joinpath("page_style.css").read_text(encoding="utf-8")
     head = (

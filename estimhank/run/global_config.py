@@ -38,7 +38,9 @@ def load_global_config(path: Path | str, profile: str = "default") -> tuple[Glob
     return make_global_config(table, profile, str(found)), found
 
 
-def make_global_config(table: Mapping[str, Any], profile: str = "default", where: str = "configuration") -> GlobalConfig:
+def make_global_config(
+    table: Mapping[str, Any], profile: str = "default", where: str = "configuration"
+) -> GlobalConfig:
     """Build a configuration from nested tables.
 
     Raises

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from estimhank.global_solution.accuracy import (
+    PATH_SEED,
     Law,
     LongPath,
     bellman_errors,
     den_haan_errors,
     euler_errors,
     simulate_long,
-    states_of,
 )
 from estimhank.global_solution.conventional import (
     ConventionalSizes,
@@ -52,7 +52,8 @@ from estimhank.support.runtime import configure
 CHECKPOINT = "checkpoint.npz"
 #: The topmost share of the grid, where no households may be.
 _TOP = 0.99
-#: Of the referee's grids in the long simulation, so that a histogram of its own coarseness cannot be told from a difference.
+#: Of the referee's grids in the long simulation, so that a histogram of its own coarseness cannot be told from a
+#: difference.
 _REFEREE_POLICY = {"assets": 400, "capital": 12}
 
 
@@ -145,7 +146,9 @@ def _run(
     stored = read_json(out / SETTINGS) if (out / SETTINGS).is_file() else None
     if overwrite or stored is None:
         if stored is None and not overwrite and any(out.iterdir()):
-            raise ResultsError(f"{out} is not empty and holds no global solution: choose another folder, or --overwrite")
+            raise ResultsError(
+                f"{out} is not empty and holds no global solution: choose another folder, or --overwrite"
+            )
         for name in (FIGURES, WEIGHTS, CHECKPOINT, SETTINGS):
             (out / name).unlink(missing_ok=True)
         write_json(out / SETTINGS, settings)
@@ -220,7 +223,7 @@ def judge(
     progress = progress or (lambda event: None)
     of_policy = (solver.policy_frame(state), solver.policy_weights(state))
     of_value = (solver.value_frame(state), solver.value_weights(state))
-    seed = states_of(config.run.seed)
+    seed = PATH_SEED
     words = ("long simulation", "Euler equations", "Bellman equation", "den Haan's simulation", "conventional solution")
 
     def tell(i: int) -> None:
@@ -303,6 +306,7 @@ UNITS = {
     "den_haan_mean": "percent of capital", "den_haan_max": "percent of capital",
     "mean_capital": "goods a household", "sd_capital": "goods a household, over time",
     "wealth_sd": "goods, across households, averaged over time", "wealth_gini": "0 to 1, averaged over time",
-    "law_bad": "[intercept, slope] of log K' = intercept + slope log K in the first aggregate state", "law_good": "the same in the last",
+    "law_bad": "[intercept, slope] of log K' = intercept + slope log K in the first aggregate state", "law_good": "the "
+    "same in the last",
     "seconds": "elapsed, of all sessions of the run",
 }  # fmt: skip

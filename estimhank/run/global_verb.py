@@ -19,15 +19,25 @@ def add_global_verb(app: typer.Typer) -> None:
     @app.command("global")
     def global_command(
         config: Annotated[str, typer.Argument(metavar="CONFIG", help="TOML file, or the name of a shipped one.")],
-        out: Annotated[Path | None, typer.Option("--out", help="Results folder; by default one under results/.")] = None,
-        profile: Annotated[str, typer.Option(help="Sizes by name: smoke, default, published, or one of the file's own.")] = "default",
+        out: Annotated[
+            Path | None, typer.Option("--out", help="Results folder; by default one under results/.")
+        ] = None,
+        profile: Annotated[
+            str, typer.Option(help="Sizes by name: smoke, default, published, or one of the file's own.")
+        ] = "default",
         seed: Annotated[int | None, typer.Option(min=0, help="Seed of every random number.")] = None,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
-        overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again, replacing what is in the folder.")] = False,
-        require: Annotated[bool, typer.Option("--require-passed", help="End with exit code 4 if a check fails.")] = False,
+        overwrite: Annotated[
+            bool, typer.Option("--overwrite", help="Begin again, replacing what is in the folder.")
+        ] = False,
+        require: Annotated[
+            bool, typer.Option("--require-passed", help="End with exit code 4 if a check fails.")
+        ] = False,
         quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     ) -> None:
-        """Solve an economy with aggregate risk globally by neural networks, and say whether the solution may be trusted."""
+        """Solve an economy with aggregate risk globally by neural networks, and say whether the solution may be
+        trusted.
+        """
         from estimhank.run.global_run import solve_global  # what everybody else does without
 
         settings, path = load_global_config(config, profile)
