@@ -183,7 +183,8 @@ class BellmanFigures(NamedTuple):
     policy : float
         Should be what the policy's own consumption is worth.
     best : float
-        Should be the maximum, where the 11 points are followed by four more searches over 11 points around the best of them.
+        Should be the maximum, where the 11 points are followed by four more searches over 11 points around the best of
+        them.
     """
 
     published: float

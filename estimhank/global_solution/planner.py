@@ -109,17 +109,23 @@ def planner_steady_state(economy: GlobalEconomy) -> PlannerSteadyState:
     memory: list[Any] = [0.05 * grid + prices.income[:, None], guess]
     unit = _given(economy, jnp.asarray(market.capital), jnp.zeros(()), grid, tuple(memory))[2]
 
+    sound = [False]
+
     def gaps(x: NDArray[np.float64]) -> NDArray[np.float64]:
         capital, externality = market.capital * np.exp(x[0]), float(unit) * x[1]
         c, h, implied, held, ok = _given(economy, jnp.asarray(capital), jnp.asarray(externality), grid, tuple(memory))
-        if bool(ok):
+        sound[0] = bool(ok)
+        if sound[0]:
             memory[0], memory[1] = c, h
         return np.array([float(held) / capital - 1, float(implied) / float(unit) - x[1]])
 
     found = root(gaps, np.array([0.01, 1.0]), options={"xtol": 1e-8, "eps": 1e-5})
     capital = float(market.capital * np.exp(found.x[0]))
-    if np.abs(gaps(found.x)).max() > 1e-5 or not _SPAN[0] < capital / market.capital < _SPAN[1]:
+    left = np.abs(gaps(found.x)).max()
+    if not sound[0] or left > 1e-5 or not _SPAN[0] < capital / market.capital < _SPAN[1]:
         raise ConvergenceError(
-            "the planner's allocation without aggregate risk was not found: enlarge largest_assets, or look at beta R"
+            "the planner's allocation without aggregate risk was not found: households that she makes rich may never "
+            "stop "
+            "saving; enlarge largest_assets or lower beta"
         )
     return PlannerSteadyState(capital, float(unit) * float(found.x[1]), wealth_moments(memory[1], grid), market.capital)

@@ -65,7 +65,7 @@ class GlobalVerdict:
         failed = [check for check in self.checks if not check.passed]
         if failed:
             items = "; ".join(f"{c.words} is {c.value:.4g} and should be at most {c.limit:g}" for c in failed)
-            text = f"Do not trust this solution: {items}. Train longer ([training] rounds, economies) or with larger networks."
+            text = f"Do not trust this solution: {items}. Train longer ([training] rounds) or with larger networks."
         else:
             by = "; ".join(f"{c.words} {c.value:.3g} (limit {c.limit:g})" for c in self.checks)
             text = f"This solution may be trusted: {by}."

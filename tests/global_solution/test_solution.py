@@ -144,7 +144,8 @@ def test_an_euler_residual_is_that_of_a_hand_written_loop() -> None:
     )
 
     def consume(shares: np.ndarray, state_z: int, state_e: int, assets: float) -> float:
-        # the policy of a household put on the grid by interpolation is not exact: ask for it on a grid that has the point
+        # the policy of a household put on the grid by interpolation is not exact: ask for it on a grid that has the
+        # point
         fine = np.sort(np.append(np.asarray(grid), assets))
         wide = np.zeros((2, len(fine)))
         wide[:, np.searchsorted(fine, np.asarray(grid))] = shares
