@@ -105,15 +105,16 @@ def simulate_long(
     steady = deterministic_steady_state(economy)
     grid = asset_grid(economy.borrowing_limit, economy.largest_assets, points)
     first = jax.vmap(lambda row: move_to(row, steady.grid, grid))(steady.histogram)
-    z = simulate_aggregate(economy.chain().aggregate, quarters + burn_in + 1, np.random.default_rng(seed))
-    total = (quarters + burn_in) // _APART * _APART
+    total = -(-(quarters + burn_in) // _APART) * _APART
+    z = simulate_aggregate(economy.chain().aggregate, total + 1, np.random.default_rng(seed))
     blocks = np.stack([z[i : i + _APART + 1] for i in range(0, total, _APART)])
-    counted = (np.arange(total) >= burn_in).astype(float).reshape(-1, _APART)
+    dates = np.arange(total)
+    counted = ((dates >= burn_in) & (dates < burn_in + quarters)).astype(float).reshape(-1, _APART)
     k, sd, gini, sums, heads = (
         np.asarray(x) for x in _long(problem, frame, weights, first, jnp.asarray(blocks), jnp.asarray(counted), grid)
     )
     begin = -(-burn_in // _APART)
-    kept = slice(burn_in, total)
+    kept = slice(burn_in, burn_in + quarters)
     totals = sums.sum((1, 2), keepdims=True)
     return LongPath(
         z[kept], k[kept], sd[kept], gini[kept], sums / np.maximum(totals, 1e-300), heads[begin:],

@@ -15,7 +15,15 @@ from estimhank.global_solution.euler import (
     next_histograms,
     policy_on_grid,
 )
-from estimhank.global_solution.networks import Frame, Weights, moments_of, own_inputs, read_table
+from estimhank.global_solution.networks import (
+    Frame,
+    PublishedArchitecture,
+    Weights,
+    moments_of,
+    own_inputs,
+    read_table,
+    value_by_network,
+)
 
 
 class ValueAhead(NamedTuple):
@@ -44,6 +52,11 @@ def value_of(
     so that the network corrects the log of the constant consumption that is worth as much.
     """
     economy = problem.economy
+    if isinstance(problem.architecture, PublishedArchitecture):
+        networks = [value_by_network(problem.architecture, w, frame, cash / scale, z, e, moments) for w in weights]
+        each = [economy.utility(scale * jnp.exp(found)) / (1 - economy.beta) for found in networks]
+        mean: jax.Array = sum(each[1:], start=each[0]) / len(each)
+        return mean
     place, inputs = own_inputs(frame, cash / scale)
     outputs = problem.architecture.correction(weights, inputs, moments)
     correction = jnp.take_along_axis(outputs[..., z, :], e[..., None], -1)[..., 0]
@@ -56,7 +69,9 @@ def value_moments(
 ) -> ValueAhead:
     """The value function's moments of a histogram, (n_e, n_a), and of those of next period by z', (n_z, n_e, n_a)."""
     assets = jnp.broadcast_to(grid, histogram.shape)
-    functions = problem.architecture.moment_functions(weights, assets, frame.capital)
+    # the published value networks share the moments of the first of them
+    own = weights[0] if isinstance(problem.architecture, PublishedArchitecture) else weights
+    functions = problem.architecture.moment_functions(own, assets, frame.capital)
 
     def seen(h: jax.Array) -> jax.Array:
         return moments_of(problem.architecture, frame, functions, h, (h * assets).sum())

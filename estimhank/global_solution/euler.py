@@ -17,10 +17,12 @@ from estimhank.global_solution.histogram import move
 from estimhank.global_solution.networks import (
     Architecture,
     Frame,
+    PublishedArchitecture,
     Weights,
     moments_of,
     own_inputs,
     read_table,
+    share_of_cash,
 )
 from estimhank.global_solution.steady import income_scale
 
@@ -84,6 +86,8 @@ def desired_consumption(
     """Consumption before the borrowing limit, at cash and states ``e`` of the same shape: base policy times
     exp(network).
     """
+    if isinstance(problem.architecture, PublishedArchitecture):
+        return cash * share_of_cash(problem.architecture, weights, frame, cash / scale, z, e, moments)
     place, inputs = own_inputs(frame, cash / scale)
     outputs = problem.architecture.correction(weights, inputs, moments)
     correction = jnp.take_along_axis(outputs[..., z, :], e[..., None], -1)[..., 0]

@@ -205,3 +205,55 @@ def unflatten_weights(like: Weights, flat: Mapping[str, Any]) -> Weights:
     names = flatten_weights(like)
     leaves = [jnp.asarray(flat[name]) for name in names]
     return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
+
+
+@dataclass(frozen=True)
+class PublishedArchitecture(Architecture):
+    """The published networks: one output, and the states z and e as inputs beside own cash and moments."""
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return (4 + self.n_moments, *self.hidden, 1)
+
+    def output(
+        self, weights: Weights, inputs: jax.Array, z: Any, e: jax.Array, moments: Float[jax.Array, " n_m"]
+    ) -> jax.Array:
+        """The output at own inputs (..., 2) and states ``e`` (...,)."""
+        states = jnp.stack([jnp.broadcast_to(2.0 * z - self.n_z + 1, e.shape), 2.0 * e - self.n_e + 1], -1)
+        whole = [inputs, states, jnp.broadcast_to(moments, (*e.shape, self.n_moments))]
+        return _apply(self._sizes, True, weights["function"], jnp.concatenate(whole, -1))[..., 0]
+
+
+def share_of_cash(
+    architecture: PublishedArchitecture,
+    weights: Weights,
+    frame: Frame,
+    spendable: jax.Array,
+    z: Any,
+    e: jax.Array,
+    moments: jax.Array,
+) -> jax.Array:
+    """Consumption as a share of cash by the published network, at spendable cash over the income scale.
+
+    Untrained it is the share that the base policy consumes with mean cash.
+    """
+    _, inputs = own_inputs(frame, spendable)
+    table = frame.base.log_consumption
+    place = table.shape[-1] * 3 // 5
+    cash = jnp.exp(frame.base.first + place * frame.base.distance) - frame.base.shift
+    usual = jnp.exp(table.mean((0, 1))[place]) / cash
+    return jax.nn.sigmoid(architecture.output(weights, inputs, z, e, moments) + jnp.log(usual / (1 - usual)))
+
+
+def value_by_network(
+    architecture: PublishedArchitecture,
+    weights: Weights,
+    frame: Frame,
+    spendable: jax.Array,
+    z: Any,
+    e: jax.Array,
+    moments: jax.Array,
+) -> jax.Array:
+    """Log of the constant consumption over the income scale that one published value network finds equivalent."""
+    _, inputs = own_inputs(frame, spendable)
+    return frame.base.value.mean() + _OUTPUT * architecture.output(weights, inputs, z, e, moments)

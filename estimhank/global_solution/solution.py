@@ -19,7 +19,7 @@ from estimhank.global_solution.economies import find_economy, make_economy
 from estimhank.global_solution.euler import Problem, cash_on_hand, desired_consumption
 from estimhank.global_solution.histogram import asset_grid
 from estimhank.global_solution.networks import Frame, moments_of
-from estimhank.global_solution.settings import EconomyConfig, NetworkConfig, TrainingConfig
+from estimhank.global_solution.settings import EconomyConfig, NetworkConfig, PublishedConfig, TrainingConfig
 from estimhank.global_solution.training import Solver, State
 from estimhank.support.errors import ConfigError, ResultsError
 from estimhank.support.files import read_json, reading
@@ -232,6 +232,7 @@ def solver_of(settings: Mapping[str, Any]) -> Solver:
     """Economy and networks of a folder's ``settings.json``."""
     config = settings["configuration"]
     economy = build(EconomyConfig, config["economy"], "[economy]")
+    published = config["training"]["recipe"] == "published"
     kind = find_economy(settings.get("economy", economy.name))
     return Solver(
         make_economy(kind, economy.parameters),
@@ -239,4 +240,5 @@ def solver_of(settings: Mapping[str, Any]) -> Solver:
         build(TrainingConfig, config["training"], "[training]"),
         economy.planner,
         int(config["run"]["seed"]),
+        build(PublishedConfig, config["published"], "[published]") if published else None,
     )

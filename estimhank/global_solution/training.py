@@ -33,8 +33,8 @@ from estimhank.global_solution.euler import (
 )
 from estimhank.global_solution.histogram import asset_grid
 from estimhank.global_solution.least_squares import Residuals, minimise
-from estimhank.global_solution.networks import Architecture, Frame
-from estimhank.global_solution.settings import NetworkConfig, TrainingConfig
+from estimhank.global_solution.networks import Architecture, Frame, PublishedArchitecture
+from estimhank.global_solution.settings import NetworkConfig, PublishedConfig, TrainingConfig
 from estimhank.global_solution.steady import base_policy, deterministic_steady_state
 from estimhank.support.seeds import Stream, generator
 
@@ -66,6 +66,8 @@ class State(NamedTuple):
         Of least squares, of policy and value.
     round : array of shape ()
         Rounds done, of policy and value together.
+    extra : array
+        What the published recipe goes on from besides: households' own states and Adam's averages.
     """
 
     policy: NDArray[np.float64]
@@ -78,6 +80,7 @@ class State(NamedTuple):
     z: NDArray[np.int64]
     damping: NDArray[np.float64]
     round: NDArray[np.int64]
+    extra: NDArray[np.float64] = np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ class Solver:
     training : TrainingConfig
     planner : bool
     seed : int
+    published : PublishedConfig, optional
+        Where the published recipe is followed.
     """
 
     economy: GlobalEconomy
@@ -98,14 +103,21 @@ class Solver:
     training: TrainingConfig
     planner: bool = False
     seed: int = 1
+    published: PublishedConfig | None = None
 
     @property
     def architecture(self) -> Architecture:
         """Of policy and value alike."""
+        return self._architecture(Architecture if self.published is None else PublishedArchitecture)
+
+    @property
+    def published_architecture(self) -> PublishedArchitecture:
+        """Of the published recipe."""
+        return self._architecture(PublishedArchitecture)
+
+    def _architecture[A: Architecture](self, kind: type[A]) -> A:
         n = self.networks
-        return Architecture(
-            self.economy.n_z, self.economy.n_e, n.first_moment, n.generalised, n.hidden, n.moment_hidden
-        )
+        return kind(self.economy.n_z, self.economy.n_e, n.first_moment, n.generalised, n.hidden, n.moment_hidden)
 
     @property
     def problem(self) -> Problem:
@@ -137,7 +149,10 @@ class Solver:
         return _unravel(self.architecture)(jnp.asarray(state.policy))
 
     def value_weights(self, state: State) -> Any:
-        """Of the value networks, nested."""
+        """Of the value networks, nested; a list of them by the published recipe."""
+        if self.published is not None:
+            one = self.architecture.initial_weights(0)
+            return ravel_pytree([one] * self.published.value_networks)[1](jnp.asarray(state.value))
         return _unravel(self.architecture)(jnp.asarray(state.value))
 
     def start(self) -> State:
@@ -170,7 +185,11 @@ class Solver:
 
     @property
     def rounds(self) -> int:
-        """Of policy and value together."""
+        """Of policy and value together; of the published recipe, blocks of steps between two fits of the value
+        networks.
+        """
+        if self.published is not None:
+            return -(-self.published.steps // self.published.value_every)
         return self.training.rounds + self.training.value_rounds
 
     def train(self, state: State) -> Iterator[tuple[State, str]]:

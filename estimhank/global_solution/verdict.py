@@ -13,6 +13,8 @@ BELLMAN = 0.0140
 DEN_HAAN_MEAN, DEN_HAAN_MAX = 0.05, 0.2
 #: Against the referee: shares of its s.d. of wealth and of its mean capital, and points of the Gini coefficient.
 WEALTH_SD, WEALTH_GINI, CAPITAL = 0.03, 0.01, 0.005
+#: Of den Haan's simulation: errors that add up need time to do so.
+QUARTERS = 10_000
 #: Households in the topmost per cent of the grid.
 TOP_SHARE = 1e-6
 
@@ -39,6 +41,13 @@ class Check:
         """Whether the figure keeps to its limit; one that is no number does not."""
         return bool(self.value <= self.limit)
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong where it is not passed."""
+        if self.name == "quarters":
+            return f"den Haan's simulation has {-self.value:.0f} quarters and should have {-self.limit}"
+        return f"{self.words} is {self.value:.4g} and should be at most {self.limit:g}"
+
 
 @dataclass(frozen=True)
 class GlobalVerdict:
@@ -64,10 +73,10 @@ class GlobalVerdict:
         """The verdict in a few sentences."""
         failed = [check for check in self.checks if not check.passed]
         if failed:
-            items = "; ".join(f"{c.words} is {c.value:.4g} and should be at most {c.limit:g}" for c in failed)
+            items = "; ".join(c.sentence for c in failed)
             text = f"Do not trust this solution: {items}. Train longer ([training] rounds) or with larger networks."
         else:
-            by = "; ".join(f"{c.words} {c.value:.3g} (limit {c.limit:g})" for c in self.checks)
+            by = "; ".join(f"{c.words} {c.value:.3g} (limit {c.limit:g})" for c in self.checks if c.name != "quarters")
             text = f"This solution may be trusted: {by}."
         return text + "".join(f" {item}" for item in self.missing)
 
@@ -84,6 +93,7 @@ def verdict_of(
         Check("den_haan_mean", "the mean error of capital in den Haan's simulation, in percent,",
               f["den_haan_mean"], DEN_HAAN_MEAN),
         Check("den_haan_max", "the largest one", f["den_haan_max"], DEN_HAAN_MAX),
+        Check("quarters", "minus the number of simulated quarters", -f["quarters"], -QUARTERS),
         Check("top_share", "the share of households at the top of the grid", f["top_share"], TOP_SHARE),
     ]  # fmt: skip
     if referee is not None:

@@ -25,6 +25,7 @@ from estimhank.global_solution.conventional import (
     solve_conventional,
 )
 from estimhank.global_solution.economies import BUILT_IN, find_economy, make_economy
+from estimhank.global_solution.published import start_published, train_published
 from estimhank.global_solution.responses import GlobalResponse, global_responses
 from estimhank.global_solution.settings import GlobalConfig
 from estimhank.global_solution.solution import FIGURES, SETTINGS, WEIGHTS, GlobalSolution, to_bytes
@@ -122,7 +123,8 @@ def solve_global(
     say, progress = say or (lambda text: None), progress or (lambda event: None)
     settings = _settings(config, Path(folder))
     economy = make_economy(find_economy(config.economy.name, folder), config.economy.parameters)
-    solver = Solver(economy, config.networks, config.training, config.economy.planner, config.run.seed)
+    published = config.published if config.training.recipe == "published" else None
+    solver = Solver(economy, config.networks, config.training, config.economy.planner, config.run.seed, published)
     out = make_folder(out)
     try:
         with locked(out):
@@ -192,13 +194,9 @@ def _trained(
         say(f"training goes on after round {int(state.round)} of {solver.rounds}")
     else:
         say(f"steady state: capital {deterministic_steady_state(solver.economy).capital:.4f} without aggregate risk")
-        state = solver.start()
-    if config.training.recipe == "published":
-        from estimhank.global_solution.published import train_published
-
-        rounds = train_published(solver, config.published, state)
-    else:
-        rounds = solver.train(state)
+        state = solver.start() if solver.published is None else start_published(solver, solver.published)
+    published = solver.published
+    rounds = solver.train(state) if published is None else train_published(solver, published, state)
     for state, words in rounds:
         progress(ProgressEvent("global", int(state.round), solver.rounds, 0, words))
         arrays = {name: getattr(state, name) for name in State._fields}
@@ -257,6 +255,7 @@ def judge(
         "euler_mean_of_points": euler.mean_of_points,
         "bellman_error_of_policy": bellman.policy,
         "bellman_error_of_best": bellman.best,
+        "quarters": len(path.capital),
         "top_share": float(path.mean_histograms.mean(0).sum(0)[top].sum()),
         "steady_capital": deterministic_steady_state(solver.economy).capital,
         "units": UNITS,

@@ -235,7 +235,7 @@ def test_training_lowers_euler_errors_and_an_untrained_solution_is_not_trusted()
     assert errors[1].mean < errors[0].mean - 0.7
     good = {
         "euler_mean": -4.0, "euler_max": -2.5, "bellman_error": 0.01, "den_haan_mean": 0.01, "den_haan_max": 0.1,
-        "top_share": 0.0, "mean_capital": 39.4, "wealth_sd": 20.0, "wealth_gini": 0.27,
+        "top_share": 0.0, "quarters": 10_000, "mean_capital": 39.4, "wealth_sd": 20.0, "wealth_gini": 0.27,
     }  # fmt: skip
     assert verdict_of(good, good).passed
     bad = verdict_of(good | {"euler_mean": errors[0].mean, "euler_max": errors[0].largest}, good)
@@ -243,11 +243,11 @@ def test_training_lowers_euler_errors_and_an_untrained_solution_is_not_trusted()
 
 
 @pytest.mark.parametrize(
-    "name", ["euler_mean", "euler_max", "bellman_error", "den_haan_mean", "den_haan_max", "top_share"]
+    "name", ["euler_mean", "euler_max", "bellman_error", "den_haan_mean", "den_haan_max", "top_share", "quarters"]
 )
 def test_every_figure_can_withhold_the_verdict(name: str) -> None:
     good = dict.fromkeys(("bellman_error", "den_haan_mean", "den_haan_max", "top_share"), 0.0)
-    good |= {"euler_mean": -5.0, "euler_max": -4.0}
+    good |= {"euler_mean": -5.0, "euler_max": -4.0, "quarters": 10_000}
     assert verdict_of(good, None).passed
     assert not verdict_of(good | {name: 1.0}, None).passed
     assert not verdict_of(good | {name: float("nan")}, None).passed
@@ -255,7 +255,8 @@ def test_every_figure_can_withhold_the_verdict(name: str) -> None:
 
 def test_a_distribution_off_the_referee_is_not_trusted() -> None:
     good = dict.fromkeys(("bellman_error", "den_haan_mean", "den_haan_max", "top_share"), 0.0)
-    good |= {"euler_mean": -5.0, "euler_max": -4.0, "mean_capital": 39.4, "wealth_sd": 20.0, "wealth_gini": 0.27}
+    good |= {"euler_mean": -5.0, "euler_max": -4.0, "quarters": 10_000}
+    good |= {"mean_capital": 39.4, "wealth_sd": 20.0, "wealth_gini": 0.27}
     for name, value in (("wealth_sd", 9.2), ("wealth_gini", 0.29), ("mean_capital", 39.0)):
         assert not verdict_of(good | {name: value}, good).passed
 
