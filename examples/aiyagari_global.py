@@ -1,6 +1,6 @@
 """Aiyagari's economy with an AR(1) of productivity, solved globally: an economy of one's own in a page.
 
-    estimhank global examples/aiyagari_global.toml --out results/aiyagari_global
+estimhank global examples/aiyagari_global.toml --out results/aiyagari_global
 """
 
 from __future__ import annotations

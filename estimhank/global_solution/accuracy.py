@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from estimhank.global_solution.bellman import continuation, value_moments, value_of
 from estimhank.global_solution.conventional import fit_law, iterate_law, move_to, simulate_aggregate
+from estimhank.global_solution.economy import chain_of
 from estimhank.global_solution.euler import (
     Problem,
     cash_on_hand,
@@ -106,7 +107,7 @@ def simulate_long(
     grid = asset_grid(economy.borrowing_limit, economy.largest_assets, points)
     first = jax.vmap(lambda row: move_to(row, steady.grid, grid))(steady.histogram)
     total = -(-(quarters + burn_in) // _APART) * _APART
-    z = simulate_aggregate(economy.chain().aggregate, total + 1, np.random.default_rng(seed))
+    z = simulate_aggregate(chain_of(economy).aggregate, total + 1, np.random.default_rng(seed))
     blocks = np.stack([z[i : i + _APART + 1] for i in range(0, total, _APART)])
     dates = np.arange(total)
     counted = ((dates >= burn_in) & (dates < burn_in + quarters)).astype(float).reshape(-1, _APART)
@@ -232,7 +233,8 @@ def _bellman_errors(problem: Problem, of_policy: Any, of_value: Any, z: Any, his
         share = h / h.sum()
 
         def error(x: jax.Array) -> jax.Array:
-            return (share * jnp.abs(value - x)).sum()
+            found: jax.Array = (share * jnp.abs(value - x)).sum()
+            return found
 
         return error(found[0]), error(worth(c)), error(found.max(0))
 
@@ -267,7 +269,7 @@ def _exact_path(problem: Problem, frame: Frame, weights: Any, first: Any, z: Any
         spent = c + ends - economy.borrowing_limit
         chosen = jax.vmap(lambda x, knots: jnp.interp(x, knots, ends))(cash, spent)
         moved = move(h, chosen, grid)
-        return jnp.asarray(economy.chain().idiosyncratic)[now, after].T @ moved, capital
+        return jnp.asarray(chain_of(economy).idiosyncratic)[now, after].T @ moved, capital
 
     path: jax.Array = jax.lax.scan(quarter, first, (z[:-1], z[1:]))[1]
     return path

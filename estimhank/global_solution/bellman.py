@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from estimhank.global_solution.economy import GlobalEconomy
+from estimhank.global_solution.economy import GlobalEconomy, chain_of
 from estimhank.global_solution.euler import (
     Problem,
     cash_on_hand,
@@ -91,7 +91,7 @@ def continuation(
 ) -> jax.Array:
     """beta E V(z', e') of one household that chooses assets ``chosen``, with next period's capital, shape ()."""
     economy = problem.economy
-    chain = economy.chain()
+    chain = chain_of(economy)
     states = jnp.arange(economy.n_e)
 
     def tomorrow(y: jax.Array) -> jax.Array:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from estimhank.global_solution.economy import GlobalEconomy
+from estimhank.global_solution.economy import GlobalEconomy, chain_of
 from estimhank.global_solution.histogram import WealthMoments, asset_grid, move, wealth_moments
 from estimhank.global_solution.steady import deterministic_steady_state
 from estimhank.households.interpolation import interpolate_rows_smoothly
@@ -135,7 +135,7 @@ def _solve_household(
     grid: Float[jax.Array, " n_a"],
     capital: Float[jax.Array, " n_K"],
 ) -> tuple[Any, ...]:
-    chain = economy.chain()
+    chain = chain_of(economy)
     aggregate, idiosyncratic = jnp.asarray(chain.aggregate), jnp.asarray(chain.idiosyncratic)
     n_z = economy.n_z
     now = jax.vmap(lambda z: jax.vmap(lambda k: economy.prices(z, k))(capital))(jnp.arange(n_z))
@@ -187,7 +187,7 @@ def _simulate(
     histogram: Float[jax.Array, "n_e n_f"],
     z: Any,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    idiosyncratic = jnp.asarray(economy.chain().idiosyncratic)
+    idiosyncratic = jnp.asarray(chain_of(economy).idiosyncratic)
     by_capital = jnp.moveaxis(policy, 2, 1)
 
     def quarter(state: jax.Array, states: Any) -> tuple[jax.Array, Any]:
@@ -237,7 +237,7 @@ def solve_conventional(
     n_z, n_e = economy.n_z, economy.n_e
     belief = np.stack([np.full(n_z, 0.04 * np.log(steady.capital)), np.full(n_z, 0.96)], 1)
     policy = jnp.broadcast_to(0.95 * grid, (n_z, n_e, sizes.capital, sizes.assets))
-    z = simulate_aggregate(economy.chain().aggregate, sizes.quarters + sizes.burn_in + 1, np.random.default_rng(seed))
+    z = simulate_aggregate(chain_of(economy).aggregate, sizes.quarters + sizes.burn_in + 1, np.random.default_rng(seed))
     start = jax.vmap(lambda row: move_to(row, steady.grid, fine))(jnp.asarray(steady.histogram))
     for iteration in range(1, 101):
         policy, _, _ = _solve_household(economy, jnp.asarray(belief), policy, grid, capital)

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from estimhank.global_solution.economy import Chain, GlobalEconomy, KrusellSmithEconomy
+from estimhank.global_solution.economy import Chain, GlobalEconomy, KrusellSmithEconomy, chain_of
 from estimhank.support.errors import ConfigError
 from estimhank.support.files import expand_user
 from estimhank.support.settings import unknown_key
@@ -102,7 +102,7 @@ def check_economy(economy: GlobalEconomy) -> None:
             raise ConfigError(f"{name}: {field} must lie between {low:g} and {high:g}, it is {value}")
     if not economy.largest_assets > economy.borrowing_limit:
         raise ConfigError(f"{name}: largest_assets must be above the borrowing limit")
-    chain = economy.chain()
+    chain = chain_of(economy)
     if not isinstance(chain, Chain) or chain.idiosyncratic.shape[:2] != chain.aggregate.shape:
         raise ConfigError(f"{name}: chain() must return a Chain; Chain.from_joint and Chain.independent make one")
     if np.abs(chain.idiosyncratic.sum(-1) - 1).max() > 1e-8 or np.abs(chain.aggregate.sum(-1) - 1).max() > 1e-8:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -131,8 +132,9 @@ def autoregression(persistence: float, sd: float, n: int) -> tuple[NDArray[np.fl
         exp of the process, mean one.
     transition : array of shape (n, n)
     """
-    levels, transition, _ = rouwenhorst(persistence, sd / (1 - persistence**2) ** 0.5, n)
-    return np.asarray(levels), np.asarray(transition)
+    with jax.ensure_compile_time_eval():  # numbers, even where prices are being traced
+        levels, transition, _ = rouwenhorst(persistence, sd / (1 - persistence**2) ** 0.5, n)
+        return np.asarray(levels), np.asarray(transition)
 
 
 class GlobalEconomy(ABC):
@@ -183,12 +185,12 @@ class GlobalEconomy(ABC):
     @property
     def n_z(self) -> int:
         """Number of aggregate states."""
-        return len(self.chain().aggregate)
+        return len(chain_of(self).aggregate)
 
     @property
     def n_e(self) -> int:
         """Number of idiosyncratic states."""
-        return int(self.chain().idiosyncratic.shape[-1])
+        return int(chain_of(self).idiosyncratic.shape[-1])
 
     def marginal_utility(self, c: jax.Array) -> jax.Array:
         """u'(c)."""
@@ -209,6 +211,14 @@ class GlobalEconomy(ABC):
         if self.risk_aversion == 1:
             return jnp.exp(u)
         return (u * (1 - self.risk_aversion)) ** (1 / (1 - self.risk_aversion))
+
+
+@lru_cache(maxsize=32)
+def chain_of(economy: GlobalEconomy) -> Chain:
+    """An economy's Markov chain, asked for once, as numbers even where a caller is being traced."""
+    with jax.ensure_compile_time_eval():
+        found = economy.chain()
+        return Chain(*(np.asarray(x) for x in found)) if isinstance(found, Chain) else found
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from estimhank.global_solution.economy import GlobalEconomy
+from estimhank.global_solution.economy import GlobalEconomy, chain_of
 from estimhank.global_solution.histogram import move
 from estimhank.global_solution.networks import (
     Architecture,
@@ -117,7 +117,7 @@ def policy_on_grid(
 
 def next_histograms(problem: Problem, z: Any, histogram: jax.Array, chosen: jax.Array, grid: jax.Array) -> jax.Array:
     """Histograms of next period by z', (n_z, n_e, n_a)."""
-    chain = jnp.asarray(problem.economy.chain().idiosyncratic)[z]
+    chain = jnp.asarray(chain_of(problem.economy).idiosyncratic)[z]
     return jnp.einsum("yef,ea->yfa", chain, move(histogram, chosen, grid))
 
 
@@ -200,7 +200,7 @@ def expected_marginal_value(
 ) -> jax.Array:
     """beta E[R' u'(c') + externality'] of one household that chooses assets ``chosen``, shape ()."""
     economy = problem.economy
-    chain = economy.chain()
+    chain = chain_of(economy)
     states = jnp.arange(economy.n_e)
 
     def tomorrow(y: jax.Array) -> jax.Array:

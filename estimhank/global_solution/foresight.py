@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.global_solution.conventional import move_to
-from estimhank.global_solution.economy import Chain, GlobalEconomy
+from estimhank.global_solution.economy import Chain, GlobalEconomy, chain_of
 from estimhank.global_solution.histogram import asset_grid, move
 from estimhank.global_solution.steady import deterministic_steady_state
 from estimhank.support.errors import ConvergenceError
@@ -101,7 +101,7 @@ def _end(economy: GlobalEconomy, chain: jax.Array, gross: jax.Array, c_next: jax
 def _at_rest(
     economy: GlobalEconomy, capital: jax.Array, grid: jax.Array, guess: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    chain, weights = jnp.asarray(economy.chain().average), jnp.asarray(economy.chain().stationary)
+    chain, weights = jnp.asarray(chain_of(economy).average), jnp.asarray(chain_of(economy).stationary)
     prices = economy.expected_prices(weights, capital)
 
     def back(state: Any) -> Any:
@@ -190,7 +190,7 @@ def foresight_responses(
     guess = jax.vmap(lambda row: move_to(row, steady.grid, grid))(steady.histogram)
     c, after = _at_rest(economy, jnp.asarray(steady.capital), grid, guess)
     rest = (c, after, (after * grid).sum())
-    at_rest = jax.tree.map(jnp.asarray, tuple(expected_path(economy.chain(), None, quarters)))
+    at_rest = jax.tree.map(jnp.asarray, tuple(expected_path(chain_of(economy), None, quarters)))
     flat = jnp.full(quarters, steady.capital)
     to_capital, to_consumption = (np.asarray(x) for x in _jacobian(economy, rest, grid, at_rest, flat))
     newton = np.linalg.inv(to_capital - np.eye(quarters))
@@ -208,7 +208,7 @@ def foresight_responses(
     base_k, base_c = solve(at_rest)
     found = []
     for first in firsts:
-        path = jax.tree.map(jnp.asarray, tuple(expected_path(economy.chain(), first, quarters)))
+        path = jax.tree.map(jnp.asarray, tuple(expected_path(chain_of(economy), first, quarters)))
         k, spent = solve(path)
         change = jax.tree.map(lambda x, y: x - y, path, at_rest)
         _, (d_k, d_c) = jax.jvp(lambda p: _implied(economy, rest, grid, p, jnp.asarray(base_k)), (at_rest,), (change,))

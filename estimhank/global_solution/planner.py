@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import root
 
 from estimhank.global_solution.conventional import move_to
-from estimhank.global_solution.economy import GlobalEconomy
+from estimhank.global_solution.economy import GlobalEconomy, chain_of
 from estimhank.global_solution.histogram import WealthMoments, asset_grid, move, wealth_moments
 from estimhank.global_solution.steady import deterministic_steady_state
 from estimhank.support.errors import ConvergenceError
@@ -55,7 +55,7 @@ def _given(
     economy: GlobalEconomy, capital: jax.Array, externality: jax.Array, grid: jax.Array, start: Any
 ) -> tuple[Any, ...]:
     """Policies and distribution at constant K and D: consumption, histogram, and the externality that they imply."""
-    chain, weights = jnp.asarray(economy.chain().average), jnp.asarray(economy.chain().stationary)
+    chain, weights = jnp.asarray(chain_of(economy).average), jnp.asarray(chain_of(economy).stationary)
     prices = economy.expected_prices(weights, capital)
     cash = prices.gross_return * grid + prices.income[:, None]
 
@@ -105,7 +105,7 @@ def planner_steady_state(economy: GlobalEconomy) -> PlannerSteadyState:
     market = deterministic_steady_state(economy)
     grid = asset_grid(economy.borrowing_limit, economy.largest_assets, _POINTS)
     guess = jax.vmap(lambda row: move_to(row, market.grid, grid))(market.histogram)
-    prices = economy.expected_prices(jnp.asarray(economy.chain().stationary), jnp.asarray(market.capital))
+    prices = economy.expected_prices(jnp.asarray(chain_of(economy).stationary), jnp.asarray(market.capital))
     memory: list[Any] = [0.05 * grid + prices.income[:, None], guess]
     unit = _given(economy, jnp.asarray(market.capital), jnp.zeros(()), grid, tuple(memory))[2]
 

@@ -20,7 +20,7 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from estimhank.global_solution.economy import GlobalEconomy
+from estimhank.global_solution.economy import GlobalEconomy, chain_of
 from estimhank.global_solution.networks import (
     Architecture,
     Frame,
@@ -96,7 +96,7 @@ def step(
     if alone:
         share = jnp.concatenate([share[:, :1], jax.lax.stop_gradient(share[:, 1:])], 1)
     c = jnp.clip(share * cash, _LEAST, jnp.maximum(cash - _LEAST, _LEAST))
-    chain = economy.chain()
+    chain = chain_of(economy)
     upper = jnp.cumsum(jnp.asarray(chain.aggregate), 1)[:, :-1]
     z = (draws[0][:, None] > upper[crowd.z]).sum(1)
     own = jnp.cumsum(jnp.asarray(chain.idiosyncratic), -1)[crowd.z[:, None], z[:, None], crowd.e][..., :-1]
@@ -180,7 +180,9 @@ def _value_epoch(solver: Solver, config: PublishedConfig, frame: Any, networks: 
         crowd, target = one
 
         def loss(w: Any) -> jax.Array:
-            return sum(((v - target) ** 2).mean() for v in values_of_crowd(solver, (frame, w), crowd)) * jnp.ones(())
+            values = jnp.stack(values_of_crowd(solver, (frame, w), crowd))
+            found: jax.Array = ((values - target) ** 2).mean((1, 2)).sum()
+            return found
 
         value, gradient = jax.value_and_grad(loss)(state[0])
         change, memory = optax.adam(config.value_rate).update(gradient, state[1])
@@ -238,7 +240,7 @@ def start_published(solver: Solver, config: PublishedConfig) -> State:
     values = [a.initial_weights(int(rng.integers(2**31))) for _ in range(config.value_networks)]
     q = a.generalised
     optimiser = _adam(config.rate).init(policy)
-    z = rng.choice(solver.economy.n_z, size=config.batch, p=solver.economy.chain().stationary)
+    z = rng.choice(solver.economy.n_z, size=config.batch, p=chain_of(solver.economy).stationary)
     return State(
         np.asarray(ravel_pytree(policy)[0]),
         np.asarray(ravel_pytree(values)[0]),

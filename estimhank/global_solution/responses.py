@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from estimhank.global_solution.accuracy import LongPath
 from estimhank.global_solution.conventional import fit_law, move_to
+from estimhank.global_solution.economy import chain_of
 from estimhank.global_solution.euler import Problem, next_histograms, policy_on_grid
 from estimhank.global_solution.foresight import ForesightResponse, expected_path, foresight_responses
 from estimhank.global_solution.histogram import move
@@ -96,7 +97,7 @@ def global_responses(solver: Solver, state: State, path: LongPath, fine: jax.Arr
     """
     problem, economy = solver.problem, solver.economy
     frame, weights = solver.policy_frame(state), solver.policy_weights(state)
-    chain, n_z = economy.chain(), economy.n_z
+    chain, n_z = chain_of(economy), economy.n_z
     rng = generator(solver.seed, Stream.GLOBAL_CHECK, 1)
     law, _ = fit_law(path.capital, path.z, n_z)
     # households after their choices of the date before, whatever its aggregate state was

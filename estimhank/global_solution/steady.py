@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.optimize import brentq
 from scipy.sparse.linalg import spsolve
 
-from estimhank.global_solution.economy import GlobalEconomy
+from estimhank.global_solution.economy import GlobalEconomy, chain_of
 from estimhank.global_solution.histogram import asset_grid, move
 from estimhank.support.errors import ConvergenceError
 
@@ -96,7 +96,7 @@ def deterministic_steady_state(economy: GlobalEconomy) -> SteadyState:
     ConvergenceError
         If there is none in the economy's ``capital_range``, or a household's problem does not converge.
     """
-    chain, weights = jnp.asarray(economy.chain().average), jnp.asarray(economy.chain().stationary)
+    chain, weights = jnp.asarray(chain_of(economy).average), jnp.asarray(chain_of(economy).stationary)
     low, high = economy.borrowing_limit, economy.largest_assets
     policy_grid = low + (high - low) * jnp.linspace(0.0, 1.0, _POLICY_POINTS) ** 3
     grid = asset_grid(low, high, _HISTOGRAM_POINTS)
@@ -173,7 +173,7 @@ def base_policy(economy: GlobalEconomy) -> BasePolicy:
     It knows nothing of the law of capital, which is what a global solution is about; it knows where the borrowing limit
     binds, and that job finding depends on the aggregate state.
     """
-    chain = economy.chain()
+    chain = chain_of(economy)
     n_z, n_e = economy.n_z, economy.n_e
     capital = jnp.asarray(deterministic_steady_state(economy).capital)
     joint = np.einsum("zy,zyef->zeyf", chain.aggregate, chain.idiosyncratic).reshape(n_z * n_e, n_z * n_e)

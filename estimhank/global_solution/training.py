@@ -22,7 +22,7 @@ from estimhank.global_solution.bellman import (
     value_moments,
 )
 from estimhank.global_solution.conventional import move_to
-from estimhank.global_solution.economy import GlobalEconomy
+from estimhank.global_solution.economy import GlobalEconomy, chain_of
 from estimhank.global_solution.euler import (
     Ahead,
     Problem,
@@ -165,7 +165,7 @@ class Solver:
         at_rest = jax.vmap(lambda row: move_to(row, steady.grid, self.grid))(steady.histogram)
         every = jnp.broadcast_to(at_rest, (n, *at_rest.shape))
         stretched = _stretch(every, jnp.asarray(rng.uniform(0.92, 1.08, n)), self.grid)
-        z = rng.choice(self.economy.n_z, size=n, p=self.economy.chain().stationary)
+        z = rng.choice(self.economy.n_z, size=n, p=chain_of(self.economy).stationary)
         a = self.architecture
         seeds = rng.integers(2**31, size=2)
         flat = [np.asarray(ravel_pytree(a.initial_weights(int(s)))[0]) for s in seeds]
@@ -277,7 +277,7 @@ def simulate_economies(
     problem: Problem, frame: Frame, weights: Any, histograms: jax.Array, z: jax.Array, u: jax.Array, grid: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Carry many economies on, one quarter for each row of uniform numbers (quarters, economies); the last states."""
-    upper = jnp.cumsum(jnp.asarray(problem.economy.chain().aggregate), 1)[:, :-1]
+    upper = jnp.cumsum(jnp.asarray(chain_of(problem.economy).aggregate), 1)[:, :-1]
 
     def quarter(state: Any, draws: jax.Array) -> tuple[Any, None]:
         def one(h: jax.Array, now: jax.Array, draw: jax.Array) -> tuple[jax.Array, jax.Array]:

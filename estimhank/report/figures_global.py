@@ -7,6 +7,7 @@ import numpy as np
 
 from estimhank.global_solution.accuracy import LongPath
 from estimhank.global_solution.conventional import ConventionalSolution, iterate_law
+from estimhank.global_solution.economy import chain_of
 from estimhank.global_solution.responses import GlobalResponse
 from estimhank.global_solution.solution import GlobalSolution
 from estimhank.report.style import CHAINS, EXACT, MODE, PRIOR, SURROGATE, ReportFigure, new_figure
@@ -57,7 +58,7 @@ def wealth_figure(solution: GlobalSolution) -> ReportFigure:
     axes = figure.subplots(1, 3)
     economy = solution.solver.economy
     grid = np.asarray(solution.grid)
-    weights = economy.chain().stationary
+    weights = chain_of(economy).stationary
     mean = np.einsum("z,zea->ea", weights, solution.histograms)
     density = mean / np.gradient(grid)
     top = grid[np.searchsorted(np.cumsum(mean.sum(0)), 0.9999)]

@@ -7,6 +7,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from estimhank.run.global_config import load_global_config, make_global_config
 from estimhank.run.global_run import solve_global
 from estimhank.support.errors import ConfigError, ResultsError
 
-TINY = {
+TINY: dict[str, dict[str, object]] = {
     "networks": {"hidden": [8], "moment_hidden": [4]},
     "training": {
         "economies": 16, "own_states": 10, "histogram": 60, "rounds": 2, "value_rounds": 1, "steps": 3,
@@ -125,10 +126,9 @@ def test_a_loaded_solution_is_a_function_of_arrays(finished: Path) -> None:
     )
     assert (solution.value(a, 1, 1, 39.4) > solution.value(a, 0, 1, 39.4)).all()
     assert (np.diff(solution.value(a, 1, 1, 39.4)) > 0).all()
-    np.testing.assert_allclose(
-        solution.consumption(a, 1, 1, 39.4) + chosen, solution.solver.economy.prices(1, 39.4).gross_return * a
-        + solution.solver.economy.prices(1, 39.4).income[1], rtol=1e-10,
-    )  # fmt: skip
+    prices = solution.solver.economy.prices(jnp.asarray(1), jnp.asarray(39.4))
+    cash = np.asarray(prices.gross_return * a + prices.income[1])
+    np.testing.assert_allclose(solution.consumption(a, 1, 1, 39.4) + chosen, cash, rtol=1e-10)
     for bad, words in (((-1.0, 1, 1, 39.0), "borrowing limit"), ((1.0, 2, 1, 39.0), "idiosyncratic"),
                        ((1.0, 1, 7, 39.0), "aggregate state"), ((1.0, 1, 1, np.nan), "positive")):  # fmt: skip
         with pytest.raises(ConfigError, match=words):
@@ -149,7 +149,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_the_published_recipe_runs_and_is_not_trusted(tmp_path: Path) -> None:
-    recipe = {
+    recipe: dict[str, object] = {
         "households": 10, "batch": 8, "steps": 6, "unroll": 10, "value_every": 3, "value_quarters": 20,
         "value_epochs": 2, "value_batch": 4, "burn_in": 5,
     }  # fmt: skip

@@ -95,7 +95,7 @@ def test_a_histogram_keeps_households_and_their_wealth() -> None:
 def test_moments_of_wealth_are_those_of_a_list_of_households() -> None:
     grid = asset_grid(0.0, 10.0, 30)
     shares = np.random.default_rng(1).dirichlet(np.ones(30))
-    found = wealth_moments(shares[None], grid)
+    found = wealth_moments(jnp.asarray(shares)[None], grid)
     a = np.asarray(grid)
     gini = (shares[:, None] * shares * np.abs(a[:, None] - a)).sum() / (2 * shares @ a)
     np.testing.assert_allclose(found, (shares @ a, np.sqrt(shares @ a**2 - (shares @ a) ** 2), gini), rtol=1e-10)
