@@ -54,19 +54,15 @@ def expected_path(chain: Chain, first: int | None, quarters: int = _QUARTERS) ->
     """
     n_z, _, n_e, _ = chain.idiosyncratic.shape
     joint = np.einsum("zy,zyef->zeyf", chain.aggregate, chain.idiosyncratic)
-    stationary = _stationary(joint.reshape(n_z * n_e, -1)).reshape(n_z, n_e)
-    arrivals = np.einsum("ze,zeyf->eyf", stationary, joint)
-    if first is not None:
-        only = np.zeros_like(arrivals)
-        only[:, first] = arrivals[:, first] / arrivals[:, first].sum()
-        arrivals = only
-    rows = arrivals.sum(1)
-    # households of each state before: the news of date 0 must not change how many they were
-    before = rows / rows.sum(1, keepdims=True)
+    stationary = _stationary(joint.reshape(n_z * n_e, n_z * n_e)).reshape(n_z, n_e)
     share = stationary.sum(0)
-    mass = np.einsum("e,eyf->yf", share, arrivals / arrivals.sum((1, 2), keepdims=True))
-    if first is None:
-        mass = stationary
+    mass = stationary
+    before = chain.average
+    if first is not None:
+        mass = np.zeros_like(stationary)
+        mass[first] = stationary[first] / stationary[first].sum()
+        flow = np.einsum("ze,zef->ef", stationary, joint[:, :, first])
+        before = _fit_margins(flow, share, mass[first]) / share[:, None]
     weights, chains = np.empty((quarters, n_z)), np.empty((quarters, n_e, n_e))
     for t in range(quarters):
         weights[t] = mass.sum(1)
@@ -74,6 +70,22 @@ def expected_path(chain: Chain, first: int | None, quarters: int = _QUARTERS) ->
         chains[t] = flow / flow.sum(1, keepdims=True)
         mass = np.einsum("ze,zeyf->yf", mass, joint)
     return ExpectedPath(weights, chains, before)
+
+
+def _fit_margins(
+    flow: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The table nearest to ``flow`` with given sums of rows and columns (iterative proportional fitting).
+
+    Before date 0 nothing is known of the aggregate state, at date 0 as many are unemployed as that state has: who moves
+    must make up for the difference, and nobody's wealth changes.
+    """
+    for _ in range(2_000):
+        flow = flow * (rows / flow.sum(1))[:, None]
+        flow = flow * columns / flow.sum(0)
+        if np.abs(flow.sum(1) - rows).max() < 1e-14:
+            break
+    return flow
 
 
 def _stationary(p: NDArray[np.float64]) -> NDArray[np.float64]:

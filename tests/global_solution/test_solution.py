@@ -52,6 +52,9 @@ def test_expected_paths_end_where_nothing_is_known() -> None:
     np.testing.assert_allclose(path.weights[0], [0, 1])
     np.testing.assert_allclose(path.weights[1], [0.125, 0.875], atol=1e-6)
     np.testing.assert_allclose(path.chains[-1], ECONOMY.chain().average, atol=1e-10)
+    # as many are unemployed at date 0 as the state has, whoever it was before
+    np.testing.assert_allclose(np.array([0.07, 0.93]) @ path.before, [0.04, 0.96], atol=2e-5)
+    np.testing.assert_allclose(path.before.sum(1), 1, atol=1e-12)
     np.testing.assert_allclose(rest.chains, np.broadcast_to(ECONOMY.chain().average, rest.chains.shape), atol=1e-12)
 
 
