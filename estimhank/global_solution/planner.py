@@ -27,6 +27,8 @@ from estimhank.support.errors import ConvergenceError
 
 #: Grid points, and largest numbers of backward and forward steps.
 _POINTS, _LIMIT = 500, 30_000
+#: Weights on prices, the last of which is the planner's.
+_CARE = tuple(np.linspace(0.0, 1.0, 11)[1:])
 #: Capital must be between these multiples of the market's.
 _SPAN = (0.6, 6.0)
 
@@ -111,17 +113,24 @@ def planner_steady_state(economy: GlobalEconomy) -> PlannerSteadyState:
 
     sound = [False]
 
-    def gaps(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def gaps(x: NDArray[np.float64], care: float) -> NDArray[np.float64]:
         capital, externality = market.capital * np.exp(x[0]), float(unit) * x[1]
-        c, h, implied, held, ok = _given(economy, jnp.asarray(capital), jnp.asarray(externality), grid, tuple(memory))
+        c, h, implied, held, ok = _given(
+            economy, jnp.asarray(capital), jnp.asarray(externality), grid, (memory[0], memory[1])
+        )
         sound[0] = bool(ok)
         if sound[0]:
             memory[0], memory[1] = c, h
-        return np.array([float(held) / capital - 1, float(implied) / float(unit) - x[1]])
+        return np.array([float(held) / capital - 1, care * float(implied) / float(unit) - x[1]])
 
-    found = root(gaps, np.array([0.01, 1.0]), options={"xtol": 1e-8, "eps": 1e-5})
+    # from the market to the planner: how much she cares for prices rises from nothing to one
+    before, last = np.zeros(2), np.zeros(2)
+    for care in _CARE:
+        guess_x = last + (last - before)
+        found = root(gaps, guess_x, args=(care,), options={"xtol": 1e-8, "eps": 1e-5})
+        before, last = last, found.x
     capital = float(market.capital * np.exp(found.x[0]))
-    left = np.abs(gaps(found.x)).max()
+    left = np.abs(gaps(found.x, 1.0)).max()
     if not sound[0] or left > 1e-5 or not _SPAN[0] < capital / market.capital < _SPAN[1]:
         raise ConvergenceError(
             "the planner's allocation without aggregate risk was not found: households that she makes rich may never "

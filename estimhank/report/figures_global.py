@@ -63,6 +63,7 @@ def wealth_figure(solution: GlobalSolution) -> ReportFigure:
     density = mean / np.gradient(grid)
     top = grid[np.searchsorted(np.cumsum(mean.sum(0)), 0.9999)]
     shown = grid <= top
+    shown[:3] = False  # those at the limit are a mass, not a density
     for e in range(economy.n_e):
         axes[0].plot(grid[shown], density[e, shown] / mean[e].sum(), color=CHAINS[e % len(CHAINS)], label=f"state {e}")
     axes[0].set(title="Wealth, by own state", xlabel="assets", ylabel="density")

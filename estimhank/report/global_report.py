@@ -16,7 +16,7 @@ from estimhank.global_solution.conventional import ConventionalSolution
 from estimhank.global_solution.responses import GlobalResponse
 from estimhank.global_solution.settings import GlobalConfig
 from estimhank.global_solution.solution import GlobalSolution
-from estimhank.global_solution.verdict import GlobalVerdict
+from estimhank.global_solution.verdict import Check, GlobalVerdict
 from estimhank.report.figures_global import (
     capital_figure,
     response_figure,
@@ -63,6 +63,13 @@ def _image(figure: ReportFigure) -> str:
     )
 
 
+def _check(check: Check) -> tuple[str, str, str, str]:
+    result = "passed" if check.passed else "failed"
+    if check.name == "quarters":  # which must be many, not few
+        return "simulated quarters, at least", f"{-check.value:.0f}", f"{-check.limit:.0f}", result
+    return check.words.rstrip(","), f"{check.value:.4g}", f"{check.limit:g}", result
+
+
 def _figures(figures: Mapping[str, Any]) -> str:
     referee = figures.get("referee") or {}
     rows = [
@@ -98,13 +105,7 @@ def write_global_report(
         np.array([figures["law_bad"][0], *[np.nan] * (solution.solver.economy.n_z - 2), figures["law_good"][0]]),
         np.array([figures["law_bad"][1], *[np.nan] * (solution.solver.economy.n_z - 2), figures["law_good"][1]]),
     )
-    checks = _table(
-        ("check", "value", "limit", ""),
-        [
-            (c.words.rstrip(","), f"{c.value:.4g}", f"{c.limit:g}", "passed" if c.passed else "failed")
-            for c in verdict.checks
-        ],
-    )
+    checks = _table(("check", "value", "limit", ""), [_check(c) for c in verdict.checks])
     with figure_style():
         drawn = [_image(capital_figure(path, referee, law)), _image(wealth_figure(solution))]
         answers = [f"<p>{html.escape(response_words(r))}</p>" for r in responses or ()]

@@ -22,7 +22,7 @@ from estimhank.global_solution.steady import base_policy, deterministic_steady_s
 from estimhank.global_solution.training import policy_residuals
 from estimhank.global_solution.verdict import verdict_of
 from estimhank.support.errors import ConfigError
-from tests.helpers.hand_global import SMALL, small_solver, small_states
+from tests.helpers.hand_global import SMALL, perturbed_state, small_solver, small_states
 
 ECONOMY = KrusellSmithEconomy()
 
@@ -118,7 +118,8 @@ def test_the_steady_state_reproduces_itself_and_saves_more_than_a_representative
 
 
 def test_untrained_networks_are_the_base_policy(steady) -> None:
-    solver, state = small_solver(), small_states()[0]
+    solver = small_solver()
+    state = solver.start()
     frame, grid = solver.policy_frame(state), solver.grid
     c, chosen, _, _ = policy_on_grid(
         solver.problem, frame, solver.policy_weights(state), 1, jnp.asarray(state.histograms[0]), grid
@@ -136,7 +137,7 @@ def test_untrained_networks_are_the_base_policy(steady) -> None:
 
 # -- residuals and least squares -----------------------------------------------------------------------------------
 def test_an_euler_residual_is_that_of_a_hand_written_loop() -> None:
-    solver, state = small_solver(), small_states()[2]
+    solver, state = small_solver(), perturbed_state()
     frame, weights, grid = solver.policy_frame(state), solver.policy_weights(state), solver.grid
     z, e, own = 0, 1, 23.4
     h = np.asarray(state.histograms[3])
@@ -176,6 +177,7 @@ def test_an_euler_residual_is_that_of_a_hand_written_loop() -> None:
     np.testing.assert_allclose(found, np.log(1 / (0.99 * marginal) / c), atol=2e-6)
 
 
+@pytest.mark.long
 def test_normal_equations_are_those_of_the_jacobian() -> None:
     solver, state = small_solver(), small_states()[2]
     _, batch = solver._visit(state, np.random.default_rng(2))
@@ -210,7 +212,7 @@ def test_a_wrong_perceived_law_changes_behaviour() -> None:
 
 
 def test_networks_that_see_another_distribution_choose_otherwise() -> None:
-    solver, state = small_solver(), small_states()[2]
+    solver, state = small_solver(), perturbed_state()
     frame, weights = solver.policy_frame(state), solver.policy_weights(state)
     ahead = look_ahead(solver.problem, frame, weights, 1, jnp.asarray(state.histograms[0]), solver.grid)
     args = (solver.problem, frame, weights, 1, jnp.asarray(39.0), jnp.asarray(1), jnp.asarray(40.0))
@@ -228,6 +230,7 @@ def test_a_law_is_fitted_and_iterated() -> None:
 
 
 # -- training and its judgement ------------------------------------------------------------------------------------
+@pytest.mark.long
 def test_training_lowers_euler_errors_and_an_untrained_solution_is_not_trusted() -> None:
     solver, states = small_solver(), small_states()
     errors = []
@@ -264,6 +267,7 @@ def test_a_distribution_off_the_referee_is_not_trusted() -> None:
         assert not verdict_of(good | {name: value}, good).passed
 
 
+@pytest.mark.long
 def test_a_state_is_a_function_of_the_state_before_it_to_the_bit() -> None:
     solver, states = small_solver(), small_states()
     again = dataclasses.replace(solver)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+
 from estimhank.global_solution.economy import KrusellSmithEconomy
 from estimhank.global_solution.settings import NetworkConfig, TrainingConfig
 from estimhank.global_solution.training import Solver, State
@@ -18,6 +20,14 @@ def small_solver(planner: bool = False, seed: int = 1) -> Solver:
     return Solver(
         KrusellSmithEconomy(), NetworkConfig(hidden=(8,), moment_hidden=(4,)), SMALL, planner, seed
     )  # fmt: skip
+
+
+@cache
+def perturbed_state() -> State:
+    """Networks that have not been trained, with random heads: corrections of per cents that mean nothing."""
+    state = small_solver().start()
+    rng = np.random.default_rng(5)
+    return state._replace(policy=state.policy + 0.1 * rng.normal(size=state.policy.shape))
 
 
 @cache
