@@ -101,6 +101,10 @@ def deterministic_steady_state(economy: GlobalEconomy) -> SteadyState:
     policy_grid = low + (high - low) * jnp.linspace(0.0, 1.0, _POLICY_POINTS) ** 3
     grid = asset_grid(low, high, _HISTOGRAM_POINTS)
 
+    # on the way, where beta R is all but one, wealth may still be growing when the steps are over: that is too much,
+    # too
+    settled = [True]
+
     def excess(capital: float) -> tuple[float, jax.Array]:
         prices = economy.expected_prices(weights, jnp.asarray(capital))
         gross = jnp.broadcast_to(prices.gross_return, prices.income.shape)
@@ -110,10 +114,7 @@ def deterministic_steady_state(economy: GlobalEconomy) -> SteadyState:
         cash = gross[:, None] * grid + prices.income[:, None]
         assets = jnp.maximum(jax.vmap(lambda x, v: _inside(x, v, policy_grid))(c + policy_grid, cash), low)
         shares, _, moves = _rest(assets, chain, grid)
-        if int(count) >= _LIMIT or int(moves) >= 10 * _LIMIT:
-            raise ConvergenceError(
-                "a household's problem without aggregate risk does not converge: is beta R below one?"
-            )
+        settled[0] = int(count) < _LIMIT and int(moves) < 10 * _LIMIT
         return float((shares @ grid).sum()) - capital, shares
 
     bottom, top = economy.capital_range()
@@ -127,7 +128,13 @@ def deterministic_steady_state(economy: GlobalEconomy) -> SteadyState:
             "give the economy another capital_range"
         )
     capital = float(brentq(value, bottom, top, xtol=1e-8 * top))
-    return SteadyState(capital, grid, excess(capital)[1])
+    shares = excess(capital)[1]
+    if not settled[0]:
+        raise ConvergenceError(
+            "a household's problem without aggregate risk does not converge: is beta R below one, and the grid large "
+            "enough?"
+        )
+    return SteadyState(capital, grid, shares)
 
 
 class BasePolicy(NamedTuple):

@@ -14,7 +14,7 @@ from estimhank.global_solution.accuracy import euler_errors, simulate_long
 from estimhank.global_solution.conventional import ConventionalSizes, fit_law, iterate_law, solve_conventional
 from estimhank.global_solution.economies import check_economy, find_economy, make_economy
 from estimhank.global_solution.economy import Chain, GlobalEconomy, KrusellSmithEconomy, Prices
-from estimhank.global_solution.euler import euler_residual, look_ahead, policy_on_grid
+from estimhank.global_solution.euler import euler_residual, look_ahead, next_histograms, policy_on_grid
 from estimhank.global_solution.foresight import expected_path
 from estimhank.global_solution.histogram import asset_grid, move, wealth_moments
 from estimhank.global_solution.least_squares import normal_equations, residuals_of
@@ -192,6 +192,37 @@ def test_normal_equations_are_those_of_the_jacobian() -> None:
     np.testing.assert_allclose(total, (r**2).sum(), rtol=1e-9)
     np.testing.assert_allclose(direction @ gradient, (along * r).sum(), rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(direction @ products @ direction, (along**2).sum(), rtol=1e-4)
+
+
+def test_the_externality_is_what_a_unit_of_capital_does_to_cash_on_hand() -> None:
+    solver, state = small_solver(planner=True), perturbed_state()
+    frame, weights, grid = solver.policy_frame(state), solver.policy_weights(state), solver.grid
+    h = jnp.asarray(state.histograms[2])
+    found = look_ahead(solver.problem, frame, weights, 1, h, grid)
+    market = look_ahead(solver.problem._replace(planner=False), frame, weights, 1, h, grid)
+    assert not np.asarray(market.externality).any()
+    _, chosen, _, _ = policy_on_grid(solver.problem, frame, weights, 1, h, grid)
+    for z, after in enumerate(next_histograms(solver.problem, 1, h, chosen, grid)):
+        c, _, _, _ = policy_on_grid(solver.problem, frame, weights, z, after, grid)
+        step = 1e-3
+        up, down = (ECONOMY.prices(jnp.asarray(z), found.capital + s) for s in (step, -step))
+        moved = (up.gross_return - down.gross_return) * grid + (up.income - down.income)[:, None]
+        np.testing.assert_allclose(found.externality[z], (after * moved / c).sum() / (2 * step), rtol=1e-5)
+
+
+@pytest.mark.long
+def test_the_planner_holds_more_capital_than_the_market() -> None:
+    capital = []
+    for planner in (False, True):
+        solver = dataclasses.replace(
+            small_solver(planner), training=dataclasses.replace(SMALL, rounds=4, steps=4, quarters=100)
+        )
+        *_, (state, _) = solver.train(solver.start())
+        path, _ = simulate_long(
+            solver.problem, solver.policy_frame(state), solver.policy_weights(state), 300, 300, 120, 1
+        )
+        capital.append(path.capital.mean())
+    assert capital[1] > 1.01 * capital[0]
 
 
 # -- the referee, and beliefs --------------------------------------------------------------------------------------
