@@ -22,7 +22,7 @@ TEST_ENV := PYTHONDONTWRITEBYTECODE= JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLA
 RUN_FIRST = @test -f $(OUT)/report.html || $(MAKE) --no-print-directory estimate ARGS=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test estimate test durations coverage test-long bench validate robustness zoo global-validation record lint notebook clean
+.PHONY: help install install-test install-docs docs estimate test durations coverage test-long bench validate robustness zoo holdout global-validation record lint notebook clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -51,6 +51,7 @@ bench: install-test ## a whole run, a likelihood, scaling, algorithms, into resu
 	@$(BIN)/python -m benchmarks.speed $(ARGS)
 	@$(BIN)/python -m benchmarks.scaling $(SCALING)
 	@$(BIN)/python -m benchmarks.horizon
+	@if test -f $(OUT)/posterior.nc; then $(BIN)/python -m benchmarks.economics $(OUT); fi
 	@if test -f $(OUT)/evaluations.bin; then $(BIN)/python -m benchmarks.surrogate_training $(OUT) \
 	    --out results/bench/surrogate_training.csv; fi
 
@@ -68,13 +69,22 @@ zoo: install-test ## whole runs on targets whose truth is known, into results/zo
 global-validation: install-test ## global solutions of Krusell and Smith's economy by variant and seed, into results/global (some 25 minutes)
 	@$(BIN)/python -m benchmarks.global_validation $(ARGS)
 
-notebook: install-test ## run notebooks/posterior_diagnostics.ipynb on the default run, into results/notebooks
+holdout: install-test ## density forecasts of the default model against an autoregression and a VAR, into results/holdout
 	$(RUN_FIRST)
-	@mkdir -p results/notebooks && cp notebooks/posterior_diagnostics.ipynb results/notebooks
-	@ESTIMHANK_RESULTS=$(abspath $(OUT)) $(BIN)/jupyter-execute --inplace results/notebooks/posterior_diagnostics.ipynb
+	@$(BIN)/python -m benchmarks.holdout $(OUT) --out results/holdout $(ARGS)
 
-record: install-test ## what README and docs show, from results/ into docs/recorded
+notebook: install-test ## run the notebooks that open a run on the default one, into results/notebooks
+	$(RUN_FIRST)
+	@mkdir -p results/notebooks
+	@for name in posterior_diagnostics responses_and_decompositions forecasts_and_scenarios surrogate_against_exact; do \
+	    cp notebooks/$$name.ipynb results/notebooks && ESTIMHANK_RESULTS=$(abspath $(OUT)) $(BIN)/jupyter-execute --inplace \
+	    results/notebooks/$$name.ipynb || exit 1; done
+
+record: install-test ## what the pages show, from results/ into docs/recorded
 	@$(BIN)/python -m benchmarks.record $(ARGS)
+
+docs: install-docs ## the documentation into site/, warnings as errors; open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 install: ## the virtual environment with what a run needs; every target sees to it by itself
 	@scripts/install $(VENV) run
@@ -82,6 +92,9 @@ install: ## the virtual environment with what a run needs; every target sees to 
 install-test: ## the same, with what tests, lint, benchmarks and the notebook need too
 	@scripts/install $(VENV) test
 
+install-docs: ## the same, with what builds the documentation
+	@scripts/install $(VENV) docs
+
 clean: ## remove the environment and caches (never results)
-	rm -rf $(VENV) .venv-ci .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-ci .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist site *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

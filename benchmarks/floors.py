@@ -14,6 +14,7 @@ import numpy as np
 
 from estimhank.households.fake_news import NEWS_TOLERANCE, mass_shifts, policy_moves, setting_of
 from estimhank.posterior.posterior import Posterior
+from estimhank.sequence_space.coarse_dates import count_of
 
 NEWTON_STEPS, INNER_STEPS = 7, 48  # of a search for the steady state
 _PER_STATE = 10  # operations of an interpolation and its surroundings, besides the product over productivity
@@ -51,9 +52,8 @@ def floors(post: Posterior, rates: Rates) -> dict[str, float]:
 
     The steady state counts its Newton steps times inner steps times four linear maps; the Jacobians the recursions up
     to the date at which nothing matters any more, the products of which the entries' bound says that they matter, and
-    reading and writing the result; the equilibrium a factorisation, the household's rows read twice and the assembled
-    matrix written (in the Toeplitz form: the recursion for the inverse, its product with the columns, the inverse
-    written and read, the form read); the likelihood the recursion over dates.
+    reading and writing the result; the equilibrium a factorisation at the dates that it is solved at, the household's
+    rows at those dates read twice and the assembled matrix written; the likelihood the recursion over dates.
     """
     (block,), steady, horizon = post.model.blocks, post.steady_state.household, post.horizon
     assert steady is not None
@@ -75,11 +75,8 @@ def floors(post: Posterior, rates: Rates) -> dict[str, float]:
 
 
 def _equilibrium(post: Posterior, rates: Rates, jacobian: int) -> float:
-    horizon, form = post.horizon, post.solver.steady.reference_parts.household.toeplitz
-    if form is None:
-        return rates.floor(2 / 3 * horizon**3, 8 * (2 * jacobian + horizon**2))
-    columns = form.columns.shape[1]
-    return rates.floor(horizon**2 * (2 * columns + 8), 16 * horizon**2 + sum(a.nbytes for a in form))
+    dates = count_of(post.solver.structure.coarse, post.horizon)
+    return rates.floor(2 / 3 * dates**3, 8 * (2 * jacobian * dates / post.horizon + dates**2))
 
 
 def _that_matter(post: Posterior, names: tuple[str, ...]) -> tuple[int, float]:

@@ -163,6 +163,22 @@ def two_modes(d: int, apart: float = 6.0) -> KnownTarget:
     return KnownTarget(f"two modes {d} {apart}", log_pdf, sample, _free(d))
 
 
+def unequal_modes(d: int, apart: float, weight: float) -> KnownTarget:
+    """A share ``weight`` of the mass at a distance ``apart`` from the rest, which is around zero, on the first axis."""
+
+    def log_pdf(t: jax.Array) -> jax.Array:
+        rest = -0.5 * jnp.sum(t[1:] ** 2)
+        here, there = jnp.log(1.0 - weight) - 0.5 * t[0] ** 2, jnp.log(weight) - 0.5 * (t[0] - apart) ** 2
+        return rest + jnp.logaddexp(here, there)
+
+    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
+        t = rng.standard_normal((n, d))
+        t[:, 0] += np.where(rng.random(n) < weight, apart, 0.0)
+        return t
+
+    return KnownTarget(f"unequal modes {d} {apart} {weight}", log_pdf, sample, _free(d))
+
+
 def student_t(d: int, freedom: float = 5.0) -> KnownTarget:
     """Multivariate Student t."""
 

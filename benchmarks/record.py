@@ -1,4 +1,4 @@
-"""What README and docs show of runs and benchmarks: from ``results/``, which git leaves out, to ``docs/recorded``.
+"""What the pages show of runs and benchmarks: from ``results/``, which git leaves out, to ``docs/recorded``.
 
     python -m benchmarks.record            # or `make record`
 
@@ -23,9 +23,18 @@ from estimhank.support.errors import EstimhankError
 from estimhank.support.files import make_folder, read_json, read_text, to_plain, write_json
 from estimhank.support.progress import format_seconds
 
+#: Figures of the default run that ``docs/gallery.md`` shows, by their place in its folder.
+GALLERY = (
+    *(f"figures/{name}.png" for name in ("prior_posterior", "certificate", "convergence")),
+    *(
+        f"economics/{name}.png"
+        for name in ("responses", "variance_decomposition", "historical_decomposition", "forecast")
+    ),
+)
+
 #: Finished runs that are recorded, with their headings and the figures that a page shows.
 RUNS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "us_hank": ("default run", ("prior_posterior.png",)),
+    "us_hank": ("default run", GALLERY),
     "us_hank_household": ("household parameters too", ("micro_moments.png",)),
     "paper": ("`--profile paper`", ()),
 }
@@ -36,23 +45,26 @@ TABLES = ("prior_posterior.csv", "certificate.csv", "micro_moments.csv", "mode.c
 BENCHMARKS: Mapping[str, tuple[str, ...]] = {
     "bench": (
         "speed.csv", "speed.png", "first_run.csv", "first_run.json", "scaling_*.csv", "scaling.json",
-        "scaling_algorithms.png", "surrogate_training.csv", "horizon.json",
+        "scaling_algorithms.png", "surrogate_training.csv", "horizon.json", "economics.csv",
     ),
     "validate": ("validate.csv", "validate.json", "validate.png"),
     "kills": ("kills.csv", "kills.json"),
     "robustness": ("robustness.csv", "samples.csv", "robustness.png"),
     "zoo": ("zoo.csv",),
+    "holdout": ("holdout.csv", "holdout.json", "holdout.png"),
 }  # fmt: skip
 
 #: Tables for pages that benchmarks write: file, page, and what the page calls its place.
 PLACES = (
     ("bench/speed.md", "docs/performance.md", "speed"),
     ("bench/first_run.md", "docs/performance.md", "first run"),
-    ("bench/first_run_short.md", "README.md", "first run"),
+    ("bench/first_run_short.md", "docs/handbook.md", "first run"),
     ("bench/surrogate_training.md", "docs/surrogate.md", "training"),
     ("robustness/robustness.md", "docs/robustness.md", "robustness"),
     ("bench/horizon.md", "docs/likelihood.md", "horizon"),
     ("zoo/zoo.md", "docs/surrogate.md", "zoo"),
+    ("bench/economics.md", "docs/economics.md", "economics"),
+    ("holdout/holdout.md", "docs/holdout.md", "holdout"),
 )
 
 _LONGEST = 16  # entries of a list that is worth keeping
@@ -94,7 +106,11 @@ def record_run(source: Path, target: Path, figures: tuple[str, ...]) -> bool:
     shutil.rmtree(target, ignore_errors=True)
     make_folder(target)
     write_json(target / "run.json", describe_run(manifest))
-    names = ("certificate.json", *(f"tables/{name}" for name in TABLES), *(f"figures/{name}" for name in figures))
+    names = (
+        "certificate.json",
+        *(f"tables/{name}" for name in TABLES),
+        *(name if "/" in name else f"figures/{name}" for name in figures),
+    )
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / Path(name).name)
@@ -199,7 +215,7 @@ def record(root: Path) -> list[str]:
         if (results / file).is_file():
             update_page(root / page, place, read_text(results / file).strip())
     update_pages(recorded / "bench", root / "docs")
-    update_page(root / "README.md", "runs", runs_table(recorded))
+    update_page(root / "docs" / "handbook.md", "runs", runs_table(recorded))
     update_page(recorded / "README.md", "index", "\n".join(index(recorded)))
     update_page(recorded / "README.md", "validation", validation(recorded))
     return done

@@ -244,7 +244,7 @@ def accelerator() -> list[Row]:
     batch = np.tile(theta, (64, 1))
     batch[:, 0] *= np.linspace(0.9, 1.1, 64)
     post.evaluate(theta)
-    parts = jax.device_put(post.solver.steady.reference_parts.in_dense_form(), devices[0])
+    parts = jax.device_put(post.solver.steady.reference_parts, devices[0])
     run = jax.jit(jax.vmap(lambda t: post.solver.computation.log_likelihood(t, parts).log_likelihood))
     points = jax.device_put(batch, devices[0])
     found = np.asarray(run(points))

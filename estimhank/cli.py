@@ -19,29 +19,38 @@ from estimhank.data import SOURCES, DataWarning
 from estimhank.evaluation.engine import WorkersLost
 from estimhank.evaluation.executors import BackendWarning
 from estimhank.evaluation.worker import EvaluationError
+from estimhank.report.pdf import find_browser, write_pdf
 from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
+from estimhank.run.doctor_verb import add_first_steps
 from estimhank.run.global_verb import add_global_verb
+from estimhank.run.linearity import add_linearity_verb
 from estimhank.run.model_check import check_model, open_model, read_point, responses_as_csv, responses_of
 from estimhank.run.new_model import TEMPLATES, write_model
 from estimhank.run.open_posterior import build_target
 from estimhank.run.pipeline import RunOutcome, run_pipeline
 from estimhank.run.policy_verbs import add_policy_verbs
 from estimhank.run.replay import replay
+from estimhank.run.results import load
 from estimhank.run.stages import PIPELINE
-from estimhank.run.transition import add_transition_verb
+from estimhank.run.transition_verb import add_transition_verb
 from estimhank.run.verbs import (
+    Bands,
+    BandsOption,
     HorizonOption,
+    PriorBehindOption,
+    ResponsesWanted,
     SizeOption,
     UnitOption,
     VariableOption,
+    Wanted,
     add_verbs,
     is_run,
     show_responses,
 )
 from estimhank.run.verbs import OutOption as ResultOutOption
-from estimhank.support.errors import EstimhankError, Interrupted, ModelWarning
+from estimhank.support.errors import ConfigError, EstimhankError, Interrupted, ModelWarning
 from estimhank.support.files import expand_user, to_json
 from estimhank.support.progress import ProgressDisplay, format_seconds
 from estimhank.support.runtime import configure
@@ -66,7 +75,18 @@ class Backend(StrEnum):
     vectorized = "vectorized"
 
 
+class Form(StrEnum):
+    """What a report is written as."""
+
+    html = "html"
+    pdf = "pdf"
+
+
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="TOML file, or the name of a shipped one.")]
+SourceArgument = Annotated[
+    str, typer.Argument(metavar="RESULTS", help="Results folder of a run, or its configuration (TOML file or name).")
+]
+FormatOption = Annotated[Form, typer.Option("--format", help="pdf: report.pdf too, printed by Chromium or Chrome.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder; by default one under results/.")]
 ProfileOption = Annotated[str, typer.Option(help="Sizes by name: smoke, default, paper, or one of the file's own.")]
 WorkersOption = Annotated[int | None, typer.Option(min=0, help="Worker processes; 0: one for each core.")]
@@ -74,7 +94,8 @@ BackendOption = Annotated[Backend | None, typer.Option(help="Where evaluations r
 SchedulerOption = Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every random number.")]
 SourceOption = Annotated[
-    str | None, typer.Option(help="Raw series: snapshot, fred, fred-csv, fred-cache, or a CSV or Excel file.")
+    str | None,
+    typer.Option("--source", help="Raw series: snapshot, fred, fred-csv, fred-cache, or a CSV or Excel file."),
 ]
 VintageOption = Annotated[str | None, typer.Option(help='Figures of FRED as of this day, "2024-02-01".')]
 UntilOption = Annotated[str | None, typer.Option(help='Last quarter of the sample, "2007Q4".')]
@@ -204,9 +225,48 @@ def _add(name: str, words: str, only: str | None, config_default: Any = ...) -> 
 
 _add("estimate", f"Estimate: {', '.join(PIPELINE.names)}.", None)
 for _number, _stage in enumerate(PIPELINE, 1):
+    if _stage.name == "report":  # which has a form of its own
+        continue
     # data may be looked at before there is a configuration
     _default = DEFAULT_CONFIG if _stage.name == "data" else ...
     _add(_stage.name, f"Stage {_number}: {_stage.help}", _stage.name, _default)
+
+
+@app.command("report")
+def report_command(
+    source: SourceArgument,
+    form: FormatOption = Form.html,
+    out: OutOption = None,
+    profile: ProfileOption = "default",
+    workers: WorkersOption = None,
+    backend: BackendOption = None,
+    scheduler: SchedulerOption = None,
+    seed: SeedOption = None,
+    until: UntilOption = None,
+    series: SourceOption = None,
+    vintage: VintageOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    require_certificate: CertificateOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Stage 7: tables, figures and report.html, from posterior.nc; of a results folder, or of a configuration."""
+    overrides = Overrides(workers, backend, scheduler, seed, until, series, vintage)
+    if form == Form.pdf:
+        find_browser()  # what is missing is said before anything is computed
+    if is_run(source):
+        if out is not None or overrides != Overrides(workers, backend, scheduler):
+            raise ConfigError(f"{source} is a results folder, whose report is of its own data and seed: leave out "
+                              "--out, --seed, --until, --source and --vintage")  # fmt: skip
+        settings, folder = overrides.apply(load(source).config), Path(source)
+    else:
+        settings = overrides.apply(load_config(source, profile))
+        folder = out or overrides.folder(source)
+    outcome = run_command(settings, folder, "report", resume, overwrite, quiet)
+    if form == Form.pdf:
+        page = outcome.folder / "report.html"
+        print(f"see {write_pdf(page, page.with_suffix('.pdf'))}")
+    conclude(outcome, require_certificate)
 
 
 @app.command("replay")
@@ -248,12 +308,15 @@ def responses_command(
     size: SizeOption = None,
     unit_of: UnitOption = None,
     variable: VariableOption = None,
+    prior: PriorBehindOption = False,
+    bands: BandsOption = Bands.EQUAL,
     out: ResultOutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Responses to shocks: of a run with bands; of a model of all variables, as deviations from the steady state."""
-    if is_run(model) or size is not None or unit_of or variable or out:
-        show_responses(model, at, variable, horizon, size, unit_of, out, as_json)
+    if is_run(model) or size is not None or unit_of or variable or out or prior:
+        of = ResponsesWanted(horizon, size, unit_of, prior)
+        show_responses(model, at, variable, of, Wanted(out, as_json, bands))
         return
     found = responses_of(open_model(model, read_point(at) if at else None), horizon)
     print(to_json(found) if as_json else "\n".join(responses_as_csv(found)))
@@ -262,7 +325,9 @@ def responses_command(
 add_verbs(app)
 add_policy_verbs(app)
 add_transition_verb(app)
+add_linearity_verb(app)
 add_global_verb(app)
+add_first_steps(app)
 
 
 @app.command("init")
@@ -303,13 +368,15 @@ def main() -> NoReturn:
     """Entry point: what the user can put right is one sentence on standard error and an exit code.
 
     Exit codes: 0 done or up to date; 2 bad input; 3 a required certificate failed; 4 the exact posterior has not
-    converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 130 interrupted, 143 terminated.
+    converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 6 the doctor found a fault; 130
+    interrupted, 143 terminated.
     """
     warnings.showwarning = show_warning
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)
     try:
-        configure()
+        if sys.argv[1:2] != ["doctor"]:  # which says what keeps this from being done
+            configure()
         app()
     except EstimhankError as error:
         print(f"estimhank: {error}", file=sys.stderr)

@@ -1,11 +1,12 @@
-"""Write requirements.lock and requirements-test.lock from the versions that this environment has.
+"""Write requirements.lock, requirements-test.lock and requirements-docs.lock from what is installed here.
 
     .venv/bin/python scripts/lock.py
 
 Run it after an upgrade (``.venv/bin/python -m pip install --upgrade ...``) in an environment that passes the tests.
 ``requirements.lock`` holds what a run imports: the dependencies in ``pyproject.toml``, theirs, and what builds the
-package. ``requirements-test.lock`` holds what the extras add to that. Both are whole, so that ``scripts/install`` hands
-them to pip with ``--no-deps``.
+package. ``requirements-test.lock`` holds what the extras add to that, but for ``docs``, and ``requirements-docs.lock``
+what that adds to both; it is written where the documentation's packages are installed (``make docs``). All are whole,
+so that ``scripts/install`` hands them to pip with ``--no-deps``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -55,8 +57,12 @@ def locks(left_out: Mapping[str, frozenset[str]] = LEFT_OUT) -> dict[str, set[st
     content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = content["project"]
     run = closure([*project["dependencies"], *content["build-system"]["requires"]], left_out)
-    extras = [text for group in project["optional-dependencies"].values() for text in group]
-    return {"requirements.lock": run, "requirements-test.lock": closure(extras, left_out) - run}
+    groups = project["optional-dependencies"]
+    extras = [text for name, group in groups.items() for text in group if name != "docs"]
+    found = {"requirements.lock": run, "requirements-test.lock": closure(extras, left_out) - run}
+    if find_spec("mkdocs"):
+        found["requirements-docs.lock"] = closure(groups["docs"], left_out) - run - found["requirements-test.lock"]
+    return found
 
 
 def lines(names: Iterable[str]) -> str:

@@ -37,7 +37,7 @@ BEGAN = pytest.StashKey[float]()
 #: Files that take longest, which begin first: the other way round one worker is left with the last of them. Those of
 #: the surrogate and those of models take turns: two workers then seldom compile the same at the same time.
 LONGEST = (
-    "test_feasibility.py", "test_steady_solver.py", "test_known_targets.py", "test_toeplitz.py",
+    "test_feasibility.py", "test_steady_solver.py", "test_known_targets.py",
     "test_surrogate_stage.py", "test_posterior.py", "test_tail_chains.py", "test_measurement_error.py",
     "test_fast_mh.py", "test_equilibrium.py", "test_exact.py", "test_cases.py",
     "test_any_density.py", "test_household.py",

@@ -11,7 +11,8 @@ import pytest
 
 import estimhank
 from estimhank import cli
-from estimhank.support.files import bundled, read_json
+from estimhank.support.files import read_json
+from estimhank.support.shipped import bundled
 from tests.helpers.pipelines import standing_in
 
 

@@ -16,7 +16,7 @@ from estimhank.data.dataset import Dataset
 Array = NDArray[np.float64]
 
 #: Kinds of step that lead to an exact draw; the position is the code in ``ExactDraws.step_kind``.
-STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
+STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk", "exact_trajectory")
 
 
 def _check_shape(what: str, array: NDArray[Any] | None, shape: tuple[int, ...]) -> None:

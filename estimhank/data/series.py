@@ -12,7 +12,8 @@ from estimhank.data.layout import csv_sheet
 from estimhank.data.observables import Observable, rules_of, series_of
 from estimhank.data.series_table import SeriesTable, parse_rows, to_quarters
 from estimhank.support.errors import DataError, StorageError
-from estimhank.support.files import bundled, expand_user, read_text, reading, sha256_of, sha256_of_file
+from estimhank.support.files import expand_user, read_text, reading, sha256_of, sha256_of_file
+from estimhank.support.shipped import bundled
 
 __all__ = ["SNAPSHOT", "SOURCES", "SeriesTable", "load_series", "read_series"]
 

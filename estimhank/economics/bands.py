@@ -19,11 +19,30 @@ KINDS = {
     "simultaneous": "simultaneous over horizons (sup-t)",
 }
 
+#: Shorter words for them, as the command line has them.
+SHORT = {"equal": "equal_tailed", "hdi": "shortest", "simultaneous": "simultaneous"}
+
 #: Probabilities of bands: of all results, and of forecasts.
 PROBABILITIES, FAN = (0.68, 0.90), (0.50, 0.68, 0.90)
 
 #: Iterations at most; and the share of a mixture's standard deviation below which a component is a step.
 _STEPS, _STEEP, _SMALL = 60, 1e-4, 1e-12
+
+#: Of shortest intervals of mixtures: the grid, in standard deviations to either side, its points, lower tails tried.
+_REACH, _GRID, _TAILS = 5.0, 161, 19
+
+
+def kind_of(word: str) -> str:
+    """A key of :data:`KINDS`, of itself or of its shorter word.
+
+    Raises
+    ------
+    ConfigError
+    """
+    found = SHORT.get(word, word)
+    if found not in KINDS:
+        raise ConfigError(f"bands are {', '.join(SHORT)}, not '{word}'")
+    return found
 
 
 def levels(probabilities: Sequence[float]) -> list[float]:
@@ -47,8 +66,9 @@ def bands(
     draws : array, first axis draws
     probabilities : sequence of float
     kind : str
-        A key of :data:`KINDS`. Simultaneous ones hold a whole path with their probability: they end at pointwise
-        quantiles whose level is chosen so (Montiel Olea and Plagborg-Møller 2019, their quantile-based form).
+        A key of :data:`KINDS`, or of :data:`SHORT`. Simultaneous ones hold a whole path with their probability: they
+        end at pointwise quantiles whose level is chosen so (Montiel Olea and Plagborg-Møller 2019, their
+        quantile-based form).
     axis : int
         Of ``draws``, along which simultaneous bands hold.
 
@@ -56,8 +76,7 @@ def bands(
     ------
     ConfigError
     """
-    if kind not in KINDS:
-        raise ConfigError(f"bands are {', '.join(KINDS)}, not '{kind}'")
+    kind = kind_of(kind)
     wanted = sorted(probabilities, reverse=True)
     _ = levels(wanted)
     ends = {"equal_tailed": _equal, "shortest": _shortest}.get(kind)
@@ -113,25 +132,73 @@ def mixture_quantiles(
     return found
 
 
-def _mixed_quantiles(mean: Array, sd: Array, wanted: Sequence[float]) -> Array:
-    """By Newton's method on the distribution function, kept between bounds."""
+def shortest_of_mixtures(mean: Array, variance: Array, probabilities: Sequence[float]) -> Array:
+    """Median and shortest intervals of mixtures of normal distributions, in the order of :func:`levels`.
+
+    How much of the rest lies below an interval, its lower tail, is found on a grid of the distribution function and
+    a parabola through the shortest and its neighbours; the ends are exact quantiles, so that the probability is.
+
+    Parameters
+    ----------
+    mean, variance : arrays, first axis draws
+    probabilities : sequence of float
+    """
+    sd = np.sqrt(np.maximum(variance, 0.0))
+    spread = np.sqrt((sd**2).mean(0) + mean.var(0)) + _SMALL
+    component = np.maximum(sd, _STEEP * spread)
+    at = mean.mean(0) + np.linspace(-_REACH, _REACH, _GRID).reshape(-1, *[1] * (mean.ndim - 1)) * spread
+    below = np.stack([ndtr((x - mean) / component).mean(0) for x in at])
+    low, high = [], []
+    for p in sorted(probabilities, reverse=True):
+        tails = (1 - p) * np.linspace(0.0, 1.0, _TAILS + 2)[1:-1]
+        width = np.stack([_crossing(at, below, t + p) - _crossing(at, below, t) for t in tails])
+        best = np.clip(width.argmin(0), 1, _TAILS - 2)[None]
+        left, here, right = (np.take_along_axis(width, best + k, 0)[0] for k in (-1, 0, 1))
+        bend = np.maximum(left - 2 * here + right, 1e-300)
+        share = (best[0] + 1 + np.clip((left - right) / (2 * bend), -1.0, 1.0)) / (_TAILS + 1)
+        if len(mean) == 1:
+            share = np.full_like(share, 0.5)  # a normal distribution
+        low.append(_mixed_quantiles(mean, sd, [(1 - p) * share])[0])
+        high.append(_mixed_quantiles(mean, sd, [(1 - p) * share + p])[0])
+    return np.stack([*low, mixture_quantiles(mean, variance, [0.5])[0], *reversed(high)])
+
+
+def _crossing(at: Array, below: Array, level: float) -> Array:
+    """Where distribution functions on grids reach a level, linear between points."""
+    after = np.clip((below < level).sum(0), 1, len(at) - 1)[None]
+    x, y = ([np.take_along_axis(a, after - k, 0)[0] for k in (1, 0)] for a in (np.broadcast_to(at, below.shape), below))
+    part = (level - y[0]) / np.maximum(y[1] - y[0], 1e-300)
+    found: Array = x[0] + np.clip(part, 0.0, 1.0) * (x[1] - x[0])
+    return found
+
+
+def _mixed_quantiles(mean: Array, sd: Array, wanted: Sequence[float | Array]) -> Array:
+    """By Newton's method on the distribution function, kept between bounds; levels may differ by entry."""
+    shape = mean.shape[1:]
+    mean, sd = (x.reshape(len(x), -1) for x in np.broadcast_arrays(mean, sd))
     spread = np.sqrt((sd**2).mean(0) + mean.var(0))
     sd = np.maximum(sd, _STEEP * spread + _SMALL)
-    found = []
-    for q in wanted:
-        low = (mean + sd * ndtri(q)).min(0)
-        high = (mean + sd * ndtri(q)).max(0)
-        at = np.clip(mean.mean(0) + ndtri(q) * spread, low, high)
+    found: list[Array] = []
+    for level in wanted:
+        q = np.broadcast_to(level, shape).ravel()
+        at = np.empty(mean.shape[1])
+        todo = np.arange(mean.shape[1])  # those that are not there yet: most need few steps
+        m, s, size = mean, sd, spread
+        low, high = (m + s * ndtri(q)).min(0), (m + s * ndtri(q)).max(0)
+        here = np.clip(m.mean(0) + ndtri(q) * size, low, high)
         for _ in range(_STEPS):
-            z = (at - mean) / sd
+            z = (here - m) / s
             off = ndtr(z).mean(0) - q
-            low, high = np.where(off < 0, at, low), np.where(off < 0, high, at)
-            steep = (np.exp(-0.5 * z**2) / sd).mean(0)
-            newton = at - off * np.sqrt(2 * np.pi) / np.maximum(steep, 1e-300)
+            low, high = np.where(off < 0, here, low), np.where(off < 0, high, here)
+            steep = (np.exp(-0.5 * z**2) / s).mean(0)
+            newton = here - off * np.sqrt(2 * np.pi) / np.maximum(steep, 1e-300)
             new = np.where((newton > low) & (newton < high), newton, (low + high) / 2)
-            done = np.abs(new - at) <= 1e-9 * spread + _SMALL
-            at = new
-            if done.all():
+            left = np.abs(new - here) > 1e-9 * size + _SMALL
+            at[todo] = here = new
+            if not left.any():
                 break
-        found.append(at)
-    return np.stack(found) if found else np.empty((0, *mean.shape[1:]))
+            if left.mean() < 0.5:
+                todo, m, s, size = todo[left], m[:, left], s[:, left], size[left]
+                low, high, here, q = low[left], high[left], here[left], q[left]
+        found.append(at.reshape(shape))
+    return np.stack(found) if found else np.empty((0, *shape))

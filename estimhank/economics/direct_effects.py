@@ -56,7 +56,7 @@ class DirectAndIndirect(Result):
 
     def summary(self) -> str:
         """Of each output and shock the impact, and the year, by input."""
-        found = [f"{self.draws.attrs['size']}; {self.about.words}; 68% in brackets"]
+        found = [f"{self.draws.attrs['size']}; {self.heading}"]
         for output in self.draws.output.values:
             units = self.units[str(output)]
             for shock in self.about.shocks:

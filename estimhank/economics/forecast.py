@@ -71,7 +71,7 @@ class Forecast(Result):
 
     def summary(self) -> str:
         """One and four quarters ahead, and how much of the variance is due to parameters."""
-        found = [f"{self.about.words}; median and 68% band, all uncertainty"]
+        found = [f"{self.heading}; with all uncertainty"]
         within, between = self.variances()
         dates = self.draws.date.values
         for series in self.about.series:

@@ -80,7 +80,7 @@ class HouseholdResponses(Result):
     def summary(self) -> str:
         """Of each shock the impact by group, and the largest changes of the measures."""
         data, about = self.dataset, self.about
-        found = [f"{self.draws.attrs['size_words']}; {about.words}; 68% in brackets"]
+        found = [f"{self.draws.attrs['size_words']}; {self.heading}"]
         for shock in about.shocks:
             at = data.sel(shock=shock)
             found.append(f"{about.label(shock)}, consumption on impact, percent of each group's own:")

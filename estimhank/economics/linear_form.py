@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from estimhank.economics.series import Series, observed_series
 from estimhank.likelihood.autocovariance import autocovariances
-from estimhank.likelihood.continuation import Continuation, continued_autocovariances, fit_continuation, windows
+from estimhank.likelihood.continuation import ORDER, Continuation, continued_autocovariances, fit_continuation, windows
 from estimhank.likelihood.observation import combine_quarters, observe
 from estimhank.likelihood.recursive import Tail, recursive_autocovariances
 from estimhank.model.measurement_error import error_variances
@@ -100,8 +100,8 @@ def moving_average(form: LinearForm, dates: int) -> Float[jax.Array, "{dates} n_
 def transfer(form: LinearForm, frequencies: Float[np.ndarray, " w"]) -> jax.Array:
     """N(e^{-iw}) = sum_j N[j] e^{-iwj} over the infinite horizon, (w, n_x, n_z), complex; w > 0."""
     known = form.given.shape[0]
-    turn = jnp.exp(-1j * jnp.asarray(frequencies))
-    early = jnp.einsum("wt,txz->wxz", turn[:, None] ** jnp.arange(known), form.given)
+    turn = jnp.asarray(np.exp(-1j * frequencies))
+    early = jnp.einsum("wt,txz->wxz", np.exp(-1j * frequencies[:, None] * np.arange(known)), form.given)
     eye = jnp.eye(form.tail.transition.shape[1])
 
     def late(output: jax.Array, transition: jax.Array, state: jax.Array) -> jax.Array:
@@ -149,6 +149,14 @@ class LinearForms:
         """Number of lags of the covariances."""
         return len(self.posterior.data.dates) + self.ahead
 
+    @cached_property
+    def dates(self) -> int:
+        """Dates before the tail, the same at a longer horizon that few draws need: so that what is made of a form is
+        compiled once."""
+        posterior = self.posterior
+        found = windows(posterior.horizon, posterior.tail_start)[0]
+        return found if posterior.longer_at is None else max(found, windows(*posterior.longer_at)[0])
+
     def at(self, theta: Mapping[str, float] | ArrayLike) -> LinearForm:
         """The linear form at parameters.
 
@@ -167,7 +175,7 @@ class LinearForms:
         key = (computation.horizon, route)
         if key not in self._functions:
             self._functions[key] = jax.jit(
-                _FormFunction(computation, self.series, len(self.observed), self.lags, route)
+                _FormFunction(computation, self.series, len(self.observed), self.lags, route, self.dates)
             )
         responses = None if computation.recursive else here.responses
         return self._functions[key](here.point, here.parts, here.solved, responses), value
@@ -177,10 +185,28 @@ class _FormFunction:
     """The linear form of a solution by a route: a pure function, compiled once."""
 
     def __init__(
-        self, computation: Computation, series: Sequence[Series], observed: int, lags: int, route: Route
+        self,
+        computation: Computation,
+        series: Sequence[Series],
+        observed: int,
+        lags: int,
+        route: Route,
+        dates: int,
     ) -> None:
         self.computation, self.series, self.observed = computation, tuple(series), observed
-        self.lags, self.route = lags, route
+        self.lags, self.route, self.dates = lags, route, dates
+        # an observable in other units is a filter of what the likelihood has of it, tail included: so the two agree
+        names = [s.observable for s in series[:observed]]
+        self.base: list[Series] = []
+        self.place: list[int] = []
+        for i, s in enumerate(series):
+            if i >= observed and s.observable:
+                self.place.append(names.index(s.observable))
+            else:
+                self.place.append(len(self.base))
+                self.base.append(s)
+        self.filters = [(1.0,) if i < observed else s.filter for i, s in enumerate(series)]
+        self.back = max(len(weights) for weights in self.filters) - 1
 
     def __call__(self, theta: jax.Array, parts: SteadyParts, solved: Solved, responses: jax.Array | None) -> LinearForm:
         if self.computation.recursive:
@@ -192,20 +218,48 @@ class _FormFunction:
         both = dies_out[:, None] & dies_out[None, :]
         scale = np.array([s.scale for s in self.computation.model.innovations])
         return LinearForm(
-            given,
-            tail,
-            jnp.where(both, covariances, jnp.nan),
+            *self._filtered(given, tail, jnp.where(both, covariances, jnp.nan)),
             self._mean(theta, parts),
             self._errors(theta),
             self.computation.processes(theta, parts)[0] / scale,
-            dies_out,
+            dies_out[np.array(self.place)],
         )
 
+    def _filtered(
+        self, given: jax.Array, tail: ShockTail, covariances: jax.Array
+    ) -> tuple[jax.Array, ShockTail, jax.Array]:
+        """Of the series, from those of :attr:`base`: coefficients to ``back`` dates later, the tail from there on, and
+        covariances, of which there are ``back`` more lags than are wanted."""
+        place, back = np.array(self.place), self.back
+        weights = np.array([np.pad(w, (0, back + 1 - len(w))) for w in self.filters])
+        longer = given
+        for lag in range(back):  # a few dates of the tail
+            state = tail.state
+            for _ in range(lag):
+                state = jnp.einsum("zde,ze->zd", tail.transition, state)
+            longer = jnp.concatenate([longer, jnp.einsum("zxd,zd->xz", tail.output, state)[None]])
+        longer = combine_quarters(longer[:, place], self.filters)
+        # from that date on sum_l weights[l] output T^(back - l), of the state at the first date of the tail
+        output, ahead = jnp.zeros_like(tail.output[:, place]), tail.output[:, place]
+        for lag in range(back, -1, -1):
+            output = output + weights[None, :, lag, None] * ahead
+            ahead = jnp.einsum("zxd,zde->zxe", ahead, tail.transition)
+        both_sides = jnp.concatenate([covariances[:, back:0:-1].transpose(0, 1, 3, 2), covariances], axis=1)
+        both_sides = both_sides[:, :, place[:, None], place[None, :]]
+        # Cov(sum_l v[l] x_{t+k-l}, sum_m w[m] x_{t-m}) = sum_{l,m} v[l] w[m] Cov(x_{t+k-l+m}, x_t)
+        k = np.arange(self.lags)
+        found = jnp.zeros((covariances.shape[0], self.lags, len(place), len(place)))
+        for lead, v in enumerate(weights.T):
+            for lag, w in enumerate(weights.T):
+                if (both := v[:, None] * w[None, :]).any():
+                    found = found + both * both_sides[:, back + k - lead + lag]
+        return longer, ShockTail(output, tail.transition, tail.state), found
+
     def _observe(self, responses: jax.Array, parts: SteadyParts) -> jax.Array:
-        """Coefficients of the series, from those of the unknowns."""
-        model, variables = self.computation.model, [s.variable for s in self.series]
+        """Coefficients of :attr:`base`, from those of the unknowns."""
+        model, variables = self.computation.model, [s.variable for s in self.base]
         found = observe(responses, variables, model.unknowns, parts.values)
-        return combine_quarters(found, [s.weights for s in self.series])
+        return combine_quarters(found, [s.weights for s in self.base])
 
     def _mean(self, theta: jax.Array, parts: SteadyParts) -> jax.Array:
         """Of the series, (n_x,): that of a series made of an observable is the observable's, weighted."""
@@ -242,15 +296,18 @@ class _FormFunction:
 
             def of_shock(m: jax.Array, transition: jax.Array, state: jax.Array) -> jax.Array:
                 one = Continuation(transition[None], state[None], fit.passed, fit.removed)
-                return continued_autocovariances(m[:start, :, None], one, self.lags)
+                return continued_autocovariances(m[:start, :, None], one, self.lags + self.back)
 
             covariances = jax.vmap(of_shock, in_axes=(2, 0, 0))(coefficients, fit.transition, fit.state)
         else:
-            star = coefficients[start].T[:, :, None]
-            tail = ShockTail(star, roots[:, None, None], jnp.ones((len(roots), 1)))
+            # as many states as a fitted tail has, of which one moves: what follows is then compiled once for both
+            room = ((0, 0), (0, 0), (0, ORDER))
+            star = jnp.pad(coefficients[start].T[:, :, None], room)
+            one = jnp.zeros((len(roots), ORDER + 1)).at[:, 0].set(1.0)
+            tail = ShockTail(star, jnp.zeros((len(roots), ORDER + 1, ORDER + 1)).at[:, 0, 0].set(roots), one)
 
             def by_shock(m: jax.Array, rho: jax.Array) -> jax.Array:
-                return autocovariances(m[..., None], rho[None], self.lags, start)
+                return autocovariances(m[..., None], rho[None], self.lags + self.back, start)
 
             covariances = jax.vmap(by_shock, in_axes=(2, 0))(coefficients, roots)
         # where the tail is not what the solution still is: it misses a slow root of the economy's own
@@ -261,12 +318,19 @@ class _FormFunction:
         found = found.at[: self.observed].set(True)
         # nothing is said of later dates of a series whose tail is not known
         tail = tail._replace(output=jnp.where(found[None, :, None], tail.output, jnp.nan))
-        return coefficients[:start], tail, covariances, found
+        given = coefficients[:start]
+        if start < self.dates:
+            given = moving_average(form._replace(tail=tail), self.dates)
+            state = jax.lax.fori_loop(
+                start, self.dates, lambda _, s: jnp.einsum("zde,ze->zd", tail.transition, s), tail.state
+            )
+            tail = tail._replace(state=state)
+        return given, tail, covariances, found
 
     def _of_states(self, theta: jax.Array, parts: SteadyParts, solved: Solved) -> Any:
         """Of a state space, over the infinite horizon."""
         space, roots, _ = self.computation.states(theta, parts, solved)
-        reach = max(1, *(s.reach for s in self.series)) + 1
+        reach = max(1, *(s.reach for s in self.base)) + 1
         step = lambda power, _: (space.transition @ power, space.output @ power)  # noqa: E731
         by_state = jax.lax.scan(step, jnp.eye(len(space.transition)), None, length=reach + 1)[1]
         by_state = self._observe(by_state, parts)
@@ -279,7 +343,9 @@ class _FormFunction:
         seen = jnp.where(dies_out[:, None], output, 0.0)
 
         def of_shock(m: jax.Array, impulse: jax.Array) -> jax.Array:
-            return recursive_autocovariances(m[..., None], Tail(seen, space.transition, impulse[:, None]), self.lags)[0]
+            return recursive_autocovariances(
+                m[..., None], Tail(seen, space.transition, impulse[:, None]), self.lags + self.back
+            )[0]
 
         covariances = jax.vmap(of_shock, in_axes=(2, 1))(given, space.impulse)
         n_z, m = len(roots), len(space.transition)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -12,16 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from estimhank.economics.announced import AnnouncedEffects
+from estimhank.economics.announced import AnnouncedAt, AnnouncedEffects
 from estimhank.economics.linear_form import LinearForm, LinearForms
 from estimhank.economics.study import Study
 from estimhank.parameters.parameter_table import nearest
+from estimhank.posterior.computation import Computation
 from estimhank.support.errors import ConfigError
 from estimhank.support.settings import option
 
 Array = NDArray[np.float64]
 
 _BLOCK = 64  # dates of a tail that one matrix product gives
+
+#: Iterations at most; where they stop; and the share of what a rule asks for that may be left, beyond which the system
+#: is factorised.
+_KRYLOV, _ROUNDING, _MET = 60, 1e-13, 1e-10
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,40 @@ def long_average(form: LinearForm, dates: int) -> jax.Array:
     found = jnp.einsum("jzxd,bzd->bjxz", rows, states)
     found = found.reshape(blocks * _BLOCK, *found.shape[2:])[: dates - known]
     return jnp.concatenate([form.given, found])
+
+
+def _least_residual(apply: Callable[[jax.Array], jax.Array], right: jax.Array) -> jax.Array:
+    """x with A x = b for several columns b (n, k) by generalised conjugate residuals: at each step the combination of
+    all directions so far that leaves least (Eisenstat, Elman and Schultz 1983)."""
+    n, k = right.shape
+    start = (jnp.zeros((n, k)), right, jnp.zeros((_KRYLOV, n, k)), jnp.zeros((_KRYLOV, n, k)), 0)
+
+    def goes_on(state: Any) -> jax.Array:
+        _, left, _, _, step = state
+        more: jax.Array = jnp.linalg.norm(left, axis=0) > _ROUNDING * jnp.linalg.norm(right, axis=0)
+        goes: jax.Array = (step < _KRYLOV) & more.any()
+        return goes
+
+    def next_one(state: Any) -> Any:
+        x, left, directions, images, step = state
+        direction, image = left, apply(left)
+        for _ in range(2):  # orthogonal to rounding
+            part = jnp.einsum("ink,nk->ik", images, image)
+            image = image - jnp.einsum("ink,ik->nk", images, part)
+            direction = direction - jnp.einsum("ink,ik->nk", directions, part)
+        length = jnp.maximum(jnp.linalg.norm(image, axis=0), 1e-300)
+        direction, image = direction / length, image / length
+        along = (left * image).sum(0)
+        return (
+            x + direction * along,
+            left - image * along,
+            directions.at[step].set(direction),
+            images.at[step].set(image),
+            step + 1,
+        )
+
+    found: jax.Array = jax.lax.while_loop(goes_on, next_one, start)[0]
+    return found
 
 
 class OtherParameters:
@@ -164,13 +203,18 @@ class AnnouncedRule:
         self.terms = [(names.index(term.series), term.weight, term.lag) for term in rule]
         self.news = AnnouncedEffects(posterior, study.lasting, (shock,), quarters or self.dates, self.dates)
         self.tail_start = posterior.solver.setting.tail_start
+        self.all = self.news.announced == self.dates
+        self._inverse: Array | None = None
+        self._functions: dict[int, tuple[Any, Any]] = {}
         terms = " ".join(f"{t.weight:+g} {t.series}" + (f"({-t.lag:+d})" if t.lag else "") for t in rule)
         self.words = f"{terms} = 0, brought about by {shock}, announced for {quarters or 'all'} quarters"
 
-    def solve(self, theta: Array, form: LinearForm) -> tuple[jax.Array, jax.Array]:
-        """Effects of announcements (dates, n_x, announced), and the shocks' roots (n_z,)."""
-        effects, roots = self.news.with_roots(theta)
-        return effects[:, :, 0], roots
+    def solve(self, theta: Array, form: LinearForm) -> AnnouncedAt:
+        """The solution there."""
+        at = self.news.solved(theta)
+        if self._inverse is None:  # of the first draw, near which the others are
+            self._inverse = np.linalg.pinv(np.asarray(self.residual(self.news.with_roots(at)[0][:, :, 0])))
+        return at
 
     def residual(self, path: jax.Array) -> jax.Array:
         """A x, of paths (dates, n_x, ...): nothing happens before date 0, nor after the last."""
@@ -180,24 +224,67 @@ class AnnouncedRule:
             total = total + weight * jnp.roll(path[:, series], lag, axis=0).at[gone].set(0.0)
         return total
 
-    @cached_property
-    def _of(self) -> Any:
-        def of(form: LinearForm, effects: jax.Array, roots: jax.Array, length: int) -> Coefficients:
-            path = long_average(form, length)[:, self.at]
-            asked, m = self.residual(path[: self.dates]), self.residual(effects)
-            q, r = jnp.linalg.qr(m)
-            nu = -jax.scipy.linalg.solve_triangular(r, q.T @ asked)
-            size = jnp.maximum(jnp.linalg.norm(asked, axis=0), 1e-300)
-            missed = jnp.linalg.norm(asked + m @ nu, axis=0) / size
-            more = jnp.einsum("txh,hz->txz", effects, nu)
-            # from where the likelihood lets responses go on at the shocks' own roots
-            later = jnp.arange(length - self.tail_start)
-            more = jnp.concatenate([more[: self.tail_start], more[self.tail_start] * roots ** later[:, None, None]])
-            return Coefficients(path + more, jnp.zeros(len(self.at)), jnp.zeros(path.shape[1:]), missed.max())
+    def _compiled(self, computation: Computation) -> tuple[Any, Any]:
+        """Coefficients from all effects of announcements at once, and by iteration; compiled once for a
+        computation."""
+        if id(computation) not in self._functions:
 
-        return jax.jit(of, static_argnums=3)
+            def directly(form: LinearForm, effects: jax.Array, roots: jax.Array, length: int) -> Coefficients:
+                asked, m = self._asked(form, length), self.residual(effects)
+                q, r = jnp.linalg.qr(m)
+                nu = -jax.scipy.linalg.solve_triangular(r, q.T @ asked)
+                return self._found(form, asked, jnp.einsum("txh,hz->txz", effects, nu), roots, length)
 
-    def coefficients(self, form: LinearForm, solved: tuple[jax.Array, jax.Array], length: int) -> Coefficients:
-        """Responses and what policy adds to them."""
-        found: Coefficients = self._of(form, *solved, length)
+            def iterated(
+                form: LinearForm, theta: jax.Array, parts: Any, solved: Any, inverse: jax.Array, length: int
+            ) -> Coefficients:
+                effects, roots = self.news.of_paths(AnnouncedAt(computation, theta, parts, solved))
+                asked = self._asked(form, length)
+                size = jnp.maximum(jnp.linalg.norm(asked, axis=0), 1e-300)
+
+                def brings(x: jax.Array) -> jax.Array:
+                    return self.residual(effects(inverse @ x))
+
+                x = _least_residual(brings, -asked / size)
+                return self._found(form, asked, effects(inverse @ x) * size, roots, length)
+
+            self._functions[id(computation)] = (
+                jax.jit(directly, static_argnums=3),
+                jax.jit(iterated, static_argnums=5),
+            )
+        found: tuple[Any, Any] = self._functions[id(computation)]
+        return found
+
+    def _asked(self, form: LinearForm, length: int) -> jax.Array:
+        """What the rule has left of the model's own responses, (dates, n_z)."""
+        return self.residual(long_average(form, length)[: self.dates, self.at])
+
+    def _found(
+        self, form: LinearForm, asked: jax.Array, more: jax.Array, roots: jax.Array, length: int
+    ) -> Coefficients:
+        """Responses and what policy adds to them, ``more`` (dates, n_x, n_z)."""
+        path = long_average(form, length)[:, self.at]
+        size = jnp.maximum(jnp.linalg.norm(asked, axis=0), 1e-300)
+        missed = jnp.linalg.norm(asked + self.residual(more), axis=0) / size
+        # from where the likelihood lets responses go on at the shocks' own roots
+        later = jnp.arange(length - self.tail_start)
+        more = jnp.concatenate([more[: self.tail_start], more[self.tail_start] * roots ** later[:, None, None]])
+        return Coefficients(path + more, jnp.zeros(len(self.at)), jnp.zeros(path.shape[1:]), missed.max())
+
+    def coefficients(self, form: LinearForm, solved: AnnouncedAt, length: int) -> Coefficients:
+        """Responses and what policy adds to them.
+
+        With announcements for all dates by iteration, preconditioned by the first draw's solution: each step
+        takes as many right-hand sides as there are shocks, in place of as many as there are dates. Where that does not
+        meet the rule to rounding, and with fewer announcements, from the effects of each of them.
+        """
+        at = solved
+        directly, iterated = self._compiled(at.computation)
+        found: Coefficients
+        if self.all and self._inverse is not None and at.computation.horizon == len(self._inverse):
+            found = iterated(form, at.theta, at.parts, at.solved, self._inverse, length)
+            if float(found.missed) <= _MET:
+                return found
+        effects, roots = self.news.with_roots(at)
+        found = directly(form, effects[:, :, 0], roots, length)
         return found

@@ -155,7 +155,9 @@ class PredictiveCheck(Result):
         return "\n".join([*found, *(str(words) for words in draws.attrs["prior_words"])])
 
 
-def predictive_check(study: Study, prior: Array | None = None, seed: int = 0) -> PredictiveCheck:
+def predictive_check(
+    study: Study, prior: Array | None = None, reasons: Sequence[str] | None = None, seed: int = 0
+) -> PredictiveCheck:
     """Moments of one simulated sample for each draw of a study, and for each prior draw that has a solution.
 
     At one parameter vector, of a thousand samples there.
@@ -165,6 +167,8 @@ def predictive_check(study: Study, prior: Array | None = None, seed: int = 0) ->
     study : Study
     prior : ndarray of shape (n, d), optional
         Prior draws, natural units.
+    reasons : sequence of str, optional
+        Why there is no density at each of them, ``"ok"`` where there is one, if that is known.
     seed : int
 
     Raises
@@ -205,7 +209,8 @@ def predictive_check(study: Study, prior: Array | None = None, seed: int = 0) ->
     }
     words: list[str] = []
     if prior is not None:
-        reasons = [posterior.evaluate(theta).reason for theta in prior]
+        if reasons is None:
+            reasons = [posterior.evaluate(theta).reason for theta in prior]
         failures = prior_failures(posterior.names, prior, reasons)
         solved = [theta for theta, reason in zip(prior, reasons, strict=True) if reason == "ok"]
         if not solved:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,10 @@ from estimhank.economics.output import Scene
 from estimhank.economics.result import Result
 from estimhank.economics.stacked_sample import Stacked
 from estimhank.parameters.parameter_table import ModelError, nearest
-from estimhank.support.errors import EstimhankError
+from estimhank.support.errors import ConfigError, EstimhankError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
@@ -25,8 +28,17 @@ Array = NDArray[np.float64]
 _NOTHING = 1e-8
 
 
+@dataclass(frozen=True, eq=False)
 class Responses(Result):
-    """Responses (draw, horizon, variable, shock); horizon 0 is the impact."""
+    """Responses (draw, horizon, variable, shock); horizon 0 is the impact.
+
+    Attributes
+    ----------
+    prior : Responses, optional
+        The same at draws of the prior, which figures show behind and files beside it.
+    """
+
+    prior: Responses | None = None
 
     name = "responses"
     shown = ("response",)
@@ -38,9 +50,36 @@ class Responses(Result):
         over = np.where(known, part - whole, 0.0) / np.where(known & (whole > 0), whole, 1.0)
         return {"that the squared responses are a part of the variance": float(np.maximum(over, 0.0).max(initial=0.0))}
 
+    def with_prior(self, prior: Responses) -> Responses:
+        """The same with other responses behind: those of ``run.responses(at="prior")``.
+
+        Raises
+        ------
+        ConfigError
+            If they are of other series, shocks or horizons.
+        """
+        for name in ("horizon", "variable", "shock"):
+            if list(prior.draws[name].values) != list(self.draws[name].values):
+                raise ConfigError(f"responses behind others are of the same {name}s: ask for both in the same way")
+        return replace(self, prior=prior)
+
+    def bands(self, probabilities: Sequence[float] | None = None, kind: str | None = None) -> xr.Dataset:
+        """As of any result; the prior's, where there are any, as ``prior``."""
+        found = super().bands(probabilities, kind)
+        if self.prior is None:
+            return found
+        behind = self.prior.bands(probabilities, self.kind if kind is None else kind)
+        return found.assign(prior=behind.response)
+
+    def plot(self, **options: Any) -> Figure:
+        """As of any result; ``behind``: others, in grey, in place of the prior's."""
+        return super().plot(**({"behind": self.prior and self.prior.with_bands(self.kind)} | options))
+
     def summary(self) -> str:
         """Of each shock the impact and the largest response of each series."""
-        found = [f"{self.draws.attrs['size']}; {self.about.words}; {self.dataset.attrs['bands']} 68% in brackets"]
+        found = [f"{self.draws.attrs['size']}; {self.heading}"]
+        if self.prior is not None:
+            found.append(f"behind them those of {self.prior.about.words}")
         for shock in self.about.shocks:
             found.append(f"{self.about.label(shock)}, largest responses:")
             for series in self.about.series:

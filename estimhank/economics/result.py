@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from estimhank.economics.bands import KINDS, PROBABILITIES, bands, levels, mixture_quantiles
+from estimhank.economics.bands import (
+    KINDS,
+    PROBABILITIES,
+    bands,
+    kind_of,
+    levels,
+    mixture_quantiles,
+    shortest_of_mixtures,
+)
 from estimhank.economics.reporting import About
 from estimhank.support.errors import ConfigError, EstimhankError
 
@@ -40,10 +48,13 @@ class Result(ABC):
     draws : xarray.Dataset
         Arrays whose first dimension is ``draw``. An array ``x`` beside an ``x_variance`` holds means of normal
         distributions: what is not known even where the parameters are.
+    kind : str
+        Of the bands that tables, figures and files show, a key of :data:`estimhank.economics.bands.KINDS`.
     """
 
     about: About
     draws: xr.Dataset
+    kind: str = "equal_tailed"
 
     #: Name of the result: of its files, and of its place in ``results.nc``.
     name: ClassVar[str] = ""
@@ -81,34 +92,59 @@ class Result(ABC):
         return found
 
     # -- bands -------------------------------------------------------------------------------------------------
-    def bands(self, probabilities: Sequence[float] | None = None, kind: str = "equal_tailed") -> xr.Dataset:
+    def with_bands(self, kind: str) -> Self:
+        """The same with bands of another kind in tables, figures and files.
+
+        Parameters
+        ----------
+        kind : str
+            ``"equal"``: equal-tailed; ``"hdi"``: the shortest; ``"simultaneous"``: over all horizons or dates.
+
+        Raises
+        ------
+        ConfigError
+            No such bands, or none of that kind of this result.
+        """
+        found = replace(self, kind=kind_of(kind))
+        found._refuse(found.kind)
+        return found
+
+    def _refuse(self, kind: str) -> None:
+        if kind == "simultaneous" and self._mixed:
+            raise ConfigError(
+                f"there are no simultaneous bands of {self.name.replace('_', ' ')}, which are distributions date by "
+                "date at each draw: ask for equal or hdi"
+            )
+
+    def bands(self, probabilities: Sequence[float] | None = None, kind: str | None = None) -> xr.Dataset:
         """Median and ends of bands, with a dimension ``quantile`` in place of ``draw``.
 
         Parameters
         ----------
         probabilities : sequence of float, optional
             68 and 90 percent by default.
-        kind : str
-            ``"equal_tailed"``, ``"shortest"`` or ``"simultaneous"``: with the last two the ends of a band stand where
-            the quantiles of the same probability would.
+        kind : str, optional
+            ``"equal_tailed"``, ``"shortest"`` or ``"simultaneous"``, in place of the result's own: with the last two
+            the ends of a band stand where the quantiles of the same probability would.
 
         Raises
         ------
         ConfigError
         """
         wanted = self.probabilities if probabilities is None else tuple(probabilities)
+        kind = self.kind if kind is None else kind_of(kind)
+        self._refuse(kind)
         found = {}
         at = levels(wanted) if len(self.draws.draw) > 1 or self._mixed else [0.5]
         for name in self.shown:
             array = self.draws[name]
             dims = ("quantile", *array.dims[1:])
             if name + _VARIANCE in self.draws:
-                if kind != "equal_tailed":
-                    raise ConfigError(
-                        f"{self.name.replace('_', ' ')} are distributions at each draw, whose bands are equal-tailed, "
-                        f"not '{kind}'"
-                    )
-                values = mixture_quantiles(array.values, self.draws[name + _VARIANCE].values, at)
+                spread = self.draws[name + _VARIANCE].values
+                if kind == "shortest":
+                    values = shortest_of_mixtures(array.values, spread, wanted)
+                else:
+                    values = mixture_quantiles(array.values, spread, at)
             elif len(at) == 1:
                 values = array.values
             else:
@@ -116,7 +152,7 @@ class Result(ABC):
                 values = bands(array.values, wanted, kind, axis)
             found[name] = xr.DataArray(values, dims=dims)
         coords = {k: v for k, v in self.draws.coords.items() if k != "draw"}
-        attributes = {**self.draws.attrs, "bands": KINDS.get(kind, kind), "of": self.about.words}
+        attributes = {**self.draws.attrs, "bands": KINDS[kind], "of": self.about.words}
         return xr.Dataset(found, {**coords, "quantile": at}, attributes)
 
     @property
@@ -125,7 +161,7 @@ class Result(ABC):
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """Medians and equal-tailed bands: what goes into files."""
+        """Medians and bands: what goes into files."""
         return self.bands()
 
     @property
@@ -136,15 +172,30 @@ class Result(ABC):
     # -- for people --------------------------------------------------------------------------------------------
     def table(self) -> pd.DataFrame:
         """A long table: the dimensions, ``quantile`` and ``value``; ``quantity`` where there are several."""
-        parts = []
-        for name in self.shown:
+        parts, names = [], list(self.dataset.data_vars)
+        for name in names:
             long = self.dataset[name].to_series().rename("value").reset_index()
-            if len(self.shown) > 1:
+            if len(names) > 1:
                 long.insert(0, "quantity", name)
             parts.append(long)
         whole = pd.concat(parts, ignore_index=True).dropna(subset=["value"])
+        if self.kind != "equal_tailed" and self.banded:  # where `quantile` is the end of a band, and no quantile
+            whole["bands"] = self.kind
         columns = [c for c in whole.columns if c not in ("quantile", "value")]
         return whole[[*columns, "quantile", "value"]].reset_index(drop=True)
+
+    @property
+    def banded(self) -> bool:
+        """Whether there are bands: not of what is certain at one point."""
+        return self.dataset.sizes["quantile"] > 1
+
+    @property
+    def heading(self) -> str:
+        """Of what parameters it is, and what stands in brackets: the first words of a summary."""
+        if not self.banded:
+            return self.about.words
+        kind = "" if self.kind == "equal_tailed" else f", {self.dataset.attrs['bands']}"
+        return f"{self.about.words}; 68% in brackets{kind}"
 
     @abstractmethod
     def summary(self) -> str:
@@ -163,7 +214,7 @@ class Result(ABC):
         size = max(abs(x) for x in (middle, *ends))
         if digits and 0 < size < 0.1:
             digits += int(-np.floor(np.log10(size))) - 1
-        middle, *ends = (x + 0.0 for x in (middle, *ends))  # no minus before zero
+        middle, *ends = (round(x, digits) + 0.0 for x in (middle, *ends))  # no minus before zero
         words = f"{middle:.{digits}f}"
         return words if not ends else f"{words} ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})"
 

@@ -183,6 +183,20 @@ class Study:
         """Responses, variance decomposition, smoothed shocks, historical decomposition and forecast, in one pass."""
         return self.run(self.outputs())
 
+    def households(self) -> dict[str, Result]:
+        """Responses of groups of households, where there is a distribution of them, and direct and indirect effects.
+
+        Raises
+        ------
+        ConfigError
+            The model has no households, or it is not known which of their outputs is consumption.
+        """
+        found: list[Result] = []
+        if self.draws.posterior.solver.setting.model.given is None:
+            found.append(self.household_responses())
+        found.append(self.direct_and_indirect())
+        return {result.name: result for result in found}
+
     def outputs(self) -> dict[str, Output]:
         """What :meth:`basics` computes, by name."""
         return {

@@ -58,7 +58,7 @@ class VarianceDecomposition(Result):
 
     def summary(self) -> str:
         """Of each series what accounts for most of it, at four quarters and at business cycles."""
-        found = [f"{self.about.words}; 68% in brackets"]
+        found = [self.heading]
         for series in self.about.series:
             parts = []
             for horizon, words in (("4", "four quarters ahead"), (CYCLE, "at business cycles")):

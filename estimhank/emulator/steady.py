@@ -15,7 +15,7 @@ from estimhank.households.one_asset import HouseholdTarget
 from estimhank.households.stationary_problem import StationaryPoint
 from estimhank.parameters.parameter_table import Values
 from estimhank.sequence_space.determinacy import household_symbol
-from estimhank.sequence_space.household_operator import household_operator, toeplitz_form_pays
+from estimhank.sequence_space.household_operator import household_operator
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_solver import SteadySolver, found_at_once
 from estimhank.sequence_space.steady_state import SteadyState
@@ -89,7 +89,7 @@ class EmulatedSteady(SteadySolver):
         """See :meth:`SteadySolver.households`; the search has converged where the point is in the trained region."""
         found = self.emulator.at({**self.centre, **moved})
         outputs = self.settled(found.outputs, self.target(moved))
-        operator = household_operator(found.by_date, toeplitz_form_pays(found.by_date.shape, True))
+        operator = household_operator(found.by_date)
         symbol = jax.lax.stop_gradient(household_symbol(found.by_date))
         none = jnp.zeros(0)
         checks = Checks(found_at_once()._replace(converged=found.inside), (none, none, none), none)

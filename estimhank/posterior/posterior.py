@@ -63,7 +63,7 @@ Array = NDArray[np.float64]
 
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
 #: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
-DENSITY_VERSION = "3"
+DENSITY_VERSION = "4"
 
 
 #: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).
@@ -131,6 +131,7 @@ class Posterior(Capabilities):
         self.horizon, self.tail_start = int(horizon), int(tail_start)
         self.solver = solver or Solver(Setting(canonical_form(model), data, self.horizon, self.tail_start, priors))
         self._lengthened = False
+        self._last_solved: tuple[bytes, tuple[AtPoint, Route, float]] | None = None
 
     @classmethod
     def from_config(cls, config: Any, profile: str = "default") -> Posterior:
@@ -257,11 +258,20 @@ class Posterior(Capabilities):
         """
         point = self.to_array(theta)
         if not bool(self.transform.contains(point)):
-            raise EstimhankError("no solution at these parameters: one of them is outside its prior's support")
-        here, route, outcome, _ = self._by_route(point, False)
-        if (reason := reason_of(outcome)) != "ok":
-            raise EstimhankError(f"no solution at these parameters: {reason.replace('_', ' ')}")
-        return here, route, outcome.log_likelihood
+            low, high = self.transform.lower, self.transform.upper
+            bad = [n for n, x, a, b in zip(self.names, point, low, high, strict=True) if not a < x < b]
+            i = self.names.index(bad[0])
+            raise EstimhankError(
+                f"no solution at these parameters: {bad[0]} = {point[i]:g} is outside its prior's support, "
+                f"{low[i]:g} to {high[i]:g}"
+            )
+        key, last = point.tobytes(), self._last_solved
+        if last is None or last[0] != key:  # what is computed from a point often asks for it more than once
+            here, route, outcome, _ = self._by_route(point, False)
+            if (reason := reason_of(outcome)) != "ok":
+                raise EstimhankError(f"no solution at these parameters: {reason.replace('_', ' ')}")
+            last = self._last_solved = key, (here, route, outcome.log_likelihood)
+        return last[1]
 
     @cached_property
     def _has_fast_form(self) -> bool:
@@ -283,9 +293,9 @@ class Posterior(Capabilities):
         while a solution is still being compiled elsewhere."""
         return bool(self.solver.setting.moving) or len(self.solver.structure.whole_outputs) > 1
 
-    @cached_property
-    def longer(self) -> Posterior | None:
-        """The same posterior at a horizon several times as long, None where there is no further one.
+    @property
+    def longer_at(self) -> tuple[int, int] | None:
+        """Horizon and ``tail_start`` of :attr:`longer`, which is costly to make.
 
         A first step to four times the horizon, or up to the longest, where an evaluation there takes O(T^2) operations:
         each horizon is compiled anew, which takes as long as hundreds of evaluations. To twice where the steady state
@@ -298,6 +308,14 @@ class Posterior(Capabilities):
         horizon, tail_start = times * self.horizon, times * self.tail_start
         if self.model.given is not None and horizon > self.model.given.longest:
             return None
+        return horizon, tail_start
+
+    @cached_property
+    def longer(self) -> Posterior | None:
+        """The same posterior at a horizon several times as long, None where there is no further one."""
+        if self.longer_at is None:
+            return None
+        horizon, tail_start = self.longer_at
         solver = self.solver.at_horizon(replace(self.solver.setting, horizon=horizon, tail_start=tail_start))
         longer = Posterior(self.model, self.data, horizon, tail_start, self.measurement_error, solver)
         longer._lengthened = True

@@ -41,7 +41,6 @@ _TRAVELS = (
     "steady",
     "every_date",
     "structure",
-    "in_toeplitz_form",
 )  # to another process, if it is known
 
 
@@ -110,7 +109,7 @@ class Solver:
         structure = find_late_variables(structure, system, parts.household, setting.model.unknowns)
         e = structure.elimination
         # of moved equations, which hold at all dates, nothing is checked between few
-        fine = parts.household.toeplitz is not None or structure.late or not e.dense or e.targets
+        fine = structure.late or not e.dense or e.targets
         if fine or setting.horizon < SHORTEST or self.every_date:
             return structure
         return replace(structure, coarse=CoarseDates.that_hold(*self._dense_paths(structure)))
@@ -179,30 +178,15 @@ class Solver:
         in the shocks' own parameters only.
 
         ``with_pullback``: of a steady state that came with its derivatives, which was compiled apart, and differs by
-        rounding. Household Jacobians are in Toeplitz form where that passes its checks.
+        rounding.
         """
         key = point[self._beyond_shocks].tobytes() + bytes([with_pullback])
         if key not in self._kept:
-            if parts.household.toeplitz is not None and not self.in_toeplitz_form:
-                parts = parts.in_dense_form()
-            solved = self.solve(point, parts)
-            if parts.household.toeplitz is not None and int(solved.winding) == 0 and not bool(solved.factors.sound):
-                parts = parts.in_dense_form()
-                solved = self.solve(point, parts)
-            self._kept[key] = parts, solved
+            self._kept[key] = parts, self.solve(point, parts)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
-
-    @cached_property
-    def in_toeplitz_form(self) -> bool:
-        """Whether the household Jacobians' Toeplitz form is worth trying: it passes its checks at the reference values.
-
-        It does not where the equations have a unit root, say; elsewhere a failure is rare, and noticed.
-        """
-        parts = self.steady.reference_parts
-        return parts.household.toeplitz is not None and bool(self.solve(self.setting.reference(), parts).factors.sound)
 
     @cached_property
     def _beyond_shocks(self) -> NDArray[np.intp]:
@@ -312,7 +296,7 @@ class Solver:
     def prepare(self) -> None:
         """Find out, once, what every evaluation needs: the steady state, how equations are eliminated, which form of
         the household Jacobians works. A pickled copy has all of it."""
-        _ = self.in_toeplitz_form, self.structure
+        _ = self.structure
         if self.setting.moving:
             _ = self.steady.differentiable, self.steady.guess(self.steady.centre)
 

@@ -124,8 +124,6 @@ class VectorizedPosterior(Posterior):
                 parts, checks = steady.compute({name: theta[i] for name, i in places.items()}, given)
             else:
                 parts, checks = given, None
-            # a form that failed at some of many points would have to be seen to one by one
-            parts = parts.in_dense_form()
             outcome, log_prior = coarse.log_likelihood(theta, parts), self.solver.density.log_prior(theta)
             return outcome.log_likelihood + log_prior, ((outcome, log_prior), checks)
 

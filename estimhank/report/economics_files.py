@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from estimhank.economics.forecast import Forecast
 from estimhank.economics.result import Result
 from estimhank.economics.scenario import Scenario
 from estimhank.economics.variance import INFINITY, VarianceDecomposition
+from estimhank.report.explore import Block, explore_block
 from estimhank.report.figures_economics import economics_figure
 from estimhank.report.style import DrawnFigure
 from estimhank.report.tables import Column, Table
@@ -42,12 +43,14 @@ class DrawnTable:
 
 @dataclass(frozen=True)
 class EconomicsPart:
-    """Results as the report shows them: figures, tables, and what each says in words."""
+    """Results as the report shows them: figures, tables, what each says in words, and by result the numbers from which
+    the page's script draws (:mod:`estimhank.report.explore`)."""
 
     figures: tuple[DrawnFigure, ...]
     tables: tuple[DrawnTable, ...]
     words: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    blocks: Mapping[str, Block] = field(default_factory=dict)
 
 
 def write_results(results: Mapping[str, Result], folder: Path, svg: bool = False) -> list[Path]:
@@ -81,8 +84,11 @@ def write_results(results: Mapping[str, Result], folder: Path, svg: bool = False
         table = table_of(result)
         if table is not None:
             written.append(write_text(folder / f"{name}.tex", table.to_latex()))
-        index[name] = {"caption": figure.caption, "alt": figure.alt, "size": list(figure.size)}
-        index[name] |= {} if table is None else {"table": table.to_html()}
+        about: dict[str, Any] = {"caption": figure.caption, "alt": figure.alt, "size": list(figure.size)}
+        block = explore_block(result)
+        about |= {} if table is None else {"table": table.to_html()}
+        about |= {} if block is None else {"explore": block}
+        index[name] = about
     written.append(write_bytes(folder / "results.nc", as_netcdf(results)))
     written.append(write_json(folder / _INDEX, index))
     return written
@@ -122,7 +128,8 @@ def read_part(folder: Path, words: Mapping[str, str], notes: tuple[str, ...]) ->
             for name, about in index.items()
         )
         tables = tuple(DrawnTable(name, str(about["table"])) for name, about in index.items() if "table" in about)
-        return EconomicsPart(figures, tables, words, notes)
+        blocks = {name: dict(about["explore"]) for name, about in index.items() if "explore" in about}
+        return EconomicsPart(figures, tables, words, notes, blocks)
     except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
         raise ResultsError(f"{folder} is damaged ({error}): run the economics stage again") from None
 

@@ -1,18 +1,29 @@
-"""The HTML report: one file, nothing fetched from anywhere, readable on paper and by a screen reader."""
+"""The HTML report: one file, nothing fetched from anywhere, readable on paper, without its script, and by a screen
+reader.
+
+The page's templates, its style and its script are in the folder ``page``. What is drawn again by choice of the reader
+is there as a figure too, for paper and where scripts do not run.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
 
-from estimhank.analysis.verdict import Finding, Severity, Verdict
+from estimhank.analysis.verdict import Severity
 from estimhank.analysis.wording import count, duration, fixed, percent
+from estimhank.report import linearity
 from estimhank.report.economics_files import DrawnTable
 from estimhank.report.households import micro_words
 from estimhank.report.inputs import ReportInputs
@@ -22,6 +33,17 @@ from estimhank.report.tables import Table, escape_html
 
 _TAGS = {Severity.GOOD: "fine", Severity.NOTE: "note", Severity.CARE: "care", Severity.BAD: "failed"}
 
+#: Headings of results, in the order in which the page shows them.
+_RESULTS = {
+    "responses": "Responses to shocks",
+    "household_responses": "Who responds: groups of households, and inequality",
+    "direct_and_indirect": "What households respond to: direct and indirect effects",
+    "variance_decomposition": "What accounts for the variance",
+    "historical_decomposition": "What drove the data",
+    "smoothed_shocks": "Shocks given the data",
+    "forecast": "Forecasts",
+}
+
 #: Sections of the page: heading, a few words, then the tables and figures that belong there, as far as they exist.
 _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
@@ -29,15 +51,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "What the estimated model says, at the same draws of the exact posterior throughout. Lines are medians, "
         "bands are pointwise; each result has been checked against an identity of its own: contributions add up to "
         "the data.",
-        (
-            "responses",
-            "variance_decomposition",
-            "table:variance_decomposition",
-            "historical_decomposition",
-            "smoothed_shocks",
-            "forecast",
-            "table:forecast",
-        ),
+        tuple(key for name in _RESULTS for key in (name, f"table:{name}")),
     ),
     (
         "Posterior",
@@ -45,6 +59,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "posterior of the neural surrogate stands beside it for comparison only.",
         ("table:prior_posterior", "prior_posterior", "correlations", "pairs"),
     ),
+    (linearity.TITLE, linearity.WORDS, linearity.KEYS),
     ("Households", "", ("table:micro_moments", "micro_moments")),
     (
         "Convergence",
@@ -79,6 +94,31 @@ _FOOTER = (
 )
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What a section shows one after another: a table or another piece of HTML, a figure, or facts of the run."""
+
+    html: str = ""
+    figure: Mapping[str, Any] | None = None
+    facts: Sequence[tuple[str, Sequence[tuple[str, str]]]] | None = None
+    heading: str = ""
+    words: Sequence[tuple[Markup, bool]] = ()  # lines, and whether each belongs under the one before
+    summary: str = ""
+    layout: str = ""
+
+
+@dataclass(frozen=True)
+class _Section:
+    title: str
+    paragraphs: Sequence[Markup]
+    parts: Sequence[_Part]
+
+    @property
+    def anchor(self) -> str:
+        """Its place in the page."""
+        return "-".join(self.title.lower().split())
+
+
 def render_page(inputs: ReportInputs, tables: Sequence[Table | DrawnTable], figures: Sequence[DrawnFigure]) -> str:
     """The whole page as HTML text.
 
@@ -89,113 +129,131 @@ def render_page(inputs: ReportInputs, tables: Sequence[Table | DrawnTable], figu
     tables, figures : sequences
         What to show; each goes to its section by its name.
     """
-    blocks, available = _numbered(inputs, tables, figures)
-    sections = [(title, words, [blocks[key] for key in keys if key in available]) for title, words, keys in _SECTIONS]
-    shown = [(title, words, parts) for title, words, parts in sections if parts]
-    titles = [title for title, _, _ in shown]
-    run_facts = _run_facts(inputs)
-    if run_facts:
-        titles.append("Configuration and environment")
-    body = [
-        '<a class="skip" href="#posterior">Skip to the posterior</a>',
-        f"<header><h1>{html.escape(inputs.title)}</h1>{_facts(inputs.facts)}</header>",
-        f"<main>{_verdict(inputs, inputs.verdict)}",
-        _glance(inputs),
-        _contents(titles),
+    parts = _numbered(inputs, tables, figures)
+    sections = [
+        _Section(title, _paragraphs(inputs, title, words), [parts[key] for key in keys if key in parts])
+        for title, words, keys in _SECTIONS
     ]
-    for title, words, parts in shown:
-        paragraphs = [words] if words else []
-        if title == "Evaluations and time":
-            paragraphs += inputs.account
-        if title == "Economics" and inputs.economics is not None:
-            paragraphs += inputs.economics.notes
-            parts.append(_in_words(inputs, inputs.economics.words))
-        if title == "Households" and inputs.households is not None:
-            paragraphs += micro_words(inputs.households)
-        paragraph = "".join(f"<p>{_with_symbols(inputs, text)}</p>" for text in paragraphs)
-        body.append(
-            f'<section id="{_anchor(title)}"><h2>{html.escape(title)}</h2>{paragraph}{"".join(parts)}</section>'
-        )
-    if run_facts:
-        body.append(f'<section id="{_anchor(titles[-1])}"><h2>{titles[-1]}</h2>{run_facts}</section>')
-    body.append("</main>")
-    body.append(f"<footer>{_FOOTER}</footer>")
-    style = resources.files("estimhank.report").joinpath("page_style.css").read_text(encoding="utf-8")
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(inputs.title)}</title><style>\n{style}</style>"
+    sections = [section for section in sections if section.parts]
+    facts = _run_facts(inputs)
+    if facts:
+        sections.append(_Section("Configuration and environment", (), facts))
+    script = page_file("explore.js")
+    blocks = {} if inputs.economics is None else inputs.economics.blocks
+    page = _templates().get_template("page.html")
+    return page.render(
+        title=inputs.title,
+        facts=inputs.facts,
+        verdict=_verdict(inputs),
+        sections=sections,
+        footer=_FOOTER,
+        style=Markup(page_file("style.css")),
+        script=Markup(script),
+        policy=_policy(script),
+        blocks=_data(blocks) if blocks else None,
     )
-    return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{"\n".join(body)}\n</body>\n</html>\n'
 
 
-def _in_words(inputs: ReportInputs, words: Mapping[str, str]) -> str:
-    """What results say of themselves, folded away."""
-    items = "".join(
-        f"<dt>{html.escape(name.replace('_', ' '))}</dt>"
-        f"<dd>{'<br>'.join(_with_symbols(inputs, line) for line in text.splitlines())}</dd>"
-        for name, text in words.items()
+@cache
+def page_file(name: str) -> str:
+    """A file of the folder ``page`` as text."""
+    return resources.files("estimhank.report").joinpath("page", name).read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FunctionLoader(page_file),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return f'<details><summary>In words</summary><dl class="pairs">{items}</dl></details>'
+
+
+def _policy(script: str) -> str:
+    """What a browser lets the page do: show what is inside it, and run this one script."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def _data(blocks: Mapping[str, Any]) -> Markup:
+    """Blocks as JSON that cannot end the element that it stands in."""
+    text = json.dumps(blocks, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _paragraphs(inputs: ReportInputs, title: str, words: str) -> list[Markup]:
+    found = [words] if words else []
+    if title == "Evaluations and time":
+        found += inputs.account
+    if title == "Economics" and inputs.economics is not None:
+        found += inputs.economics.notes
+    if title == linearity.TITLE and inputs.linearity is not None:
+        found += [line for text in inputs.linearity.words.values() for line in text.splitlines()[1:]]
+    if title == "Households" and inputs.households is not None:
+        found += micro_words(inputs.households)
+    return [_with_symbols(inputs, text) for text in found]
 
 
 def _numbered(
     inputs: ReportInputs, tables: Sequence[Table | DrawnTable], figures: Sequence[DrawnFigure]
-) -> tuple[dict[str, str], set[str]]:
-    """HTML of every table and figure under its key, numbered in the order in which the page shows them."""
+) -> dict[str, _Part]:
+    """Every table and figure under its key, numbered in the order in which the page shows them."""
     by_key: dict[str, Any] = {f"table:{table.name}": table for table in tables} | {f.name: f for f in figures}
     order = [key for _, _, keys in _SECTIONS for key in keys if key in by_key]
-    blocks, table_number, figure_number = {}, 0, 0
-    for key in order:
+    names = [key.removeprefix("table:") for key in order]
+    said = {} if inputs.economics is None else inputs.economics.words
+    parts, table_number, figure_number = {}, 0, 0
+    for i, (key, name) in enumerate(zip(order, names, strict=True)):
+        heading = _RESULTS.get(name, "") if name not in names[:i] else ""
+        text = said.get(name, "") if name in _RESULTS and name not in names[i + 1 :] else ""
+        words = [(_with_symbols(inputs, line.strip()), line.startswith(" ")) for line in text.splitlines()]
         item = by_key[key]
-        if not isinstance(item, DrawnFigure):
-            table_number += 1
-            blocks[key] = item.to_html(table_number)
-        else:
+        if isinstance(item, DrawnFigure):
             figure_number += 1
-            blocks[key] = _figure(item, figure_number, _with_symbols(inputs, item.caption))
-    return blocks, set(order)
+            parts[key] = _Part(figure=_figure(inputs, item, figure_number), heading=heading, words=words)
+        else:
+            table_number += 1
+            parts[key] = _Part(Markup(item.to_html(table_number)), heading=heading, words=words)
+    return parts
 
 
-def _figure(figure: DrawnFigure, number: int, caption: str) -> str:
-    """A figure as an inline image with its alternative text and caption (HTML)."""
-    data = base64.b64encode(figure.png).decode("ascii")
+def _figure(inputs: ReportInputs, figure: DrawnFigure, number: int) -> dict[str, Any]:
+    """A figure as an inline image with its alternative text and caption."""
     width, height = (round(116 * inches) for inches in figure.size)  # ten inches fill the page
-    image = (
-        f'<img src="data:image/png;base64,{data}" alt="{html.escape(figure.alt, quote=True)}" '
-        f'width="{width}" height="{height}">'
-    )
-    below = f"<figcaption><b>Figure {number}.</b> {caption}</figcaption>"
-    return f'<figure id="figure-{figure.name}">{image}{below}</figure>'
+    return {
+        "name": figure.name,
+        "number": number,
+        "data": base64.b64encode(figure.png).decode("ascii"),
+        "alt": figure.alt,
+        "width": width,
+        "height": height,
+        "caption": _with_symbols(inputs, figure.caption),
+    }
 
 
-def _facts(facts: Mapping[str, str]) -> str:
-    items = "".join(f"<li>{html.escape(key)}: <b>{html.escape(str(value))}</b></li>" for key, value in facts.items())
-    return f'<ul class="facts">{items}</ul>' if items else ""
+def _verdict(inputs: ReportInputs) -> dict[str, Any]:
+    verdict = inputs.verdict
+    findings = [
+        {"level": f.level, "tag": _TAGS[f.level], "topic": f.topic, "text": _with_symbols(inputs, f.text)}
+        for f in verdict.findings
+    ]
+    return {"level": verdict.level, "headline": verdict.headline, "findings": findings, "glance": _glance(inputs)}
 
 
-def _verdict(inputs: ReportInputs, verdict: Verdict) -> str:
-    rows = "".join(_finding(inputs, finding) for finding in verdict.findings)
-    return (
-        f'<section class="verdict {verdict.level}" aria-labelledby="verdict"><h2 id="verdict">'
-        f'{html.escape(verdict.headline)}</h2><dl class="findings">{rows}</dl></section>'
-    )
-
-
-def _finding(inputs: ReportInputs, finding: Finding) -> str:
-    tag = f'<span class="tag {finding.level}">{_TAGS[finding.level]}</span>'
-    return f"<dt>{tag}{html.escape(finding.topic)}</dt><dd>{_with_symbols(inputs, finding.text)}</dd>"
-
-
-def _with_symbols(inputs: ReportInputs, text: str) -> str:
+def _with_symbols(inputs: ReportInputs, text: str) -> Markup:
     """Escape a text and set parameter names in it as symbols (but for names that could be words)."""
     symbols = {p.name: latex_to_html(p.latex, p.name) for p in inputs.parameters if "_" in p.name or len(p.name) > 3}
     symbols["s_e"] = latex_to_html("s_e")
     text = re.sub(r"(?<![\w-])-(?=\d)", "−", escape_html(text))
     names = "|".join(re.escape(name) for name in sorted(symbols, key=len, reverse=True))
-    return re.sub(rf"(?<!\w)(?:{names})(?!\w)", lambda match: symbols[match[0]], text)
+    return Markup(re.sub(rf"(?<!\w)(?:{names})(?!\w)", lambda match: symbols[match[0]], text))
 
 
-def _glance(inputs: ReportInputs) -> str:
+def _glance(inputs: ReportInputs) -> list[tuple[str, str]]:
     exact = inputs.exact
     chains, draws, _ = inputs.arrays.exact.theta.shape
     items = [
@@ -216,35 +274,24 @@ def _glance(inputs: ReportInputs) -> str:
         items.append(("exact evaluations", count(sum(inputs.failures.values()))))
     if inputs.seconds:
         items.append(("wall time", duration(sum(inputs.seconds.values()))))
-    cells = "".join(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in items)
-    return f'<dl class="glance">{cells}</dl>'
+    return items
 
 
-def _contents(titles: Sequence[str]) -> str:
-    items = "".join(f'<li><a href="#{_anchor(t)}">{html.escape(t)}</a></li>' for t in titles)
-    return f'<nav aria-label="Contents"><ol>{items}</ol></nav>'
-
-
-def _run_facts(inputs: ReportInputs) -> str:
+def _run_facts(inputs: ReportInputs) -> list[_Part]:
     parts = []
     if inputs.configuration:
-        parts.append(f"<details open><summary>Configuration</summary>{_pairs(inputs.configuration)}</details>")
+        parts.append(_Part(facts=_pairs(inputs.configuration), summary="Configuration"))
     if inputs.environment:
-        parts.append(f"<details open><summary>Environment</summary>{_pairs(inputs.environment, 'single')}</details>")
-    return "".join(parts)
+        parts.append(_Part(facts=_pairs(inputs.environment), summary="Environment", layout="single"))
+    return parts
 
 
-def _pairs(mapping: Mapping[str, Any], layout: str = "") -> str:
-    """A nested mapping, a block for each top-level table."""
+def _pairs(mapping: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """A nested mapping: title and pairs of each top-level table."""
     plain = {key: value for key, value in mapping.items() if not isinstance(value, Mapping)}
-    sections: list[tuple[str, Mapping[str, Any]]] = [("", plain)] if plain else []
-    sections += [(str(key), value) for key, value in mapping.items() if isinstance(value, Mapping)]
-    blocks = []
-    for title, entries in sections:
-        heading = f"<h3>{html.escape(title)}</h3>" if title else ""
-        rows = "".join(_pair(key, value) for key, value in _flatten(entries))
-        blocks.append(f'<div>{heading}<dl class="pairs">{rows}</dl></div>')
-    return f'<div class="blocks {layout}">{"".join(blocks)}</div>'
+    found: list[tuple[str, Mapping[str, Any]]] = [("", plain)] if plain else []
+    found += [(str(key), value) for key, value in mapping.items() if isinstance(value, Mapping)]
+    return [(title, [(str(k), _value(v)) for k, v in _flatten(entries)]) for title, entries in found]
 
 
 def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -267,11 +314,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_value(v) for v in value)
     return str(value)
-
-
-def _pair(key: str, value: Any) -> str:
-    return f"<dt>{html.escape(str(key))}</dt><dd>{html.escape(_value(value))}</dd>"
-
-
-def _anchor(title: str) -> str:
-    return "-".join(title.lower().split())

@@ -70,6 +70,8 @@ class ReportInputs:
         What the steady state says about households.
     economics : EconomicsPart, optional
         Responses, decompositions and forecasts.
+    linearity : EconomicsPart, optional
+        How far off the linear solution is.
     """
 
     title: str
@@ -91,6 +93,7 @@ class ReportInputs:
     measurement_error: Mapping[str, str] = field(default_factory=dict)
     households: MicroMoments | None = None
     economics: EconomicsPart | None = None
+    linearity: EconomicsPart | None = None
 
     def __post_init__(self) -> None:
         names = tuple(p.name for p in self.parameters)

@@ -109,5 +109,8 @@ def write_report(
     if inputs.economics is not None:  # which has files of its own
         shown += inputs.economics.tables
         figures = [*figures, *inputs.economics.figures]
+    if inputs.linearity is not None:
+        shown += inputs.linearity.tables
+        figures = [*figures, *inputs.linearity.figures]
     page = write_text(folder / "report.html", render_page(inputs, shown, figures))
     return [page, *written]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
@@ -18,6 +19,9 @@ from estimhank.run.evidence import evidence_of
 from estimhank.support.errors import ResultsError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from estimhank.report.style import ReportFigure
     from estimhank.run.results import Run
 
 Array = NDArray[np.float64]
@@ -75,6 +79,20 @@ class Comparison:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    @property
+    def dataset(self) -> xr.Dataset:
+        """The same by ``model``; quantiles by ``model``, ``parameter`` and ``quantile``, nan where there is none."""
+        found: xr.Dataset = self.table().set_index("model").to_xarray()
+        names = list(dict.fromkeys(name for one in self.quantiles for name in one))
+        values = [[one.get(name, (math.nan,) * len(_LEVELS)) for name in names] for one in self.quantiles]
+        return found.assign(posterior=(("model", "parameter", "quantile"), np.array(values))).assign_coords(
+            parameter=names, quantile=list(_LEVELS)
+        )
+
+    def plot(self) -> Figure:
+        """Log marginal likelihoods with two standard errors."""
+        return comparison_figure(self).figure
+
     def summary(self) -> str:
         """Which model the data prefer, by how much, and whether that is more than the estimates' errors."""
         order = np.argsort([-one.log_evidence for one in self.evidence])
@@ -98,6 +116,24 @@ class Comparison:
         for label, one in zip(self.labels, self.evidence, strict=True):
             found += [f"Doubt about {label}: {doubt}." for doubt in one.doubts]
         return "\n".join(found)
+
+
+def comparison_figure(found: Comparison) -> ReportFigure:
+    """Differences of log marginal likelihoods to the best, with two standard errors."""
+    from estimhank.report.style import EXACT, MODE, ReportFigure, figure_style, new_figure
+
+    table = found.table()
+    with figure_style():
+        figure = new_figure(0.4 * len(table) + 1.0, 7.0)
+        axis = figure.subplots()
+        places = range(len(table))
+        axis.errorbar(table.difference, places, xerr=2 * table.standard_error, fmt="o", color=EXACT, ms=5, capsize=2)
+        axis.axvline(0, color=MODE, lw=0.7, ls=(0, (4, 2)))
+        axis.set_yticks(places, table.model)
+        axis.set_ylim(len(table) - 0.5, -0.5)
+        axis.set_xlabel("log marginal likelihood less that of the best")
+    caption = "Log marginal likelihoods less that of the best model; bars: two standard errors."
+    return ReportFigure("compare", figure, caption, "Log marginal likelihoods of the models with error bars.")
 
 
 def compare_runs(runs: Sequence[Run], prior_draws: int = 2_000) -> Comparison:

@@ -24,6 +24,7 @@ from typing import Any
 from estimhank.data.observables import Observable
 from estimhank.data.options import set_additions
 from estimhank.mode.search import ModeConfig
+from estimhank.parameters.parameter_table import nearest
 from estimhank.parameters.priors import make_prior
 from estimhank.run.config_sections import (
     DataConfig,
@@ -37,8 +38,9 @@ from estimhank.run.config_sections import (
 )
 from estimhank.run.profiles import PROFILES
 from estimhank.support.errors import ConfigError, DataError
-from estimhank.support.files import expand_user, find_bundled, read_text, sha256_of, to_json, to_plain
+from estimhank.support.files import expand_user, read_text, sha256_of, to_json, to_plain
 from estimhank.support.settings import build, check_numbers, merge, unknown_key
+from estimhank.support.shipped import find_bundled, shipped
 from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 
 
@@ -86,6 +88,8 @@ class Config:
                 _leave_out(entry, observable)
         if self.economics == EconomicsConfig():
             whole.pop("economics", None)  # which older runs did not know
+        if "economics" in whole:
+            _leave_out(whole["economics"], self.economics)
         return {**_sorted(whole), "run": {"seed": self.run.seed}}
 
     def digest(self, *sections: str) -> str:
@@ -134,7 +138,7 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def find_config(path: Path | str) -> Path:
-    """The configuration file at ``path``, or the one of that name shipped with the package (``configs/us_hank.toml``).
+    """The configuration file at ``path``, or the one that ships under that name: ``us_hank``, ``configs/us_hank.toml``.
 
     Raises
     ------
@@ -144,10 +148,14 @@ def find_config(path: Path | str) -> Path:
     path = expand_user(path)
     if path.is_file():
         return path
-    shipped = None if path.is_absolute() else find_bundled(str(path)) or find_bundled(f"configs/{path.name}")
-    if shipped is None:
-        raise ConfigError(f"there is no configuration file {path}")
-    return shipped
+    known = shipped("configs")
+    if str(path) in known:  # a bare name
+        return known[str(path)]
+    found = None if path.is_absolute() else find_bundled(str(path)) or find_bundled(f"configs/{path.name}")
+    if found is None:
+        near = "" if path.suffix else f"{nearest(str(path), known)} (these ship: {', '.join(known)})"
+        raise ConfigError(f"there is no configuration file {path}{near}")
+    return found
 
 
 def load_config(path: Path | str, profile: str = "default") -> Config:

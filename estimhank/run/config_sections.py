@@ -178,6 +178,9 @@ class EconomicsConfig:
         Of forecasts.
     draws : int
         Of the posterior at most, evenly thinned, the same for every result.
+    households : bool
+        Responses of consumption by group of households and of inequality, direct and indirect effects too, of a model
+        that has households: as dear as all other results together, or dearer.
     """
 
     units: Mapping[str, str] = option({})
@@ -186,6 +189,7 @@ class EconomicsConfig:
     colors: Mapping[str, str] = option({})
     quarters: int = option(12, least=1, most=40)
     draws: int = option(1000, least=2)
+    households: bool = addition(False)
 
 
 @dataclass(frozen=True)

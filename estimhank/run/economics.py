@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from estimhank.economics.draws import ReducedDraws
+from estimhank.economics.household_paths import consumption_names, output_names
 from estimhank.economics.reporting import Reporting, describe, reported_series
 from estimhank.economics.study import Study
 from estimhank.parameters.parameter_table import ModelError
@@ -37,10 +38,23 @@ def check_conventions(target: Target, settings: EconomicsConfig) -> None:
         return
     reporting = reporting_of(settings)
     try:
+        if settings.households:
+            check_households(target)
         series = reported_series(target, reporting)
         describe(ReducedDraws(target, target.reference()[None]), series, reporting)
-    except ModelError as error:
+    except (ModelError, ConfigError) as error:
         raise ConfigError(f"[economics] {error}") from error
+
+
+def check_households(posterior: Posterior) -> None:
+    """Refuse ``households = true`` of a model without them, or of which it is not known what they consume.
+
+    Raises
+    ------
+    ConfigError
+    """
+    names = consumption_names if posterior.solver.setting.model.given is None else output_names
+    _ = names(posterior)
 
 
 def study_of(

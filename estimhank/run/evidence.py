@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +17,10 @@ from estimhank.evaluation.engine import Engine
 from estimhank.evidence.bridge import Bridge, Estimate, bridge, integrate
 from estimhank.evidence.estimates import Evidence, harmonic_mean, laplace, log_share, tempered
 from estimhank.mode.mode_result import read_mode
+from estimhank.run.prior_solutions import prior_reasons
 from estimhank.support.errors import ResultsError
 from estimhank.surrogate.surrogate import Surrogate, load_surrogate
+from estimhank.target.protocol import REASONS
 from estimhank.target.transform import Transform
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ def evidence_of(run: Run, prior_draws: int = 2_000, evaluations: int = 0) -> Evi
     run : Run
     prior_draws : int
         Draws of the prior at which the model is solved, for the share of the prior that has a solution. Its standard
-        error enters that of the evidence: sqrt((1 - p) / (p n)). 0 leaves the prior as it is.
+        error enters that of the evidence: sqrt((1 - p) / (p n)). 0 leaves the prior as it is. They are evaluated once
+        for all (:mod:`estimhank.run.prior_solutions`).
     evaluations : int
         Exact evaluations for a further estimate, a bridge from the mixture to the exact density that has no use for the
         surrogate; 0 for none.
@@ -58,17 +62,31 @@ def evidence_of(run: Run, prior_draws: int = 2_000, evaluations: int = 0) -> Evi
     x = transform.to_unconstrained(arrays.exact.theta)
     values = arrays.exact.log_density + transform.log_jacobian(x)
     steps = _by_surrogate(transform, surrogate, arrays, x, values, run.manifest.seed)
-    few = prior_draws + evaluations <= _HERE
-    with Engine(target, "serial" if few else "loky", 0) as engine:
+    engines: dict[str, Engine] = {}
+    with ExitStack() as stack:
+
+        def engine(points: int) -> Engine:
+            """Workers where there is much to do: they take seconds to start."""
+            backend = "serial" if points <= _HERE else "loky"
+            if backend not in engines:
+                engines[backend] = stack.enter_context(Engine(target, backend, 0))
+            return engines[backend]
 
         def log_density(points: Array) -> Array:
-            return engine.evaluate(transform.to_natural(points)).log_density + transform.log_jacobian(points)
+            found = engine(len(points)).evaluate(transform.to_natural(points))
+            return found.log_density + transform.log_jacobian(points)
+
+        def reasons(points: Array) -> list[str]:
+            return [REASONS[code] for code in engine(len(points)).evaluate(points).reason]
 
         others = [_fresh_importance(steps), harmonic_mean(x, values), *_laplace(run, log_density), *_tempered(run)]
         if evaluations:
             direct = integrate(log_density, x, values, evaluations, run.manifest.seed + 1).ratio
             others.append(_named(direct, "bridge without the surrogate"))
-        mass = _prior_mass(arrays, engine, prior_draws) if prior_draws else None
+        mass = None
+        if prior_draws:
+            told = prior_reasons(run, prior_draws, reasons)
+            mass = log_share(told.count("ok"), len(told))
     return Evidence(tuple(step.ratio for step in steps), tuple(others), mass, tuple(_caveats(run)))
 
 
@@ -124,14 +142,6 @@ def _tempered(run: Run) -> list[Estimate]:
         return []
     with np.load(run.folder / "sample.npz") as file:
         return [tempered(facts.log_evidence, file["powers"], len(file["x"]))]
-
-
-def _prior_mass(arrays: PosteriorArrays, engine: Engine, n: int) -> Estimate:
-    """Of the region with a density, from the run's prior draws."""
-    if arrays.prior is None:
-        raise ResultsError("posterior.nc has no prior draws: pass prior_draws=0, or run the posterior stage again")
-    batch = engine.evaluate(arrays.prior[:n])
-    return log_share(int(batch.ok.sum()), len(batch))
 
 
 def _caveats(run: Run) -> list[str]:

@@ -171,6 +171,9 @@ def read_point(path: Path) -> dict[str, float]:
         raise ConfigError(f"{path} is not a JSON file: {error}") from None
     if not isinstance(point, dict):
         raise ConfigError(f'{path} holds parameter values by name, {{"phi_pi": 1.5}}')
+    for name, value in point.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            raise ConfigError(f"{path}: the value of {name} is a number, not {value!r}")
     return point
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from estimhank.data.series import SNAPSHOT_FILE
 from estimhank.parameters.parameter_table import nearest
 from estimhank.support.errors import ConfigError
-from estimhank.support.files import bundled, expand_user, read_text, write_text
+from estimhank.support.files import expand_user, read_text, write_text
+from estimhank.support.shipped import bundled
 
 #: What a model can begin with.
 TEMPLATES = ("rank", "one_asset", "two_types")

@@ -25,6 +25,7 @@ from estimhank.model.registry import configure_model, find_model
 from estimhank.parameters.parameter_table import nearest
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config
+from estimhank.run.prior_solutions import prior_reasons
 from estimhank.support.errors import ConfigError, ResultsError
 from estimhank.support.files import expand_user
 
@@ -41,6 +42,12 @@ def with_named(open_study: Open, variables: Sequence[str] | None, named: Iterabl
     """A study that shows the variables that a plan speaks of too, beside those asked for, or the configuration's."""
     study = open_study(variables)
     more = [name for name in dict.fromkeys(named) if name not in study.about.names]
+    known = study.draws.posterior.solver.setting.model.unknowns
+    for name in more:
+        if name.rpartition(" ")[2] not in known:
+            raise ConfigError(
+                f"'{name}' is neither reported nor a variable of the model{nearest(name, [*study.about.names, *known])}"
+            )
     return open_study([*study.reporting.variables, *more]) if more else study
 
 
@@ -194,4 +201,9 @@ def predictive_check_of(run: Run, prior_draws: int = 500, at: At = None) -> Pred
     prior = arrays_of(run.draws).prior
     if prior is None and prior_draws:
         raise ResultsError(f"{run.folder / 'posterior.nc'} has no prior draws: pass prior_draws=0")
-    return predictive_check(run.study(at), prior[:prior_draws] if prior is not None and prior_draws else None)
+    study = run.study(at)
+    if prior is None or not prior_draws:
+        return predictive_check(study)
+    prior = prior[:prior_draws]
+    reasons = prior_reasons(run, len(prior), lambda points: [run.posterior.evaluate(theta).reason for theta in points])
+    return predictive_check(study, prior, reasons)

@@ -12,15 +12,19 @@ from estimhank.run.model_check import read_point
 from estimhank.run.results import Run, load
 from estimhank.run.verbs import (
     AtOption,
+    Bands,
+    BandsOption,
     HorizonOption,
     JsonOption,
     OutOption,
     SourceArgument,
     VariableOption,
+    Wanted,
     conclude,
     conclude_all,
     is_run,
     open_study,
+    word_of,
 )
 from estimhank.support.errors import ConfigError
 from estimhank.support.files import expand_user, make_folder, to_json, to_plain, write_bytes, write_text
@@ -59,6 +63,7 @@ def add_policy_verbs(app: typer.Typer) -> None:
         plan: PlanArgument,
         at: AtOption = None,
         variable: VariableOption = None,
+        bands: BandsOption = Bands.EQUAL,
         out: OutOption = None,
         as_json: JsonOption = False,
     ) -> None:
@@ -69,7 +74,7 @@ def add_policy_verbs(app: typer.Typer) -> None:
         found = run_scenario(
             read_plan(plan, ScenarioPlan), lambda names: open_study(source, at, _list(names)), variable
         )
-        conclude("scenario", source, found, (), out, as_json)
+        conclude("scenario", source, found, (), Wanted(out, as_json, bands))
 
     @app.command("counterfactual")
     def counterfactual_command(
@@ -77,6 +82,7 @@ def add_policy_verbs(app: typer.Typer) -> None:
         plan: PlanArgument,
         at: AtOption = None,
         variable: VariableOption = None,
+        bands: BandsOption = Bands.EQUAL,
         out: OutOption = None,
         as_json: JsonOption = False,
     ) -> None:
@@ -88,7 +94,7 @@ def add_policy_verbs(app: typer.Typer) -> None:
         config = load(source).config if is_run(source) else load_config(source)
         read = read_plan(plan, CounterfactualPlan)
         found = run_counterfactual(read, config, lambda names: open_study(source, at, _list(names)), variable)
-        conclude("counterfactual", source, found, (), out, as_json)
+        conclude("counterfactual", source, found, (), Wanted(out, as_json, bands))
 
     @app.command("households")
     def households_command(
@@ -98,13 +104,14 @@ def add_policy_verbs(app: typer.Typer) -> None:
         output: Annotated[
             list[str] | None, typer.Option("--output", help="Shown by group in place of consumption.")
         ] = None,
+        bands: BandsOption = Bands.EQUAL,
         out: OutOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Who responds, and to what: consumption by group of households, inequality, direct and indirect effects."""
         study = open_study(source, at, None, of_data=False)
         found = (study.household_responses(horizon, output), study.direct_and_indirect(horizon))
-        conclude_all("households", source, found, (), out, as_json)
+        conclude_all("households", source, found, (), Wanted(out, as_json, bands))
 
     @app.command("news")
     def news_command(
@@ -113,13 +120,14 @@ def add_policy_verbs(app: typer.Typer) -> None:
         at: AtOption = None,
         variable: VariableOption = None,
         quarters: Annotated[int, typer.Option(min=0, max=36, help="Quarters beyond the new data.")] = 8,
+        bands: BandsOption = Bands.EQUAL,
         out: OutOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Why forecasts change with new data: revisions, news by datum, re-estimation."""
         new: Any = load(other) if is_run(str(other)) else other
         found = load(folder).news(new, quarters, _point(at), variable)
-        conclude("news", str(folder), found, (), out, as_json)
+        conclude("news", str(folder), found, (), Wanted(out, as_json, bands))
 
     @app.command("moments")
     def moments_command(
@@ -130,7 +138,9 @@ def add_policy_verbs(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Predictive check: moments of the data against those of samples that posterior and prior make."""
-        conclude("moments", str(folder), load(folder).predictive_check(prior_draws, _point(at)), (), out, as_json)
+        conclude(
+            "moments", str(folder), load(folder).predictive_check(prior_draws, _point(at)), (), Wanted(out, as_json)
+        )
 
     @app.command("evidence")
     def evidence_command(
@@ -169,11 +179,14 @@ def add_policy_verbs(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Models of the same data by their marginal likelihoods."""
+        from estimhank.run.comparison import comparison_figure
+
         if len(folders) < 2:
             raise ConfigError("compare takes two results folders or more")
         runs: list[Run] = [load(folder) for folder in folders]
         found = runs[0].compare(*runs[1:], prior_draws=prior_draws)
-        _state("compare", folders[0], found, None, f"estimhank evidence {folders[0]}", out, as_json)
+        figure = comparison_figure(found)
+        _state("compare", folders[0], found, figure, f"estimhank evidence {folders[0]}", out, as_json)
 
 
 def _list(names: Any) -> list[str] | None:
@@ -181,7 +194,7 @@ def _list(names: Any) -> list[str] | None:
 
 
 def _point(at: Path | None) -> Any:
-    return None if at is None else "mode" if str(at) == "mode" and not at.exists() else read_point(at)
+    return None if at is None else word_of(at) or read_point(at)
 
 
 def _as_netcdf(verb: str, frame: pd.DataFrame) -> bytes:
@@ -212,7 +225,7 @@ def _state(
     verb: str,
     source: Path,
     found: Statement,
-    figure: ReportFigure | None,
+    figure: ReportFigure,
     following: str,
     out: Path | None,
     as_json: bool,
@@ -228,9 +241,8 @@ def _state(
     write_text(folder / f"{verb}.csv", table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / f"{verb}.tex", _as_table(verb, table).to_latex())
     write_bytes(folder / "results.nc", _as_netcdf(verb, table))
-    if figure is not None:
-        write_bytes(folder / f"{verb}.png", figure.to_png())
-        write_bytes(folder / f"{verb}.svg", figure.to_svg())
+    write_bytes(folder / f"{verb}.png", figure.to_png())
+    write_bytes(folder / f"{verb}.svg", figure.to_svg())
     if not as_json:
         print(found.summary())
-        print(f"see {folder / verb}.{'png and .csv' if figure else 'csv'}; next: {following}")
+        print(f"see {folder / verb}.png and .csv; next: {following}")

@@ -28,6 +28,7 @@ from estimhank.parameters.priors import Prior
 from estimhank.posterior.posterior import Posterior
 from estimhank.report.economics_files import read_part
 from estimhank.report.inputs import ReportInputs
+from estimhank.report.linearity import draws_digest, read_linearity
 from estimhank.run.config import Config
 from estimhank.run.manifest import Manifest
 from estimhank.support.files import read_json
@@ -282,6 +283,7 @@ def gather_report(
         measurement_error=describe_errors(posterior.model),
         households=household_moments(posterior, arrays, workers),
         economics=None if said is None else read_part(folder / "economics", said.words, said.notes),
+        linearity=read_linearity(folder / "linearity", draws_digest(arrays.exact.theta)),
     )
 
 

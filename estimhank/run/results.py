@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from estimhank.economics.history import HistoricalDecomposition
     from estimhank.economics.household_responses import HouseholdResponses
     from estimhank.economics.identification import Identification
+    from estimhank.economics.linearity import Linearity
     from estimhank.economics.news import News
     from estimhank.economics.predictive import PredictiveCheck
     from estimhank.economics.responses import Responses
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from estimhank.economics.variance import VarianceDecomposition
     from estimhank.evidence.estimates import Evidence
     from estimhank.run.comparison import Comparison
+    from estimhank.run.retold import RetoldData
+    from estimhank.sequence_space.steady_state import SteadyState
     from estimhank.transition.solve import TransitionPath
 
     At = Mapping[str, float] | ArrayLike | str | None
@@ -154,9 +157,14 @@ class Run:
         unit_of: str | None = None,
         at: At = None,
         variables: Sequence[str] | None = None,
+        prior: bool = False,
     ) -> Responses:
-        """Responses to shocks of one standard deviation, or of a size, or by unit of a series on impact."""
-        return self.study(at, variables).responses(horizon, size, unit_of)
+        """Responses to shocks of one standard deviation, or of a size, or by unit of a series on impact; with the
+        prior's behind them in figures and beside them in files on request."""
+        found = self.study(at, variables).responses(horizon, size, unit_of)
+        if not prior:
+            return found
+        return found.with_prior(self.study("prior", variables).responses(horizon, size, unit_of))
 
     def variance_decomposition(self, at: At = None, variables: Sequence[str] | None = None) -> VarianceDecomposition:
         """Which shock accounts for how much of the variance, by horizon and at business cycles."""
@@ -204,12 +212,37 @@ class Run:
         shocks: Mapping[str, ArrayLike | str],
         at: Mapping[str, float] | None = None,
         horizon: int | None = None,
+        start: Mapping[str, float] | SteadyState | None = None,
+        surprises: Mapping[int, Mapping[str, ArrayLike | str]] | None = None,
+        model: Model | str | None = None,
     ) -> TransitionPath:
         """The nonlinear path under perfect foresight after shocks known at date 0, at the mode or with values ``at`` in
         place of the mode's; as of :func:`estimhank.run.transition.transition`."""
         from estimhank.run.transition import transition
 
-        return transition(str(self.folder), shocks, at, horizon)
+        return transition(str(self.folder), shocks, at, horizon, start, surprises, model)
+
+    def retell(
+        self,
+        first: str,
+        last: str,
+        model: Model | str | None = None,
+        without: Sequence[str] = (),
+        without_from: str = "",
+    ) -> RetoldData:
+        """What the smoothed shocks make of a span of quarters in the nonlinear model, or in another one; as of
+        :func:`estimhank.run.retold.retell_data`."""
+        from estimhank.run.retold import retell_data
+
+        return retell_data(self, first, last, model, without, without_from)
+
+    def linearity(
+        self, draws: int = 100, sizes: Sequence[float] = (1.0, 2.0, 5.0), histories: int = 1, workers: int = 0
+    ) -> Linearity:
+        """How far off the linear solution is; as of :func:`estimhank.run.linearity.linearity_of`."""
+        from estimhank.run.linearity import linearity_of
+
+        return linearity_of(self, draws, sizes, histories, workers)
 
     # -- scenarios, counterfactuals, news ----------------------------------------------------------------------
     def scenario(

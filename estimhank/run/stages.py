@@ -41,7 +41,7 @@ from estimhank.surrogate.policy import POSTERIOR_POLICY, SURROGATE_POLICY
 from estimhank.surrogate.searched import Searched
 
 if TYPE_CHECKING:
-    from estimhank.surrogate.exact import ExactChains
+    from estimhank.surrogate.exact_chains import ExactChains
     from estimhank.surrogate.posterior_stage import PosteriorStageResult
     from estimhank.surrogate.surrogate_stage import RoundReport
 
@@ -229,7 +229,7 @@ def _describe_posterior(result: PosteriorStageResult, horizon: HorizonCheck) -> 
     exact = result.exact
     fewest = min(float(exact.ess_bulk.min()), float(exact.ess_tail.min()))
     words = f"largest R-hat {exact.r_hat.max():.4f}, fewest effective draws {fewest:,.0f} after {exact.rounds:,} rounds"
-    words += "".join(f"; {more}" for more in (exact.unmixed, exact.stopped) if more)
+    words += "".join(f"; {more}" for more in (exact.unmixed, exact.stopped, exact.left_out) if more)
     return PosteriorFacts(
         converged=exact.converged,
         convergence=words,
@@ -241,7 +241,11 @@ def _describe_posterior(result: PosteriorStageResult, horizon: HorizonCheck) -> 
         burn_in=exact.burn_in,
         subchain=exact.schedule.subchain,
         plain_share=exact.schedule.random_walk_share,
-        acceptance={block: _share_accepted(exact, code) for code, block in enumerate(("subchain", "plain"))},
+        acceptance={
+            block: _share_accepted(exact, code)
+            for code, block in enumerate(("subchain", "plain", "trajectory"))
+            if (exact.step_kind == code).any() or code < 2
+        },
         surrogate_trusted=result.trusted,
         surrogate_draws_per_second=result.surrogate.draws_per_second,
         surrogate_autocorrelation_time=result.surrogate.autocorrelation_time,
@@ -272,6 +276,8 @@ def economics_stage(context: RunContext) -> StageResult:
     study = study_of(posterior, settings, draws)
     study.progress = context.progress
     results = study.basics()
+    if settings.households:
+        results |= study.households()
     written = write_results(results, context.folder / "economics", context.config.report.svg)
     facts = EconomicsFacts(
         draws=len(study.draws),
@@ -289,6 +295,7 @@ def report_stage(context: RunContext) -> StageResult:
 
     assert context.manifest is not None  # the pipeline sets it before a stage runs
     inputs = gather_report(context.folder, context.config, _posterior(context), context.manifest, context.open_workers)
+    (context.folder / "report.pdf").unlink(missing_ok=True)  # which was printed from another page
     written = write_report(inputs, context.folder, context.config.report.svg, context.open_workers)
     files = tuple(str(path.relative_to(context.folder)) for path in written)
     return StageResult(files, ReportFacts(verdict=inputs.verdict.headline))
@@ -351,7 +358,7 @@ PIPELINE = Pipeline(
             report_stage,
             "tables, figures and report.html, from posterior.nc.",
             sections=("report",),
-            outputs=("report.html", "tables", "figures"),
+            outputs=("report.html", "report.pdf", "tables", "figures"),
         ),
     )
 )

@@ -1,4 +1,4 @@
-"""``estimhank transition``: nonlinear paths of a model, of a configuration's, or of a run's."""
+"""Nonlinear paths of a model, of a configuration's, or of a run's."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import operator
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
-import typer
 from numpy.typing import ArrayLike, NDArray
 
+from estimhank.model.declaration import Model
+from estimhank.model.registry import find_model, make_model
+from estimhank.parameters.parameter_table import nearest
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.model_check import check_determinate, model_at, open_model, read_point
 from estimhank.run.results import load
-from estimhank.run.verbs import AtOption, JsonOption, is_run
-from estimhank.support.errors import ConfigError, ModelWarning, TransitionError
-from estimhank.support.files import to_json
+from estimhank.run.verbs import is_run
+from estimhank.sequence_space.steady_state import SteadyState
+from estimhank.support.errors import ConfigError, ModelWarning
+from estimhank.support.files import expand_user
 
 if TYPE_CHECKING:
     from estimhank.transition.economy import Economy
@@ -31,7 +36,7 @@ _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Pow: operator.pow,
 }  # fmt: skip
 _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {"exp": np.exp, "sqrt": np.sqrt, "sin": np.sin, "cos": np.cos}
-_HOW = "z=0.01*0.8^t, an expression in the date t = 0, 1, ..., or z=0.01,0.008, its values from date 0 on"
+HOW = "z=0.01*0.8^t, an expression in the date t = 0, 1, ..., or z=0.01,0.008, its values from date 0 on"
 
 
 def economy_of(posterior: Posterior, horizon: int | None = None) -> Economy:
@@ -73,7 +78,24 @@ def economy_of(posterior: Posterior, horizon: int | None = None) -> Economy:
 _SHORTEST = 4  # dates of a path
 
 
-def open_at(source: str, at: Mapping[str, float] | None) -> Posterior:
+def economy_at(economy: Economy, posterior: Posterior, theta: ArrayLike) -> Economy:
+    """The economy of a posterior at a parameter vector (d,), of which nothing is compiled again.
+
+    Raises
+    ------
+    SteadyStateError
+    """
+    solver = posterior.solver
+    changes = solver.setting.mapping(posterior.to_array(theta))
+    parts, households = solver.steady.at(changes), economy.steady.households
+    if solver.setting.moving and posterior.model.problems:
+        households = solver.steady.stationary_at(changes)[0]
+    parameters = {name: float(value) for name, value in {**parts.parameters, **changes}.items()}
+    values = {name: float(value) for name, value in parts.values.items()}
+    return economy.at(SteadyState(values, parameters, households), parts.household)
+
+
+def open_at(source: str, at: Mapping[str, float] | None, model: Model | str | None = None) -> Posterior:
     """The posterior of a model, a configuration or a run's folder, with parameter values put into its table.
 
     Parameters
@@ -82,16 +104,30 @@ def open_at(source: str, at: Mapping[str, float] | None) -> Posterior:
         A results folder, a shipped model's name, ``file.py:Class``, or a configuration.
     at : mapping of str to float, optional
         Values in place of the table's; of a run in place of those at the mode, where it is otherwise.
+    model : Model or str, optional
+        Of a run: another model of the same data, at the run's values of the parameters that it has.
+
+    Raises
+    ------
+    EstimhankError
     """
     if not is_run(source):
+        if model is not None:
+            raise ConfigError(f"{source} is not the results folder of a run: give the other model in its place")
         return open_model(source, at)
     run = load(source)
     posterior = run.posterior
-    table = posterior.model.parameters
-    values = {**run.mode["theta"], **(at or {})}
+    other = posterior.model
+    if model is not None:
+        other = make_model(find_model(model) if isinstance(model, str) else model)
+        if [o.name for o in other.observables] != [o.name for o in posterior.model.observables]:
+            raise ConfigError(f"model {other.name} has other observables than the run: {source}")
+    table = other.parameters
+    held = {name: entry.value for name, entry in posterior.model.parameters.items() if name in table}
+    values = {**{name: value for name, value in held.items() if value is not None}, **run.mode["theta"], **(at or {})}
     # measurement errors are estimated, and are none of the model's
     own = {name: float(value) for name, value in values.items() if name in table or name in (at or {})}
-    return Posterior(model_at(posterior.model, own), posterior.data, posterior.horizon, posterior.tail_start)
+    return Posterior(model_at(other, own), posterior.data, posterior.horizon, posterior.tail_start)
 
 
 def transition(
@@ -99,6 +135,9 @@ def transition(
     shocks: Mapping[str, ArrayLike | str],
     at: Mapping[str, float] | None = None,
     horizon: int | None = None,
+    start: Mapping[str, float] | SteadyState | None = None,
+    surprises: Mapping[int, Mapping[str, ArrayLike | str]] | None = None,
+    model: Model | str | None = None,
 ) -> TransitionPath:
     """The nonlinear path under perfect foresight that follows paths of the processes, known at date 0.
 
@@ -111,6 +150,15 @@ def transition(
     at : mapping of str to float, optional
     horizon : int, optional
         Dates T.
+    start : mapping of str to float, or SteadyState, optional
+        Where the economy begins: at rest with these values of parameters in place of those of ``at``, which hold from
+        date 0 on, so that their change is permanent; or a state of your own
+        (:func:`estimhank.transition.solve.solve_transition`).
+    surprises : mapping of int to mapping of str to array or str, optional
+        What becomes known at later dates, added to what was expected until then; paths and expressions count from the
+        surprise (:func:`estimhank.transition.surprises.solve_surprises`).
+    model : Model or str, optional
+        As of :func:`open_at`.
 
     Raises
     ------
@@ -118,18 +166,95 @@ def transition(
         Sentences about what was given; a path that is not found comes back with its reason.
     """
     from estimhank.transition.solve import solve_transition
+    from estimhank.transition.surprises import solve_surprises
 
-    if isinstance(source, Posterior):
-        model = model_at(source.model, at)
-        posterior = Posterior(model, source.data, source.horizon, source.tail_start) if at else source
-    else:
-        posterior = open_at(source, at)
-    economy = economy_of(posterior, horizon)
-    paths = {
-        name: read_path(f"{name}={path}", economy.horizon)[1] if isinstance(path, str) else path
-        for name, path in shocks.items()
+    economy = open_economy(source, at, horizon, model)
+    begin = state_at(source, at, start, horizon, model) if isinstance(start, Mapping) else start
+    if not surprises:
+        return solve_transition(economy, _paths(shocks, economy), begin)
+    if 0 in surprises:
+        raise ConfigError("what is known at date 0 is the shock itself: give surprises at later dates")
+    every = {date: _paths(given, economy) for date, given in surprises.items()}
+    return solve_surprises(economy, {0: _paths(shocks, economy), **every}, begin)
+
+
+def open_economy(
+    source: str | Posterior,
+    at: Mapping[str, float] | None = None,
+    horizon: int | None = None,
+    model: Model | str | None = None,
+) -> Economy:
+    """The economy of what :func:`open_at` opens, or of a posterior with values put into its table."""
+    if not isinstance(source, Posterior):
+        return economy_of(open_at(source, at, model), horizon)
+    changed = Posterior(model_at(source.model, at), source.data, source.horizon, source.tail_start) if at else source
+    return economy_of(changed, horizon)
+
+
+def state_at(
+    source: str | Posterior,
+    at: Mapping[str, float] | None,
+    start: Mapping[str, float],
+    horizon: int | None = None,
+    model: Model | str | None = None,
+) -> SteadyState:
+    """The steady state with other values of parameters."""
+    return open_economy(source, {**(at or {}), **start}, horizon, model).steady
+
+
+def read_state(
+    path: Path,
+    source: str | Posterior,
+    at: Mapping[str, float] | None,
+    horizon: int | None = None,
+    model: Model | str | None = None,
+) -> SteadyState:
+    """Where a path begins, of a file: JSON of parameter values, at rest with these; or NPZ of a state of your own.
+
+    An NPZ file holds levels of variables at the date before the first, by name, the steady state's where a variable is
+    left out, and ``distribution`` at the beginning of date 0; of several blocks ``distribution.0``, ``distribution.1``.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if path.suffix != ".npz":
+        return state_at(source, at, read_point(path), horizon, model)
+    economy = open_economy(source, at, horizon, model)
+    state, model_of = economy.steady, economy.model
+    try:
+        with np.load(expand_user(path)) as file:
+            given = {name: np.asarray(file[name], float) for name in file.files}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is not an NPZ file of arrays: {error}") from None
+    names = (
+        [f"distribution.{i}" for i in range(len(state.households))] if len(state.households) > 1 else ["distribution"]
+    )
+    households = []
+    for name, own in zip(names, state.households, strict=False):
+        mass = given.pop(name, np.asarray(own.distribution))
+        if mass.shape != own.distribution.shape or not np.isfinite(mass).all() or (mass < 0).any():
+            raise ConfigError(f"{path}: '{name}' is an array of shape {own.distribution.shape}, of nothing below zero")
+        if abs(mass.sum() - 1) > _WHOLE:
+            raise ConfigError(f"{path}: '{name}' adds up to {mass.sum():.10g}, not to one")
+        households.append(own._replace(distribution=jnp.asarray(mass)))
+    for name, value in given.items():
+        if name not in model_of.variables:
+            raise ConfigError(f"{path}: the model has no variable '{name}'{nearest(name, model_of.variables)}")
+        if value.size != 1 or not np.isfinite(value).all():
+            raise ConfigError(f"{path}: '{name}' is one finite number, the level before date 0")
+    levels = {name: float(value.reshape(())) for name, value in given.items()}
+    return SteadyState({**state.values, **levels}, state.parameters, tuple(households))
+
+
+_WHOLE = 1e-9  # by how much a distribution may not add up to one
+
+
+def _paths(shocks: Mapping[str, ArrayLike | str], economy: Economy) -> dict[str, ArrayLike]:
+    dates = economy.horizon + economy.horizon // 2
+    return {
+        name: read_path(f"{name}={path}", dates)[1] if isinstance(path, str) else path for name, path in shocks.items()
     }
-    return solve_transition(economy, paths)
 
 
 def read_path(text: str, horizon: int) -> tuple[str, NDArray[np.float64]]:
@@ -155,7 +280,7 @@ def read_path(text: str, horizon: int) -> tuple[str, NDArray[np.float64]]:
             raise ValueError("it is not a finite number at every date")
     except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError) as error:
         why = "it cannot be read" if isinstance(error, SyntaxError) else error
-        raise ConfigError(f"the shock '{text}' is not a path ({why}): write {_HOW}") from None
+        raise ConfigError(f"the shock '{text}' is not a path ({why}): write {HOW}") from None
     return name, values
 
 
@@ -181,47 +306,3 @@ def _value(node: ast.expr, t: NDArray[np.float64] | None) -> Any:
 def _one(call: ast.Call) -> bool:
     """Whether a function is given one number."""
     return len(call.args) == 1 and not call.keywords
-
-
-def as_csv(paths: Mapping[str, NDArray[np.float64]]) -> list[str]:
-    """Paths as the lines of a long table: variable, date, level."""
-    rows = ["variable,date,level"]
-    for name, path in paths.items():
-        rows += [f"{name},{date},{float(value)!r}" for date, value in enumerate(path)]
-    return rows
-
-
-def add_transition_verb(app: typer.Typer) -> None:
-    """The command of this module."""
-
-    @app.command("transition")
-    def transition_command(
-        source: Annotated[
-            str,
-            typer.Argument(
-                metavar="MODEL",
-                help="Results folder of a run (at its mode); or a model's name, file.py:Class, a configuration.",
-            ),
-        ],
-        shock: Annotated[list[str], typer.Option("--shock", help=f"Path of a process: {_HOW}. May be repeated.")],
-        at: AtOption = None,
-        horizon: Annotated[int | None, typer.Option(help="Dates; the configuration's by default.")] = None,
-        as_json: JsonOption = False,
-    ) -> None:
-        """Nonlinear path under perfect foresight: levels of all variables after a shock known at date 0."""
-        at_mode = at is not None and str(at) == "mode" and not at.exists()
-        if at_mode and not is_run(source):
-            raise ConfigError(f"{source} is not the results folder of a run and has no mode: give --at a file")
-        shocks: dict[str, str] = {}
-        for text in shock:
-            name = read_path(text, 1)[0]
-            if name in shocks:
-                raise ConfigError(f"the shock '{name}' is given twice: add the two paths up")
-            shocks[name] = text.partition("=")[2]
-        found = transition(source, dict(shocks), read_point(at) if at and not at_mode else None, horizon)
-        if as_json:
-            print(to_json(found.to_dict()))
-        elif found.converged:
-            print("\n".join(as_csv(found.paths)))
-        if found.failure is not None:
-            raise TransitionError(f"no path ({found.reason}): {found.failure.message}")

@@ -6,6 +6,8 @@ A verb takes a results folder, with bands over its posterior draws, or a configu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +19,7 @@ from estimhank.run.config_sections import EconomicsConfig
 from estimhank.run.model_check import open_model, read_point
 from estimhank.run.results import load
 from estimhank.support.errors import ConfigError
-from estimhank.support.files import expand_user, to_json, to_plain
+from estimhank.support.files import expand_user, to_json, to_plain, write_bytes
 
 if TYPE_CHECKING:  # which a command loads when it is called
     from estimhank.economics.result import Result
@@ -27,7 +29,8 @@ SourceArgument = Annotated[
     str, typer.Argument(metavar="RESULTS", help="Results folder of a run, or a configuration (one parameter vector).")
 ]
 AtOption = Annotated[
-    Path | None, typer.Option("--at", help='JSON file of parameter values, {"phi_pi": 1.5}, or the word mode.')
+    Path | None,
+    typer.Option("--at", help='JSON file of parameter values, {"phi_pi": 1.5}, or a word: mode, or prior (its draws).'),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Plain numbers on standard output, no files.")]
 OutOption = Annotated[
@@ -41,22 +44,54 @@ SizeOption = Annotated[
     float | None, typer.Option(help="Size of the shocks, in the units of their standard deviations' parameters.")
 ]
 UnitOption = Annotated[str | None, typer.Option("--unit-of", help="Shocks that move this series by one on impact.")]
+
+
+class Bands(StrEnum):
+    """Kinds of bands, by the words of :data:`estimhank.economics.bands.SHORT`."""
+
+    EQUAL = "equal"
+    HDI = "hdi"
+    SIMULTANEOUS = "simultaneous"
+
+
+BandsOption = Annotated[
+    Bands, typer.Option("--bands", help="Equal-tailed, shortest (hdi), or simultaneous over horizons (sup-t).")
+]
+PriorBehindOption = Annotated[bool, typer.Option("--prior", help="Those of the prior's draws behind, in grey.")]
 QuartersOption = Annotated[int | None, typer.Option(min=1, help="Quarters ahead.")]
 
-#: What to look at after a result.
+#: What to look at after a result; in capitals what a user has to give.
 _NEXT = {
-    "responses": "variance",
-    "variance": "history",
-    "history": "smooth",
-    "smooth": "scores",
-    "scores": "forecast",
-    "forecast": "scenario",
-    "scenario": "counterfactual",
-    "counterfactual": "evidence",
-    "news": "forecast",
-    "moments": "identification",
-    "households": "responses",
+    "responses": "variance {}",
+    "variance": "history {}",
+    "history": "smooth {}",
+    "smooth": "scores {}",
+    "scores": "forecast {}",
+    "forecast": "scenario {} PLAN.toml (docs/scenarios.md)",
+    "scenario": "counterfactual {} PLAN.toml (docs/scenarios.md)",
+    "counterfactual": "evidence {}",
+    "news": "forecast {}",
+    "moments": "identification {}",
+    "households": "responses {}",
 }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where a result goes, and with what bands.
+
+    Attributes
+    ----------
+    out : path, optional
+        Folder for files; by default one of the verb's name in the results folder.
+    json : bool
+        Plain numbers on standard output, files only into ``out``.
+    bands : Bands
+    """
+
+    out: Path | None = None
+    json: bool = False
+    bands: Bands = Bands.EQUAL
 
 
 def is_run(source: str) -> bool:
@@ -80,14 +115,15 @@ def open_study(source: str, at: Path | None, variables: list[str] | None, of_dat
     ------
     ConfigError, ResultsError, ModelError
     """
-    at_mode = at is not None and str(at) == "mode" and not at.exists()
+    word = word_of(at)
     from estimhank.run.economics import study_of
 
     if is_run(source):
-        point: Any = "mode" if at_mode else read_point(at) if at else None
+        point: Any = word or (read_point(at) if at else None)
         return load(source).study(point, variables)
-    if at_mode:
-        raise ConfigError(f"{source} is not the results folder of a run and has no mode: give --at a file of values")
+    if word:
+        what = "mode" if word == "mode" else "draws of the prior"
+        raise ConfigError(f"{source} is not the results folder of a run and has no {what}: give --at a file of values")
     if of_data and (source in BUILT_IN or ".py:" in source):
         raise ConfigError(f"{source} is a model without data: give a results folder or a configuration")
     posterior = open_model(source, read_point(at) if at else None)
@@ -95,10 +131,17 @@ def open_study(source: str, at: Path | None, variables: list[str] | None, of_dat
     return study_of(posterior, settings, variables=variables)
 
 
-def as_json(result: Result) -> dict[str, Any]:
+def word_of(at: Path | None) -> str:
+    """``mode`` or ``prior``, where a point is given so and is not a file; else empty."""
+    return str(at) if at is not None and str(at) in ("mode", "prior") and not at.exists() else ""
+
+
+def as_json(result: Result, array: str = "response") -> dict[str, Any]:
     """Plain values: of responses by shock, variable and quantile, of other results a list of rows."""
     if result.name == "responses":
-        data = result.dataset.response
+        if "prior" in result.dataset and array == "response":
+            return {"posterior": as_json(result, ""), "prior": as_json(result, "prior")}
+        data = result.dataset[array or "response"]
         return {
             shock: {
                 name: {
@@ -114,28 +157,30 @@ def as_json(result: Result) -> dict[str, Any]:
     return {"summary": result.summary().splitlines(), "units": str(result.draws.attrs.get("units", "")), "rows": rows}
 
 
-def conclude(verb: str, source: str, result: Result, notes: tuple[str, ...], out: Path | None, json: bool) -> None:
+def conclude(verb: str, source: str, result: Result, notes: tuple[str, ...], wanted: Wanted) -> None:
     """Print a result, or write its files and say what to open."""
-    conclude_all(verb, source, (result,), notes, out, json)
+    conclude_all(verb, source, (result,), notes, wanted)
 
 
-def conclude_all(
-    verb: str, source: str, results: Sequence[Result], notes: tuple[str, ...], out: Path | None, json: bool
-) -> None:
+def conclude_all(verb: str, source: str, results: Sequence[Result], notes: tuple[str, ...], wanted: Wanted) -> None:
     """The same of several results, which as JSON are by name."""
     from estimhank.report.economics_files import write_results
 
-    if json:
+    results = [result.with_bands(wanted.bands) for result in results]
+    out = wanted.out
+    if wanted.json:
         plain = {result.name: as_json(result) for result in results}
         print(to_json(to_plain(plain if len(results) > 1 else plain[results[0].name])))
     elif out is None and not is_run(source):
         for result in results:
             print(result.table().to_csv(index=False), end="")
-    if out is None and (json or not is_run(source)):
+    if out is None and (wanted.json or not is_run(source)):
         return
     folder = expand_user(out) if out else expand_user(source) / verb
     write_results({result.name: result for result in results}, folder, svg=True)
-    if json:
+    for result in results:
+        _with_prior(result, folder)
+    if wanted.json:
         return
     for result in results:
         print(result.summary())
@@ -144,7 +189,18 @@ def conclude_all(
     for result in results:
         for words, gap in result.check().items():
             print(f"checked {words}: to {gap:.1e}")
-    print(f"see {folder / results[0].name}.png and .csv; next: estimhank {_NEXT[verb]} {source}")
+    print(f"see {folder / results[0].name}.png and .csv; next: estimhank {_NEXT[verb].format(source)}")
+
+
+def _with_prior(result: Result, folder: Path) -> None:
+    """The figure of responses once more, with the prior's behind where there are any."""
+    from estimhank.economics.responses import Responses
+    from estimhank.report.figures_economics import economics_figure
+
+    if isinstance(result, Responses) and result.prior is not None:
+        drawn = economics_figure(result, behind=result.prior.with_bands(result.kind)).drawn(True)
+        write_bytes(folder / f"{result.name}.png", drawn.png)
+        write_bytes(folder / f"{result.name}.svg", drawn.svg or b"")
 
 
 def _add(app: typer.Typer, verb: str, words: str, compute: Callable[[Study], Result]) -> None:
@@ -154,11 +210,12 @@ def _add(app: typer.Typer, verb: str, words: str, compute: Callable[[Study], Res
         source: SourceArgument,
         at: AtOption = None,
         variable: VariableOption = None,
+        bands: BandsOption = Bands.EQUAL,
         out: OutOption = None,
         as_json: JsonOption = False,
     ) -> None:
         study = open_study(source, at, variable)
-        conclude(verb, source, compute(study), study.notes, out, as_json)
+        conclude(verb, source, compute(study), study.notes, Wanted(out, as_json, bands))
 
     command.__doc__ = words
     app.command(verb)(command)
@@ -188,24 +245,50 @@ def add_verbs(app: typer.Typer) -> None:
         at: AtOption = None,
         variable: VariableOption = None,
         quarters: QuartersOption = None,
+        bands: BandsOption = Bands.EQUAL,
         out: OutOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Density forecasts: median and fans, with all uncertainty."""
         study = open_study(source, at, variable)
-        conclude("forecast", source, study.forecast(quarters), study.notes, out, as_json)
+        conclude("forecast", source, study.forecast(quarters), study.notes, Wanted(out, as_json, bands))
+
+
+@dataclass(frozen=True)
+class ResponsesWanted:
+    """What responses are asked for (:meth:`estimhank.economics.study.Study.responses`).
+
+    Attributes
+    ----------
+    horizon : int
+    size : float, optional
+    unit_of : str, optional
+    prior : bool
+        Those of the prior's draws too.
+    """
+
+    horizon: int = 40
+    size: float | None = None
+    unit_of: str | None = None
+    prior: bool = False
 
 
 def show_responses(
-    source: str,
-    at: Path | None,
-    variables: list[str] | None,
-    horizon: int,
-    size: float | None,
-    unit_of: str | None,
-    out: Path | None,
-    json: bool,
+    source: str, at: Path | None, variables: list[str] | None, of: ResponsesWanted, wanted: Wanted
 ) -> None:
-    """Responses with bands, of ``estimhank responses RESULTS``."""
+    """Responses with bands, of ``estimhank responses RESULTS``.
+
+    Raises
+    ------
+    ConfigError
+        The prior's responses of what is no run.
+    """
+    if of.prior and not is_run(source):
+        raise ConfigError(
+            f"{source} is not the results folder of a run and has no draws of the prior: leave out --prior"
+        )
     study = open_study(source, at, variables, of_data=False)
-    conclude("responses", source, study.responses(horizon, size, unit_of), (), out, json)
+    found = study.responses(of.horizon, of.size, of.unit_of)
+    if of.prior:
+        found = found.with_prior(load(source).study("prior", variables).responses(of.horizon, of.size, of.unit_of))
+    conclude("responses", source, found, (), wanted)

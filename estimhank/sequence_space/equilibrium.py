@@ -6,10 +6,9 @@ The unknowns of all dates solve::
     [ G  H ] [ dense ]  = - [ E_D ] z          G, H: household Jacobians and the equations moved beside them
 
 and the dense system S = H - G B^{-1} D is factorised once and solved for as many right-hand sides as there are shocks.
-Where it can be had as a Toeplitz matrix plus a product of a few columns
-(:mod:`estimhank.sequence_space.toeplitz_system`) that takes O(T^2) operations; else S is assembled
-(:mod:`estimhank.sequence_space.dense_equations`) and factorised by LAPACK. The derivative
-solves the transposed system with the same factors (implicit function theorem).
+It is assembled (:mod:`estimhank.sequence_space.dense_equations`), where that is accurate enough at few dates of the
+dense variables (:mod:`estimhank.sequence_space.coarse_dates`), and factorised by LAPACK. The derivative solves the
+transposed system with the same factors (implicit function theorem).
 """
 
 from __future__ import annotations
@@ -43,15 +42,6 @@ from estimhank.sequence_space.household_operator import HouseholdOperator
 from estimhank.sequence_space.last_dates import close_last_dates, without_late
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.structure import Structure
-from estimhank.sequence_space.toeplitz_system import (
-    ToeplitzFactors,
-    factorize_toeplitz,
-    find_places,
-    has_form,
-    solve_toeplitz,
-    solve_toeplitz_transposed,
-    toeplitz_plus,
-)
 
 
 class LUFactors(NamedTuple):
@@ -65,17 +55,7 @@ class EquilibriumFactors(NamedTuple):
     """The factorised system: what does not depend on the shocks' paths. ``dense`` is None without dense variables."""
 
     banded: BandedFactor
-    dense: LUFactors | ToeplitzFactors | None
-
-    @property
-    def sound(self) -> jax.Array | bool:
-        """Whether these are factors of the system: a Toeplitz form may not have passed its checks."""
-        return self.dense.sound if isinstance(self.dense, ToeplitzFactors) else True
-
-
-def _usable(st: Structure, household: HouseholdOperator) -> HouseholdOperator:
-    """The household without its Toeplitz form if the equations cannot use that."""
-    return household if has_form(st.elimination) and not st.late else household.in_dense_form()
+    dense: LUFactors | None
 
 
 def _condensed(
@@ -89,25 +69,19 @@ def _condensed(
 
 
 def factorize_equilibrium(st: Structure, system: LinearSystem, household: HouseholdOperator) -> EquilibriumFactors:
-    """Factorise the system: the costly part of a solution. See :func:`solve_equilibrium` for the household's form."""
+    """Factorise the system: the costly part of a solution."""
     system, household = _condensed(st, system, household)
     e = st.elimination
     banded = factorize_banded(system, e, household.by_date.shape[0])
-    form = _usable(st, household).toeplitz
     if not e.dense:
         return EquilibriumFactors(banded, None)
-    if form is not None:
-        places = find_places(e, st.inputs, st.outputs[0])
-        return EquilibriumFactors(banded, factorize_toeplitz(toeplitz_plus(places, e, system, form, banded)))
     # LAPACK stores columns, JAX rows: of a transpose neither has to be copied
     lu, pivots = lu_factor(close_last_dates(st, assemble_transposed(st, system, household, banded)).T)
     return EquilibriumFactors(banded, LUFactors(lu.T, pivots))
 
 
-def _solve_dense(factors: LUFactors | ToeplitzFactors | None, right: jax.Array, transposed: bool = False) -> jax.Array:
+def _solve_dense(factors: LUFactors | None, right: jax.Array, transposed: bool = False) -> jax.Array:
     assert factors is not None  # there are dense variables
-    if isinstance(factors, ToeplitzFactors):
-        return (solve_toeplitz_transposed if transposed else solve_toeplitz)(factors, right)
     found: jax.Array = lu_solve((factors.transposed_lu.T, factors.pivots), right, trans=int(transposed))
     return found
 
@@ -167,7 +141,6 @@ def _solve_forced(
 ) -> jax.Array:
     """The unknowns of the system that is solved."""
     e = st.elimination
-    household = _usable(st, household)
     horizon, _, n_z = added.shape
     rows = jnp.array(e.rows, int)
     forcing = added[:, rows]
@@ -217,8 +190,6 @@ def solve_equilibrium(
     structure : Structure
     system : LinearSystem
     household : HouseholdOperator
-        In Toeplitz form the solution takes O(T^2) operations where the equations allow it, and is nan where that
-        form did not pass its checks: then ``household.in_dense_form()`` gives the solution.
     paths : array of shape (T, n_z)
         Path of each shock process.
 
@@ -275,7 +246,6 @@ def _vjp_forward(structure: Structure, *given: Any) -> tuple[jax.Array, Any]:
 def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     system, household, paths, factors, solution = residuals
     e = st.elimination
-    usable = _usable(st, household)
     horizon, n_z = paths.shape
     n_o = len(st.outputs)
     rest, dense = jnp.array(e.rest, int), jnp.array(e.dense, int)
@@ -287,7 +257,7 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
         first = solve_banded_transposed(factors.banded, e, c_rest)
         right = without_late(st, cotangent[:, dense]) - apply_bands_transposed(bands_of(system, e.rows, e.dense), first)
         multiplier = _solve_dense(factors.dense, stack_dates(fold(st.coarse, right)), transposed=True)
-        back = apply_dense_transposed(st, system, usable, st.source_variables, multiplier)
+        back = apply_dense_transposed(st, system, household, st.source_variables, multiplier)
         c_rest = c_rest.at[:, jnp.array(e.sources, int)].add(-back)
         paths_of = unstack_dates(multiplier, count_of(st.coarse, horizon))
         household_adjoint = paths_of[:, :n_o]
@@ -301,9 +271,9 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     system_bar = LinearSystem(lag_bar, now_bar, lead_bar, -jnp.einsum("tez,tz->ez", adjoint, paths))
     inputs = solution[:, jnp.array(st.inputs, int)]
     by_date_bar = -jnp.einsum("toz,siz->siot", household_adjoint, inputs).reshape(household.by_date.shape)
-    # nothing through the Toeplitz form, nor through what is a check
+    # nothing through what is a check
     between = None if household.between is None else jnp.zeros_like(household.between)
-    household_bar = HouseholdOperator(by_date_bar, None, between)
+    household_bar = HouseholdOperator(by_date_bar, between)
     # nothing through factors and solution: they follow from the rest
     return system_bar, household_bar, -jnp.einsum("ez,tez->tz", system.shock, adjoint), None, None
 

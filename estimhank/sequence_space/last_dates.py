@@ -96,7 +96,7 @@ def _dense_system(st: Structure, system: LinearSystem, household: HouseholdOpera
 
     def assemble(system: LinearSystem, household: HouseholdOperator) -> jax.Array:
         banded = factorize_banded(system, st.elimination, horizon)
-        return assemble_transposed(st, system, household.in_dense_form(), banded).T
+        return assemble_transposed(st, system, household, banded).T
 
     return np.asarray(jax.jit(assemble)(system, household))
 

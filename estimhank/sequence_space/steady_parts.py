@@ -27,10 +27,6 @@ class SteadyParts(NamedTuple):
     household: HouseholdOperator
     symbol: HouseholdSymbol
 
-    def in_dense_form(self) -> SteadyParts:
-        """With the household Jacobians in dense form only."""
-        return self._replace(household=self.household.in_dense_form())
-
     @property
     def moved(self) -> Moved:
         """What has derivatives."""

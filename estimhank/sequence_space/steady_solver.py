@@ -34,7 +34,7 @@ from estimhank.households.stationary_problem import (
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.sequence_space.determinacy import household_symbol
-from estimhank.sequence_space.household_operator import household_operator, toeplitz_form_pays
+from estimhank.sequence_space.household_operator import household_operator
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_state import (
     RESIDUAL_LIMIT,
@@ -308,14 +308,14 @@ class SteadySolver:
 
     @cached_property
     def _kernel(self) -> Any:
-        blocks, horizon, moving = self.model.problems, self.horizon, bool(self.spread)
+        blocks, horizon = self.model.problems, self.horizon
 
         def solve(problem: StationaryProblem, given: Given, bounds: Any, start: StationaryPoint) -> Any:
             households, checks, point = _stationary(problem, given, bounds, start)
             p = parameters_at(problem, point.unknowns, given)
             by_date = stacked_jacobians(blocks, households, given.inputs, p, horizon)
             symbol = jax.lax.stop_gradient(household_symbol(by_date))
-            operator = household_operator(by_date, toeplitz_form_pays(by_date.shape, moving))
+            operator = household_operator(by_date)
             aggregates = {name: value for h in households for name, value in h.aggregates.items()}
             return aggregates, checks, operator, symbol, point.unknowns
 
@@ -326,8 +326,7 @@ class SteadySolver:
         """Operator and symbol of Jacobians by date."""
 
         def lay_out(by_date: jax.Array) -> Any:
-            toeplitz = toeplitz_form_pays(by_date.shape, bool(self.spread))
-            return household_operator(by_date, toeplitz), household_symbol(by_date)
+            return household_operator(by_date), household_symbol(by_date)
 
         return jax.jit(lay_out)
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, digests, JSON, and the files shipped with the package."""
+"""Files that are whole or absent: atomic writes, digests and JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import numpy as np
 
 from estimhank.support.errors import StorageError
 
-_PACKAGE = Path(__file__).resolve().parents[1]
 _PART = ".unfinished-"  # in the name of a file that is being written
 
 _WORDS = {
@@ -261,22 +260,3 @@ def sha256_of_array(array: np.ndarray) -> str:
         values = np.where(np.isnan(values), values.dtype.type(np.nan), values + 0.0)  # + 0.0: -0 and 0 are equal
     head = f"{values.dtype.kind}{values.dtype.itemsize} {values.shape} "
     return sha256_of(head.encode() + values.tobytes())
-
-
-def find_bundled(name: str) -> Path | None:
-    """Path of a file shipped with the package (``"data/us_macro.csv"``, ``"configs/us_hank.toml"``), if there is one.
-
-    A wheel carries them in ``estimhank/bundled``; a checkout has them at the top of the repository.
-    """
-    for folder in (_PACKAGE / "bundled", _PACKAGE.parent):
-        if (folder / name).is_file():
-            return folder / name
-    return None
-
-
-def bundled(name: str) -> Path:
-    """Path of a shipped file; :class:`StorageError` if the installation lacks it."""
-    path = find_bundled(name)
-    if path is None:
-        raise StorageError(f"the file {name} that comes with estimhank is missing: install the package again")
-    return path

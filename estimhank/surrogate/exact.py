@@ -8,16 +8,18 @@ A step of a chain in state x (density pi, surrogate density s):
 * random-walk step: a symmetric heavy-tailed proposal, accepted with min(1, pi(y) / pi(x)); or a ray step from z to
   exp(f) z with f normal, accepted with min(1, exp(d f) pi(y) / pi(x)), which crosses heavy tails. It never asks the
   surrogate.
+* trajectory: several steps along the exact gradient (:mod:`estimhank.surrogate.trajectories`). Chains that will not
+  converge in the rounds they have, as those of a poor surrogate in many dimensions, begin anew where they are, with
+  trajectories among their steps; what was before is discarded.
 
 Which one is taken, and k, are drawn independently of the state. All chains move in lockstep: one batch of exact
-evaluations a round. Nothing adapts.
+evaluations a round, several where it is a trajectory. Nothing adapts after the burn-in.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -25,23 +27,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimhank.evaluation.evaluations import EvaluationBatch
+from estimhank.mode.ascent import Value
 from estimhank.support.errors import EstimhankError
 from estimhank.support.progress_event import Progress, ProgressEvent
 from estimhank.support.seeds import Stream, generator
 from estimhank.surrogate.convergence import Convergence, judge_chains, mahalanobis
+from estimhank.surrogate.exact_chains import TRAJECTORY, ExactChains, Schedule, States
 from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, run_steps, start_chains
+from estimhank.surrogate.local_modes import find_local_modes, left_out_words
 from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stage_config import PosteriorConfig
 from estimhank.surrogate.stopping import Outlook, Rejected, why_stopped
 from estimhank.surrogate.surrogate import Surrogate
+from estimhank.surrogate.trajectories import Trajectories
 from estimhank.target.protocol import GradientLike, Target
 
 Array = NDArray[np.float64]
 
 STAGE = "exact"
-#: Kinds of steps; the position is the code in :attr:`ExactChains.step_kind`.
-STEP_KINDS: tuple[str, ...] = ("surrogate_subchain", "exact_random_walk")
 
 
 class Evaluate(Protocol):
@@ -54,123 +58,6 @@ class Evaluate(Protocol):
 
 class NoStart(EstimhankError):
     """The exact stage found no state with a positive density."""
-
-
-class States(NamedTuple):
-    """States of M chains.
-
-    Whitened and unconstrained coordinates and natural units, each (M, d); log likelihood, log prior, log density of the
-    coordinates, the surrogate's relative log density, each (M,).
-    """
-
-    z: NDArray[np.float32]
-    x: Array
-    theta: Array
-    log_likelihood: Array
-    log_prior: Array
-    log_density: Array
-    surrogate: Array
-
-    def rows(self, chosen: NDArray[np.bool_]) -> States:
-        """States of some of the chains."""
-        return States(**{name: getattr(self, name)[chosen] for name in States._fields})
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What is fixed before the exact stage begins.
-
-    Attributes
-    ----------
-    subchain : int
-        Steps of a full subchain.
-    random_walk_share : float
-        Probability of a random-walk step after the burn-in.
-    mixed_lengths : bool
-        Whether subchains are now and then 10 or 100 times shorter: a poor surrogate leads the shorter ones less
-        astray.
-    burn_in_share : float
-        Share of the rounds, at least, that is discarded.
-    """
-
-    subchain: int
-    random_walk_share: float
-    mixed_lengths: bool
-    burn_in_share: float
-
-    @classmethod
-    def choose(cls, config: PosteriorConfig, subchain: int, trusted: bool) -> Schedule:
-        """Few random-walk steps if the surrogate is trusted; else more of them, subchains of mixed lengths, and a
-        longer burn-in."""
-        if trusted:
-            return cls(subchain, config.plain_share, False, config.burn_in_share)
-        return cls(subchain, config.distrust_plain_share, True, max(config.burn_in_share, POLICY.distrust_burn_in))
-
-
-@dataclass(frozen=True)
-class ExactChains:
-    """Draws of the exact posterior, burn-in discarded; M chains of n draws.
-
-    Attributes
-    ----------
-    theta, x : ndarray of shape (M, n, d)
-        Natural units and unconstrained coordinates.
-    z : ndarray of float32, shape (M, n, d)
-        Whitened coordinates, the numbers that the kernels moved.
-    log_likelihood, log_prior : ndarray of shape (M, n)
-        Of the very states in ``theta``.
-    log_density, surrogate_log_density : ndarray of shape (M, n)
-        Of the coordinates: exact, and the surrogate's.
-    accepted : ndarray of bool, shape (M, n)
-        Whether the step that ended here was accepted.
-    step_kind : ndarray of uint8, shape (M, n)
-        Index into :data:`STEP_KINDS`.
-    acceptance_probability : ndarray of shape (M, n)
-        Of that step.
-    converged : bool
-        Whether R-hat and the numbers of effective draws meet the criteria (:mod:`estimhank.surrogate.convergence`).
-    unmixed : str
-        What else has not mixed, in words, where the parameters' figures meet the criteria.
-    stopped : str
-        Why the chains were stopped, or ran out of rounds, before they met the criteria, and what hinders them
-        (:mod:`estimhank.surrogate.stopping`); empty where they met them.
-    r_hat, ess_bulk, ess_tail : ndarray of shape (d,)
-        Of the draws here.
-    rounds, burn_in : int
-        Rounds run, and those of them discarded.
-    evaluations : int
-        Exact evaluations of the whole stage, starts and burn-in included.
-    schedule : Schedule
-    """
-
-    theta: Array
-    x: Array
-    z: NDArray[np.float32]
-    log_likelihood: Array
-    log_prior: Array
-    log_density: Array
-    surrogate_log_density: Array
-    accepted: NDArray[np.bool_]
-    step_kind: NDArray[np.uint8]
-    acceptance_probability: Array
-    converged: bool
-    unmixed: str
-    stopped: str
-    r_hat: Array
-    ess_bulk: Array
-    ess_tail: Array
-    rounds: int
-    burn_in: int
-    evaluations: int
-    schedule: Schedule
-
-    @property
-    def convergence(self) -> str:
-        """Whether the chains have converged, in words."""
-        worst, fewest = float(np.max(self.r_hat)), float(min(np.min(self.ess_bulk), np.min(self.ess_tail)))
-        figures = f"largest R-hat {worst:.4f}, fewest effective draws {fewest:.0f}, {self.rounds} rounds"
-        also = "".join(f"; {words}" for words in (self.unmixed, self.stopped) if words)
-        return f"{'converged' if self.converged else 'not converged'}: {figures}{also}"
 
 
 class _History:
@@ -190,7 +77,7 @@ class _History:
 def acceptance(current: States, proposed: States, kind: NDArray[np.uint8], log_factor: Array | float = 0.0) -> Array:
     """Probability of accepting each proposal, shape (M,): the formulas at the head of this file.
 
-    ``log_factor`` (M,) is d f of ray steps, zero for all others.
+    ``log_factor`` (M,) is d f of ray steps, the momenta's part of trajectories, zero for all others.
     """
     with np.errstate(invalid="ignore"):
         ratio = proposed.log_density - current.log_density + log_factor
@@ -240,48 +127,73 @@ def run_exact(
     if surrogate.shape.heavy:
         ray_share = POLICY.ray_share_of_heavy
     done, verdict, hopeless = 0, Convergence.unknown(surrogate.dimension), False
+    # rounds before trajectories took over, none of which is kept
+    origin, trajectories, left_out = 0, None, ""
     burn_in, burning, accepted_one = config.burn_in, True, np.zeros(config.chains, bool)
     # it lasts until every chain has accepted a surrogate proposal, but no longer than this
     longest = min(POLICY.longest_burn_in * config.burn_in, config.max_rounds // 4)
-    outlook = Outlook(config.min_ess, config.max_rounds)
-    while done < config.max_rounds and not verdict.converged and not hopeless:
+    outlook = Outlook(config.min_ess, config.max_rounds, 1.0 if target.has_gradient else POLICY.budgets)
+    while done - origin < config.max_rounds and not verdict.converged and not hopeless:
         rng = generator(seed, Stream.EXACT, done + 1)
-        if burning:
-            usual = accepted_one | (done < config.burn_in)
-            at_first = np.where(usual, POLICY.burn_in_walks, POLICY.walks_before_accepted)
-            share = np.maximum(schedule.random_walk_share, at_first)
+        if trajectories is not None and (burning or rng.random() < POLICY.trajectory_share):
+            kind = np.full(config.chains, TRAJECTORY, np.uint8)
+            z = trajectories.lead(rng, state.z)
+            proposed, force = counter.with_force(z, np.asarray(start_chains(surrogate, z).value, float))
+            probability = acceptance(state, proposed, kind, trajectories.arrive(force))
+            if burning:
+                trajectories.tune(probability)
+            if burning and done - origin == POLICY.trajectory_burn_in // 2:
+                trajectories.learn(history.column("z", -(POLICY.trajectory_burn_in // 3)).astype(float))
         else:
-            share = np.full(config.chains, schedule.random_walk_share)
-        kind = (rng.random(config.chains) < share).astype(np.uint8)
-        steps = np.where(kind == 0, _lengths(rng, schedule, config.chains), 0)
-        now = SurrogateChains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
-        ends, _ = run_steps(
-            surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
-            jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
-        )  # fmt: skip
-        walked, log_factor = random_walk_proposals(rng, state.z, root, modes, ray_share)
-        walked_chains = start_chains(surrogate, walked)
-        z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
-        proposed = counter(
-            z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(walked_chains.value, float))
-        )
-        probability = acceptance(state, proposed, kind, np.where(kind == 1, log_factor, 0.0))
+            if burning:
+                usual = accepted_one | (done < config.burn_in)
+                at_first = np.where(usual, POLICY.burn_in_walks, POLICY.walks_before_accepted)
+                share = np.maximum(schedule.random_walk_share, at_first)
+            else:
+                share = np.full(config.chains, schedule.random_walk_share)
+            kind = (rng.random(config.chains) < share).astype(np.uint8)
+            steps = np.where(kind == 0, _lengths(rng, schedule, config.chains), 0)
+            now = SurrogateChains(jnp.asarray(state.z), jnp.asarray(state.surrogate, jnp.float32))
+            ends, _ = run_steps(
+                surrogate.parameters, now, jax.random.fold_in(key, done), proposal,
+                jnp.ones(config.chains, jnp.float32), jnp.asarray(steps), surrogate.shape,
+            )  # fmt: skip
+            walked, log_factor = random_walk_proposals(rng, state.z, root, modes, ray_share)
+            walked_chains = start_chains(surrogate, walked)
+            z = np.where(kind[:, None] == 0, np.asarray(ends.z), walked)
+            proposed = counter(
+                z, np.where(kind == 0, np.asarray(ends.value, float), np.asarray(walked_chains.value, float))
+            )
+            probability = acceptance(state, proposed, kind, np.where(kind == 1, log_factor, 0.0))
         accepted = rng.random(config.chains) < probability
         state = _replace(state, np.flatnonzero(accepted), proposed.rows(accepted))
         history.states.append(state)
         history.steps.append((accepted, kind, probability))
         done += 1
         accepted_one |= accepted & (kind == 0)
-        if burning and done >= config.burn_in:
+        if burning and trajectories is not None:
+            if done - origin >= POLICY.trajectory_burn_in:
+                burning = False
+                trajectories.settle()
+        elif burning and done >= config.burn_in:
             # a chain that began where the surrogate is far too low would wait there for hundreds of rounds
             burning, burn_in = not (accepted_one.all() or done >= longest), done
-        if not burning and (done % config.check_every == 0 or done == config.max_rounds):
-            first = discarded(done, burn_in, schedule)
+        if not burning and (done % config.check_every == 0 or done - origin == config.max_rounds):
+            first = origin + discarded(done - origin, burn_in, schedule)
             verdict = _judge(history, first, surrogate, config)
             hopeless = not verdict.converged and outlook.add(done - first, verdict.fewest)
+            if hopeless and trajectories is None and target.has_gradient:
+                unit = root / float(proposal.scale)
+                trajectories = Trajectories(unit, counter.force)
+                state, left_out = _leave_negligible(counter, state, unit, rng)
+                origin, burning, burn_in, hopeless = done, True, POLICY.trajectory_burn_in, False
+                outlook = Outlook(config.min_ess, config.max_rounds)
         if progress is not None:
-            progress(ProgressEvent(STAGE, done, config.max_rounds, counter.total, verdict.words(probability)))
-    first = discarded(done, burn_in, schedule)
+            words = verdict.words(probability)
+            if trajectories is not None:
+                words += ", along the exact gradient"
+            progress(ProgressEvent(STAGE, done, origin + config.max_rounds, counter.total, words))
+    first = origin + discarded(done - origin, burn_in, schedule)
     columns = ("theta", "x", "z", "log_likelihood", "log_prior", "log_density")
     draws: dict[str, Any] = {name: history.column(name, first) for name in columns}
     return ExactChains(
@@ -296,6 +208,7 @@ def run_exact(
         else why_stopped(
             target.names, history.column("theta", first), verdict, outlook, counter.rejected, done, hopeless
         ),
+        left_out=left_out,
         rounds=done,
         burn_in=first,
         evaluations=counter.total,
@@ -316,16 +229,34 @@ class _Counter:
         self.batches, self.total, self.rejected = 0, 0, Rejected()
 
     def __call__(self, z: NDArray[np.float32], value: Array) -> States:
-        transform = self.target.transform
+        return self._states(z, value, *self._batch(z))
+
+    def with_force(self, z: np.ndarray, value: Array) -> tuple[States, Array]:
+        """States, and the gradients (M, d) of their log densities with respect to z."""
+        x, batch = self._batch(z, gradient=True)
+        return self._states(z, value, x, batch), self._force(x, batch)
+
+    def force(self, z: Array) -> Array:
+        """Gradients of the log density with respect to z at places on the way; zero where there is no density."""
+        return self._force(*self._batch(z, gradient=True))
+
+    def _batch(self, z: np.ndarray, gradient: bool = False) -> tuple[Array, EvaluationBatch]:
         x = self.surrogate.unwhiten(z)
-        theta = transform.to_natural(x)
-        batch = self.evaluate(STAGE, self.batches, theta)
+        batch = self.evaluate(STAGE, self.batches, self.target.transform.to_natural(x), gradient)
         self.batches += 1
         self.total += len(z)
-        self.rejected.add(theta, batch.reason)
-        density = batch.log_density + transform.log_jacobian(x)
+        self.rejected.add(batch.theta, batch.reason)
+        return x, batch
+
+    def _states(self, z: np.ndarray, value: Array, x: Array, batch: EvaluationBatch) -> States:
+        density = batch.log_density + self.target.transform.log_jacobian(x)
         density = np.where(np.isnan(density), -np.inf, density)
-        return States(np.asarray(z, np.float32), x, theta, batch.log_likelihood, batch.log_prior, density, value)
+        return States(np.asarray(z, np.float32), x, batch.theta, batch.log_likelihood, batch.log_prior, density, value)
+
+    def _force(self, x: Array, batch: EvaluationBatch) -> Array:
+        usable = np.where(batch.ok[:, None] & np.isfinite(batch.gradient), batch.gradient, 0.0)
+        of_x = self.target.transform.gradient_to_unconstrained(x, usable)
+        return np.where(batch.ok[:, None], of_x, 0.0) @ self.surrogate.root
 
 
 def _lengths(rng: np.random.Generator, schedule: Schedule, chains: int) -> NDArray[np.int64]:
@@ -371,6 +302,21 @@ def _replace(states: States, rows: NDArray[np.int64], new: States) -> States:
         return changed
 
     return States(**{name: put(getattr(states, name), getattr(new, name)) for name in States._fields})
+
+
+def _leave_negligible(counter: _Counter, state: States, unit: Array, rng: np.random.Generator) -> tuple[States, str]:
+    """States with chains around negligible local modes moved to where others are, and words on what was left."""
+
+    def evaluate(w: Array) -> list[Value]:
+        z = w @ unit.T
+        found, force = counter.with_force(z, np.zeros(len(z)))
+        return [Value(*pair) for pair in zip(found.log_density.tolist(), force @ unit, strict=True)]
+
+    modes = find_local_modes(evaluate, np.linalg.solve(unit, state.z.astype(float).T).T)
+    left = modes.negligible(POLICY.negligible_modes)
+    lost = np.flatnonzero(left[modes.mode_of])
+    others = np.flatnonzero(~left[modes.mode_of])
+    return _replace(state, lost, state.rows(rng.choice(others, len(lost)))), left_out_words(modes, left)
 
 
 def _judge(history: _History, first: int, surrogate: Surrogate, config: PosteriorConfig) -> Convergence:

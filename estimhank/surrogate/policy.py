@@ -86,6 +86,11 @@ class PosteriorPolicy:
     distrust_burn_in: float = 0.25  #: share of all rounds that is discarded, at least, where it is not trusted
     longest_burn_in: int = 30  #: times ``burn_in`` that it lasts at most (and a quarter of all rounds)
 
+    # chains along the exact gradient, where the others would not converge (:mod:`estimhank.surrogate.trajectories`)
+    negligible_modes: float = 1e-3  #: share of the mass that local modes without a chain may hold together
+    trajectory_burn_in: int = 50  #: rounds, all of them trajectories, in which they are tuned
+    trajectory_share: float = 0.5  #: of the rounds that follow
+
     # giving up (:mod:`estimhank.surrogate.stopping`)
     fewest_rounds: int = 150  #: kept rounds before a first extrapolation,
     fewest_share: float = 0.1  #: and share of the budget

@@ -22,7 +22,8 @@ from estimhank.surrogate.certificate import (
     compute_certificate,
     error_spread,
 )
-from estimhank.surrogate.exact import Evaluate, ExactChains, Schedule, run_exact
+from estimhank.surrogate.exact import Evaluate, run_exact
+from estimhank.surrogate.exact_chains import ExactChains, Schedule
 from estimhank.surrogate.fast_mh import Proposal, SurrogateChains, draw, warm_up
 from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.searched import Searched

@@ -51,10 +51,13 @@ class Outlook:
         Effective draws.
     budget : int
         Rounds.
+    budgets : float
+        Multiples of the budget beyond which a goal is out of reach.
     """
 
     wanted: float
     budget: int
+    budgets: float = POLICY.budgets
     _looks: list[tuple[int, float]] = field(default_factory=list)
     _hopeless: int = 0
 
@@ -62,7 +65,7 @@ class Outlook:
         """Take a look, ``rounds`` rounds kept that are worth ``effective`` draws; return whether to give up."""
         self._looks.append((rounds, max(effective, 1.0) if math.isfinite(effective) else 1.0))
         early = rounds < max(POLICY.fewest_rounds, POLICY.fewest_share * self.budget)
-        self._hopeless = 0 if early or self.needed() <= POLICY.budgets * self.budget else self._hopeless + 1
+        self._hopeless = 0 if early or self.needed() <= self.budgets * self.budget else self._hopeless + 1
         return self._hopeless >= POLICY.looks
 
     def needed(self) -> float:

@@ -34,7 +34,8 @@ from estimhank.surrogate.confined import (
     lacking,
     local_roots,
 )
-from estimhank.surrogate.exact import Evaluate, ExactChains
+from estimhank.surrogate.exact import Evaluate
+from estimhank.surrogate.exact_chains import ExactChains
 from estimhank.surrogate.policy import POSTERIOR_POLICY as POLICY
 from estimhank.surrogate.surrogate import Surrogate
 from estimhank.target.protocol import Target

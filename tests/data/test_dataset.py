@@ -19,7 +19,7 @@ from estimhank.data import (
     write_dataset,
 )
 from estimhank.support.errors import DataError
-from estimhank.support.files import bundled
+from estimhank.support.shipped import bundled
 from tests.helpers import golden
 
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from estimhank.data.dataset import Dataset
+from estimhank.economics import other_policy
 from estimhank.economics.announced import AnnouncedEffects
 from estimhank.economics.conditions import Condition, ScenarioPlan, read_plan
 from estimhank.economics.counterfactual import CounterfactualPlan, counterfactual
@@ -115,6 +116,23 @@ def test_both_ways_agree_with_all_news(nk: Study) -> None:
     assert float(by_rule.draws.missed.max()) < 1e-8
     few = counterfactual(nk, CounterfactualPlan(rule=RULE, policy=("m",), news=2))
     assert float(few.draws.missed.max()) > 0.01 and "would meet it better" in few.summary()
+
+
+def test_iterations_from_another_draw_are_what_factorisation_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far from the draw that they are preconditioned by; where they fall short the system is factorised."""
+    posterior = new_keynesian(NewKeynesian())
+    far = posterior.reference() * 1.5
+    far[[posterior.names.index(name) for name in ("rho_d", "rho_u", "rho_m")]] = 0.3, 0.9, 0.1
+    draws = ReducedDraws(posterior, np.array([posterior.reference(), far]))
+    study = Study(draws, Reporting(variables=("y", "pi", "i")), ahead=8)
+    plan = CounterfactualPlan(rule=RULE, policy=("m",))
+    quick = counterfactual(study, plan).draws
+    assert float(quick.missed.max()) <= other_policy._MET
+    monkeypatch.setattr(other_policy, "_MET", -1.0)
+    np.testing.assert_allclose(quick.value, counterfactual(study, plan).draws.value, atol=1e-8)
+    monkeypatch.setattr(other_policy, "_KRYLOV", 1)
+    monkeypatch.setattr(other_policy, "_MET", 1e-10)
+    np.testing.assert_allclose(quick.value, counterfactual(study, plan).draws.value, atol=1e-8)
 
 
 @pytest.mark.long

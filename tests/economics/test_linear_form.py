@@ -10,7 +10,8 @@ import pytest
 
 from estimhank.economics.draws import ReducedDraws, check_likelihood
 from estimhank.economics.linear_form import LinearForm, LinearForms, moving_average, transfer
-from estimhank.economics.series import variable_series
+from estimhank.economics.reporting import in_units
+from estimhank.economics.series import observed_series, variable_series
 from estimhank.economics.stacked_sample import StackedSample
 from estimhank.parameters.parameter_table import ModelError
 from estimhank.posterior.posterior import Posterior
@@ -69,7 +70,9 @@ def test_of_a_household_by_every_route(posterior: Posterior, reference: dict[str
 
 
 def test_shares_of_shocks_are_those_of_the_moving_average(posterior: Posterior, reference: dict[str, float]) -> None:
-    forms = LinearForms(posterior, variable_series(posterior, ("Y", "B", "i")))
+    """Of observables, of one over four quarters, and of variables; by both tails."""
+    over_four = in_units(observed_series(posterior)[0], "four_quarter")
+    forms = LinearForms(posterior, [over_four, *variable_series(posterior, ("Y", "B", "i"))])
     form = forms.at(reference)
     path = np.asarray(moving_average(form, 3000))
     np.testing.assert_allclose(path[:200, :3], posterior.responses(reference)[:200], rtol=1e-12, atol=1e-14)
@@ -79,6 +82,13 @@ def test_shares_of_shocks_are_those_of_the_moving_average(posterior: Posterior, 
     frequencies = 2 * np.pi * np.array([40, 93, 500]) / 3000
     want = np.fft.fft(path, axis=0)[[40, 93, 500]]
     np.testing.assert_allclose(transfer(form, frequencies), want, rtol=1e-8, atol=1e-10)
+    slow = forms.at({**reference, "rho_w": 0.985, "phi_b": 0.06})
+    for at in (form, slow):  # sums of the same path and covariances, where tails begin too
+        path, covariances = np.asarray(moving_average(at, 600)), np.asarray(at.covariances)
+        summed = sum(np.r_[np.zeros((lag, 3)), path[: 600 - lag, 0]] for lag in range(4))
+        np.testing.assert_allclose(path[:, 3], summed, rtol=1e-12, atol=1e-15)
+        summed = sum(covariances[:, 10 - lag : 200 - lag, 0, :3] for lag in range(4))
+        np.testing.assert_allclose(covariances[:, 10:200, 3, :3], summed, rtol=1e-11, atol=1e-15)
 
 
 def test_random_walks_have_responses_and_no_variance() -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+from scipy.integrate import simpson
+from scipy.linalg import solve_discrete_lyapunov
+from typer.testing import CliRunner
 
+from estimhank.cli import app
+from estimhank.economics import smoothing
 from estimhank.economics.draws import ReducedDraws
 from estimhank.economics.history import EARLIER, SINCE
 from estimhank.economics.linear_form import LinearForms, moving_average
 from estimhank.economics.reporting import Reporting
 from estimhank.economics.result import IdentityError
-from estimhank.economics.smoothing import BEFORE
+from estimhank.economics.smoothing import BEFORE, complete_shock_variances, shock_variances
 from estimhank.economics.study import Study
 from estimhank.economics.variance import CYCLE, ERROR, INFINITY
 from estimhank.model import AR1, IID, Correlation, Normal, Parameter, Parameters
@@ -24,10 +32,11 @@ from estimhank.parameters.parameter_table import ModelError, Values
 from estimhank.posterior.posterior import Posterior
 from estimhank.sequence_space.linear_system import linearize
 from estimhank.support.errors import ConfigError
-from tests.helpers.economies import OUTSIDE, TwoSeries, authors_mode, smets_wouters, two_series
+from tests.helpers.economies import OUTSIDE, ROOT, TwoSeries, authors_mode, smets_wouters, two_series
 from tests.helpers.smoother import Oracle
 from tests.helpers.time_iteration import solve
 
+EXAMPLES = ROOT / "examples"
 RHO, SIGMA, V, B, MU = 0.8, 1.0, 0.5, 0.4, 0.3
 
 #: Missing values, a conditioned beginning, measurement error, yearly data: each with means that are parameters.
@@ -77,7 +86,24 @@ def test_shocks_equal_a_smoother_s(features: str) -> None:
     assert variance.min() > -1e-10 and variance.max() < 1 + 1e-10
     if features == "plain":  # each date gives two numbers for two shocks; what came before is hardly known
         assert variance[BEFORE + 1 :].max() < 1e-9 and variance[BEFORE - 1, 0] > 0.3
-        assert variance[:BEFORE, 1].min() == 1.0
+        assert variance[:BEFORE, 1].min() == pytest.approx(1.0, abs=1e-14)
+
+
+def test_variances_of_shocks_equal_a_conditional_distribution_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the whole covariance of shocks and data; where the quick way is wrong it is not taken."""
+    one = study("error")
+    form, before = one.forms.at(one.draws.theta[0]), 12
+    path, sample = moving_average(form, 60)[:, :2], one.sample
+    lag = sample.date[:, None] - np.arange(-before, sample.dates)
+    with_data = np.where(lag[..., None] >= 0, np.asarray(path)[np.maximum(lag, 0), sample.column[:, None]], 0.0)
+    explained = np.linalg.solve(np.asarray(sample.covariance(form)), with_data.reshape(len(lag), -1))
+    want = 1 - np.einsum("ndz,ndz->dz", with_data, explained.reshape(with_data.shape))
+    stacked = sample.stack(form)
+    quick = complete_shock_variances(path, stacked, sample, before)
+    np.testing.assert_allclose(quick, want, atol=1e-11)
+    np.testing.assert_allclose(shock_variances(path, stacked, sample, before), want, atol=1e-11)
+    monkeypatch.setattr(smoothing, "complete_shock_variances", lambda *given: quick + 1e-6)
+    np.testing.assert_allclose(shock_variances(path, stacked, sample, before), want, atol=1e-10)
 
 
 @pytest.mark.parametrize("features", EACH)
@@ -333,8 +359,17 @@ def test_over_draws() -> None:
     assert (inside.all("horizon").mean("draw") >= 0.88).all() and (simultaneous[2] >= pointwise[2] - 1e-9).all()
     shortest = found["responses"].bands((0.9,), "shortest").response
     assert ((shortest[2] - shortest[0]) <= (pointwise[2] - pointwise[0]) + 0.02).all()
-    with pytest.raises(ConfigError, match="equal-tailed"):
-        forecast.bands(kind="shortest")
+    # the shortest interval of a mixture: as probable, no longer, and that of simulated values
+    narrow = forecast.with_bands("hdi").dataset.value.isel(date=3, variable=1).values
+    ordered = np.sort(simulated)
+    held = int(0.9 * len(ordered))
+    assert narrow[-1] - narrow[0] <= float(mine[-1] - mine[0]) + 1e-9
+    assert narrow[-1] - narrow[0] == pytest.approx((ordered[held:] - ordered[:-held]).min(), rel=5e-3)
+    assert ((simulated > narrow[0]) & (simulated < narrow[-1])).mean() == pytest.approx(0.9, abs=2e-3)
+    with pytest.raises(ConfigError, match="no simultaneous bands of forecast"):
+        forecast.with_bands("simultaneous")
+    with pytest.raises(ConfigError, match="bands are equal, hdi, simultaneous, not 'wide'"):
+        forecast.with_bands("wide")
 
 
 def test_a_result_that_is_not_what_it_says_is_noticed() -> None:
@@ -392,6 +427,58 @@ def test_smets_wouters_shocks_and_forecasts_equal_a_smoother_s() -> None:
     np.testing.assert_allclose(history.sel(arrived=SINCE), parts.since(), atol=1e-8)
     # one state space for each shock, in the states that matter
     np.testing.assert_allclose(history.sum("arrived"), parts.contributions(), atol=1e-8)
+    variance = found["variance_decomposition"].draws.variance[0].isel(source=slice(0, 7))
+    for horizon in ("1", "4", "20", INFINITY, CYCLE):
+        want = variances(parts, horizon)
+        np.testing.assert_allclose(variance.sel(horizon=horizon), want, rtol=1e-7, atol=1e-8 * want.max())
+
+
+def variances(parts: Oracle, horizon: str) -> np.ndarray:
+    """By series and shock, of a state space: sums of squares, Lyapunov's equation, a quadrature of spectra."""
+    if horizon == CYCLE:
+        w = np.linspace(2 * np.pi / 32, 2 * np.pi / 6, 801)
+        eye = np.eye(len(parts.A))
+        gain = [np.abs(parts.Z @ np.linalg.solve(eye - np.exp(-1j * at) * parts.A, parts.R)) ** 2 for at in w]
+        return np.asarray(simpson(np.array(gain), x=w, axis=0)) / np.pi
+    if horizon == INFINITY:
+        found = [solve_discrete_lyapunov(parts.A, np.outer(r, r)) for r in parts.R.T]
+        return np.stack([np.einsum("xi,ij,xj->x", parts.Z, p, parts.Z) for p in found], axis=1)
+    state, total = parts.R, np.zeros((len(parts.Z), parts.R.shape[1]))
+    for _ in range(int(horizon)):
+        total = total + (parts.Z @ state) ** 2
+        state = parts.A @ state
+    return total
+
+
+@outside
+@pytest.mark.long  # the example is compiled once more
+def test_verbs_at_the_authors_mode_equal_a_smoother_s(tmp_path: Path) -> None:
+    """`--at point.json` on the example's configuration: nothing has been estimated."""
+    shown, parts, means = sw()
+    text = (EXAMPLES / "smets_wouters_2007.toml").read_text()
+    for file, folder in (("smets_wouters_2007.py", EXAMPLES), ("sw07_data.csv", OUTSIDE)):
+        text = text.replace(f'"{file}', f'"{folder / file}')
+    (tmp_path / "sw.toml").write_text(text)
+    names = shown.draws.posterior.names
+    (tmp_path / "mode.json").write_text(json.dumps(dict(zip(names, authors_mode().tolist(), strict=True))))
+    told = {}
+    for verb in ("smooth", "forecast", "variance", "history"):
+        arguments = [verb, str(tmp_path / "sw.toml"), "--at", str(tmp_path / "mode.json"), "--json"]
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        told[verb] = pd.DataFrame(json.loads(done.stdout)["rows"])
+    observed = [s.name for s in shown.series]
+    smoothed = told["smooth"].query("quantile == 0.5").pivot(index="date", columns="shock", values="value")
+    np.testing.assert_allclose(smoothed[list(shown.about.shocks)].iloc[BEFORE:], parts.shocks(), atol=1e-8)
+    ahead = told["forecast"].query("quantile == 0.5").pivot(index="date", columns="variable", values="value")
+    np.testing.assert_allclose(ahead[observed], parts.series(parts.Z, 12)[-12:] + means, atol=1e-8)
+    shares = told["variance"].query("quantity == 'share' and horizon == '20'")
+    shares = shares.pivot(index="variable", columns="source", values="value").loc[observed, list(shown.about.shocks)]
+    want = variances(parts, "20")
+    np.testing.assert_allclose(shares, want / want.sum(1, keepdims=True), atol=1e-9)
+    history = told["history"].query("quantity == 'contribution'")
+    history = history.groupby(["date", "variable", "shock"]).value.sum().unstack("shock")[list(shown.about.shocks)]
+    mine = np.stack([history.xs(name, level="variable").to_numpy() for name in observed], axis=1)
+    np.testing.assert_allclose(mine, parts.contributions(), atol=1e-8)
 
 
 class Foretold(TwoSeries):

@@ -6,6 +6,8 @@ are those of the origin's digits and of its method, and absolute.
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,10 @@ _GIVEN = "the specification of the default model, computed by another implementa
 _TOOLKIT = "sequence-jacobian toolkit, its Krusell and Smith notebook (Auclert, Bardóczy, Rognlie and Straub 2021)"
 _FRED = "FRED, Federal Reserve Bank of St. Louis, the snapshot's vintage"
 _CASE = "given with the case, by a solution that is not of this package"
+
+
+#: Environment variable that names the file of what was found.
+NOTES = "ESTIMHANK_NUMBERS"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,28 @@ class Golden:
 
     def check(self, found: Any) -> None:
         """Fail unless what was found is this, within the tolerance."""
+        _note(self, found)
         np.testing.assert_allclose(found, self.value, rtol=0, atol=self.tolerance, err_msg=f"origin: {self.origin}")
+
+
+def name_of(number: Golden) -> str:
+    """Its name in this file."""
+    for name, value in globals().items():
+        if value is number:
+            return name
+        if isinstance(value, dict) and (keys := [key for key, item in value.items() if item is number]):
+            return f"{name} {keys[0]}"
+    return "of a test's own"
+
+
+def _note(number: Golden, found: Any) -> None:
+    """Write down what was found, where ``python -m benchmarks.numbers`` asks for it, which makes a page of it."""
+    file = os.environ.get(NOTES)
+    if file:
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+        line = {"name": name_of(number), "found": np.asarray(found, float).tolist(), "test": test}
+        with open(file, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
 
 
 # -- the household of the default model ----------------------------------------------------------------------------

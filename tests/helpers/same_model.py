@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimhank.data.dataset import Dataset
 from estimhank.posterior.posterior import Posterior
 
-_OF_THE_MODEL = ("steady", "structure", "in_toeplitz_form", "solve")  # and of the horizon
+_OF_THE_MODEL = ("steady", "structure", "solve")  # and of the horizon
 
 
 def on_other_data(posterior: Posterior, data: Dataset) -> Posterior:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.known_targets import KnownTarget
-from estimhank.surrogate.exact import ExactChains
+from estimhank.surrogate.exact_chains import ExactChains
 from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 
 TRAINING = SurrogateConfig(

@@ -31,7 +31,6 @@ CERTIFICATE = {
 def checkout(tmp_path: Path) -> Path:
     """The pages of this checkout, one finished run and one benchmark."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    shutil.copy(ROOT / "README.md", tmp_path)
     run = tmp_path / "results" / "us_hank"
     (run / "tables").mkdir(parents=True)
     (run / "figures").mkdir()
@@ -74,7 +73,7 @@ def test_what_is_small_is_kept_and_pages_tell_it(checkout: Path) -> None:
     (fit,) = run["stages"]["surrogate"]["facts"]["rounds"]
     assert fit["points"] == 5 and "loss" not in fit
     assert run["seed"] == 7 and "platform" not in run["machine"]
-    table = between(checkout / "README.md", "runs")
+    table = between(checkout / "docs" / "handbook.md", "runs")
     assert (
         "| default run |" in table and "1 min 39 s" in table and "2,000; 1.005" in table and "0.05 %, 0.04 %" in table
     )
@@ -98,9 +97,9 @@ def test_an_unfinished_run_is_not_recorded(checkout: Path) -> None:
 
 
 def test_a_page_without_its_place_is_an_error(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (checkout / "README.md").write_text("nothing\n")
+    (checkout / "docs" / "handbook.md").write_text("nothing\n")
     monkeypatch.setattr("sys.argv", ["record", "--root", str(checkout)])
-    with pytest.raises(EstimhankError, match=r"README\.md has no place for runs"):
+    with pytest.raises(EstimhankError, match=r"handbook\.md has no place for runs"):
         main()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+import venv
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -79,13 +83,14 @@ def read_lock(name: str) -> dict[str, str]:
 
 def test_the_locks_hold_what_is_declared_and_all_that_it_needs():
     lock = pytest.importorskip("scripts.lock")
-    run, test = read_lock("requirements.lock"), read_lock("requirements-test.lock")
-    assert not set(run) & set(test)
+    run, test, docs = (read_lock(f"requirements{name}.lock") for name in ("", "-test", "-docs"))
+    assert not set(run) & set(test) and not set(docs) & {*run, *test}
     needed = lock.locks()
+    assert set(docs) == needed.get("requirements-docs.lock", set(docs))
     assert set(run) == needed["requirements.lock"] and set(test) == needed["requirements-test.lock"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [item for group in project["optional-dependencies"].values() for item in group]
-    for text, locked in [(t, run) for t in project["dependencies"]] + [(t, {**run, **test}) for t in extras]:
+    for text, locked in [(t, run) for t in project["dependencies"]] + [(t, {**run, **test, **docs}) for t in extras]:
         requirement = lock.Requirement(text)
         if requirement.name != "estimhank":
             assert requirement.specifier.contains(locked[lock.canonical(requirement.name)]), text
@@ -120,7 +125,7 @@ echo "Collecting numpy==1.0"
 def set_up(tmp_path):
     """A checkout whose environment has an interpreter that writes down what pip is asked."""
     (tmp_path / "scripts").mkdir()
-    for name in ("scripts/install", "requirements.lock", "requirements-test.lock", "pyproject.toml"):
+    for name in ("scripts/install", "pyproject.toml", *(f"requirements{x}.lock" for x in ("", "-test", "-docs"))):
         shutil.copy(ROOT / name, tmp_path / name)
     python, log = tmp_path / "env/bin/python", tmp_path / "asked"
     python.parent.mkdir(parents=True)
@@ -158,6 +163,7 @@ def test_a_set_is_installed_once_and_the_tests_set_only_adds(set_up):
     with (folder / "requirements.lock").open("a") as stream:
         stream.write("another==1.0\n")
     assert call(["test"])[1] == ["requirements.lock", ".", "requirements-test.lock"]
+    assert call(["docs"])[1] == ["requirements-docs.lock"] and call(["docs"])[1] == []
     assert call(["tests"])[0].returncode == 2
 
 
@@ -172,9 +178,9 @@ def test_a_wheel_carries_data_and_configurations_and_runs_without_the_checkout(t
     pytest.importorskip("hatchling")
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.lock"):
         shutil.copy(ROOT / name, source)
-    for name in ("estimhank", "data", "configs"):
+    for name in ("estimhank", "data", "configs", "examples"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, "--no-build-isolation", "--target", tmp_path / "site", source], check=True)
@@ -191,3 +197,60 @@ def test_a_wheel_carries_data_and_configurations_and_runs_without_the_checkout(t
     assert done.returncode == 0, done.stderr
     place, digest, mean = done.stdout.split()
     assert place.startswith(str(tmp_path / "site")) and len(digest) == 64 and mean.startswith("0.70071845")
+
+
+@pytest.mark.long
+def test_a_source_distribution_gives_a_wheel_that_estimates_elsewhere(tmp_path):
+    """Without network: the packages of this environment are lent to a fresh one, which has no checkout to look at."""
+    backend = pytest.importorskip("hatchling.build")
+    at = os.getcwd()
+    try:
+        os.chdir(ROOT)
+        archive = backend.build_sdist(str(tmp_path))
+    finally:
+        os.chdir(at)
+    with tarfile.open(tmp_path / archive) as stream:
+        stream.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    code = f"import os; os.chdir({str(source)!r}); import hatchling.build as b; print(b.build_wheel({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    wheel = tmp_path / done.stdout.split()[-1]
+    shutil.rmtree(source)
+    names = set(zipfile.ZipFile(wheel).namelist())
+    inside = {
+        f"estimhank/bundled/{kind}/{p.name}" for kind in ("configs", "examples") for p in (ROOT / kind).glob("*.*")
+    }
+    assert inside | {"estimhank/bundled/requirements.lock", "estimhank/bundled/data/us_macro.csv"} <= names
+
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", wheel], check=True)
+    lent = {
+        str(Path(str(metadata.distribution(name).locate_file(""))).resolve()) for name in read_lock("requirements.lock")
+    }
+    script = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    site = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    Path(site, "lent.pth").write_text("\n".join(sorted(lent)))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+    def estimhank(*arguments):
+        done = subprocess.run(
+            [python.parent / "estimhank", *arguments], cwd=elsewhere, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode in (0, 4), done.stdout + done.stderr  # toy sizes need not converge
+        return done.stdout
+
+    where = subprocess.run(
+        [python, "-c", "import estimhank; print(estimhank.__file__)"], cwd=elsewhere, capture_output=True, text=True
+    )
+    assert where.stdout.startswith(site)
+    plain = json.loads(estimhank("doctor", "--offline", "--json"))
+    assert plain["healthy"], plain
+    assert "smets_wouters_us" in estimhank("examples")
+    estimhank("examples", "nominal_bonds", "--to", "mine")
+    assert "determinate" in estimhank("check", "mine/nominal_bonds.toml")
+    estimhank("estimate", "us_hank", "--profile", "smoke", "--out", "run", "--quiet", "--backend", "serial")
+    assert (elsewhere / "run" / "report.html").is_file()

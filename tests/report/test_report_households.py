@@ -78,7 +78,7 @@ def test_a_calibrated_household_has_one_column_and_no_figure(households: MicroMo
     page = render_page(
         ReportInputs("bare", (ParameterInfo("kappa_w"),), arrays, households=calibrated), [micro_table(calibrated)], []
     )
-    assert '<section id="households"><h2>Households</h2><p>No estimated parameter moves' in page
+    assert '<section id="households"><h2>Households</h2><p>No estimated parameter moves' in page.replace("\n", "")
 
 
 def test_one_draw_and_none_have_a_report(households: MicroMoments) -> None:

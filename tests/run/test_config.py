@@ -10,7 +10,8 @@ import pytest
 from estimhank.data import US_OBSERVABLES
 from estimhank.run.config import find_config, load_config, make_config, restore_config
 from estimhank.support.errors import ConfigError
-from estimhank.support.files import bundled, read_json, write_json
+from estimhank.support.files import read_json, write_json
+from estimhank.support.shipped import bundled
 
 
 def write(tmp_path, text):

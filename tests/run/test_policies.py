@@ -7,34 +7,28 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from estimhank import load
-from estimhank.analysis.arrays import ExactDraws, FreshDraws, PosteriorArrays
-from estimhank.analysis.inference_data import write_inference_data
 from estimhank.cli import app
 from estimhank.data import write_dataset
 from estimhank.economics.conditions import Condition, ScenarioPlan
 from estimhank.economics.counterfactual import CounterfactualPlan
+from estimhank.economics.result import Result
 from estimhank.evidence.bridge import integrate
-from estimhank.mode.mode_result import ModeResult, write_mode
 from estimhank.models.new_keynesian import NewKeynesian
-from estimhank.posterior.posterior import Posterior
-from estimhank.run.reporting import parameter_infos
+from estimhank.run.prior_solutions import FILE_NAME
 from estimhank.support.errors import ConfigError, ResultsError
-from estimhank.surrogate.surrogate import save_surrogate
-from tests.helpers.finished_run import finished_run
-from tests.helpers.hand_made import normal_surrogate
+from tests.helpers.sampled_run import sampled_run
 
 pytestmark = pytest.mark.long  # minutes, all together
 
-Array = NDArray[np.float64]
 
 RATES = """
 title = "Rates on hold"
@@ -58,76 +52,53 @@ rule = [{ series = "i", weight = 1 }, { series = "pi", weight = -2.5 }]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on three-equation data, with draws of its posterior, and a normal approximation for a surrogate."""
     at = tmp_path_factory.mktemp("policies") / "run"
-    fixed = {"eis": 0.5, "kappa": 0.1, "phi_y": 0.125, "rho_d": 0.8, "sigma_d": 0.5, "rho_u": 0.5, "rho_m": 0.5}
-    finished_run(at, parameters={name: {"fixed": value} for name, value in fixed.items()})
-    posterior = load(at).posterior
-    draws = posterior_draws(posterior, 8, 150)
-    write_statistics(at, posterior, draws)
+    sampled_run(at)
     return at
-
-
-def posterior_draws(posterior: Posterior, chains: int, kept: int) -> tuple[Array, Array, Array]:
-    """A random walk in the coordinates: x, log likelihood, log prior, by chain and draw."""
-    rng, transform = np.random.default_rng(0), posterior.transform
-    x = transform.to_unconstrained(np.tile(posterior.reference(), (chains, 1)))
-    scale = np.array([0.3, 0.2, 0.2])
-
-    def evaluate(points: Array) -> Array:
-        found = [posterior.evaluate(theta) for theta in transform.to_natural(points)]
-        return np.array([[e.log_likelihood, e.log_prior] if e.reason == "ok" else [-np.inf, 0.0] for e in found])
-
-    here = evaluate(x)
-    states, values = [], []
-    for i in range(2 * kept):
-        new = x + scale * rng.standard_normal(x.shape)
-        there = evaluate(new)
-        gain = (there - here).sum(1) + transform.log_jacobian(new) - transform.log_jacobian(x)
-        yes = np.log(rng.random(chains)) < gain
-        x, here = np.where(yes[:, None], new, x), np.where(yes[:, None], there, here)
-        if i >= kept:
-            states.append(x)
-            values.append(here)
-    found = np.stack(values, axis=1)
-    return np.stack(states, axis=1), found[..., 0], found[..., 1]
-
-
-def write_statistics(folder: Path, posterior: Posterior, draws: tuple[Array, Array, Array]) -> None:
-    x, log_likelihood, log_prior = draws
-    d, transform = x.shape[2], posterior.transform
-    flat = x.reshape(-1, d)
-    mean, covariance = flat.mean(0), np.cov(flat.T)
-    root = np.linalg.cholesky(covariance)
-    surrogate = normal_surrogate(mean, root, dict(posterior.fingerprint))
-    surrogate = replace(surrogate, names=posterior.names)
-    save_surrogate(surrogate, folder)
-    rng = np.random.default_rng(1)
-    of_surrogate = mean + rng.standard_normal((8, 400, d)) @ root.T
-    fresh = of_surrogate[:, :25].reshape(-1, d)
-    exact = [posterior.evaluate(theta) for theta in transform.to_natural(fresh)]
-    arrays = PosteriorArrays(
-        posterior.names,
-        ExactDraws(transform.to_natural(x), log_likelihood, log_prior),
-        transform.to_natural(of_surrogate),
-        posterior.sample_prior(rng, 60),
-        fresh=FreshDraws(
-            transform.to_natural(fresh), np.array([e.log_density for e in exact]), surrogate.log_density(fresh)
-        ),
-    )
-    write_inference_data(folder / "posterior.nc", arrays, parameter_infos(posterior))
-    best = flat[np.argmax(log_likelihood + log_prior)]
-    theta = transform.to_natural(best)
-    nothing = np.zeros((d, 1))
-    mode = ModeResult(
-        posterior.names, theta, best, 0.0, 0.0, 0.0, np.zeros(d), (), "interior", (), (), (), 1, np.eye(d), np.eye(d),
-        1.0, True, best, covariance, nothing, nothing, {}, 1, 1,
-    )  # fmt: skip
-    write_mode(folder / "mode.json", mode)
 
 
 def run_command(*arguments: str) -> str:
     done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def test_every_result_has_named_dimensions_a_table_a_figure_and_words(folder: Path) -> None:
+    """One walk through all of them, from Python."""
+    run = load(folder)
+    data = run.data
+    values = np.concatenate([np.asarray(data.values), [[0.3, 0.2, 0.1]]])
+    later = replace(data, dates=(*data.dates, "2000Q1"), values=values)
+    condition = (Condition("rate", "2000Q1", (0.5, 0.5)),)
+    found: dict[str, Any] = {
+        "responses": run.responses(prior=True),
+        "variance": run.variance_decomposition(),
+        "smooth": run.smooth(),
+        "smooth_series": run.smooth_series(),
+        "one_step": run.one_step(),
+        "history": run.historical_decomposition(),
+        "forecast": run.forecast(),
+        "scenario": run.scenario(ScenarioPlan(condition=condition)),
+        "counterfactual": run.counterfactual(CounterfactualPlan(parameters={"phi_pi": 2.5})),
+        "news": run.news(later),
+        "evidence": run.evidence(prior_draws=60),
+        "identification": run.identification(),
+        "predictive_check": run.predictive_check(prior_draws=60),
+        "compare": run.compare(run, prior_draws=60),
+    }
+    for name, result in found.items():
+        dataset, table, figure = result.dataset, result.table(), result.plot()
+        assert isinstance(dataset, xr.Dataset) and not any(str(d).startswith("dim_") for d in dataset.dims), name
+        assert isinstance(table, pd.DataFrame) and len(table) and len(result.summary()) > 40, name
+        assert figure.axes, name
+        if isinstance(result, Result):
+            shortest = result.with_bands("hdi")
+            assert shortest.dataset.attrs["bands"] != dataset.attrs["bands"], name
+            assert "bands" in shortest.table() and max(result.check().values()) <= result.tolerance
+    # what has been solved of the prior is kept, and not used for another prior
+    assert len(json.loads((folder / FILE_NAME).read_text())["reasons"]) == 60
+    spoilt = json.loads((folder / FILE_NAME).read_text()) | {"draws": "others", "reasons": [2] * 60}
+    (folder / FILE_NAME).write_text(json.dumps(spoilt))
+    assert run.evidence(prior_draws=60).log_evidence == found["evidence"].log_evidence
 
 
 def test_evidence_of_a_folder(folder: Path) -> None:
@@ -137,7 +108,7 @@ def test_evidence_of_a_folder(folder: Path) -> None:
     exact = run.posterior
     draws = np.stack([run.draws["posterior"].dataset[name].values for name in exact.names], axis=-1)
 
-    def log_density(x: Array) -> Array:
+    def log_density(x: np.ndarray) -> np.ndarray:
         values = [exact.evaluate(theta).log_density for theta in exact.transform.to_natural(x)]
         return np.array(values) + exact.transform.log_jacobian(x)
 

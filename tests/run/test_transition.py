@@ -13,7 +13,7 @@ from estimhank.cli import app
 from estimhank.run.transition import read_path, transition
 from estimhank.support.errors import ConfigError, TransitionError
 
-FIELDS = {"paths", "residual", "iterations", "jvps", "converged", "reason", "failure"}
+FIELDS = {"paths", "residual", "iterations", "jvps", "converged", "reason", "failure", "evaluations", "change", "binds"}
 
 
 def test_the_command_prints_levels_of_all_variables(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_path_that_does_not_come_home_is_told_and_ends_with_a_code() -> None:
     content = json.loads(found.stdout)
     assert set(content) == FIELDS
     assert content["paths"] == {} and content["converged"] is False and content["reason"] == "horizon"
-    assert content["failure"]["date"] == 29
+    assert content["failure"]["date"] < 15 and content["change"] > 1e-3
 
 
 @pytest.mark.parametrize(

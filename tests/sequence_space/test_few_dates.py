@@ -43,7 +43,7 @@ def ingredients(target: Posterior) -> tuple[Any, ...]:
     s = target.solver
     point, parts = jnp.asarray(target.reference()), s.steady.reference_parts
     system, _ = s.computation._linearized(point, parts)
-    return s.structure, system, parts.household.in_dense_form(), s.computation._paths(point, parts)
+    return s.structure, system, parts.household, s.computation._paths(point, parts)
 
 
 def whole_structure(target: Posterior, system: LinearSystem) -> Structure:

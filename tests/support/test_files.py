@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimhank.support import files
+from estimhank.support import files, shipped
 from estimhank.support.errors import StorageError
 
 
@@ -116,7 +116,7 @@ def test_digests(tmp_path):
 
 
 def test_the_shipped_files_are_found():
-    assert files.bundled("data/us_macro.csv").is_file()
-    assert files.bundled("configs/us_hank.toml").is_file()
+    assert shipped.bundled("data/us_macro.csv").is_file()
+    assert shipped.bundled("configs/us_hank.toml").is_file()
     with pytest.raises(StorageError, match="install the package again"):
-        files.bundled("data/nothing.csv")
+        shipped.bundled("data/nothing.csv")

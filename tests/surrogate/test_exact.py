@@ -11,15 +11,8 @@ import pytest
 
 from benchmarks.known_targets import KnownTarget, correlated_normal, skewed, two_modes
 from estimhank.surrogate import exact as exact_stage
-from estimhank.surrogate.exact import (
-    ExactChains,
-    NoStart,
-    Schedule,
-    States,
-    acceptance,
-    discarded,
-    run_exact,
-)
+from estimhank.surrogate.exact import NoStart, acceptance, discarded, run_exact
+from estimhank.surrogate.exact_chains import ExactChains, Schedule, States
 from estimhank.surrogate.fast_mh import Proposal, warm_up
 from estimhank.surrogate.random_walk_steps import random_walk_proposals
 from estimhank.surrogate.stage_config import PosteriorConfig

@@ -27,7 +27,7 @@ from estimhank.run.transition import economy_of
 from estimhank.sequence_space.steady_state import SteadyState
 from estimhank.transition.economy import Economy
 from estimhank.transition.krylov import gmres
-from estimhank.transition.solve import TransitionPath, solve_transition
+from estimhank.transition.solve import TransitionPath, solve_around, solve_transition
 from tests.helpers.toolkit import ToolkitEconomy
 
 T = 100
@@ -149,8 +149,11 @@ def given_dates(p: dict[str, float], natural: np.ndarray, binds: np.ndarray) -> 
 def test_a_bound_binds_where_the_rule_is_below_it_and_nowhere_else(size: float) -> None:
     # there may be several such sets of dates (Holden 2023); of the one that is found everything has to hold
     natural = size * 0.8 ** np.arange(T)
-    path, p = found(bounded(), {"d": natural}).paths, bounded().steady.parameters
+    solution, p = found(bounded(), {"d": natural}), bounded().steady.parameters
+    path = solution.paths
     binds = np.abs(path["i"] - LOWER) < 1e-9
+    told = solution.binds.get("Taylor rule", np.zeros(T, bool))
+    assert set(solution.binds) <= {"Taylor rule"} and (told == binds).all()
     assert binds.any() == (size < -0.005)
     y, pi, rate = given_dates(p, natural, binds)
     for name, values in (("y", y), ("pi", pi), ("i", rate)):
@@ -233,9 +236,39 @@ def test_an_absurd_shock_is_a_failure_by_name_and_no_path() -> None:
 
 
 def test_a_shock_that_stays_is_a_horizon_that_is_too_short() -> None:
-    failed = solve_transition(log_economy(), {"z": np.full(T, 0.1)})
+    failed = solve_transition(economy(Bounded(), 12), {"d": np.full(18, -0.002)})
     assert (failed.converged, failed.reason, failed.paths) == (False, "horizon", {})
-    assert failed.failure is not None and failed.failure.date == T - 1
+    assert failed.failure is not None and failed.failure.date < 6
+    assert failed.change > 1e-3
+
+
+@pytest.mark.parametrize("dates", [T, T + T // 2])
+def test_of_a_shock_that_lasts_longer_than_the_horizon_the_closed_form_is_found(dates: int) -> None:
+    # nothing depends on what is to come, so that no horizon is too short
+    path = found(log_economy(), {"z": np.full(dates, 0.1)})
+    np.testing.assert_allclose(path.paths["K"], saved(np.full(T, 0.1), log_economy().steady.values["K"]), rtol=1e-8)
+    assert path.change < 1e-8
+
+
+def test_what_a_longer_horizon_makes_much_larger_is_no_path() -> None:
+    # at a bound that binds for a hundred dates what is expected at the end grows on its way to the beginning
+    failed = solve_transition(bounded(), {"d": -0.004 * 0.99 ** np.arange(T + T // 2)})
+    assert (failed.converged, failed.reason, failed.paths) == (False, "horizon", {})
+
+
+def test_the_last_dates_are_as_a_longer_horizon_has_them() -> None:
+    # what is expected at the last date is not at rest
+    natural = 0.004 * 0.93 ** np.arange(4 * T)
+    path = found(bounded(), {"d": natural[: T + T // 2]})
+    longer = found(economy(Bounded(), 4 * T), {"d": natural}).paths
+    assert 0 < path.change < 1e-3
+    forcing = bounded().forcing({"d": natural[:T]})[:T]
+    alone = solve_around(bounded(), *bounded().around(forcing, bounded().rest)).point.x
+    for i, name in enumerate(bounded().model.variables):
+        if name in path.paths:
+            peak = np.abs(longer[name]).max()
+            right, wrong = (np.abs(p - longer[name][:T]).max() / peak for p in (path.paths[name], alone[:, i]))
+            assert right < 1e-3 and right < wrong / 10, (right, wrong)
 
 
 def test_households_that_leave_the_grid_are_noticed() -> None:
@@ -288,8 +321,8 @@ def test_processes_follow_the_path_that_is_given_whatever_they_are() -> None:
     np.testing.assert_allclose(path["late"][4:24], given["a"] ** 2, atol=1e-12)
     with pytest.raises(ModelError, match="no shock 'c'"):
         solve_transition(solved, {"c": [1.0]})
-    with pytest.raises(ModelError, match="at most 60 dates"):
-        solve_transition(solved, {"a": np.ones(61)})
+    with pytest.raises(ModelError, match="at most 90 dates"):
+        solve_transition(solved, {"a": np.ones(91)})
     with pytest.raises(ModelError, match="finite"):
         solve_transition(solved, {"a": [np.nan]})
 
