@@ -21,7 +21,7 @@ from estimhank.global_solution.least_squares import normal_equations, residuals_
 from estimhank.global_solution.steady import base_policy, deterministic_steady_state
 from estimhank.global_solution.training import policy_residuals
 from estimhank.global_solution.verdict import verdict_of
-from estimhank.support.errors import ConfigError
+from estimhank.support.errors import ConfigError, ConvergenceError
 from tests.helpers.hand_global import SMALL, perturbed_state, small_solver, small_states
 
 ECONOMY = KrusellSmithEconomy()
@@ -336,6 +336,17 @@ def test_an_economy_of_ones_own_is_checked() -> None:
         check_economy(type("Bad", (Trees,), {"capital_range": lambda self: (2.0, 1.0)})())
     with pytest.raises(ConfigError, match="one for each idiosyncratic state"):
         check_economy(type("Bad", (Trees,), {"prices": lambda self, z, k: Prices(k / k, jnp.ones(3))})())
+
+
+@dataclass(frozen=True)
+class SoughtElsewhere(KrusellSmithEconomy):
+    def capital_range(self) -> tuple[float, float]:
+        return 5.0, 6.0
+
+
+def test_a_steady_state_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConvergenceError, match="another capital_range"):
+        deterministic_steady_state(SoughtElsewhere())
 
 
 @pytest.mark.long
