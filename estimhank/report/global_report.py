@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from estimhank.report.figures_global import (
     response_words,
     wealth_figure,
 )
+from estimhank.report.html import page_file
 from estimhank.report.style import ReportFigure, figure_style
 from estimhank.support.files import write_text
 
@@ -125,7 +125,7 @@ def write_global_report(
         f"<section><h2>Time</h2><p>{figures['seconds']:.0f} seconds in all.</p></section></main><footer>Written by "
         f"estimhank.</footer>"
     )
-    style = resources.files("estimhank.report").joinpath("page_style.css").read_text(encoding="utf-8")
+    style = page_file("style.css")
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>\n{style}</style>"
