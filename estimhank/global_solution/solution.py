@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -223,7 +224,7 @@ def read_solution(folder: Path) -> GlobalSolution:
                 arrays = {name: stored[name] for name in stored.files}
             state = State(**{name: arrays[name] for name in State._fields})
             histograms = arrays["ergodic"]
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ResultsError(f"{folder / WEIGHTS} is damaged: run it again with --overwrite") from error
     return GlobalSolution(solver_of(settings), state, histograms, dict(read_json(folder / FIGURES)))
 

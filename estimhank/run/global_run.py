@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,8 +190,13 @@ def _trained(
     """The trained state, and the seconds of the sessions before this one."""
     before = 0.0
     if (out / CHECKPOINT).is_file():
-        with reading(out / CHECKPOINT), np.load(out / CHECKPOINT) as stored:
-            state, before = State(**{name: stored[name] for name in State._fields}), float(stored["seconds"])
+        try:
+            with reading(out / CHECKPOINT), np.load(out / CHECKPOINT) as stored:
+                state, before = State(**{name: stored[name] for name in State._fields}), float(stored["seconds"])
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise ResultsError(
+                f"{out / CHECKPOINT} is damaged, or of another version: begin again with --overwrite"
+            ) from None
         say(f"training goes on after round {int(state.round)} of {solver.rounds}")
     else:
         say(f"steady state: capital {deterministic_steady_state(solver.economy).capital:.4f} without aggregate risk")

@@ -94,6 +94,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(finished: Path, tmp_pat
         solve_global(config(), tmp_path / "a")
     with pytest.raises(ResultsError, match="another configuration"):
         solve_global(config(run={"seed": 2}), tmp_path / "a", resume=True)
+    whole = (tmp_path / "a" / "checkpoint.npz").read_bytes()
+    (tmp_path / "a" / "checkpoint.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ResultsError, match="damaged"):
+        solve_global(config(), tmp_path / "a", resume=True)
+    (tmp_path / "a" / "checkpoint.npz").write_bytes(whole)
     solve_global(config(), tmp_path / "a", resume=True)
     ours, theirs = (json.loads((folder / "global.json").read_text()) for folder in (tmp_path / "a", finished))
     assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
