@@ -22,7 +22,7 @@ TEST_ENV := PYTHONDONTWRITEBYTECODE= JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLA
 RUN_FIRST = @test -f $(OUT)/report.html || $(MAKE) --no-print-directory estimate ARGS=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test install-docs docs estimate test durations coverage test-long bench validate robustness zoo holdout record lint notebook clean
+.PHONY: help install install-test install-docs docs estimate test durations coverage test-long bench validate robustness zoo holdout global-validation record lint notebook clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ robustness: install-test ## the default model on other samples, into results/rob
 
 zoo: install-test ## whole runs on targets whose truth is known, into results/zoo (ARGS="--only disc student_11": some of them)
 	@$(BIN)/python -m benchmarks.zoo --out results/zoo $(ARGS)
+
+global-validation: install-test ## global solutions of Krusell and Smith's economy by variant and seed, into results/global (some 25 minutes)
+	@$(BIN)/python -m benchmarks.global_validation $(ARGS)
 
 holdout: install-test ## density forecasts of the default model against an autoregression and a VAR, into results/holdout
 	$(RUN_FIRST)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from estimhank.households.stationary import household_steady_state
     from estimhank.posterior.posterior import Posterior
     from estimhank.run.density_run import estimate_density
-    from estimhank.run.results import load
+    from estimhank.run.open_results import load
     from estimhank.support.runtime import configure
     from estimhank.target.any_density import from_log_density
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
         "Posterior": "estimhank.posterior.posterior",
         "household_steady_state": "estimhank.households.stationary",
         "configure": "estimhank.support.runtime",
-        "load": "estimhank.run.results",
+        "load": "estimhank.run.open_results",
         "from_log_density": "estimhank.target.any_density",
         "estimate_density": "estimhank.run.density_run",
     }

@@ -24,6 +24,7 @@ from estimhank.run.config import Config, load_config
 from estimhank.run.config_sections import RunConfig
 from estimhank.run.context import RunContext
 from estimhank.run.doctor_verb import add_first_steps
+from estimhank.run.global_verb import add_global_verb
 from estimhank.run.linearity import add_linearity_verb
 from estimhank.run.model_check import check_model, open_model, read_point, responses_as_csv, responses_of
 from estimhank.run.new_model import TEMPLATES, write_model
@@ -325,6 +326,7 @@ add_verbs(app)
 add_policy_verbs(app)
 add_transition_verb(app)
 add_linearity_verb(app)
+add_global_verb(app)
 add_first_steps(app)
 
 

@@ -69,6 +69,11 @@ DENSITY_VERSION = "4"
 #: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).
 LONGEST = 1280
 
+#: Memory, in bytes, that household Jacobians may take while a longer horizon is solved; a worker has some more.
+MOST_MEMORY = 4e9
+#: Copies of them, eight bytes a number, while fake news are added up and laid out (8.3 GB were seen at T = 3,000).
+_COPIES = 6
+
 
 class Posterior(Capabilities):
     """Log likelihood, log prior and log density of a model's estimated parameters.
@@ -308,6 +313,9 @@ class Posterior(Capabilities):
         horizon, tail_start = times * self.horizon, times * self.tail_start
         if self.model.given is not None and horizon > self.model.given.longest:
             return None
+        pairs = sum(len(block.inputs) * len(block.outputs) for block in self.model.blocks)
+        if 8 * _COPIES * pairs * horizon**2 > MOST_MEMORY:
+            return None  # what needs it is refused by reason of the horizon
         return horizon, tail_start
 
     @cached_property

@@ -191,6 +191,8 @@ def make_config(table: Mapping[str, Any], profile: str = "default", path: str = 
         As :func:`load_config`.
     """
     where = path or "configuration"
+    if "economy" in table:
+        raise ConfigError(f"{where} describes an economy to be solved globally: use `estimhank global`")
     check_numbers(table, where)
     own = {key: value for key, value in table.items() if key != "profile"}
     profiles = table.get("profile", {})

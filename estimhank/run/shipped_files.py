@@ -83,7 +83,7 @@ def copy_out(name: str, folder: Path | str = ".") -> Copied:
 def _files_named_in(path: Path) -> list[str]:
     """Names of the model's file, of modules beside it that it imports, and of a data file, beside the configuration."""
     table = tomllib.loads(read_text(path))
-    model, _, _ = str(table.get("model", {}).get("name", "")).rpartition(":")
+    model, _, _ = str(table.get("model", table.get("economy", {})).get("name", "")).rpartition(":")
     source = str(table.get("data", {}).get("source", ""))
     names = [text for text in (model, source) if text.endswith((".py", ".csv", ".xlsx"))]
     todo = [text for text in names if text.endswith(".py") and (path.parent / text).is_file()]

@@ -26,6 +26,8 @@ class Stream(IntEnum):
     TEMPERED = 22
     NUTS = 23
     EVIDENCE = 31
+    GLOBAL = 41
+    GLOBAL_CHECK = 42
     PREDICTIVE = 32
     #: And the numbers after it, one for each stage of the store.
     RANDOM_WALK = 100

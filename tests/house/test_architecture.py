@@ -12,7 +12,7 @@ GROUND = ("support", "target")
 INFERENCE = (*GROUND, "evaluation", "mode", "sampling", "networks", "surrogate", "evidence")
 ECONOMICS = (
     *GROUND, "parameters", "data", "households", "model", "models", "adapters", "sequence_space", "transition",
-    "emulator", "likelihood", "posterior", "economics",
+    "emulator", "global_solution", "likelihood", "posterior", "economics",
 )  # fmt: skip
 OUTSIDE = (*dict.fromkeys(INFERENCE + ECONOMICS), "analysis", "report", "run", "cli", "__main__")
 

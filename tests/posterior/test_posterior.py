@@ -41,6 +41,14 @@ def test_longer_horizons_give_the_same_value(posterior: Posterior, reference: di
         assert longer.log_likelihood(theta) == pytest.approx(posterior.log_likelihood(theta), abs=1e-4)
 
 
+def test_a_longer_horizon_that_takes_too_much_memory_is_not_tried(
+    posterior: Posterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert posterior.longer_at == (1_200, 800)
+    monkeypatch.setattr("estimhank.posterior.posterior.MOST_MEMORY", 1e8)
+    assert posterior.longer_at is None
+
+
 def test_equals_the_multivariate_normal_of_the_stacked_sample(
     posterior: Posterior, reference: dict[str, float]
 ) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from estimhank.cli import app
 from estimhank.model.registry import find_model
 from estimhank.run.config import find_config, load_config
+from estimhank.run.global_config import load_global_config
 from estimhank.run.shipped_files import copy_out
 from estimhank.support import shipped
 from estimhank.support.errors import ConfigError
@@ -22,13 +23,20 @@ CONFIGS, EXAMPLES = (sorted(path.stem for path in (ROOT / name).glob("*.toml")) 
 def test_a_shipped_configuration_by_its_name(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()  # a folder of that name is not meant
+    if name == "krusell_smith_global":
+        assert load_global_config(name)[0] == load_global_config(f"configs/{name}.toml")[0]
+        with pytest.raises(ConfigError, match="use `estimhank global`"):
+            load_config(name)
+        return
     assert load_config(name, "smoke").digest() == load_config(f"configs/{name}.toml", "smoke").digest()
     (tmp_path / f"{name}.toml").write_text("[run]\nseed = 7\n")
     assert load_config(f"{name}.toml").run.seed == 7, "a file of one's own comes first"
 
 
 def test_a_name_that_does_not_ship() -> None:
-    with pytest.raises(ConfigError, match=r"no configuration file us_hnk; did you mean 'us_hank'\? \(these ship: us_"):
+    with pytest.raises(
+        ConfigError, match=r"no configuration file us_hnk; did you mean 'us_hank'\? \(these ship: .*us_"
+    ):
         find_config("us_hnk")
 
 
@@ -49,8 +57,12 @@ def test_a_copy_is_whole_and_its_model_can_be_loaded(name: str, tmp_path: Path) 
     for path in copied.files:
         origin = next(ROOT / kind / path.name for kind in ("configs", "examples") if (ROOT / kind / path.name).exists())
         assert path.read_bytes() == origin.read_bytes()
-    config = load_config(copied.files[0])
-    find_model(config.model.name, config.folder)
+    if name.endswith("_global"):
+        path = load_global_config(copied.files[0])[1]
+        assert path.parent == tmp_path / "mine"
+        assert (tmp_path / "mine" / "aiyagari_global.py").is_file() == (name == "aiyagari_global")
+    else:
+        find_model(load_config(copied.files[0]).model.name, tmp_path / "mine")
     assert set(copied.absent) <= {"sw07_data.csv", "herbst_schorfheide.csv"}
     with pytest.raises(ConfigError, match="is there already: nothing was copied"):
         copy_out(name, tmp_path / "mine")

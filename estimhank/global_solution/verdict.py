@@ -1,0 +1,108 @@
+"""May a global solution be trusted, and by which figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Limits. Euler errors: a household errs by a dollar in 3,000 of consumption on average, by one in 200 at most.
+EULER_MEAN, EULER_MAX = -3.5, -2.3
+#: Published definition, in utility; the published method reaches .0153 to .0184.
+BELLMAN = 0.0140
+#: Percent of capital, over 10,000 quarters.
+DEN_HAAN_MEAN, DEN_HAAN_MAX = 0.05, 0.2
+#: Against the referee: shares of its s.d. of wealth and of its mean capital, and points of the Gini coefficient.
+WEALTH_SD, WEALTH_GINI, CAPITAL = 0.03, 0.01, 0.005
+#: Of den Haan's simulation: errors that add up need time to do so.
+QUARTERS = 10_000
+#: Households in the topmost per cent of the grid.
+TOP_SHARE = 1e-6
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure against its limit.
+
+    Attributes
+    ----------
+    name, words : str
+        Key in ``global.json``, and what it is.
+    value, limit : float
+        It passes if ``value <= limit``.
+    """
+
+    name: str
+    words: str
+    value: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure keeps to its limit; one that is no number does not."""
+        return bool(self.value <= self.limit)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong where it is not passed."""
+        if self.name == "quarters":
+            return f"den Haan's simulation has {-self.value:.0f} quarters and should have {-self.limit}"
+        return f"{self.words} is {self.value:.4g} and should be at most {self.limit:g}"
+
+
+@dataclass(frozen=True)
+class GlobalVerdict:
+    """All checks of a solution.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+    missing : tuple of str
+        What was not looked at, in words.
+    """
+
+    checks: tuple[Check, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure keeps to its limit."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def words(self) -> str:
+        """The verdict in a few sentences."""
+        failed = [check for check in self.checks if not check.passed]
+        if failed:
+            items = "; ".join(c.sentence for c in failed)
+            text = f"Do not trust this solution: {items}. Train longer ([training] rounds) or with larger networks."
+        else:
+            by = "; ".join(f"{c.words} {c.value:.3g} (limit {c.limit:g})" for c in self.checks if c.name != "quarters")
+            text = f"This solution may be trusted: {by}."
+        return text + "".join(f" {item}" for item in self.missing)
+
+
+def verdict_of(
+    figures: dict[str, float], referee: dict[str, float] | None, missing: Sequence[str] = ()
+) -> GlobalVerdict:
+    """The checks of figures as ``global.json`` names them; ``referee``: the same names by the conventional method."""
+    f = figures
+    checks = [
+        Check("euler_mean", "the mean Euler error, in log10,", f["euler_mean"], EULER_MEAN),
+        Check("euler_max", "the largest Euler error, in log10,", f["euler_max"], EULER_MAX),
+        Check("bellman_error", "the Bellman error", f["bellman_error"], BELLMAN),
+        Check("den_haan_mean", "the mean error of capital in den Haan's simulation, in percent,",
+              f["den_haan_mean"], DEN_HAAN_MEAN),
+        Check("den_haan_max", "the largest one", f["den_haan_max"], DEN_HAAN_MAX),
+        Check("quarters", "minus the number of simulated quarters", -f["quarters"], -QUARTERS),
+        Check("top_share", "the share of households at the top of the grid", f["top_share"], TOP_SHARE),
+    ]  # fmt: skip
+    if referee is not None:
+        checks += [
+            Check("mean_capital", "the distance of mean capital from the referee's, as a share,",
+                  abs(f["mean_capital"] / referee["mean_capital"] - 1), CAPITAL),
+            Check("wealth_sd", "the distance of the s.d. of wealth from the referee's, as a share,",
+                  abs(f["wealth_sd"] / referee["wealth_sd"] - 1), WEALTH_SD),
+            Check("wealth_gini", "the distance of wealth's Gini coefficient from the referee's",
+                  abs(f["wealth_gini"] - referee["wealth_gini"]), WEALTH_GINI),
+        ]  # fmt: skip
+    return GlobalVerdict(tuple(checks), tuple(missing))
