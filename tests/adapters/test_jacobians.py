@@ -55,6 +55,7 @@ def table(**changes: Any) -> Parameters:
     return KrusellSmith.parameters.changed("beta", value=beta)
 
 
+@pytest.mark.long
 def test_the_likelihood_is_that_of_the_household_problem_and_of_the_toolkit() -> None:
     posterior = Posterior(given(), sample(), T, 80)
     jacobians, _, _ = solved()

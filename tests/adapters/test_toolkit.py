@@ -168,6 +168,7 @@ def adapted(model: Any = DYNAMICS, ss: Any = steady_state, **changes: Any) -> Mo
     return from_sequence_jacobian(model, ss, **{**given, **changes})
 
 
+@pytest.mark.long
 def test_a_parameter_of_the_household_moves_the_steady_state() -> None:
     parameters = {**processes(("Z",)), "eis": Parameter(1.0, r"\mathrm{eis}", "substitution", Normal(1.0, 0.1))}
     model = adapted(parameters=parameters)

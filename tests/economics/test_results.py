@@ -494,6 +494,7 @@ class Foretold(TwoSeries):
     )
 
 
+@pytest.mark.long
 def test_correlated_shocks_are_orthogonal_in_their_order_and_news_are_shocks_of_their_own() -> None:
     posterior = Posterior(Foretold(), posterior_of("plain").data)
     shown = Study(ReducedDraws.at(posterior, {}))

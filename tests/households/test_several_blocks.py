@@ -91,6 +91,7 @@ def alone() -> Solver:
     return solver_of(OneAssetHANK(household=SMALL))
 
 
+@pytest.mark.long
 def test_two_types_that_are_the_same_are_one(alone: Solver) -> None:
     both = solver_of(TwoTypes())
     assert both.steady.reference.parameters["beta"] == pytest.approx(
@@ -127,6 +128,7 @@ def test_several_unknowns_are_what_each_would_be_alone() -> None:
         assert state.parameters[f"beta_{name}"] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.long
 def test_derivatives_of_several_unknowns_are_differences() -> None:
     solver = SteadySolver(Apart(), {"eis": 0.1, "debt": 0.1}, 10)
     start = solver._point_of(solver.reference)

@@ -61,6 +61,7 @@ def aggregates(solver: SteadySolver) -> Callable[..., tuple[jax.Array, jax.Array
     return jax.jit(lambda x: (value(x), jax.jacrev(value)(x)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("leak", [0.0, 1e-9, 1e-6, 1e-3])
 def test_derivatives_of_aggregates_equal_differences(
     aggregates: Callable[..., tuple[jax.Array, jax.Array]], leak: float

@@ -125,6 +125,7 @@ class Huggett(Model):
         return {"r": p.rbar, "ra": p.rbar, "Z": 1 - p.rbar * p.B}
 
 
+@pytest.mark.long
 def test_a_return_that_only_matters_beyond_the_horizon() -> None:
     rates = np.array([[0.1, 0.2, -0.1, 0.3, 0.1, 0.0, 0.2, -0.2]]).T
     posterior = Posterior(Huggett(), dataset(rates, "y"))

@@ -16,6 +16,7 @@ def example() -> Posterior:
     return Posterior.from_config("examples/nominal_bonds.toml")
 
 
+@pytest.mark.long
 def test_example_model_has_a_density(example: Posterior) -> None:
     assert np.isfinite(example.log_density(example.reference()))
 

@@ -54,6 +54,7 @@ def hours(values: dict[str, float], grid: dict[str, Any]) -> ToolkitEconomy:
     return ToolkitEconomy("hank", {theirs: values[name] for name, theirs in own.items()} | rest | grid)
 
 
+@pytest.mark.long
 def test_hours_respond_as_in_the_toolkit() -> None:
     horizon = 40
     model = OneAssetHours(household=replace(OneAssetHours.household, n_e=3, n_a=60))
@@ -129,6 +130,7 @@ def two_types(**values: float) -> Solver:
     return solver_of(SpenderSaver(table, {"spender": SMALL, "saver": SMALL}), 40)
 
 
+@pytest.mark.long
 def test_spenders_and_savers_who_are_the_same_are_one() -> None:
     alone = solver_of(OneAssetHANK(household=SMALL), 40)
     beta = alone.steady.reference.parameters["beta"]
@@ -141,6 +143,7 @@ def test_spenders_and_savers_who_are_the_same_are_one() -> None:
                 np.testing.assert_allclose(two[shock][same], path, atol=1e-8, err_msg=f"{same}, {shock}")
 
 
+@pytest.mark.long
 def test_spenders_spend_what_they_earn() -> None:
     solver = two_types()
     state, found = solver.steady.reference, responses(solver, {})

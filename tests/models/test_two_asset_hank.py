@@ -72,6 +72,7 @@ def goods_market(model: TwoAssetHANK, paths: np.ndarray, x: np.ndarray) -> np.nd
     return np.asarray(gap)
 
 
+@pytest.mark.long
 def test_the_goods_market_clears_by_walras_law() -> None:
     paths, x = responses(SMALL, 30)
     assert np.abs(x[0]).max() > 0.1

@@ -32,6 +32,7 @@ def test_names_are_in_the_documented_order(posterior: Posterior) -> None:
     assert isinstance(posterior, Target)
 
 
+@pytest.mark.long
 def test_longer_horizons_give_the_same_value(posterior: Posterior, reference: dict[str, float]) -> None:
     """At four times the horizon, by another route: what points that need a longer horizon are evaluated with."""
     longer = posterior.longer

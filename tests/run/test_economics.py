@@ -232,6 +232,7 @@ def test_a_model_without_households_says_so(folder: Path) -> None:
     assert isinstance(done.exception, ConfigError) and "has no households" in str(done.exception)
 
 
+@pytest.mark.long
 def test_kinds_of_bands_by_verb(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "shocks"
     said = run_command("responses", str(folder), "--out", str(out), "--prior", "--bands", "simultaneous")

@@ -53,6 +53,7 @@ def written(folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_linear_model_is_off_by_its_logs_alone(folder: Path, written: str) -> None:
     # three linear equations: only growth, observed as the change of a log, is not linear
     frame = pd.read_csv(folder / "linearity" / "linearity.csv")

@@ -152,6 +152,7 @@ def test_few_dates_give_the_solution_of_all_dates_and_its_gradient() -> None:
         np.testing.assert_allclose(a[stands], b[stands], atol=1e-6 * float(jnp.abs(b[stands]).max(initial=0.0)))
 
 
+@pytest.mark.long
 def test_what_oscillates_for_long_is_refused_at_few_dates() -> None:
     """A shock that changes its sign every quarter."""
     structure, system, household, paths = ingredients(posterior(HOURS, 300))
@@ -160,6 +161,7 @@ def test_what_oscillates_for_long_is_refused_at_few_dates() -> None:
     assert np.isfinite(np.asarray(solve(replace(structure, coarse=None), system, household, paths * 0 + sign))).all()
 
 
+@pytest.mark.long
 def test_where_few_dates_fail_the_value_is_that_of_all_dates(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one and together: no solution passes here."""
     target = posterior(HOURS, 300)

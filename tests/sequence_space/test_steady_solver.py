@@ -66,6 +66,7 @@ def draw_points(small: Posterior, reference: dict[str, float]) -> np.ndarray:
     return theta
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "moved",
     [
@@ -135,6 +136,7 @@ def test_newton_solves_krusell_smith() -> None:
     )
 
 
+@pytest.mark.long
 def test_a_value_does_not_depend_on_where_the_search_began(small: Posterior, points: np.ndarray) -> None:
     solver = small.solver.steady
     for theta in points[1:3]:
@@ -257,6 +259,7 @@ def untraceable(small: Posterior) -> Posterior:
     return Posterior(with_priors(Untraceable), small.data, small.horizon, small.tail_start)
 
 
+@pytest.mark.long
 def test_a_model_that_computes_with_numbers_is_solved_without_gradients(
     small: Posterior, untraceable: Posterior, points: np.ndarray
 ) -> None:

@@ -115,6 +115,7 @@ def check(target: KnownTarget) -> None:
     assert max(scores.values()) < 4.5, scores
 
 
+@pytest.mark.long
 def test_a_half_space_through_the_mass() -> None:
     check(half_space())
 

@@ -53,6 +53,7 @@ def test_a_surrogate_with_the_posteriors_tails_converges_certified_and_right_far
         assert abs(beyond.mean() - (1 - q)) < 4.5 * np.sqrt(q * (1 - q) / effective)
 
 
+@pytest.mark.long
 def test_a_surrogate_with_light_tails_is_not_converged_or_its_draws_are_right() -> None:
     target = student_t(3)
     truth = target.sample(np.random.default_rng(0), 50_000)

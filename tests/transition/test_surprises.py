@@ -83,6 +83,7 @@ def test_a_surprise_is_none_before_its_date_and_different_from_news() -> None:
     np.testing.assert_allclose(path["y"][9:], found(bounded(), shock).paths["y"][:-9], atol=1e-9)
 
 
+@pytest.mark.long
 def test_nothing_new_is_no_surprise() -> None:
     # the path that was foreseen is foreseen again from where it has led: variables and distribution
     shock = {"z": 0.1 * 0.8 ** np.arange(KS_DATES)}
