@@ -94,6 +94,8 @@ def describe_run(manifest: Manifest) -> dict[str, Any]:
         for name, record in manifest.stages.items()
     }
     head = {key: to_plain(getattr(manifest, key)) for key in keys}
+    if Path(manifest.config_file).is_absolute():  # one that ships and was asked for by its name
+        head["config_file"] = Path(manifest.config_file).stem
     head["machine"] = {key: value for key, value in manifest.machine.items() if key != "platform"}
     return {**head, "evaluations": manifest.evaluations, "failures": manifest.failures, "stages": stages}
 

@@ -88,6 +88,15 @@ def test_what_is_small_is_kept_and_pages_tell_it(checkout: Path) -> None:
     assert (recorded / "validate" / "validate.json").read_bytes() == before and "validate/validate" in index
 
 
+def test_a_run_of_a_configuration_that_ships_is_recorded_by_its_name(checkout: Path) -> None:
+    path = checkout / "results" / "us_hank" / "manifest.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "config_file": "/somewhere/configs/us_hank.toml"}))
+    assert "us_hank" in record(checkout)
+    run = json.loads((checkout / "docs" / "recorded" / "us_hank" / "run.json").read_text())
+    assert run["config_file"] == "us_hank"
+
+
 def test_an_unfinished_run_is_not_recorded(checkout: Path) -> None:
     kept = (checkout / "docs" / "recorded" / "us_hank" / "run.json").read_bytes()
     content = json.loads((checkout / "results" / "us_hank" / "manifest.json").read_text())

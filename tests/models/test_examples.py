@@ -38,6 +38,7 @@ def test_goods_market_of_the_example_clears_by_walras_law(example: Posterior) ->
     assert state.values["C"] + state.parameters["G"] == pytest.approx(state.values["Y"], abs=1e-9)
 
 
+@pytest.mark.long
 def test_nominal_bonds_redistribute_on_impact(example: Posterior) -> None:
     # unlike in the default model the return moves at date 0, by minus the surprise in inflation
     impact = example.responses(example.reference())[0]

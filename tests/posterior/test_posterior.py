@@ -102,6 +102,7 @@ def test_indeterminacy_is_found_where_the_prior_allows_it(posterior: Posterior, 
     assert wide.evaluate(wide.to_array({**reference, "phi_pi": 0.9})).reason == "indeterminate"
 
 
+@pytest.mark.long
 def test_values_do_not_depend_on_what_was_evaluated_before(posterior: Posterior) -> None:
     draws = posterior.sample_prior(np.random.default_rng(2), 12)
     once = [posterior.log_density(theta) for theta in draws]

@@ -69,6 +69,7 @@ def test_a_linear_model_is_off_by_its_logs_alone(folder: Path, written: str) -> 
     assert "2 draws from the posterior" in written and "each a surprise, at the posterior mode" in written
 
 
+@pytest.mark.long
 def test_the_report_shows_what_is_of_its_draws(folder: Path, written: str) -> None:
     run = load(folder)
     digest = draws_digest(draws_of(run.draws, "posterior", run.posterior.names))

@@ -89,6 +89,7 @@ def test_newton_finds_what_bracketing_finds(small: Posterior, moved: dict[str, f
     np.testing.assert_allclose(household.policies.assets, his.household.policies.assets, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.long
 def test_bracketing_is_not_needed_far_away(small: Posterior, monkeypatch: pytest.MonkeyPatch) -> None:
     solver, found = small.solver.steady, []
     monkeypatch.setattr(solver, "robust_point", lambda moved: found.append(SteadySolver.robust_point(solver, moved)))
@@ -157,6 +158,7 @@ def other(small: Posterior) -> Posterior:
     return Posterior(small.model, small.data, small.horizon, small.tail_start)
 
 
+@pytest.mark.long
 def test_a_value_does_not_depend_on_what_was_evaluated_before(
     small: Posterior, other: Posterior, points: np.ndarray
 ) -> None:

@@ -254,6 +254,7 @@ def test_a_history_with_a_bound_is_another_one() -> None:
     assert surprises_of(bounded(), innovations)[3].shape == (T + T // 2, 3)
 
 
+@pytest.mark.long
 def test_households_along_a_path_add_up_to_its_outputs() -> None:
     shock = {"z": 0.1 * 0.8 ** np.arange(KS_DATES)}
     path = solve_transition(krusell_smith(), shock, households=True)
