@@ -85,7 +85,8 @@ class PriorShare:
 class Evidence:
     """What the verdict rests on; whatever a run lacks is ``None`` or empty and simply not judged.
 
-    ``certificate_reasons`` are those that are not a figure out of its limit, ``best_draw`` is the highest log posterior
+    ``certificate_reasons`` are those that are not a figure out of its limit, ``left_out`` says which local modes chains
+    were taken from as they hold a negligible share of the mass, ``best_draw`` is the highest log posterior
     among the exact draws, ``failures`` counts evaluations by reason (``ok`` included) over all stages.
     """
 
@@ -95,6 +96,7 @@ class Evidence:
     certificate: Sequence[CertificateFigure] = ()
     certificate_passed: bool | None = None
     certificate_reasons: Sequence[str] = ()
+    left_out: str = ""
     gap: SurrogateGap | None = None
     mode: ModeResult | None = None
     best_draw: float = math.nan
@@ -129,7 +131,9 @@ class Verdict:
 def judge_run(evidence: Evidence) -> Verdict:
     """Judge a run: convergence of the exact posterior first, then everything that could mislead a reader."""
     convergence = judge_convergence(evidence)
-    findings = [convergence, *judge_certificate(evidence), *judge_mode(evidence), *judge_model(evidence)]
+    left_out = evidence.left_out
+    named = [Finding(Severity.NOTE, "Local modes", f"{left_out[0].upper()}{left_out[1:]}.")] if left_out else []
+    findings = [convergence, *named, *judge_certificate(evidence), *judge_mode(evidence), *judge_model(evidence)]
     if convergence.level is Severity.BAD:
         stopped = _stopped(evidence)
         headline = f"Do not trust this posterior yet: {_shortcoming(evidence)}{f' ({stopped})' if stopped else ''}."

@@ -151,6 +151,7 @@ class ReportInputs:
             certificate=self.certificate_figures,
             certificate_passed=None if self.certificate is None else bool(self.certificate.get("passed", False)),
             certificate_reasons=() if self.certificate is None else other_reasons(self.certificate),
+            left_out="" if self.certificate is None else str(self.certificate.get("left_out", "")),
             gap=self.gap,
             mode=self.mode,
             best_draw=float(np.max(self.arrays.exact.log_density)),

@@ -92,6 +92,7 @@ class ExactStates:
     converged: bool
     unmixed: str = ""
     stopped: str = ""
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Certificate:
         ``training_evaluations``, ``certificate_evaluations``, ``exact_stage_evaluations``, ``draws``.
     searched : Searched, optional
         What the mode search had looked at: the certificate speaks of that.
+    left_out : str
+        Which local modes chains were taken from, in words: neither certificate nor draws speak of those.
     """
 
     figures: dict[str, Estimate]
@@ -119,6 +122,7 @@ class Certificate:
     quantiles_exact_states: dict[str, float]
     counts: dict[str, int]
     searched: Searched | None = None
+    left_out: str = ""
 
     @property
     def passed(self) -> bool:
@@ -151,6 +155,8 @@ class Certificate:
                 "mode_starts": self.searched.starts,
                 "modes_found": self.searched.modes,
             }
+        if self.left_out:
+            content["left_out"] = self.left_out
         return content | dict(self.counts)
 
 
@@ -212,6 +218,7 @@ def compute_certificate(
         quantiles_exact_states=_quantiles(centred_error(states.surrogate.ravel(), states.exact.ravel())),
         counts=dict(counts),
         searched=searched,
+        left_out=states.left_out,
     )
 
 

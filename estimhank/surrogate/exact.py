@@ -315,6 +315,9 @@ def _leave_negligible(counter: _Counter, state: States, unit: Array, rng: np.ran
     modes = find_local_modes(evaluate, np.linalg.solve(unit, state.z.astype(float).T).T)
     left = modes.negligible(POLICY.negligible_modes)
     lost = np.flatnonzero(left[modes.mode_of])
+    if len(lost) > POLICY.most_lost * len(state.z):
+        # where so many chains are there is mass, whatever Laplace's approximation says
+        return state, ""
     others = np.flatnonzero(~left[modes.mode_of])
     return _replace(state, lost, state.rows(rng.choice(others, len(lost)))), left_out_words(modes, left)
 

@@ -88,6 +88,7 @@ class PosteriorPolicy:
 
     # chains along the exact gradient, where the others would not converge (:mod:`estimhank.surrogate.trajectories`)
     negligible_modes: float = 1e-3  #: share of the mass that local modes without a chain may hold together
+    most_lost: float = 0.25  #: share of the chains that may be there: more are evidence against the approximation
     trajectory_burn_in: int = 50  #: rounds, all of them trajectories, in which they are tuned
     trajectory_share: float = 0.5  #: of the rounds that follow
 

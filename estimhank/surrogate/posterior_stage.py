@@ -173,6 +173,7 @@ def run_posterior(
             converged=exact.converged,
             stopped=exact.stopped,
             unmixed=exact.unmixed,
+            left_out=exact.left_out,
         ),
         pairs,
         {

@@ -55,6 +55,14 @@ def test_a_certificate_can_fail_because_the_exact_stage_did() -> None:
     assert text.startswith("Failed: the exact stage has not converged.")
 
 
+def test_local_modes_that_were_left_out_are_named() -> None:
+    inputs = synthetic_inputs()
+    words = "chains around a local mode, 8.2 log points below the highest, were begun elsewhere"
+    verdict = replace(inputs, certificate={**(inputs.certificate or {}), "left_out": words}).verdict
+    assert finding(verdict, "Local modes").text == f"C{words[1:]}."
+    assert not any(f.topic == "Local modes" for f in inputs.verdict.findings)
+
+
 def test_chains_that_disagree_are_not_to_be_trusted() -> None:
     verdict = synthetic_inputs(converged=False).verdict
     assert verdict.level is Severity.BAD

@@ -130,21 +130,26 @@ def test_the_figures_repeat_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(one.theta, same.theta)
 
 
-def test_a_chain_in_a_mode_that_holds_nothing_is_begun_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mode far off with a ten-thousandth of the mass in which a chain begins; with three tenths it is not touched."""
+@pytest.mark.parametrize(
+    ("weight", "far_off", "told"),
+    [(1e-4, 1, True), (0.3, 1, False), (1e-4, 8, False)],
+    ids=["nothing", "three tenths", "nothing, it seems, but half of the chains are there"],
+)
+def test_chains_in_a_mode_that_holds_nothing_are_begun_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, weight: float, far_off: int, told: bool
+) -> None:
     monkeypatch.setattr(exact_stage, "Outlook", Impatient)
     start = exact_stage._start
 
-    def one_far_off(counter: Any, *rest: Any) -> States:
+    def some_far_off(counter: Any, *rest: Any) -> States:
         state = start(counter, *rest)
-        found = counter(np.array([[14.0, 0.0, 0.0]], np.float32), np.full(1, -50.0))
-        return exact_stage._replace(state, np.array([len(state.z) - 1]), found)
+        found = counter(np.array([[14.0, 0.0, 0.0]] * far_off, np.float32), np.full(far_off, -50.0))
+        return exact_stage._replace(state, np.arange(len(state.z) - far_off, len(state.z)), found)
 
-    monkeypatch.setattr(exact_stage, "_start", one_far_off)
-    for weight, told in ((1e-4, True), (0.3, False)):
-        target = unequal_modes(D, apart=14.0, weight=weight)
-        config = replace(SIZES, max_rounds=100, check_every=50, min_ess=1e9)
-        exact = run(normal_surrogate(np.zeros(D), np.eye(D)), DISTRUSTED, target, config=config)[0]
-        assert ("begun elsewhere" in exact.convergence) == told
-        assert (exact.theta[..., 0] > 7).any() != told
-        assert not exact.converged
+    monkeypatch.setattr(exact_stage, "_start", some_far_off)
+    target = unequal_modes(D, apart=14.0, weight=weight)
+    config = replace(SIZES, max_rounds=100, check_every=50, min_ess=1e9)
+    exact = run(normal_surrogate(np.zeros(D), np.eye(D)), DISTRUSTED, target, config=config)[0]
+    assert ("begun elsewhere" in exact.convergence) == bool(exact.left_out) == told
+    assert (exact.theta[..., 0] > 7).any() != told
+    assert not exact.converged
