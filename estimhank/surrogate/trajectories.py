@@ -25,9 +25,8 @@ Array = NDArray[np.float64]
 #: Gradients with respect to whitened coordinates, at whitened coordinates; both (M, d). Zero where there is no density.
 Force = Callable[[Array], Array]
 
-_TARGET = (
-    0.8  # mean acceptance probability at which a unit of computation leads farthest (Beskos et al. 2013: .65 to .8)
-)
+#: Mean acceptance probability at which a unit of computation leads farthest is .65 to .8 (Beskos et al. 2013).
+_TARGET = 0.8
 _LENGTH = 0.5 * math.pi  # of a trajectory, after which a normal distribution has forgotten where it began
 _LENGTHS = (0.6, 1.4)  # multiples between which lengths are drawn, so that no period of the posterior is met each time
 _MOST_STEPS = 32  # of one trajectory
