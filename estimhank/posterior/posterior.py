@@ -63,7 +63,7 @@ Array = NDArray[np.float64]
 
 #: Raised whenever a release changes the value of any log density, or the coordinates that it is sampled in (2: normal
 #: tails at bounds; 3: responses go on at all of their slow roots): stores of older releases are then refused.
-DENSITY_VERSION = "4"
+DENSITY_VERSION = "5"
 
 
 #: Longest horizon that is tried where the one that was asked for is too short (twice that one in any case).

@@ -115,9 +115,10 @@ class Solver:
         return replace(structure, coarse=CoarseDates.that_hold(*self._dense_paths(structure)))
 
     def _dense_paths(self, structure: Structure) -> tuple[Array, Array]:
-        """Paths of the dense variables after a unit of each shock, (T, k) each: at the reference values, and at a few
-        draws from the prior, the steady state as it is there."""
+        """Paths of the dense variables and of what households react to, after a unit of each shock, (T, k) each: at the
+        reference values, and at a few draws from the prior, the steady state as it is there."""
         setting, parts = self.setting, self.steady.reference_parts
+        coupled = jnp.array(sorted({*structure.dense_variables, *structure.whole_inputs}), int)
 
         @jax.jit
         def paths(theta: dict[str, Any], household: HouseholdOperator) -> jax.Array:
@@ -126,7 +127,7 @@ class Solver:
             roots = jnp.stack([jnp.asarray(parameters[s.rho] if s.rho else 0.0) for s in setting.model.innovations])
             along = roots ** jnp.arange(setting.horizon)[:, None]
             found = respond(structure, system, household, factorize_equilibrium(structure, system, household), along)
-            return found[:, jnp.array(structure.dense_variables)].reshape(setting.horizon, -1)
+            return found[:, coupled].reshape(setting.horizon, -1)
 
         rng, here = np.random.default_rng(0), setting.mapping(setting.reference())
         points = [here]

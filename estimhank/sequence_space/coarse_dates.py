@@ -4,8 +4,9 @@ of the date.
 Far from date 0, and from the last date, where expectations end, responses are sums of slowly decaying paths, so that a
 polynomial through some of their values gives all others. The dense variables are unknown at the nodes alone, and the
 dense equations hold at the nodes (collocation; Boyd 2001, "Chebyshev and Fourier Spectral Methods", chapter 3): m n
-equations in place of m T, where n grows with the logarithm of T. So a horizon at which slow wealth has died out costs
-little more than a short one. The recursions of the banded block run over all dates, as ever.
+equations in place of m T, where n grows with the logarithm of T. What households react to is such a path too, so that
+their Jacobians are n by n where they were T by T. So a horizon at which slow wealth has died out costs little more than
+a short one. The recursions of the banded block run over all dates, as ever.
 
 Half way between the nodes the equations are not imposed; by how much they fail there is checked for each solution. What
 oscillates from date to date for hundreds of dates is no such polynomial: it fails, and all dates are solved for.
@@ -104,6 +105,11 @@ class CoarseDates:
         share = np.where(hit, 0.0, weight / np.where(hit, 1.0, gap))
         share[hit.any(axis=1)] = hit[hit.any(axis=1)]
         return np.asarray(share / share.sum(axis=1, keepdims=True))
+
+
+def horizon_of(coarse: CoarseDates | None, held: int) -> int:
+    """All dates, of a household operator that holds so many dates of its inputs."""
+    return held if coarse is None else coarse.horizon
 
 
 def count_of(coarse: CoarseDates | None, horizon: int) -> int:

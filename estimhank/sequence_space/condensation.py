@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from estimhank.sequence_space.coarse_dates import CoarseDates, interpolate
+from estimhank.sequence_space.coarse_dates import CoarseDates, interpolate, pick
 from estimhank.sequence_space.conditioning import Bands
 from estimhank.sequence_space.household_operator import HouseholdOperator
 from estimhank.sequence_space.linear_system import LinearSystem
@@ -121,13 +121,13 @@ class Condensation:
         coarse: CoarseDates | None = None,
     ) -> Float[jax.Array, "T n_v n_z"]:
         """Paths of all variables, of those that are kept; ``forcing``: what is added to all equations; ``coarse``: the
-        dates of the household's outputs."""
+        dates of the household's inputs and outputs."""
         horizon, _, n_z = kept.shape
-        n_i, n_o = len(self.inputs), len(self.outputs)
+        n_o = len(self.outputs)
         whole = jnp.zeros((horizon, system.now.shape[1], n_z)).at[:, jnp.array(self.variables, int)].set(kept)
-        by_output = household.by_date.reshape(horizon * n_i, n_o, -1)[:, jnp.array(self.later, int)]
-        given = kept[:, jnp.array(self.condensed_inputs, int)].reshape(horizon * n_i, n_z)
-        found = -by_output.reshape(horizon * n_i, -1).T @ given
+        given = pick(coarse, kept[:, jnp.array(self.condensed_inputs, int)]).reshape(-1, n_z)
+        by_output = household.by_date.reshape(len(given), n_o, -1)[:, jnp.array(self.later, int)]
+        found = -by_output.reshape(len(given), -1).T @ given
         at = jnp.array([self.outputs[o] for o in self.later], int)
         found = found.reshape(len(self.later), -1, n_z).transpose(1, 0, 2)
         whole = whole.at[:, at].set(interpolate(coarse, found))

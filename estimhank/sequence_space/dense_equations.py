@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from estimhank.sequence_space.banded import BandedFactor, contract_rows
-from estimhank.sequence_space.coarse_dates import count_of, fold, pick, scatter
+from estimhank.sequence_space.coarse_dates import count_of, fold, horizon_of, pick, scatter
 from estimhank.sequence_space.household_operator import HouseholdOperator, multiply, multiply_transposed
 from estimhank.sequence_space.linear_system import LinearSystem
 from estimhank.sequence_space.structure import Structure
@@ -60,21 +60,21 @@ def _target_rows(bands: tuple[jax.Array, ...], horizon: int) -> jax.Array:
 def dense_rows(
     st: Structure, system: LinearSystem, household: HouseholdOperator, variables: tuple[int, ...]
 ) -> jax.Array:
-    """Dense equations (household outputs, then moved equations) by date of the given variables: (T, variables, m n)."""
-    horizon = household.by_date.shape[0]
-    n_o, n = len(st.outputs), count_of(st.coarse, horizon)
+    """Dense equations (household outputs, then moved equations) by date of the given variables, of the dates that the
+    dense system has: (n, variables, m n)."""
+    n_o, n = len(st.outputs), household.by_date.shape[0]
     parts = []
     for v in variables:
-        row = jnp.zeros((horizon, n_o * n))
+        row = jnp.zeros((n, n_o * n))
         if v in st.inputs:
             row = household.by_date[:, st.inputs.index(v)]
         if v in st.outputs:
             o = st.outputs.index(v)
-            row = row.at[:, o * n : (o + 1) * n].add(pick(st.coarse, jnp.eye(horizon)).T)
+            row = row.at[:, o * n : (o + 1) * n].add(jnp.eye(n))
         parts.append(row)
-    rows = jnp.stack(parts, axis=1) if parts else jnp.zeros((horizon, 0, n_o * n))
-    if st.elimination.targets:
-        moved = _target_rows(bands_of(system, st.elimination.targets, variables), horizon)
+    rows = jnp.stack(parts, axis=1) if parts else jnp.zeros((n, 0, n_o * n))
+    if st.elimination.targets:  # which hold at all dates
+        moved = _target_rows(bands_of(system, st.elimination.targets, variables), n)
         rows = jnp.concatenate([rows, moved], axis=2)
     return rows
 
@@ -88,8 +88,7 @@ def apply_dense(
 ) -> Float[jax.Array, "mn k"]:
     """Dense equations at paths x (T, n, k) of the given variables: the rows of :func:`dense_rows` times x, (m n, k),
     without the rows, which are megabytes."""
-    horizon, n_i, _ = household.by_date.shape
-    k = x.shape[2]
+    horizon, n_i, k = x.shape[0], len(st.inputs), x.shape[2]
     by_input = jnp.zeros((horizon, n_i, k))
     by_output = jnp.zeros((horizon, len(st.outputs), k))
     for j, v in enumerate(variables):
@@ -97,7 +96,7 @@ def apply_dense(
             by_input = by_input.at[:, st.inputs.index(v)].set(x[:, j])
         if v in st.outputs:
             by_output = by_output.at[:, st.outputs.index(v)].set(x[:, j])
-    total = stack_dates(pick(st.coarse, by_output)) - multiply(household, by_input)
+    total = stack_dates(pick(st.coarse, by_output)) - multiply(household, pick(st.coarse, by_input))
     if st.elimination.targets:
         moved = apply_bands(bands_of(system, st.elimination.targets, variables), x)
         total = jnp.concatenate([total, stack_dates(moved)])
@@ -112,10 +111,10 @@ def apply_dense_transposed(
     y: Float[jax.Array, "mn k"],
 ) -> Float[jax.Array, "T n k"]:
     """The transpose of :func:`apply_dense`: (m n, k) to (T, variables, k)."""
-    horizon, _, width = household.by_date.shape
+    held, _, width = household.by_date.shape
+    horizon, k = horizon_of(st.coarse, held), y.shape[1]
     n = count_of(st.coarse, horizon)
-    k = y.shape[1]
-    by_input = -multiply_transposed(household, y[:width])
+    by_input = -scatter(st.coarse, multiply_transposed(household, y[:width]))
     by_output = scatter(st.coarse, unstack_dates(y[:width], n))
     columns = []
     for v in variables:
@@ -137,24 +136,26 @@ def assemble_transposed(
 ) -> jax.Array:
     """The transpose of the dense system, (m n, m n): O(T n) operations a variable of the banded block."""
     e = st.elimination
-    sources = dense_rows(st, system, household, st.source_variables)
+    sources = scatter(st.coarse, dense_rows(st, system, household, st.source_variables))
     lag, now, lead = bands_of(system, e.rows, e.dense)
     touched = tuple(sorted({*e.dense_now, *e.dense_lag}))
     d_lag, d_now, d_lead = (jnp.array(i, int) for i in (e.dense_lag, touched, e.dense_lead))
     columns = jnp.concatenate([now[:, d_now], lead[:, d_lead], lag[:, d_lag]], axis=1)
     # a lag at the date after is the same unknown: both end in one row
     out = contract_rows(banded, e, sources, columns, tuple(touched.index(i) for i in e.dense_lag))
+    now_and_lag, by_lead = out[:, : len(touched)], out[:-1, len(touched) :]
+    at_touched = fold(st.coarse, now_and_lag)
+    at_lead = fold(st.coarse, jnp.concatenate([jnp.zeros_like(by_lead[:1]), by_lead])) if e.dense_lead else None
     transposed = dense_rows(st, system, household, e.dense)
     # variable by variable, not by indices: one pass over memory
     blocks = []
     for j in range(len(e.dense)):
         block = transposed[:, j]
         if j in touched:
-            block = block - out[:, touched.index(j)]
-        if j in e.dense_lead:
-            before = out[:-1, len(touched) + e.dense_lead.index(j)]
-            block = block - jnp.concatenate([jnp.zeros_like(before[:1]), before])
-        blocks.append(fold(st.coarse, block))
+            block = block - at_touched[:, touched.index(j)]
+        if at_lead is not None and j in e.dense_lead:
+            block = block - at_lead[:, e.dense_lead.index(j)]
+        blocks.append(block)
     return jnp.concatenate(blocks)
 
 

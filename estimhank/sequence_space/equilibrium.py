@@ -27,7 +27,7 @@ from estimhank.sequence_space.banded import (
     solve_banded,
     solve_banded_transposed,
 )
-from estimhank.sequence_space.coarse_dates import FAILURE, count_of, fold, interpolate, pick
+from estimhank.sequence_space.coarse_dates import FAILURE, count_of, fold, horizon_of, interpolate, pick
 from estimhank.sequence_space.dense_equations import (
     apply_bands,
     apply_bands_transposed,
@@ -72,7 +72,7 @@ def factorize_equilibrium(st: Structure, system: LinearSystem, household: Househ
     """Factorise the system: the costly part of a solution."""
     system, household = _condensed(st, system, household)
     e = st.elimination
-    banded = factorize_banded(system, e, household.by_date.shape[0])
+    banded = factorize_banded(system, e, horizon_of(st.coarse, household.by_date.shape[0]))
     if not e.dense:
         return EquilibriumFactors(banded, None)
     # LAPACK stores columns, JAX rows: of a transpose neither has to be copied
@@ -171,12 +171,13 @@ def _checked_between(st: Structure, household: HouseholdOperator, solution: jax.
     n_o, n_z = len(st.whole_outputs), solution.shape[2]
     inputs = [solution[:, i] for i in st.whole_inputs]
 
-    def moves(by_date: jax.Array) -> list[jax.Array]:
-        return [(-by_date[:, i].T @ path).reshape(n_o, -1, n_z) for i, path in enumerate(inputs)]
+    def moves(by_date: jax.Array, paths: list[jax.Array]) -> list[jax.Array]:
+        return [(-by_date[:, i].T @ path).reshape(n_o, -1, n_z) for i, path in enumerate(paths)]
 
     outputs = solution[jnp.array(st.coarse.between)][:, jnp.array(st.whole_outputs, int)].transpose(1, 0, 2)
-    failure = jnp.abs(outputs - sum(moves(household.between))).max(1)
-    size = jnp.stack([jnp.abs(x).max(1) for x in moves(household.by_date)]).max(0)
+    failure = jnp.abs(outputs - sum(moves(household.between, inputs))).max(1)
+    held = moves(household.by_date, [pick(st.coarse, path) for path in inputs])
+    size = jnp.stack([jnp.abs(x).max(1) for x in held]).max(0)
     return jnp.where((failure <= FAILURE * size).all(), solution, jnp.nan)
 
 
@@ -269,7 +270,7 @@ def _vjp_backward(st: Structure, residuals: Any, cotangent: jax.Array) -> Any:
     after = jnp.concatenate([solution[1:], jnp.zeros_like(solution[:1])])
     lag_bar, now_bar, lead_bar = (-jnp.einsum("tez,tvz->ev", adjoint, x) for x in (before, solution, after))
     system_bar = LinearSystem(lag_bar, now_bar, lead_bar, -jnp.einsum("tez,tz->ez", adjoint, paths))
-    inputs = solution[:, jnp.array(st.inputs, int)]
+    inputs = pick(st.coarse, solution[:, jnp.array(st.inputs, int)])
     by_date_bar = -jnp.einsum("toz,siz->siot", household_adjoint, inputs).reshape(household.by_date.shape)
     # nothing through what is a check
     between = None if household.between is None else jnp.zeros_like(household.between)

@@ -7,15 +7,16 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Float
 
-from estimhank.sequence_space.coarse_dates import CoarseDates
+from estimhank.sequence_space.coarse_dates import CoarseDates, fold
 
 
 class HouseholdOperator(NamedTuple):
     """Household Jacobians, laid out for the recursions.
 
     ``by_date`` (T, n_i, n_o T): ``[s, i, o T + t]`` is minus the Jacobian of output o at date t with respect to input
-    i at date s. ``between``: of an operator at few dates of the outputs, where ``by_date`` is (T, n_i, n_o n), the same
-    at dates between them, for checks.
+    i at date s. ``between``: of an operator at few dates, where ``by_date`` is (n, n_i, n_o n), of inputs that are
+    polynomials between these dates; there it is (T, n_i, n_o m), of any inputs, at dates of the outputs between them,
+    for checks.
     """
 
     by_date: jax.Array
@@ -28,13 +29,13 @@ class HouseholdOperator(NamedTuple):
         return -self.by_date.reshape(horizon, n_i, width // horizon, horizon).transpose(2, 1, 3, 0)
 
     def at_dates(self, coarse: CoarseDates) -> HouseholdOperator:
-        """At few dates of the outputs, if it is not already."""
+        """At few dates, if it is not already."""
         if self.between is not None:
             return self
         horizon, n_i, width = self.by_date.shape
         by_output = self.by_date.reshape(horizon, n_i, width // horizon, horizon)
         held, between = (by_output[..., d].reshape(horizon, n_i, -1) for d in (coarse.dates, coarse.between))
-        return HouseholdOperator(held, between)
+        return HouseholdOperator(fold(coarse, held), between)
 
 
 def household_operator(by_date: Float[jax.Array, "T n_i n_o T"]) -> HouseholdOperator:

@@ -95,7 +95,7 @@ def test_values_belong_to_their_density_version(posterior: Posterior, reference:
 
     The numbers are those of version 1 at the reference point and around it.
     """
-    assert posterior_module.DENSITY_VERSION == "4"
+    assert posterior_module.DENSITY_VERSION == "5"
     theta = posterior.to_array(reference)
     shifts = np.array([-0.05, 0.0, 0.02])[:, None] * theta
     values = [posterior.log_density(theta + shift) for shift in shifts]
