@@ -30,6 +30,7 @@ GALLERY = (
         f"economics/{name}.png"
         for name in ("responses", "variance_decomposition", "historical_decomposition", "forecast")
     ),
+    "linearity/linearity.png",  # of `estimhank linearity`, where that was run
 )
 
 #: Finished runs that are recorded, with their headings and the figures that a page shows.

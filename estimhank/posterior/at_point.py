@@ -48,8 +48,12 @@ class AtPoint:
         self._seen: tuple[Seen, Aside] | None = None
         self._gradients: dict[Route, Callable[[], tuple[Any, Any]]] = {}
 
-    def at_every_date(self) -> AtPoint:
+    def at_more_dates(self) -> AtPoint:
         """The same where few dates did not do."""
+        return AtPoint(self.solver.at_more_dates, self.point, self.wanted, self._through)
+
+    def at_every_date(self) -> AtPoint:
+        """The same with dense equations solved at all dates."""
         return AtPoint(self.solver.at_every_date, self.point, self.wanted, self._through)
 
     def outcome(self, route: Route) -> tuple[RouteOutcome, float]:

@@ -243,7 +243,7 @@ class Posterior(Capabilities):
         while True:
             outcome, log_prior = here.outcome(route)
             if here.solver.few_dates_fail(outcome):
-                here = here.at_every_date()
+                here = here.at_more_dates()
                 continue
             further = next_route(route, outcome, first, self._has_fast_form)
             if further is None:

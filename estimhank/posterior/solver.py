@@ -39,7 +39,6 @@ _TRAVELS = (
     "setting",
     "density",
     "steady",
-    "every_date",
     "structure",
 )  # to another process, if it is known
 
@@ -54,8 +53,6 @@ class Solver:
         Made from the setting by default.
     density : GaussianDensity, optional
         Of the same setting at another horizon, whose compiled functions serve here too.
-    every_date : bool
-        Whether dense equations are solved at all dates (:mod:`estimhank.sequence_space.coarse_dates`).
     """
 
     def __init__(
@@ -63,9 +60,7 @@ class Solver:
         setting: Setting,
         steady: SteadySolver | None = None,
         density: GaussianDensity | None = None,
-        every_date: bool = False,
     ) -> None:
-        self.every_date = every_date
         self.setting, self.density = setting, density or GaussianDensity(setting)
         if steady is None:
             spread = {n: setting.priors[n].sd for n in setting.moving}
@@ -95,9 +90,22 @@ class Solver:
         return other
 
     @cached_property
+    def at_more_dates(self) -> Solver:
+        """The same with dense equations solved at more dates, or at all where that is not far from it
+        (:mod:`estimhank.sequence_space.coarse_dates`)."""
+        assert self.structure.coarse is not None
+        more = self.structure.coarse.more()
+        return self.at_every_date if more is None else self._at_dates_of(more)
+
+    @cached_property
     def at_every_date(self) -> Solver:
         """The same with dense equations solved at all dates."""
-        return Solver(self.setting, self.steady, self.density, every_date=True)
+        return self._at_dates_of(None)
+
+    def _at_dates_of(self, coarse: CoarseDates | None) -> Solver:
+        other = Solver(self.setting, self.steady, self.density)
+        vars(other)["structure"] = replace(self.structure, coarse=coarse)
+        return other
 
     @cached_property
     def structure(self) -> Structure:
@@ -110,7 +118,7 @@ class Solver:
         e = structure.elimination
         # of moved equations, which hold at all dates, nothing is checked between few
         fine = structure.late or not e.dense or e.targets
-        if fine or setting.horizon < SHORTEST or self.every_date:
+        if fine or setting.horizon < SHORTEST:
             return structure
         return replace(structure, coarse=CoarseDates.that_hold(*self._dense_paths(structure)))
 
@@ -162,7 +170,7 @@ class Solver:
         return self.structure.coarse is not None and not self.setting.moving
 
     def few_dates_fail(self, outcome: RouteOutcome) -> bool:
-        """Whether an outcome is none because it was computed at few dates, so that it has to be at all of them."""
+        """Whether an outcome is none because it was computed at few dates, so that it has to be at more of them."""
         return self.structure.coarse is not None and bool(outcome.winding == 0) and not outcome.regular
 
     @cached_property
@@ -209,7 +217,7 @@ class Solver:
         *_, aside = self.at_once(point, parts, solved)
         found = np.asarray(aside.responses)
         if self.structure.coarse is not None and int(solved.winding) == 0 and not np.isfinite(found).all():
-            return self.at_every_date.unknowns_at(point)
+            return self.at_more_dates.unknowns_at(point)
         return found
 
     # -- compiled functions ------------------------------------------------------------------------------------

@@ -126,6 +126,37 @@ def test_few_dates_say_what_all_say(horizon: int) -> None:
     assert more is not None and more.first > 60
 
 
+def test_where_few_dates_do_not_do_there_are_more_before_all() -> None:
+    """A longer horizon has more last dates, and half again as many where its few ones fail; short ones go to all."""
+    slow = 0.985 ** np.arange(1500)[:, None]
+    few = CoarseDates.that_hold(slow, slow)
+    assert few is not None and few.last >= 50
+    more = few.more()
+    assert more is not None and len(few.dates) < len(more.dates) < 400
+    assert more.last == 150 and more.more() is None
+    assert CoarseDates(300, 60, 60).more() is None
+
+
+@pytest.mark.long
+def test_the_value_at_more_dates_is_that_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = posterior(HOURS, 800)
+    point = target.reference()
+    want = target.evaluate(point).log_likelihood
+    more, every = (
+        Posterior(target.model, target.data, 800, 533, None, solver)
+        for solver in (target.solver.at_more_dates, target.solver.at_every_date)
+    )
+    assert len(more.solver.structure.coarse.dates) > len(target.solver.structure.coarse.dates)
+    assert every.solver.structure.coarse is None
+    exact = every.evaluate(point).log_likelihood
+    assert more.evaluate(point).log_likelihood == pytest.approx(exact, abs=1e-6)
+    assert want == pytest.approx(exact, abs=1e-5)
+    # no solution passes at few dates, nor at more: the value is that of all
+    monkeypatch.setattr(equilibrium, "FAILURE", -1.0)
+    fresh = Posterior(target.model, target.data, 800, 533)
+    assert fresh.evaluate(point).log_likelihood == pytest.approx(exact, abs=1e-6)
+
+
 @pytest.mark.long
 def test_few_dates_give_the_solution_of_all_dates_and_its_gradient() -> None:
     target = posterior(HOURS, 300)
