@@ -33,8 +33,11 @@ VARIANTS: dict[str, tuple[NetworkConfig, float]] = {
 SEEDS = {"one generalised moment": 5, "first moment": 5, "two generalised moments": 1}
 _COLUMNS = (
     "bellman_error", "bellman_error_of_best", "euler_mean", "euler_max", "den_haan_mean", "den_haan_max",
-    "mean_capital", "sd_capital", "wealth_sd", "wealth_gini", "seconds", "passed",
+    "mean_capital", "sd_capital", "wealth_sd", "wealth_sd_spread", "wealth_gini", "seconds", "processor_seconds",
+    "passed",
 )  # fmt: skip
+#: Of the referee, along the same paths.
+_OF_REFEREE = ("mean_capital", "sd_capital", "wealth_sd", "wealth_sd_spread", "wealth_gini")
 
 
 def runs(seeds: int | None) -> list[tuple[str, int]]:
@@ -44,8 +47,8 @@ def runs(seeds: int | None) -> list[tuple[str, int]]:
 
 
 def configuration(base: GlobalConfig, name: str, seed: int) -> GlobalConfig:
-    """One run's settings: responses are left out, and the referee beyond the first seed, as it is the same."""
-    accuracy = dataclasses.replace(base.accuracy, responses=False, referee=base.accuracy.referee and seed == 1)
+    """One run's settings: responses are left out. Every run is held against the referee, which is solved once."""
+    accuracy = dataclasses.replace(base.accuracy, responses=False)
     return dataclasses.replace(
         base, networks=VARIANTS[name][0], accuracy=accuracy, run=dataclasses.replace(base.run, seed=seed)
     )
@@ -53,20 +56,44 @@ def configuration(base: GlobalConfig, name: str, seed: int) -> GlobalConfig:
 
 def row(name: str, seed: int, figures: dict[str, Any]) -> dict[str, Any]:
     """One line of the table."""
-    return {"variant": name, "seed": seed, **{key: figures[key] for key in _COLUMNS}}
+    found = {"variant": name, "seed": seed, **{key: figures[key] for key in _COLUMNS}}
+    referee = figures.get("referee") or {}
+    gaps = {
+        f"{key}_gap": max(abs(x / y - 1) for x, y in zip(figures["by_path"][key], referee["by_path"][key], strict=True))
+        for key in ("mean_capital", "wealth_sd")
+        if referee
+    }
+    return found | {f"referee_{key}": referee.get(key) for key in _OF_REFEREE} | gaps
+
+
+def _mean(values: pd.Series, form: str) -> str:
+    sd = f" ± {values.std():{form}}" if len(values) > 1 else ""
+    return f"{values.mean():{form}}{sd}"
 
 
 def summary(table: pd.DataFrame) -> str:
     """Means and standard deviations over seeds, as a table in Markdown."""
-    lines = ["| networks see | seeds | Bellman error | published | Euler mean, max | den Haan mean, max, % | passed |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [
+        "| networks see | seeds | Bellman error | published | Euler mean, max | den Haan mean, max, % | s.d. of wealth "
+        "| Gini | mean K | passed |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for name, group in table.groupby("variant", sort=False):
-        sd = f" ± {group.bellman_error.std():.5f}" if len(group) > 1 else ""
-        lines.append(
-            f"| {name} | {len(group)} | {group.bellman_error.mean():.5f}{sd} | {VARIANTS[str(name)][1]} "
-            f"| {group.euler_mean.mean():.2f}, {group.euler_max.max():.2f} "
-            f"| {group.den_haan_mean.mean():.4f}, {group.den_haan_max.max():.4f} | {int(group.passed.sum())} |"
-        )
+        cells = (
+            str(name), str(len(group)), _mean(group.bellman_error, ".5f"), str(VARIANTS[str(name)][1]),
+            f"{_mean(group.euler_mean, '.2f')}, {group.euler_max.max():.2f}",
+            f"{_mean(group.den_haan_mean, '.4f')}, {group.den_haan_max.max():.4f}",
+            _mean(group.wealth_sd, ".2f"), _mean(group.wealth_gini, ".4f"), _mean(group.mean_capital, ".3f"),
+            f"{int(group.passed.sum())} of {len(group)}",
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    of = table.iloc[0]
+    if of.get("referee_wealth_sd") is not None:
+        cells = (
+            "referee", "", "", "", "", "", f"{of.referee_wealth_sd:.2f}", f"{of.referee_wealth_gini:.4f}",
+            f"{of.referee_mean_capital:.3f}", "",
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

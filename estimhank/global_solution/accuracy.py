@@ -29,10 +29,6 @@ from estimhank.global_solution.histogram import asset_grid, move
 from estimhank.global_solution.networks import Frame
 from estimhank.global_solution.steady import deterministic_steady_state
 
-#: Seed of the aggregate path on which every solution is judged, whatever the seed of its training: two solutions then
-#: differ by what they are, not by what happened. Over 10,000 quarters the s.d. of wealth still varies by some two per
-#: cents from path to path.
-PATH_SEED = 1
 #: Share of households below which a point of the histogram counts as empty: with 10^6 households nobody would be there.
 ERGODIC_SHARE = 1e-6
 #: The published search for the best consumption: points, and how far they reach from the policy's in goods.

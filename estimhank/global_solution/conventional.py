@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,9 @@ class ConventionalSizes:
 class ConventionalSolution:
     """What the referee found.
 
+    What is simulated is along the path of aggregate states that the belief was found on; :func:`simulate_conventional`
+    follows others.
+
     Attributes
     ----------
     intercept, gradient : array of shape (n_z,)
@@ -68,9 +71,9 @@ class ConventionalSolution:
     z : array of shape (quarters,)
         Aggregate states.
     wealth : WealthMoments
-        Of the average histogram of these quarters; ``wealth_sd`` and ``wealth_gini`` below are averages over quarters.
-    wealth_sd, wealth_gini : float
-        Cross-sectional s.d. and Gini coefficient of assets, averaged over quarters.
+        Of the last histogram.
+    wealth_sd, wealth_gini : array of shape (quarters,)
+        Cross-sectional s.d. and Gini coefficient of assets.
     den_haan : array of shape (quarters,)
         Error of the believed law iterated by itself, in percent of capital (den Haan 2010).
     assets_grid, capital_grid : arrays of shape (n_a,), (n_K,)
@@ -86,8 +89,8 @@ class ConventionalSolution:
     capital: NDArray[np.float64]
     z: NDArray[np.int64]
     wealth: WealthMoments
-    wealth_sd: float
-    wealth_gini: float
+    wealth_sd: NDArray[np.float64]
+    wealth_gini: NDArray[np.float64]
     den_haan: NDArray[np.float64]
     assets_grid: NDArray[np.float64]
     capital_grid: NDArray[np.float64]
@@ -178,6 +181,16 @@ def _interpolate(x: jax.Array, knots: jax.Array, values: jax.Array) -> jax.Array
     return values[i] + (x - knots[i]) / (knots[i + 1] - knots[i]) * (values[i + 1] - values[i])
 
 
+def _on(fine: jax.Array, grid: jax.Array, policy: jax.Array) -> jax.Array:
+    return jax.vmap(jax.vmap(jax.vmap(lambda row: _interpolate(fine, grid, row))))(policy)
+
+
+def _start(economy: GlobalEconomy, fine: jax.Array) -> jax.Array:
+    """The deterministic steady state's histogram on another grid."""
+    steady = deterministic_steady_state(economy)
+    return jax.vmap(lambda row: move_to(row, steady.grid, fine))(jnp.asarray(steady.histogram))
+
+
 @partial(jax.jit, static_argnums=0)
 def _simulate(
     economy: GlobalEconomy,
@@ -238,11 +251,10 @@ def solve_conventional(
     belief = np.stack([np.full(n_z, 0.04 * np.log(steady.capital)), np.full(n_z, 0.96)], 1)
     policy = jnp.broadcast_to(0.95 * grid, (n_z, n_e, sizes.capital, sizes.assets))
     z = simulate_aggregate(chain_of(economy).aggregate, sizes.quarters + sizes.burn_in + 1, np.random.default_rng(seed))
-    start = jax.vmap(lambda row: move_to(row, steady.grid, fine))(jnp.asarray(steady.histogram))
+    start = _start(economy, fine)
     for iteration in range(1, 101):
         policy, _, _ = _solve_household(economy, jnp.asarray(belief), policy, grid, capital)
-        on_fine = jax.vmap(jax.vmap(jax.vmap(lambda row: _interpolate(fine, grid, row))))(policy)
-        k, sd, gini, last = _simulate(economy, on_fine, capital, fine, start, jnp.asarray(z))
+        k, sd, gini, last = _simulate(economy, _on(fine, grid, policy), capital, fine, start, jnp.asarray(z))
         path, kept = np.asarray(k), slice(sizes.burn_in, None)
         found, r_squared = fit_law(path[kept], z[:-1][kept], n_z)
         ends = np.log(np.array([path[kept].min(), path[kept].max()]))
@@ -257,9 +269,39 @@ def solve_conventional(
     iterated = iterate_law(found, z[:-1], path[sizes.burn_in], sizes.burn_in)
     return ConventionalSolution(
         found[:, 0], found[:, 1], r_squared, path[kept], z[:-1][kept], wealth_moments(last, fine),
-        float(np.asarray(sd)[kept].mean()), float(np.asarray(gini)[kept].mean()),
+        np.asarray(sd)[kept], np.asarray(gini)[kept],
         100 * np.abs(iterated / path[kept] - 1), np.asarray(grid), np.asarray(capital), np.asarray(policy), iteration,
     )  # fmt: skip
+
+
+class ConventionalPath(NamedTuple):
+    """A simulation of the referee: capital, cross-sectional s.d. and Gini coefficient of assets, (quarters,) each."""
+
+    capital: NDArray[np.float64]
+    wealth_sd: NDArray[np.float64]
+    wealth_gini: NDArray[np.float64]
+
+
+def simulate_conventional(
+    economy: GlobalEconomy, found: ConventionalSolution, sizes: ConventionalSizes, seed: int
+) -> ConventionalPath:
+    """Follow the referee's policies along another path of aggregate states, from the deterministic steady state on.
+
+    Parameters
+    ----------
+    economy : GlobalEconomy
+    found : ConventionalSolution
+    sizes : ConventionalSizes
+        Points of the histogram, and quarters; those of the policies are as they were found.
+    seed : int
+        Of the aggregate path.
+    """
+    fine = asset_grid(economy.borrowing_limit, economy.largest_assets, sizes.histogram)
+    z = simulate_aggregate(chain_of(economy).aggregate, sizes.quarters + sizes.burn_in + 1, np.random.default_rng(seed))
+    on_fine = _on(fine, jnp.asarray(found.assets_grid), jnp.asarray(found.policy))
+    capital = jnp.asarray(found.capital_grid)
+    *simulated, _ = _simulate(economy, on_fine, capital, fine, _start(economy, fine), jnp.asarray(z))
+    return ConventionalPath(*(np.asarray(x)[sizes.burn_in :] for x in simulated))
 
 
 def move_to(shares: jax.Array, grid: jax.Array, other: jax.Array) -> jax.Array:

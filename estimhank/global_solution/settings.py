@@ -145,7 +145,10 @@ class AccuracyConfig:
     Attributes
     ----------
     quarters, burn_in : int
-        Of the long simulations, and dropped before.
+        Of each long simulation, and dropped before.
+    paths : int
+        Aggregate paths, of seeds 0, 1, ..., along which the distribution is held against the referee's; errors are
+        taken on the first.
     histogram : int
         Grid points of these simulations.
     states : int
@@ -158,6 +161,7 @@ class AccuracyConfig:
 
     quarters: int = option(10_000, least=100)
     burn_in: int = option(1_000, least=1)
+    paths: int = option(4, least=1)
     histogram: int = option(1_000, least=40)
     states: int = option(500, least=10)
     referee: bool = True
@@ -192,8 +196,10 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
             "economies": 32, "own_states": 12, "histogram": 60, "rounds": 2, "value_rounds": 1, "steps": 3, "quarters":
             40, "first_quarters": 20,
         },
-        "accuracy": {"quarters": 300, "burn_in": 50, "histogram": 120, "states": 20, "referee": False, "responses":
-        False},
+        "accuracy": {
+            "quarters": 300, "burn_in": 50, "paths": 1, "histogram": 120, "states": 20, "referee": False, "responses":
+            False,
+        },
     },
     "published": {"training": {"recipe": "published"}},
 }  # fmt: skip

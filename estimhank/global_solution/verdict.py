@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from estimhank.global_solution.distribution import Distribution
 
 #: Limits. Euler errors: a household errs by a dollar in 3,000 of consumption on average, by one in 200 at most.
 EULER_MEAN, EULER_MAX = -3.5, -2.3
@@ -11,7 +16,8 @@ EULER_MEAN, EULER_MAX = -3.5, -2.3
 BELLMAN = 0.0140
 #: Percent of capital, over 10,000 quarters.
 DEN_HAAN_MEAN, DEN_HAAN_MAX = 0.05, 0.2
-#: Against the referee: shares of its s.d. of wealth and of its mean capital, and points of the Gini coefficient.
+#: Against the referee, on each path: shares of its s.d. of wealth and of its mean capital, and points of the Gini
+#: coefficient.
 WEALTH_SD, WEALTH_GINI, CAPITAL = 0.03, 0.01, 0.005
 #: Of den Haan's simulation: errors that add up need time to do so.
 QUARTERS = 10_000
@@ -56,17 +62,20 @@ class GlobalVerdict:
     Attributes
     ----------
     checks : tuple of Check
-    missing : tuple of str
-        What was not looked at, in words.
+    unjudged : tuple of str
+        What should have been looked at and was not, in words: nothing passes with that.
+    notes : tuple of str
+        What else there is to say.
     """
 
     checks: tuple[Check, ...]
-    missing: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every figure keeps to its limit."""
-        return all(check.passed for check in self.checks)
+        """Whether every figure was looked at, and keeps to its limit."""
+        return not self.unjudged and all(check.passed for check in self.checks)
 
     @property
     def words(self) -> str:
@@ -75,16 +84,30 @@ class GlobalVerdict:
         if failed:
             items = "; ".join(c.sentence for c in failed)
             text = f"Do not trust this solution: {items}. Train longer ([training] rounds) or with larger networks."
+        elif self.unjudged:
+            text = "This solution keeps to its limits as far as it was judged, and may not be trusted yet."
         else:
             by = "; ".join(f"{c.words} {c.value:.3g} (limit {c.limit:g})" for c in self.checks if c.name != "quarters")
             text = f"This solution may be trusted: {by}."
-        return text + "".join(f" {item}" for item in self.missing)
+        return text + "".join(f" {item}" for item in (*self.unjudged, *self.notes))
 
 
 def verdict_of(
-    figures: dict[str, float], referee: dict[str, float] | None, missing: Sequence[str] = ()
+    figures: Mapping[str, Any],
+    referee: Distribution | None,
+    distribution: Distribution,
+    unjudged: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> GlobalVerdict:
-    """The checks of figures as ``global.json`` names them; ``referee``: the same names by the conventional method."""
+    """The checks of figures as ``global.json`` names them.
+
+    Parameters
+    ----------
+    figures : mapping
+    referee, distribution : Distribution
+        By the conventional method and by networks, along the same paths; the largest distance on any of them counts.
+    unjudged, notes : sequence of str
+    """
     f = figures
     checks = [
         Check("euler_mean", "the mean Euler error, in log10,", f["euler_mean"], EULER_MEAN),
@@ -97,12 +120,13 @@ def verdict_of(
         Check("top_share", "the share of households at the top of the grid", f["top_share"], TOP_SHARE),
     ]  # fmt: skip
     if referee is not None:
+        ours, theirs = distribution, referee
         checks += [
             Check("mean_capital", "the distance of mean capital from the referee's, as a share,",
-                  abs(f["mean_capital"] / referee["mean_capital"] - 1), CAPITAL),
+                  float(np.abs(ours.mean_capital / theirs.mean_capital - 1).max()), CAPITAL),
             Check("wealth_sd", "the distance of the s.d. of wealth from the referee's, as a share,",
-                  abs(f["wealth_sd"] / referee["wealth_sd"] - 1), WEALTH_SD),
+                  float(np.abs(ours.wealth_sd / theirs.wealth_sd - 1).max()), WEALTH_SD),
             Check("wealth_gini", "the distance of wealth's Gini coefficient from the referee's",
-                  abs(f["wealth_gini"] - referee["wealth_gini"]), WEALTH_GINI),
+                  float(np.abs(ours.wealth_gini - theirs.wealth_gini).max()), WEALTH_GINI),
         ]  # fmt: skip
-    return GlobalVerdict(tuple(checks), tuple(missing))
+    return GlobalVerdict(tuple(checks), tuple(unjudged), tuple(notes))
