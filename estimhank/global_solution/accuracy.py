@@ -27,7 +27,7 @@ from estimhank.global_solution.euler import (
 )
 from estimhank.global_solution.histogram import asset_grid, move
 from estimhank.global_solution.networks import Frame
-from estimhank.global_solution.steady import deterministic_steady_state
+from estimhank.global_solution.steady import SteadyState, deterministic_steady_state
 
 #: Share of households below which a point of the histogram counts as empty: with 10^6 households nobody would be there.
 ERGODIC_SHARE = 1e-6
@@ -91,15 +91,22 @@ def _long(problem: Problem, frame: Frame, weights: Any, first: Any, z: Any, weig
 
 
 def simulate_long(
-    problem: Problem, frame: Frame, weights: Any, quarters: int, burn_in: int, points: int, seed: int
+    problem: Problem,
+    frame: Frame,
+    weights: Any,
+    quarters: int,
+    burn_in: int,
+    points: int,
+    seed: int,
+    rest: SteadyState | None = None,
 ) -> tuple[LongPath, jax.Array]:
-    """A long path from the deterministic steady state on, on a fine grid, which is returned too; the burn-in is
-    dropped.
+    """A long path from ``rest`` on, by default the deterministic steady state, on a fine grid, which is returned too;
+    the burn-in is dropped.
 
     The aggregate states are those of the referee with the same seed and number of quarters.
     """
     economy = problem.economy
-    steady = deterministic_steady_state(economy)
+    steady = rest or deterministic_steady_state(economy)
     grid = asset_grid(economy.borrowing_limit, economy.largest_assets, points)
     first = jax.vmap(lambda row: move_to(row, steady.grid, grid))(steady.histogram)
     total = -(-(quarters + burn_in) // _APART) * _APART

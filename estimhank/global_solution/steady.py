@@ -35,38 +35,60 @@ class SteadyState(NamedTuple):
         Assets.
     histogram : array of shape (n_e, n_a)
         Shares of households.
+    externality : float
+        What the planner adds to the marginal value of assets (:mod:`estimhank.global_solution.planner`); zero in the
+        market.
     """
 
     capital: float
     grid: jax.Array
     histogram: jax.Array
+    externality: float = 0.0
 
 
 @partial(jax.jit, static_argnums=0)
-def _solve_policy(
-    economy: GlobalEconomy, gross: jax.Array, income: jax.Array, chain: jax.Array, grid: jax.Array
+def solve_policy(
+    economy: GlobalEconomy,
+    gross: jax.Array,
+    income: jax.Array,
+    chain: jax.Array,
+    grid: jax.Array,
+    externality: jax.Array | float = 0.0,
+    first: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Consumption at each end-of-period grid point, (m, n_a), for a chain (m, m) over states with returns and incomes
-    (m,).
+    """Consumption at each end-of-period grid point, (m, n_a), the last change, and the number of steps.
+
+    Parameters
+    ----------
+    economy : GlobalEconomy
+    gross, income : arrays of shape (m,)
+        Returns and incomes by state.
+    chain : array of shape (m, m)
+    grid : array of shape (n_a,)
+    externality : float
+        Added to next period's marginal value of assets.
+    first : array of shape (m, n_a), optional
+        Where to begin.
     """
     cash = gross[:, None] * grid + income[:, None]
 
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         c, _, count = state
-        chosen = jax.vmap(lambda x, v: _inside(x, v, grid))(c + grid, cash)
+        chosen = jax.vmap(lambda x, v: inside(x, v, grid))(c + grid, cash)
         now = cash - jnp.maximum(chosen, grid[0])
-        marginal = economy.beta * chain @ (gross[:, None] * economy.marginal_utility(now))
+        marginal = economy.beta * (chain @ (gross[:, None] * economy.marginal_utility(now)) + externality)
         found = economy.inverse_marginal_utility(marginal)
         return found, jnp.abs(found / c - 1).max(), count + 1
 
-    first = jnp.broadcast_to(0.05 * cash + 0.1 * income[:, None], cash.shape)
+    first = jnp.broadcast_to(0.05 * cash + 0.1 * income[:, None], cash.shape) if first is None else first
     found: tuple[Any, ...] = jax.lax.while_loop(
         lambda state: (state[1] > _TOLERANCE) & (state[2] < _LIMIT), step, (first, jnp.inf, jnp.array(0))
     )
     return found
 
 
-def _inside(knots: jax.Array, x: jax.Array, values: jax.Array) -> jax.Array:
+def inside(knots: jax.Array, x: jax.Array, values: jax.Array) -> jax.Array:
+    """Values at ``x`` along straight lines between knots, and on beyond the last ones."""
     i = jnp.clip(jnp.searchsorted(knots, x, side="right") - 1, 0, knots.shape[0] - 2)
     return values[i] + (x - knots[i]) / (knots[i + 1] - knots[i]) * (values[i + 1] - values[i])
 
@@ -110,9 +132,9 @@ def deterministic_steady_state(economy: GlobalEconomy) -> SteadyState:
         gross = jnp.broadcast_to(prices.gross_return, prices.income.shape)
         if float(economy.beta * prices.gross_return) >= 1:
             return np.inf, jnp.zeros(())  # nobody would stop saving
-        c, _, count = _solve_policy(economy, gross, prices.income, chain, policy_grid)
+        c, _, count = solve_policy(economy, gross, prices.income, chain, policy_grid)
         cash = gross[:, None] * grid + prices.income[:, None]
-        assets = jnp.maximum(jax.vmap(lambda x, v: _inside(x, v, policy_grid))(c + policy_grid, cash), low)
+        assets = jnp.maximum(jax.vmap(lambda x, v: inside(x, v, policy_grid))(c + policy_grid, cash), low)
         shares, _, moves = _rest(assets, chain, grid)
         settled[0] = int(count) < _LIMIT and int(moves) < 10 * _LIMIT
         return float((shares @ grid).sum()) - capital, shares
@@ -174,22 +196,23 @@ _SHIFT = 0.1
 
 
 @lru_cache(maxsize=8)
-def base_policy(economy: GlobalEconomy) -> BasePolicy:
-    """Households' policy where productivity and employment move, but capital stays at its deterministic steady state.
+def base_policy(economy: GlobalEconomy, at: float | None = None, externality: float = 0.0) -> BasePolicy:
+    """Households' policy where productivity and employment move, but capital stays where it is at rest.
 
-    It knows nothing of the law of capital, which is what a global solution is about; it knows where the borrowing limit
+    ``at`` is that capital, the deterministic steady state's by default; ``externality`` is the planner's. The policy
+    knows nothing of the law of capital, which is what a global solution is about; it knows where the borrowing limit
     binds, and that job finding depends on the aggregate state.
     """
     chain = chain_of(economy)
     n_z, n_e = economy.n_z, economy.n_e
-    capital = jnp.asarray(deterministic_steady_state(economy).capital)
+    capital = jnp.asarray(deterministic_steady_state(economy).capital if at is None else at)
     joint = np.einsum("zy,zyef->zeyf", chain.aggregate, chain.idiosyncratic).reshape(n_z * n_e, n_z * n_e)
     low, high = economy.borrowing_limit, economy.largest_assets
     grid = low + (high - low) * jnp.linspace(0.0, 1.0, _POLICY_POINTS) ** 3
     prices = jax.vmap(lambda z: economy.prices(z, capital))(jnp.arange(n_z))
     gross, income = jnp.repeat(prices.gross_return, n_e), prices.income.reshape(-1)
     scale = jnp.repeat(jax.vmap(income_scale)(prices.income), n_e)
-    c, _, count = _solve_policy(economy, gross, income, jnp.asarray(joint), grid)
+    c, _, count = solve_policy(economy, gross, income, jnp.asarray(joint), grid, externality)
     if int(count) >= _LIMIT:
         raise ConvergenceError(
             "a household's problem at constant capital does not converge: is beta R below one on average?"
@@ -204,8 +227,8 @@ def base_policy(economy: GlobalEconomy) -> BasePolicy:
     # beyond both ends consumption goes on along straight lines in cash, from a stretch that is no kink's
     def table(knots: jax.Array, values: jax.Array) -> jax.Array:
         slope_low = (values[2] - values[0]) / (knots[2] - knots[0])
-        inside = _inside(knots, cash, values)
-        return jnp.log(jnp.where(cash < knots[0], values[0] + slope_low * (cash - knots[0]), inside))
+        between = inside(knots, cash, values)
+        return jnp.log(jnp.where(cash < knots[0], values[0] + slope_low * (cash - knots[0]), between))
 
     log_c = jax.vmap(table)(spendable, c / scale[:, None])
     value = _value(economy, log_c, (gross, income, scale), joint, position)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -34,8 +34,10 @@ from estimhank.global_solution.euler import (
 from estimhank.global_solution.histogram import asset_grid
 from estimhank.global_solution.least_squares import Residuals, minimise
 from estimhank.global_solution.networks import Architecture, Frame, PublishedArchitecture
+from estimhank.global_solution.planner import planner_steady_state
 from estimhank.global_solution.settings import NetworkConfig, PublishedConfig, TrainingConfig
-from estimhank.global_solution.steady import base_policy, deterministic_steady_state
+from estimhank.global_solution.steady import SteadyState, base_policy, deterministic_steady_state
+from estimhank.support.errors import ConvergenceError
 from estimhank.support.seeds import Stream, generator
 
 #: Own assets of a batch reach this share of the grid: the rest is empty, and is left to how networks go on.
@@ -129,12 +131,25 @@ class Solver:
         """Of the histograms in training."""
         return asset_grid(self.economy.borrowing_limit, self.economy.largest_assets, self.training.histogram)
 
+    @property
+    def rest(self) -> SteadyState:
+        """Where training begins and what networks correct: the economy without aggregate risk, the planner's where she
+        has a solution.
+        """
+        if self.planner and self.published is None:
+            try:
+                return planner_steady_state(self.economy)
+            except ConvergenceError:
+                pass
+        return deterministic_steady_state(self.economy)
+
     def frame(self, mean: Any, spread: Any) -> Frame:
         """Constants of the networks."""
-        steady = deterministic_steady_state(self.economy)
+        rest = self.rest
         return Frame(
-            base_policy(self.economy), jnp.asarray(steady.capital), self.grid, jnp.asarray(mean), jnp.asarray(spread)
-        )
+            base_policy(self.economy, rest.capital, rest.externality), jnp.asarray(rest.capital), self.grid,
+            jnp.asarray(mean), jnp.asarray(spread),
+        )  # fmt: skip
 
     def policy_frame(self, state: State) -> Frame:
         """Constants of the policy networks."""
@@ -160,7 +175,7 @@ class Solver:
         networks.
         """
         rng = generator(self.seed, Stream.GLOBAL)
-        steady = deterministic_steady_state(self.economy)
+        steady = self.rest
         n = self.training.economies
         at_rest = jax.vmap(lambda row: move_to(row, steady.grid, self.grid))(steady.histogram)
         every = jnp.broadcast_to(at_rest, (n, *at_rest.shape))
@@ -250,14 +265,9 @@ class Solver:
 
     def _whiten(self, weights: Any, histograms: jax.Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         assets = jnp.broadcast_to(self.grid, histograms.shape[1:])
-        steady = deterministic_steady_state(self.economy)
-        functions = self.architecture.moment_functions(weights, assets, jnp.asarray(steady.capital))
+        functions = self.architecture.moment_functions(weights, assets, jnp.asarray(self.rest.capital))
         raw = np.asarray(jnp.einsum("qea,sea->sq", functions, histograms))
         return raw.mean(0), np.maximum(raw.std(0), _LEAST_SPREAD)
-
-    def of_market(self) -> Solver:
-        """The same without the planner."""
-        return replace(self, planner=False)
 
 
 @jax.jit

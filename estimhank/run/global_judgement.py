@@ -25,7 +25,6 @@ from estimhank.global_solution.conventional import (
 from estimhank.global_solution.distribution import Distribution
 from estimhank.global_solution.economy import GlobalEconomy
 from estimhank.global_solution.settings import AccuracyConfig, GlobalConfig
-from estimhank.global_solution.steady import deterministic_steady_state
 from estimhank.global_solution.training import Solver, State
 from estimhank.global_solution.verdict import GlobalVerdict, verdict_of
 from estimhank.support.progress_event import Progress, ProgressEvent
@@ -80,7 +79,7 @@ def judge(
     tell(0)
     paths = []
     for seed in range(a.paths):
-        along, fine = simulate_long(problem, *of_policy, a.quarters, a.burn_in, a.histogram, seed)
+        along, fine = simulate_long(problem, *of_policy, a.quarters, a.burn_in, a.histogram, seed, solver.rest)
         paths.append(along)
     path, distribution = paths[0], Distribution.of(paths)
     tell(1)
@@ -92,7 +91,8 @@ def judge(
     law = Law.of(path, solver.economy.n_z)
     top = np.asarray(fine) > fine[0] + _TOP * (fine[-1] - fine[0])
     figures: dict[str, Any] = {
-        "bellman_error": bellman.published,
+        # a planner's household does not choose what is best for itself
+        "bellman_error": bellman.policy if solver.planner else bellman.published,
         "euler_mean": euler.mean,
         "euler_max": euler.largest,
         "den_haan_mean": den_haan.mean,
@@ -109,7 +109,7 @@ def judge(
         "quarters": len(path.capital),
         "paths": len(paths),
         "top_share": max(float(p.mean_histograms.mean(0).sum(0)[top].sum()) for p in paths),
-        "steady_capital": deterministic_steady_state(solver.economy).capital,
+        "steady_capital": solver.rest.capital,
         "units": UNITS,
     }
     unjudged, notes, referee, found = [], [], None, None

@@ -17,7 +17,6 @@ from estimhank.global_solution.published import start_published, train_published
 from estimhank.global_solution.responses import GlobalResponse, global_responses
 from estimhank.global_solution.settings import GlobalConfig
 from estimhank.global_solution.solution import FIGURES, SETTINGS, WEIGHTS, GlobalSolution, to_bytes
-from estimhank.global_solution.steady import deterministic_steady_state
 from estimhank.global_solution.training import Solver, State
 from estimhank.global_solution.verdict import GlobalVerdict
 from estimhank.run.global_judgement import judge
@@ -193,7 +192,7 @@ def _trained(
             ) from None
         say(f"training goes on after round {int(state.round)} of {solver.rounds}")
     else:
-        say(f"steady state: capital {deterministic_steady_state(solver.economy).capital:.4f} without aggregate risk")
+        say(f"steady state: capital {solver.rest.capital:.4f} without aggregate risk")
         state = solver.start() if solver.published is None else start_published(solver, solver.published)
     published = solver.published
     rounds = solver.train(state) if published is None else train_published(solver, published, state)
