@@ -54,8 +54,8 @@ class AtRest(NamedTuple):
     ----------
     capital, externality : float
         That they hold, and that they cause.
-    histogram, assets : arrays of shape (n_e, n_a)
-        Shares of households, and what they choose.
+    histogram, assets, wanted : arrays of shape (n_e, n_a)
+        Shares of households, what they choose, and what they would choose if the grid went on.
     """
 
     capital: float
@@ -98,12 +98,14 @@ class Households:
             raise ConvergenceError("a household's problem does not converge with the planner's externality")
         self._last = c_end
         cash = gross[:, None] * grid + prices[1][:, None]
-        chosen = np.asarray(jnp.clip(jax.vmap(lambda x, v: inside(x, v, grid))(c_end + grid, cash), grid[0], grid[-1]))
+        beyond = jax.vmap(lambda x, v: inside(x, v, grid))(c_end + grid, cash)
+        wanted = np.asarray(jnp.maximum(beyond, grid[0]))
+        chosen = np.minimum(wanted, float(grid[-1]))
         histogram = _stationary(chosen, np.asarray(grid), chain)
         marginal = np.asarray(economy.marginal_utility(cash - chosen))
         per_unit = np.asarray(moved[0] * grid + moved[1][:, None])
         held = float((histogram * np.asarray(grid)).sum())
-        return AtRest(held, float((histogram * marginal * per_unit).sum()), histogram, chosen)
+        return AtRest(held, float((histogram * marginal * per_unit).sum()), histogram, chosen, wanted)
 
     def holding(self, capital: float, market: float) -> tuple[float, AtRest, bool]:
         """The externality at which they hold ``capital`` at its prices, in the direction of the market's, what they do,
@@ -158,7 +160,29 @@ def _stationary(
     return np.asarray((found / found.sum()).reshape(n_e, n))
 
 
+class PlannerRest(NamedTuple):
+    """The planner without aggregate risk: at rest, or why there is no rest.
+
+    Attributes
+    ----------
+    steady : SteadyState, optional
+    reason : str
+        A sentence where there is none.
+    """
+
+    steady: SteadyState | None
+    reason: str = ""
+
+
 @lru_cache(maxsize=8)
+def planner_at_rest(economy: GlobalEconomy) -> PlannerRest:
+    """:func:`planner_steady_state`, looked for once."""
+    try:
+        return PlannerRest(planner_steady_state(economy))
+    except ConvergenceError as error:
+        return PlannerRest(None, str(error))
+
+
 def planner_steady_state(economy: GlobalEconomy) -> SteadyState:
     """The planner's capital, distribution and externality without aggregate risk.
 
@@ -214,7 +238,7 @@ def _no_rest(households: Households, found: AtRest) -> str:
 def explosive_wealth(found: AtRest, grid: NDArray[np.float64]) -> float | None:
     """Assets above which households save on average over their own states; None where there are none."""
     own = found.histogram.sum(1)
-    saving = own @ (found.assets - grid) >= 0
+    saving = own @ (found.wanted - grid) >= 0
     if not saving[-1]:
         return None
     return float(grid[len(grid) - int(np.argmin(saving[::-1]))]) if not saving.all() else float(grid[0])

@@ -34,10 +34,9 @@ from estimhank.global_solution.euler import (
 from estimhank.global_solution.histogram import asset_grid
 from estimhank.global_solution.least_squares import Residuals, minimise
 from estimhank.global_solution.networks import Architecture, Frame, PublishedArchitecture
-from estimhank.global_solution.planner import planner_steady_state
+from estimhank.global_solution.planner import planner_at_rest
 from estimhank.global_solution.settings import NetworkConfig, PublishedConfig, TrainingConfig
 from estimhank.global_solution.steady import SteadyState, base_policy, deterministic_steady_state
-from estimhank.support.errors import ConvergenceError
 from estimhank.support.seeds import Stream, generator
 
 #: Own assets of a batch reach this share of the grid: the rest is empty, and is left to how networks go on.
@@ -137,10 +136,7 @@ class Solver:
         has a solution.
         """
         if self.planner and self.published is None:
-            try:
-                return planner_steady_state(self.economy)
-            except ConvergenceError:
-                pass
+            return planner_at_rest(self.economy).steady or deterministic_steady_state(self.economy)
         return deterministic_steady_state(self.economy)
 
     def frame(self, mean: Any, spread: Any) -> Frame:

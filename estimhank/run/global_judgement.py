@@ -24,7 +24,10 @@ from estimhank.global_solution.conventional import (
 )
 from estimhank.global_solution.distribution import Distribution
 from estimhank.global_solution.economy import GlobalEconomy
+from estimhank.global_solution.histogram import wealth_moments
+from estimhank.global_solution.planner import planner_at_rest
 from estimhank.global_solution.settings import AccuracyConfig, GlobalConfig
+from estimhank.global_solution.steady import SteadyState, deterministic_steady_state
 from estimhank.global_solution.training import Solver, State
 from estimhank.global_solution.verdict import GlobalVerdict, verdict_of
 from estimhank.support.progress_event import Progress, ProgressEvent
@@ -112,15 +115,32 @@ def judge(
         "steady_capital": solver.rest.capital,
         "units": UNITS,
     }
-    unjudged, notes, referee, found = [], [], None, None
+    unjudged: list[str] = []
+    notes: list[str] = []
+    referee, found = None, None
     if solver.planner:
-        notes.append("A planner's allocation has no conventional solution here to be held against.")
+        market = deterministic_steady_state(solver.economy).capital
+        rest, reason = planner_at_rest(solver.economy)
+        if rest is None:
+            unjudged.append(f"Without aggregate risk there is no solution to compare with: {reason}.")
+        else:
+            figures["classical"] = {**_classical(rest), "market_capital": market}
+            notes.append(
+                f"Without aggregate risk the planner holds a capital stock of {rest.capital:.4g}, the market "
+                f"{market:.4g}."
+            )
     elif not a.referee:
         unjudged.append("The distribution was not held against a conventional solution ([accuracy] referee = false).")
     else:
         tell(4)
         figures["referee"], referee, found = _held_against(solver.economy, a, path)
     return figures, verdict_of(figures, referee, distribution, unjudged, notes), Judged(path, fine, found)
+
+
+def _classical(rest: SteadyState) -> dict[str, float]:
+    """The planner's figures without aggregate risk."""
+    wealth = wealth_moments(rest.histogram, rest.grid)
+    return {"mean_capital": rest.capital, "wealth_sd": wealth.sd, "wealth_gini": wealth.gini}
 
 
 def _held_against(
