@@ -66,7 +66,7 @@ robustness: install-test ## the default model on other samples, into results/rob
 zoo: install-test ## whole runs on targets whose truth is known, into results/zoo (ARGS="--only disc student_11": some of them)
 	@$(BIN)/python -m benchmarks.zoo --out results/zoo $(ARGS)
 
-global-validation: install-test ## global solutions of Krusell and Smith's economy by variant and seed, into results/global (some 25 minutes)
+global-validation: install-test ## global solutions of Krusell and Smith's economy by variant and seed, into results/global (some 35 minutes)
 	@$(BIN)/python -m benchmarks.global_validation $(ARGS)
 
 holdout: install-test ## density forecasts of the default model against an autoregression and a VAR, into results/holdout

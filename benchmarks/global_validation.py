@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.pages import write_made
 from estimhank.global_solution.settings import GlobalConfig, NetworkConfig
 from estimhank.run.global_config import load_global_config
 from estimhank.run.global_run import solve_global
@@ -116,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table = pd.DataFrame(rows)
         table.to_csv(out / "global_validation.csv", index=False)
         write_text(out / "global_validation.md", summary(table))
+        write_made(out, "global_validation", float(table.seconds.sum()))
     print(summary(pd.DataFrame(rows)))
     worst = float(np.max([r["bellman_error"] for r in rows]))
     print(f"largest Bellman error of {len(rows)} runs: {worst:.5f}")

@@ -53,6 +53,7 @@ BENCHMARKS: Mapping[str, tuple[str, ...]] = {
     "robustness": ("robustness.csv", "samples.csv", "robustness.png"),
     "zoo": ("zoo.csv",),
     "holdout": ("holdout.csv", "holdout.json", "holdout.png"),
+    "global": ("global_validation.csv",),
 }  # fmt: skip
 
 #: Tables for pages that benchmarks write: file, page, and what the page calls its place.
@@ -66,6 +67,7 @@ PLACES = (
     ("zoo/zoo.md", "docs/surrogate.md", "zoo"),
     ("bench/economics.md", "docs/economics.md", "economics"),
     ("holdout/holdout.md", "docs/holdout.md", "holdout"),
+    ("global/global_validation.md", "docs/global.md", "global"),
 )
 
 _LONGEST = 16  # entries of a list that is worth keeping

@@ -38,7 +38,7 @@ _POINTS = 800
 #: Households at the top of the grid above which a solution is none.
 TOP_SHARE = 1e-6
 #: The externality that is needed is searched between these multiples of the one that the market causes.
-_LEAST, _MOST = 1e-6, 10.0
+_LEAST, _MOST = 1e-6, 1e3
 #: Change of consumption at which a household's problem counts as solved.
 _SETTLED = 1e-6
 #: Change of the log of the externality in which a distribution may not turn into another.
@@ -62,11 +62,7 @@ class AtRest(NamedTuple):
     externality: float
     histogram: NDArray[np.float64]
     assets: NDArray[np.float64]
-
-
-def planner_grid(economy: GlobalEconomy) -> jax.Array:
-    """Assets, shape (n_a,)."""
-    return asset_grid(economy.borrowing_limit, economy.largest_assets, _POINTS)
+    wanted: NDArray[np.float64]
 
 
 class Households:
