@@ -122,10 +122,11 @@ class Households:
         if excess(high) * np.sign(market) < 0:
             return market * _MOST, held[high], False
         at = float(brentq(excess, low, high, xtol=_JUMP))
-        near = [excess(at - _JUMP), excess(at + _JUMP)]
-        if abs(near[1] - near[0]) > 0.1 * capital:
-            return market * float(np.exp(at)), max((held[at - _JUMP], held[at + _JUMP]), key=lambda x: x.capital), False
-        at = float(brentq(excess, at - 20 * _JUMP, at + 20 * _JUMP, xtol=1e-9))
+        ends = at - 5 * _JUMP, at + 5 * _JUMP
+        near = [excess(end) for end in ends]
+        if abs(near[1] - near[0]) > 0.1 * capital or near[0] * near[1] > 0:
+            return market * float(np.exp(at)), max((held[end] for end in ends), key=lambda x: x.capital), False
+        at = float(brentq(excess, *ends, xtol=1e-9))
         found = self.at(capital, market * float(np.exp(at)))
         return market * float(np.exp(at)), found, self.top_share(found) <= TOP_SHARE
 
