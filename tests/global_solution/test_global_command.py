@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import nbclient
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 
+from benchmarks import global_validation
 from estimhank import load
 from estimhank.global_solution.settings import PROFILES, GlobalConfig
 from estimhank.global_solution.solution import GlobalSolution
@@ -169,6 +171,20 @@ def test_the_published_recipe_runs_and_is_not_trusted(tmp_path: Path) -> None:
     assert isinstance(load(tmp_path / "run"), GlobalSolution)
     chosen = load(tmp_path / "run").policy(np.array([0.0, 40.0]), 1, 1, 39.4)
     assert (chosen >= 0).all() and chosen[1] > chosen[0]
+
+
+def test_the_table_of_runs_has_means_over_seeds_and_the_largest_distance_from_the_referee() -> None:
+    paths = {"mean_capital": [39.0, 40.0], "wealth_sd": [20.0, 21.0]}
+    figures = dict.fromkeys(global_validation._COLUMNS, 0.01) | {"wealth_sd": 20.4, "passed": True}
+    rows = []
+    for seed, sd in ((1, [20.2, 21.0]), (2, [20.0, 20.58])):
+        of = {"by_path": paths | {"wealth_sd": sd}, "referee": {"by_path": paths, "wealth_sd": 20.5}}
+        rows.append(global_validation.row("first moment", seed, figures | of | {"bellman_error": 0.01 * seed}))
+    np.testing.assert_allclose([r["wealth_sd_gap"] for r in rows], [0.01, 0.02])
+    rows[1]["passed"] = False
+    text = global_validation.summary(pd.DataFrame(rows).fillna(0.0))
+    assert "| first moment | 2 | 0.01500 ± 0.00707 | 0.0184 |" in text and "20.40 ± 0.00, 2.0% |" in text
+    assert "| 1 of 2 |" in text and "| referee |" in text
 
 
 @pytest.mark.long
