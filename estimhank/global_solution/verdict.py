@@ -23,6 +23,8 @@ WEALTH_SD, WEALTH_GINI, CAPITAL = 0.03, 0.01, 0.005
 QUARTERS = 10_000
 #: Households in the topmost per cent of the grid.
 TOP_SHARE = 1e-6
+#: Checks that no training mends.
+_NOT_BY_TRAINING = {"quarters", "top_share"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class GlobalVerdict:
         failed = [check for check in self.checks if not check.passed]
         if failed:
             items = "; ".join(c.sentence for c in failed)
-            text = f"Do not trust this solution: {items}. Train longer ([training] rounds) or with larger networks."
+            text = f"Do not trust this solution: {items}."
+            if not {c.name for c in failed} <= _NOT_BY_TRAINING:
+                text += " Train longer ([training] rounds) or with larger networks."
         elif self.unjudged:
             text = "This solution keeps to its limits as far as it was judged, and may not be trusted yet."
         else:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from estimhank.global_solution.accuracy import simulate_long
-from estimhank.global_solution.economies import find_economy
+from estimhank.global_solution.economies import find_economy, make_economy
 from estimhank.global_solution.economy import GlobalEconomy, KrusellSmithEconomy, chain_of
 from estimhank.global_solution.histogram import wealth_moments
 from estimhank.global_solution.planner import AtRest, Households, explosive_wealth, planner_at_rest
@@ -84,7 +84,7 @@ def test_the_classical_planner_gains_nothing_by_saving_more_or_less() -> None:
 
 @pytest.mark.long
 def test_networks_find_the_classical_planner() -> None:
-    economy = UNEQUAL(productivity=(0.9999, 1.0001))
+    economy = make_economy(UNEQUAL, {"productivity": [0.9999, 1.0001]})
     rest = planner_at_rest(economy).steady
     assert rest is not None
     training = TrainingConfig(economies=16, own_states=16, rounds=2, value_rounds=1, steps=4, quarters=60)
