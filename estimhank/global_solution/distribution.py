@@ -57,6 +57,10 @@ class Distribution:
             np.array([path.wealth_gini.mean() for path in paths]),
         )
 
+    def averaged(self) -> Distribution:
+        """Means over paths, as one path."""
+        return Distribution(*(np.array([value]) for value in self.means.values()))
+
     @property
     def means(self) -> dict[str, float]:
         """Over paths, by name."""

@@ -102,6 +102,7 @@ def verdict_of(
     distribution: Distribution,
     unjudged: Sequence[str] = (),
     notes: Sequence[str] = (),
+    of: str = "the referee's",
 ) -> GlobalVerdict:
     """The checks of figures as ``global.json`` names them.
 
@@ -111,6 +112,8 @@ def verdict_of(
     referee, distribution : Distribution
         By the conventional method and by networks, along the same paths; the largest distance on any of them counts.
     unjudged, notes : sequence of str
+    of : str
+        What the referee is called.
     """
     f = figures
     checks = [
@@ -126,11 +129,11 @@ def verdict_of(
     if referee is not None:
         ours, theirs = distribution, referee
         checks += [
-            Check("mean_capital", "the distance of mean capital from the referee's, as a share,",
+            Check("mean_capital", f"the distance of mean capital from {of}, as a share,",
                   float(np.abs(ours.mean_capital / theirs.mean_capital - 1).max()), CAPITAL),
-            Check("wealth_sd", "the distance of the s.d. of wealth from the referee's, as a share,",
+            Check("wealth_sd", f"the distance of the s.d. of wealth from {of}, as a share,",
                   float(np.abs(ours.wealth_sd / theirs.wealth_sd - 1).max()), WEALTH_SD),
-            Check("wealth_gini", "the distance of wealth's Gini coefficient from the referee's",
+            Check("wealth_gini", f"the distance of wealth's Gini coefficient from {of}",
                   float(np.abs(ours.wealth_gini - theirs.wealth_gini).max()), WEALTH_GINI),
         ]  # fmt: skip
     return GlobalVerdict(tuple(checks), tuple(unjudged), tuple(notes))

@@ -40,6 +40,10 @@ _REFEREE_POLICY = {"assets": 400, "capital": 12}
 _FINEST = 4_000
 
 
+#: What a planner's solution is held against.
+_CLASSICAL = "the planner's without aggregate risk"
+
+
 @dataclass(frozen=True)
 class Judged:
     """What the report shows of the judgement: the first long path with its grid, and the referee where there was
@@ -117,14 +121,15 @@ def judge(
     }
     unjudged: list[str] = []
     notes: list[str] = []
-    referee, found = None, None
+    referee, found, of = None, None, "the referee's"
     if solver.planner:
         market = deterministic_steady_state(solver.economy).capital
         rest, reason = planner_at_rest(solver.economy)
         if rest is None:
             unjudged.append(f"Without aggregate risk there is no solution to compare with: {reason}.")
         else:
-            figures["classical"] = {**_classical(rest), "market_capital": market}
+            figures["classical"], referee, of = {**_classical(rest), "market_capital": market}, _once(rest), _CLASSICAL
+            distribution = distribution.averaged()
             notes.append(
                 f"Without aggregate risk the planner holds a capital stock of {rest.capital:.4g}, the market "
                 f"{market:.4g}."
@@ -134,13 +139,20 @@ def judge(
     else:
         tell(4)
         figures["referee"], referee, found = _held_against(solver.economy, a, path)
-    return figures, verdict_of(figures, referee, distribution, unjudged, notes), Judged(path, fine, found)
+    return figures, verdict_of(figures, referee, distribution, unjudged, notes, of), Judged(path, fine, found)
 
 
 def _classical(rest: SteadyState) -> dict[str, float]:
     """The planner's figures without aggregate risk."""
     wealth = wealth_moments(rest.histogram, rest.grid)
     return {"mean_capital": rest.capital, "wealth_sd": wealth.sd, "wealth_gini": wealth.gini}
+
+
+def _once(rest: SteadyState) -> Distribution:
+    """The same as a path on which nothing moves."""
+    figures = _classical(rest)
+    sizes = (figures["mean_capital"], 0.0, figures["wealth_sd"], figures["wealth_gini"])
+    return Distribution(*(np.array([x]) for x in sizes))
 
 
 def _held_against(
