@@ -24,7 +24,7 @@ from estimhank.global_solution.networks import (
     read_table,
     share_of_cash,
 )
-from estimhank.global_solution.steady import income_scale
+from estimhank.global_solution.steady import LEAST_MARGINAL, income_scale
 
 
 class Problem(NamedTuple):
@@ -190,7 +190,8 @@ def euler_residual(
     )
     desired = desired_consumption(problem, frame, weights, z, e, cash, scale, ahead.moments)
     chosen = jnp.maximum(cash - desired, 0.0) + economy.borrowing_limit
-    asked = economy.inverse_marginal_utility(expected_marginal_value(problem, frame, weights, z, e, chosen, ahead))
+    marginal = expected_marginal_value(problem, frame, weights, z, e, chosen, ahead)
+    asked = economy.inverse_marginal_utility(jnp.maximum(marginal, LEAST_MARGINAL))
     at_limit = (desired >= cash) & (asked >= cash)
     return jnp.where(at_limit, 0.0, jnp.log(jnp.where(at_limit, 1.0, asked / desired)))
 

@@ -22,6 +22,8 @@ from estimhank.support.errors import ConvergenceError
 _POLICY_POINTS, _HISTOGRAM_POINTS = 600, 600
 _TOLERANCE = 1e-10
 _LIMIT = 20_000
+#: Where a planner takes more from the value of assets than they have, nothing is saved: consumption is without bound.
+LEAST_MARGINAL = 1e-12
 
 
 class SteadyState(NamedTuple):
@@ -77,7 +79,7 @@ def solve_policy(
         chosen = jax.vmap(lambda x, v: inside(x, v, grid))(c + grid, cash)
         now = cash - jnp.maximum(chosen, grid[0])
         marginal = economy.beta * (chain @ (gross[:, None] * economy.marginal_utility(now)) + externality)
-        found = economy.inverse_marginal_utility(marginal)
+        found = economy.inverse_marginal_utility(jnp.maximum(marginal, LEAST_MARGINAL))
         return found, jnp.abs(found / c - 1).max(), count + 1
 
     first = jnp.broadcast_to(0.05 * cash + 0.1 * income[:, None], cash.shape) if first is None else first

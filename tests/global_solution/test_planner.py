@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from estimhank.global_solution.accuracy import simulate_long
 from estimhank.global_solution.economies import find_economy, make_economy
-from estimhank.global_solution.economy import GlobalEconomy, KrusellSmithEconomy, chain_of
+from estimhank.global_solution.economy import Chain, GlobalEconomy, KrusellSmithEconomy, Prices, chain_of
 from estimhank.global_solution.histogram import wealth_moments
 from estimhank.global_solution.planner import AtRest, Households, explosive_wealth, planner_at_rest
 from estimhank.global_solution.settings import NetworkConfig, TrainingConfig
@@ -80,6 +82,41 @@ def test_the_classical_planner_gains_nothing_by_saving_more_or_less() -> None:
     np.testing.assert_allclose(found.capital, rest.capital, rtol=1e-5)
     for more in directions(found, grid):
         assert abs(gain(economy, rest.capital, found, grid, more)) < 0.02 * economy.beta * found.externality
+
+
+@dataclass(frozen=True)
+class PoorInLabour(GlobalEconomy):
+    """Half of the households earn next to nothing for a while: who consumes little lives on wealth, and gains by higher
+    returns.
+    """
+
+    beta: float = 0.96
+    risk_aversion: float = 2.0
+    borrowing_limit: float = 0.0
+    largest_assets: float = 60.0
+
+    def chain(self) -> Chain:
+        return Chain.independent([[0.8, 0.2], [0.2, 0.8]], [[0.8, 0.2], [0.2, 0.8]])
+
+    def prices(self, z: Any, capital: Any) -> Prices:
+        tfp = jnp.array([0.99, 1.01])[z]
+        return Prices(0.92 + 0.36 * tfp * capital**-0.64, 0.64 * tfp * capital**0.36 * jnp.array([0.05, 1.95]))
+
+    def capital_range(self) -> tuple[float, float]:
+        return 4.0, 15.0
+
+
+@pytest.mark.long
+def test_where_the_poor_live_on_wealth_the_planner_holds_less() -> None:
+    economy = PoorInLabour()
+    rest = planner_at_rest(economy).steady
+    assert rest is not None and rest.externality < 0
+    assert rest.capital < 0.95 * deterministic_steady_state(economy).capital
+    households = Households(economy)
+    grid = np.asarray(households.grid)
+    found = households.at(rest.capital, rest.externality)
+    for more in directions(found, grid)[:2]:
+        assert abs(gain(economy, rest.capital, found, grid, more)) < 0.05 * economy.beta * abs(found.externality)
 
 
 @pytest.mark.long
