@@ -283,7 +283,11 @@ class ConventionalPath(NamedTuple):
 
 
 def simulate_conventional(
-    economy: GlobalEconomy, found: ConventionalSolution, sizes: ConventionalSizes, seed: int
+    economy: GlobalEconomy,
+    found: ConventionalSolution,
+    sizes: ConventionalSizes,
+    seed: int,
+    equal: float | None = None,
 ) -> ConventionalPath:
     """Follow the referee's policies along another path of aggregate states, from the deterministic steady state on.
 
@@ -295,12 +299,17 @@ def simulate_conventional(
         Points of the histogram, and quarters; those of the policies are as they were found.
     seed : int
         Of the aggregate path.
+    equal : float, optional
+        Wealth of every household at the first date, in place of the steady state's distribution.
     """
     fine = asset_grid(economy.borrowing_limit, economy.largest_assets, sizes.histogram)
     z = simulate_aggregate(chain_of(economy).aggregate, sizes.quarters + sizes.burn_in + 1, np.random.default_rng(seed))
     on_fine = _on(fine, jnp.asarray(found.assets_grid), jnp.asarray(found.policy))
     capital = jnp.asarray(found.capital_grid)
-    *simulated, _ = _simulate(economy, on_fine, capital, fine, _start(economy, fine), jnp.asarray(z))
+    start = _start(economy, fine)
+    if equal is not None:
+        start = jax.vmap(lambda share: move_to(share[None], jnp.array([equal]), fine))(start.sum(1))
+    *simulated, _ = _simulate(economy, on_fine, capital, fine, start, jnp.asarray(z))
     return ConventionalPath(*(np.asarray(x)[sizes.burn_in :] for x in simulated))
 
 
