@@ -1,10 +1,10 @@
 """Fake-news matrices at long horizons from their values at few dates.
 
 A news matrix F[t, s] decays in both dates as households forget: beyond the first dates it is a sum of paths that die
-out slowly and without haste, which a polynomial in the logarithm of the date goes through (Boyd 2001, "Chebyshev and
-Fourier Spectral Methods", chapter 5). With n dates in place of T, F = B C B' takes n^2 products of the households' state
-space rather than T^2. What oscillates for hundreds of dates is no such polynomial: a few dates between the nodes are
-computed as well, and where these are missed all are.
+out slowly, which a polynomial in the logarithm of the date goes through (Boyd 2001, "Chebyshev and Fourier Spectral
+Methods", chapter 5). With n dates in place of T, F = B C B' takes n^2 products over the households' states rather than
+T^2. What oscillates for hundreds of dates is no such polynomial: a few dates between the nodes are computed as well, and
+where these are missed all are.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def few_dates(horizon: int) -> FewDates | None:
 
 
 def polynomials(nodes: Array, at: Array) -> Array:
-    """Values at ``at`` (m,) of the polynomials that are one at one of the ``nodes`` (n,) and zero at the others: (m, n).
+    """Values at ``at`` (m,) of polynomials that are one at one of the ``nodes`` (n,) and zero at the others: (m, n).
 
     By the barycentric formula (Berrut and Trefethen 2004), which is stable at nodes like Chebyshev's.
     """
