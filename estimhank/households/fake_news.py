@@ -132,7 +132,8 @@ def news_by_date(
     if few is None:
         return _news_at_all_dates(*found, shifts, ahead)
     news, missed = _news_at_few_dates(few, *found, shifts)
-    return jax.lax.cond(missed <= MISSED, lambda: news, lambda: _news_at_all_dates(*found, shifts, ahead))
+    every: jax.Array = jax.lax.cond(missed <= MISSED, lambda: news, lambda: _news_at_all_dates(*found, shifts, ahead))
+    return every
 
 
 def _news_at_all_dates(moves: jax.Array, direct: jax.Array, shifts: jax.Array, ahead: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 A news matrix F[t, s] decays in both dates as households forget: beyond the first dates it is a sum of paths that die
 out slowly, which a polynomial in the logarithm of the date goes through (Boyd 2001, "Chebyshev and Fourier Spectral
 Methods", chapter 5). With n dates in place of T, F = B C B' takes n^2 products over the households' states rather than
-T^2. What oscillates for hundreds of dates is no such polynomial: a few dates between the nodes are computed as well, and
+T^2. What oscillates for hundreds of dates is no such polynomial: some dates between the nodes are computed too, and
 where these are missed all are.
 """
 
