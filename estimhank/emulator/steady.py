@@ -14,8 +14,7 @@ from estimhank.emulator.emulator import HouseholdEmulator
 from estimhank.households.one_asset import HouseholdTarget
 from estimhank.households.stationary_problem import StationaryPoint
 from estimhank.parameters.parameter_table import Values
-from estimhank.sequence_space.determinacy import household_symbol
-from estimhank.sequence_space.household_operator import household_operator
+from estimhank.sequence_space.coarse_dates import CoarseDates
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_solver import SteadySolver, found_at_once
 from estimhank.sequence_space.steady_state import SteadyState
@@ -63,6 +62,12 @@ class EmulatedSteady(SteadySolver):
         """The exact solver at another horizon, of which the emulator knows nothing."""
         return self.exact.with_horizon(horizon)
 
+    def at_dates(self, dates: CoarseDates) -> SteadySolver:
+        """See :meth:`SteadySolver.at_dates`."""
+        other = EmulatedSteady(self.exact.at_dates(dates), self.emulator)
+        other.dates = dates
+        return other
+
     def stationary_at(self, changes: Mapping[str, float]) -> Any:
         """Of the exact solver: distributions are not emulated."""
         return self.exact.stationary_at(changes)
@@ -89,8 +94,7 @@ class EmulatedSteady(SteadySolver):
         """See :meth:`SteadySolver.households`; the search has converged where the point is in the trained region."""
         found = self.emulator.at({**self.centre, **moved})
         outputs = self.settled(found.outputs, self.target(moved))
-        operator = household_operator(found.by_date)
-        symbol = jax.lax.stop_gradient(household_symbol(found.by_date))
+        operator, symbol = self.laid_out(found.by_date)
         none = jnp.zeros(0)
         checks = Checks(found_at_once()._replace(converged=found.inside), (none, none, none), none)
         return outputs, checks, operator, symbol, found.unknowns

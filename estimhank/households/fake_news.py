@@ -11,6 +11,8 @@ The matrix of news F[t, s] = E_{t-1}' dD_s is the costly part, T^2 N operations.
   E_{t-1}' P' D in the policies: distributions are never formed;
 * both factors die out geometrically. Every entry is bounded by |G_t| |da_s|, and blocks whose bound is below
   :data:`NEWS_TOLERANCE` are left at zero.
+
+At long horizons few dates of F give all others (:mod:`estimhank.households.few_dates`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from estimhank.households.few_dates import MISSED, FewDates, few_dates
 from estimhank.households.one_asset import HouseholdBlock, Policies, StateSpace
 from estimhank.households.stationary import HouseholdSteadyState
 from estimhank.parameters.parameter_table import Values
@@ -115,15 +118,28 @@ def news_by_date(
     names : tuple of str
         Outputs wanted.
     """
-    n_i, n_o, size = len(block.inputs), len(names), steady.policies.assets.size
-    shifts = mass_shifts(steady, names, horizon - 1).reshape(horizon - 1, n_o * size)
+    shifts = mass_shifts(steady, names, horizon - 1)
     # the largest shift from each date on: what later moves can still contribute
-    sizes = jnp.sqrt((jax.lax.stop_gradient(shifts).reshape(horizon - 1, n_o, size) ** 2).sum(2)).max(1)
+    sizes = jnp.sqrt((jax.lax.stop_gradient(shifts).reshape(horizon - 1, len(names), -1) ** 2).sum(2)).max(1)
     ahead = jax.lax.cummax(sizes, reverse=True)
     setting = setting_of(block, steady, inputs, p)
     dates = -(-horizon // _DATES)
     moves, direct = policy_moves(block, names, dates, setting, jax.lax.stop_gradient(ahead[0]))
-    moves = moves.reshape(dates, _DATES * n_i, size)
+    size = steady.policies.assets.size
+    found = moves.reshape(-1, len(block.inputs), size), direct.reshape(-1, len(block.inputs), len(names))
+    shifts = shifts.reshape(horizon - 1, len(names), size)
+    few = few_dates(horizon)
+    if few is None:
+        return _news_at_all_dates(*found, shifts, ahead)
+    news, missed = _news_at_few_dates(few, *found, shifts)
+    every: jax.Array = jax.lax.cond(missed <= MISSED, lambda: news, lambda: _news_at_all_dates(*found, shifts, ahead))
+    return every
+
+
+def _news_at_all_dates(moves: jax.Array, direct: jax.Array, shifts: jax.Array, ahead: jax.Array) -> jax.Array:
+    """News (T, n_i, n_o, T) of moves (T or more, n_i, N), outputs at once (T or more, n_i, n_o), and shifts
+    (T - 1, n_o, N); ``ahead`` (T - 1,) is the largest shift from each date on."""
+    (later, n_o, size), n_i, blocks = shifts.shape, moves.shape[1], moves.shape[0] // _DATES
 
     def news(_: None, some: jax.Array) -> tuple[None, jax.Array]:
         largest = jnp.sqrt((jax.lax.stop_gradient(some) ** 2).sum(1)).max()
@@ -131,9 +147,29 @@ def news_by_date(
         # shifts of several outputs stand beside each other: one product serves all
         return None, truncated_product(some, shifts.reshape(-1, size), needed * n_o)
 
-    later = jax.lax.scan(news, None, moves)[1].reshape(dates * _DATES, n_i, horizon - 1, n_o)[:horizon]
-    now = direct.reshape(dates * _DATES, n_i, 1, n_o)[:horizon]
-    return jnp.concatenate([now, later], axis=2).transpose(0, 1, 3, 2)
+    found = jax.lax.scan(news, None, moves.reshape(blocks, _DATES * n_i, size))[1]
+    found = found.reshape(-1, n_i, later, n_o)[: later + 1]
+    now = direct[: later + 1, :, None]
+    return jnp.concatenate([now, found], axis=2).transpose(0, 1, 3, 2)
+
+
+def _news_at_few_dates(
+    few: FewDates, moves: jax.Array, direct: jax.Array, shifts: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The same from few dates, and by how much these miss others, as a share of a pair's largest entry."""
+
+    def exact(ahead: jax.Array, since: jax.Array) -> jax.Array:
+        """At some dates of the input and of the output: (inputs' dates, n_i, n_o, outputs' dates)."""
+        later = jnp.einsum("sin,ton->siot", moves[ahead], shifts[jnp.maximum(since, 1) - 1])
+        return jnp.where(since == 0, direct[ahead][..., None], later)
+
+    dates, between, paths = jnp.asarray(few.dates), jnp.asarray(few.between), jnp.asarray(few.paths)
+    core = exact(dates, dates)
+    scale = jnp.abs(core).max(axis=(0, 3), keepdims=True) + 1e-300
+    of_input = exact(between, dates) - jnp.tensordot(paths[between], core, 1)
+    of_output = exact(dates, between) - core @ paths[between].T
+    missed = jnp.maximum(*(jnp.max(jnp.abs(e) / scale) for e in (of_input, of_output)))
+    return jnp.tensordot(paths, core @ paths.T, 1), jax.lax.stop_gradient(missed)
 
 
 class Setting(NamedTuple):

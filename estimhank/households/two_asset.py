@@ -87,7 +87,8 @@ def adjustment_cost(deposit: jax.Array, wealth: jax.Array, chi0: Scalar, chi1: S
 
 def stored[T](arrays: T) -> T:
     """The same arrays, put into memory: compiled into what reads them, they would be computed once for each reader."""
-    found: T = jax.lax.optimization_barrier(arrays)
+    # one by one: JAX cannot transpose a barrier that some arrays pass which move with what is differentiated, some not
+    found: T = jax.tree.map(jax.lax.optimization_barrier, arrays)
     return found
 
 

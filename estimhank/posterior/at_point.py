@@ -41,7 +41,7 @@ class AtPoint:
         self.solver, self.point, self.wanted, self._through = solver, point, gradient, through_steady_state
         self.far = gradient and through_steady_state and bool(solver.setting.moving)
         if self.far:
-            parts, self._pull_steady = solver.steady.at_with_pullback(solver.setting.mapping(point))
+            parts, self._pull_steady = solver.steady_here.at_with_pullback(solver.setting.mapping(point))
         else:
             parts = solver.parts_at(point)
         self.parts, self.solved = solver.solved_at(point, parts, self.far)

@@ -161,8 +161,15 @@ class Solver:
         ------
         SteadyStateError
         """
-        parts = self.steady.at(self.setting.mapping(point))
-        return self._fixed_parts if self._few_dates else parts
+        return self._fixed_parts if self._few_dates else self.steady_here.at(self.setting.mapping(point))
+
+    @cached_property
+    def steady_here(self) -> SteadySolver:
+        """The steady-state solver whose household Jacobians are in the form that a solution works with."""
+        coarse, setting = self.structure.coarse, self.setting
+        if coarse is None or not setting.moving or setting.model.given is not None:
+            return self.steady
+        return self.steady.at_dates(coarse)
 
     @property
     def _few_dates(self) -> bool:
@@ -318,13 +325,13 @@ class Solver:
             What points need whose first route is not good enough, in place of what all of them need.
         """
         theta = jax.ShapeDtypeStruct((len(self.setting.names),), float)
-        parts, far = self.steady.outline, bool(self.setting.moving) and self.steady.differentiable
+        parts, far = self.steady_here.outline, bool(self.setting.moving) and self.steady.differentiable
         parts = jax.eval_shape(self._at_dates, parts) if self._few_dates else parts
         solved = jax.eval_shape(self.computation.solution, theta, parts)
         if not further:
             self.at_once_with_gradient.lower(theta, parts, solved, far).compile()
             if far:
-                self.steady.compile_pullback()
+                self.steady_here.compile_pullback()
                 if self.setting.model.blocks:
                     self.at_once_with_gradient.lower(theta, parts, solved, False).compile()
             self.at_once.lower(theta, parts, solved).compile()

@@ -33,8 +33,9 @@ from estimhank.households.stationary_problem import (
 )
 from estimhank.model.declaration import Model
 from estimhank.parameters.parameter_table import ModelError, Values
-from estimhank.sequence_space.determinacy import household_symbol
-from estimhank.sequence_space.household_operator import household_operator
+from estimhank.sequence_space.coarse_dates import CoarseDates
+from estimhank.sequence_space.determinacy import HouseholdSymbol, household_symbol
+from estimhank.sequence_space.household_operator import HouseholdOperator, household_operator
 from estimhank.sequence_space.steady_parts import Checks, Moved, SteadyParts
 from estimhank.sequence_space.steady_state import (
     RESIDUAL_LIMIT,
@@ -74,12 +75,13 @@ class SteadySolver:
 
     #: What travels to another process, as far as it is known.
     travels: ClassVar[tuple[str, ...]] = (
-        *("model", "spread", "horizon", "reference", "reference_parts", "_guess", "differentiable"),
+        *("model", "spread", "horizon", "dates", "reference", "reference_parts", "_guess", "differentiable"),
     )
 
     def __init__(self, model: Model, spread: Mapping[str, float], horizon: int) -> None:
         configure()
         self.model, self.spread, self.horizon = model, dict(spread), horizon
+        self.dates: CoarseDates | None = None
         self._kept: OrderedDict[tuple[float, ...], SteadyParts] = OrderedDict()
 
     # -- the reference -----------------------------------------------------------------------------------------
@@ -100,6 +102,20 @@ class SteadySolver:
         if self.spread:
             other._guess = self._guess
         return other
+
+    def at_dates(self, dates: CoarseDates) -> SteadySolver:
+        """The same solver whose steady states, away from the reference, come with household Jacobians at few dates of
+        the outputs: all of them take hundreds of megabytes where the horizon is long."""
+        other = SteadySolver(self.model, self.spread, self.horizon)
+        vars(other).update({name: value for name, value in vars(self).items() if name in self.travels})
+        other.dates = dates
+        return other
+
+    def laid_out(self, by_date: jax.Array) -> tuple[HouseholdOperator, HouseholdSymbol]:
+        """Operator and symbol of Jacobians by date, (T, n_i, n_o, T)."""
+        operator = household_operator(by_date)
+        symbol = jax.lax.stop_gradient(household_symbol(by_date))
+        return operator if self.dates is None else operator.at_dates(self.dates), symbol
 
     @property
     def outline(self) -> SteadyParts:
@@ -314,8 +330,7 @@ class SteadySolver:
             households, checks, point = _stationary(problem, given, bounds, start)
             p = parameters_at(problem, point.unknowns, given)
             by_date = stacked_jacobians(blocks, households, given.inputs, p, horizon)
-            symbol = jax.lax.stop_gradient(household_symbol(by_date))
-            operator = household_operator(by_date)
+            operator, symbol = self.laid_out(by_date)
             aggregates = {name: value for h in households for name, value in h.aggregates.items()}
             return aggregates, checks, operator, symbol, point.unknowns
 
@@ -323,12 +338,7 @@ class SteadySolver:
 
     @cached_property
     def _laid_out(self) -> Any:
-        """Operator and symbol of Jacobians by date."""
-
-        def lay_out(by_date: jax.Array) -> Any:
-            return household_operator(by_date), household_symbol(by_date)
-
-        return jax.jit(lay_out)
+        return jax.jit(self.laid_out)
 
     @cached_property
     def _kernel_without_jacobians(self) -> Any:

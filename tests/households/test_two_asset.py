@@ -110,6 +110,33 @@ def test_jacobians_are_a_perturbation_of_one_date() -> None:
         np.testing.assert_allclose(mine[:, i, :6, date].T, difference, atol=2e-4 if name == "r_a" else 2e-6)
 
 
+@pytest.mark.long
+def test_jacobians_have_the_derivatives_of_differences() -> None:
+    """In parameters and inputs, at given policies and distribution."""
+    steady, _ = solved()
+
+    @jax.jit
+    def entry(p: dict[str, Any], inputs: dict[str, Any]) -> jax.Array:
+        found = household_jacobians(SMALL, steady, inputs, Values(p), T, ("A", "UCE"))
+        return found[0, 0, 5, 3] + found[1, 2, 2, 7]
+
+    at = (
+        {k: jnp.asarray(float(v)) for k, v in PARAMETERS.items()},
+        {k: jnp.asarray(float(v)) for k, v in INPUTS.items()},
+    )
+    found = jax.jit(jax.grad(entry, argnums=(0, 1)))(*at)
+    for which, name in ((0, "eis"), (0, "chi1"), (0, "sd_e"), (1, "r_b")):
+        step = 1e-6 * float(at[which][name])
+
+        def moved(by: float, which: int = which, name: str = name) -> float:
+            there = [dict(x) for x in at]
+            there[which][name] = there[which][name] + by
+            return float(entry(*there))
+
+        difference = (moved(step) - moved(-step)) / (2 * step)
+        assert float(found[which][name]) == pytest.approx(difference, rel=1e-5, abs=1e-7), name
+
+
 def test_the_budget_holds_along_the_jacobians() -> None:
     """C + A + B + CHI = (1 + r_a) A(-1) + (1 + r_b) B(-1) + (1 - tax) w N, with the block's own words for it."""
     steady, jacobians = solved()
