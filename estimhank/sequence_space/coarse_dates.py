@@ -26,9 +26,9 @@ from numpy.typing import ArrayLike, NDArray
 #: fewer dates are worth it.
 ENDS, SHORTEST = ((60, 60), (120, 24), (120, 60), (180, 90), (180, 150)), 250
 
-#: Last dates that are all solved for, as a share of the horizon at least: errors come from there first, and at other
-#: parameters they are a thousand times those at the reference values. Where they still do not do: so many more.
-LAST, MORE_FIRST, MORE_LAST = 1 / 30, 180, 1 / 10
+#: First and last dates that are all solved for, as shares of the horizon at least: at other parameters errors are a
+#: thousand times those at the reference values, and they come from next to these dates. Shares where these do not do.
+FIRST, LAST, MORE_FIRST, MORE_LAST = 0.1, 1 / 30, 0.16, 0.1
 
 #: Largest failure of an equation between nodes with which a solution passes, as a share of what inputs do to the
 #: output; and the largest error of an interpolated path at the reference values, as a share of its largest value.
@@ -65,13 +65,18 @@ class CoarseDates:
         found = {}
         for first, last in ENDS:
             few = cls(len(sure), first, last)
-            if last >= LAST * len(sure) and len(few.dates) <= len(sure) * 2 // 3 and (few._errors(sure) <= ERROR).all():
+            if (
+                first >= FIRST * len(sure)
+                and last >= LAST * len(sure)
+                and len(few.dates) <= len(sure) * 2 // 3
+                and (few._errors(sure) <= ERROR).all()
+            ):
                 found[few] = int((few._errors(others) <= _SPARE).sum())
         return next((few for few, count in found.items() if count == max(found.values())), None)
 
     def more(self) -> CoarseDates | None:
-        """Half again as many dates, for what these are not enough for; None where that is not far from all."""
-        more = CoarseDates(self.horizon, MORE_FIRST, int(MORE_LAST * self.horizon))
+        """More dates, for what these are not enough for; None where all of them are not many more."""
+        more = CoarseDates(self.horizon, int(MORE_FIRST * self.horizon), int(MORE_LAST * self.horizon))
         return more if len(self.dates) < len(more.dates) <= self.horizon // 2 else None
 
     def _errors(self, paths: NDArray[np.float64]) -> NDArray[np.float64]:
