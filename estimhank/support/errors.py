@@ -6,11 +6,20 @@ prints that sentence and ends with the error's exit code. Anything else that is 
 
 from __future__ import annotations
 
+#: Characters that break a line or turn the writing round, and how they are shown.
+_SHOWN = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), *range(0x2028, 0x202F))}
+#: A longer sentence holds something that nobody reads to its end: characters kept of it from its beginning and its end.
+_LONGEST, _HEAD, _END = 2_000, 1_200, 600
+
 
 class EstimhankError(Exception):
-    """Something the user can put right, said in one sentence."""
+    """Something the user can put right, said in one sentence: one line, whatever was in the input that it shows."""
 
     exit_code: int = 2
+
+    def __str__(self) -> str:
+        said = super().__str__().translate(_SHOWN)
+        return said if len(said) <= _LONGEST else f"{said[:_HEAD]} ... {said[-_END:]}"
 
 
 class ConfigError(EstimhankError):

@@ -240,6 +240,8 @@ def read_json(path: Path | str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise StorageError(f"cannot read {path}: line {error.lineno} is not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:  # a whole number of thousands of digits, or thousands of brackets
+        raise StorageError(f"cannot read {path}: {error}") from error
 
 
 def sha256_of(content: bytes | str) -> str:
