@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,12 @@ from estimhank.data.load import load_dataset, load_table
 from estimhank.data.series_table import SeriesTable
 from estimhank.economics.conditions import ScenarioPlan, place, read_plan
 from estimhank.economics.counterfactual import CounterfactualPlan
+from estimhank.economics.reporting import About
+from estimhank.economics.series import Series
 from estimhank.evaluation.evaluations import EvaluationBatch, empty_gradient
 from estimhank.evaluation.store import EvaluationStore, read_evaluations
 from estimhank.mode.mode_result import read_mode as _read_mode
+from estimhank.model.observed import Level
 from estimhank.run import model_check
 from estimhank.run.config import Config, load_config, make_config
 from estimhank.run.config_sections import DataConfig
@@ -213,7 +215,9 @@ def stores(run: Path) -> list[bytes]:
             store.append("mode", 0, _batch(3, True))
             store.append("sample", 0, _batch(2, False))
             store.append("exact", 7, _batch(1, False))
-        return [path.read_bytes(), (run / "evaluations.bin").read_bytes()[:6_000]]
+        whole = [path.read_bytes()]
+    other = run / "evaluations.bin"  # of another log density
+    return [*whole, other.read_bytes()[:6_000]] if other.exists() else whole
 
 
 def part(name: str) -> Callable[[Path], list[bytes]]:
@@ -278,20 +282,18 @@ def read_global(path: Path) -> None:
     load_global_config(path)
 
 
-class _About:
+def _about() -> About:
     """What the conditions of a scenario are compared with."""
-
-    names, shocks = ("growth", "inflation", "rate"), ("w", "g", "m")
-    dates = ("2019Q3", "2019Q4")
+    series = tuple(Series(name, name, "", Level("x")) for name in ("growth", "inflation", "rate"))
+    return About("", "mode", 1, series, ("w", "g", "m"), (), {}, {}, ("2019Q3", "2019Q4"))
 
 
 def read_scenario(path: Path) -> None:
     """A scenario, or a policy."""
-    about: Any = _About()
     if b"policy" in path.read_bytes():
         read_plan(path, CounterfactualPlan)
     else:
-        place(read_plan(path, ScenarioPlan), about)
+        place(read_plan(path, ScenarioPlan), _about())
 
 
 def read_point(path: Path) -> None:

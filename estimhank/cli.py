@@ -54,6 +54,7 @@ from estimhank.support.errors import ConfigError, EstimhankError, Interrupted, M
 from estimhank.support.files import expand_user, to_json
 from estimhank.support.progress import ProgressDisplay, format_seconds
 from estimhank.support.runtime import configure
+from estimhank.support.terminal import finish_printing, tolerate_encodings, why_not_printed
 
 #: What `estimhank data` prepares data for if it is not told.
 DEFAULT_CONFIG = "configs/us_hank.toml"
@@ -367,21 +368,30 @@ def show_warning(
 def main() -> NoReturn:
     """Entry point: what the user can put right is one sentence on standard error and an exit code.
 
-    Exit codes: 0 done or up to date; 2 bad input; 3 a required certificate failed; 4 the exact posterior has not
-    converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 6 the doctor found a fault; 130
-    interrupted, 143 terminated.
+    Exit codes: 0 done or up to date; 1 nobody reads what it prints; 2 bad input; 3 a required certificate failed; 4 the
+    exact posterior has not converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 6 the doctor
+    found a fault; 130 interrupted, 143 terminated.
     """
+    tolerate_encodings()
     warnings.showwarning = show_warning
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)
+    code: Any = 0
+    unprinted: OSError | None = None
     try:
         if sys.argv[1:2] != ["doctor"]:  # which says what keeps this from being done
             configure()
         app()
+    except SystemExit as ended:
+        code = ended.code
     except EstimhankError as error:
         print(f"estimhank: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    sys.exit(0)
+        code = error.exit_code
+    except OSError:
+        unprinted = why_not_printed("\n")
+        if unprinted is None:
+            raise  # it is of something else
+    sys.exit(finish_printing(unprinted) or code)
 
 
 if __name__ == "__main__":

@@ -50,14 +50,14 @@ def _separator_of(text: str) -> str:
 
 def _rows_of(text: str, separator: str, skipped: int, where: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    begun = skipped + 1
     try:
         for row in reader:
+            begun = skipped + reader.line_num + 1
             if any(cell.strip() for cell in row):
-                yield skipped + reader.line_num, list(row)
+                yield begun - 1, list(row)
     except csv.Error as error:
-        raise DataError(
-            f"{where}, line {skipped + reader.line_num}: {error}; is a quotation mark opened that is not closed?"
-        ) from None
+        raise DataError(f"{where}, line {begun}: {error}; is a quotation mark opened that is not closed?") from None
 
 
 def _with_points(rows: Sequence[Row]) -> list[Row]:

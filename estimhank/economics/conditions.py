@@ -14,7 +14,7 @@ from estimhank.data.quarters import format_quarter, parse_quarter
 from estimhank.economics.reporting import About
 from estimhank.parameters.parameter_table import nearest
 from estimhank.support.errors import ConfigError
-from estimhank.support.settings import build, check_values, option, read_toml
+from estimhank.support.settings import build, check_numbers, option, read_toml
 
 Array = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def read_plan[T](path: Path | str, kind: type[T]) -> T:
         If it cannot be read.
     """
     table = read_toml(path)
-    check_values(table, str(path))
+    check_numbers(table, str(path))
     return build(kind, table, str(path))
 
 

@@ -38,7 +38,7 @@ from estimhank.run.config_sections import (
 from estimhank.run.profiles import PROFILES
 from estimhank.support.errors import ConfigError, DataError
 from estimhank.support.files import expand_user, sha256_of, to_json, to_plain
-from estimhank.support.settings import build, check_values, merge, profiles_of, read_toml, unknown_key
+from estimhank.support.settings import build, check_numbers, merge, profiles_of, read_toml, unknown_key
 from estimhank.support.shipped import find_bundled, shipped
 from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 
@@ -188,7 +188,7 @@ def make_config(table: Mapping[str, Any], profile: str = "default", path: str = 
     where = path or "configuration"
     if "economy" in table:
         raise ConfigError(f"{where} describes an economy to be solved globally: use `estimhank global`")
-    check_values(table, where)
+    check_numbers(table, where)
     own = {key: value for key, value in table.items() if key != "profile"}
     profiles = profiles_of(table, "smoke.sample", where)
     known = {*PROFILES, *profiles}
@@ -227,7 +227,7 @@ def restore_config(canonical: Mapping[str, Any], path: str = "", profile: str = 
         raise ConfigError(
             f"{where} is damaged where it was kept: its tables are not those of a run ({error})"
         ) from None
-    check_values(table, where)
+    check_numbers(table, where)
     return dataclasses.replace(_resolve(table, where), path=path, profile=profile)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from estimhank.global_solution.settings import PROFILES, GlobalConfig
 from estimhank.run.config import find_config
 from estimhank.support.errors import ConfigError
-from estimhank.support.settings import build, check_values, merge, profiles_of, read_toml, unknown_key
+from estimhank.support.settings import build, check_numbers, merge, profiles_of, read_toml, unknown_key
 
 
 def load_global_config(path: Path | str, profile: str = "default") -> tuple[GlobalConfig, Path]:
@@ -42,7 +42,7 @@ def make_global_config(
     ConfigError
         As :func:`load_global_config`.
     """
-    check_values(table, where)
+    check_numbers(table, where)
     own = {key: value for key, value in table.items() if key != "profile"}
     profiles = profiles_of(table, "smoke.training", where)
     known = {*PROFILES, *profiles}

@@ -179,7 +179,12 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 
 def write_text(path: Path | str, content: str) -> Path:
     """Write UTF-8 text atomically, with newlines as given, and return the path."""
-    return write_bytes(path, content.encode("utf-8"))
+    return write_bytes(path, encode(content))
+
+
+def encode(text: str) -> bytes:
+    """UTF-8 bytes; half characters, as names of files that are no Unicode have them, as JSON's escapes."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def to_plain(value: Any) -> Any:
@@ -246,7 +251,7 @@ def read_json(path: Path | str) -> Any:
 
 def sha256_of(content: bytes | str) -> str:
     """Hexadecimal SHA-256 of bytes, or of a text's UTF-8 bytes."""
-    return hashlib.sha256(content.encode("utf-8") if isinstance(content, str) else content).hexdigest()
+    return hashlib.sha256(encode(content) if isinstance(content, str) else content).hexdigest()
 
 
 def sha256_of_file(path: Path | str) -> str:
