@@ -79,7 +79,8 @@ kills: install-test ## whole runs killed at random moments and resumed, bit for 
 	@$(BIN)/python -m benchmarks.kills $(ARGS)
 
 fuzz: install-test ## 100,000 damaged inputs and the errors that they end in, into results/fuzz
-	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
+	$(RUN_FIRST)
+	@$(BIN)/python -m benchmarks.fuzz --run $(OUT) $(ARGS)
 
 global-validation: install-test ## global solutions of Krusell and Smith's economy by variant and seed, into results/global (some 25 minutes)
 	@$(BIN)/python -m benchmarks.global_validation $(ARGS)

@@ -15,6 +15,9 @@ import numpy as np
 from benchmarks.ranks import DRAWS, Judged, bands
 from estimhank.report.style import EXACT, PRIOR, figure_style
 
+#: How the page shows the figure, where ``make record`` puts it.
+FIGURE = "![Ranks of the truth, distribution function less the uniform one](recorded/calibration/calibration.png)"
+
 
 def markdown(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> str:
     """Recovery and ranks for a page."""
@@ -32,7 +35,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> s
         cells = ["" if "nan" in value else value.replace("%", " %") for value in values]
         name = row["quantity"]
         lines.append("| " + " | ".join([name if " " in name else f"`{name}`", *cells]) + " |")
-    lines += ["", *(f"* {words}" for words in summary["refused"])]
+    lines += ["", *(f"* {words}" for words in summary["refused"]), "", FIGURE]
     return "\n".join(lines).strip() + "\n"
 
 

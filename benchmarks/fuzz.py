@@ -48,7 +48,7 @@ from estimhank.support.errors import EstimhankError
 from estimhank.support.files import make_folder, write_json, write_text
 
 #: Seconds that an input may take.
-PATIENCE = 60.0
+PATIENCE = 300.0
 #: Inputs of one process.
 _CHUNK = 2_000
 #: Memory that a process may have, in bytes: what a damaged length asks for is refused and not given.
@@ -207,14 +207,18 @@ def main(arguments: Sequence[str] | None = None) -> bool:
         print(f"WRONG {wrong_one['kind']} {wrong_one['number']}: {wrong_one['wrong']}")
     total = sum(row["inputs"] for row in table)
     write_json(options.out / "fuzz.json", {"inputs": total, "wrong": found, "kinds": table})
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["kind", "inputs", "read", "refused", "wrong"])
+    rows: list[list[Any]] = []
     for row in table:
         bad = sum(w["kind"] == row["kind"] for w in found)
         read = row["ended"].get("read", 0)
-        writer.writerow([row["kind"], row["inputs"], read, row["inputs"] - read - bad, bad])
+        rows.append([row["kind"], row["inputs"], read, row["inputs"] - read - bad, bad])
+    text = io.StringIO()
+    csv.writer(text).writerows([["kind", "inputs", "read", "refused", "wrong"], *rows])
     write_text(options.out / "fuzz.csv", text.getvalue())
+    rows.append(["together", *(sum(row[k] for row in rows) for k in range(1, 5))])
+    lines = ["| kind | inputs | read | refused in a sentence | wrong |", "|---|---:|---:|---:|---:|"]
+    lines += ["| " + " | ".join([row[0], *(f"{number:,}" for number in row[1:])]) + " |" for row in rows]
+    write_text(options.out / "fuzz.md", "\n".join(lines) + "\n")
     write_made(options.out, "fuzz", time.perf_counter() - begun)
     print(f"{total:,} inputs, {len(found)} of them ended wrong")
     return not found

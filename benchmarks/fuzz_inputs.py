@@ -193,7 +193,8 @@ def damage_plain(rng: Random, value: Any) -> Any:
 
 
 def _somewhere(rng: Random, root: list[Any]) -> tuple[Any, Any]:
-    holder, key = root, 0
+    holder: Any = root
+    key: Any = 0
     while rng.random() < 0.85:
         inner = holder[key]
         if not isinstance(inner, dict | list) or not inner:

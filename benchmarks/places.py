@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.kills import differences, finish, launch
 from benchmarks.pages import write_made
 from estimhank.evaluation.store import FILE_NAME, read_evaluations
-from estimhank.support.files import make_folder, write_json
+from estimhank.support.files import make_folder, write_json, write_text
 
 #: Backend and workers.
 PLACES = (("serial", 1), ("loky", 1), ("loky", 2), ("loky", 4), ("dask", 2))
@@ -34,7 +35,7 @@ def main() -> bool:
     parser.add_argument("--out", type=Path, default=Path("results/places"))
     options = parser.parse_args()
     begun = time.perf_counter()
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         first = Path(scratch) / "0"
         for number, (backend, workers) in enumerate(PLACES[: options.places]):
@@ -55,6 +56,11 @@ def main() -> bool:
     equal = not any(place["differences"] for place in found)
     make_folder(options.out)
     write_json(options.out / "places.json", {"equal": equal, "places": found})
+    lines = ["| backend | workers | evaluations | differences |", "|---|---:|---:|---|"]
+    for place in found:
+        words = ", ".join(place["differences"]) or "none"
+        lines.append(f"| {place['backend']} | {place['workers']} | {place['evaluations']:,} | {words} |")
+    write_text(options.out / "places.md", "\n".join(lines) + "\n")
     write_made(options.out, "places", time.perf_counter() - begun)
     return equal
 

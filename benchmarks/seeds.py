@@ -130,7 +130,7 @@ def markdown(table: Sequence[dict[str, Any]]) -> str:
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(max(rows, key=len)))  # a run that ended with an error has fewer
+    writer = csv.DictWriter(text, max((list(row) for row in rows), key=len))  # a run that ended with an error has fewer
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

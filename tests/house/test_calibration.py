@@ -158,7 +158,14 @@ def test_seeds_that_differ_by_more_than_their_errors_are_told() -> None:
     rng, runs = np.random.default_rng(2), []
     for k in range(5):
         means = np.array([1.0, 2.0]) + rng.standard_normal(2) * np.array([0.1, 0.2]) / np.sqrt(400)
-        row = {"converged": True, "certified": k > 0, "effective": 400.0, "r_hat": 1.0, "seconds": 60.0, "s_e": 0.02}
+        row: dict[str, Any] = {
+            "converged": True,
+            "certified": k > 0,
+            "effective": 400.0,
+            "r_hat": 1.0,
+            "seconds": 60.0,
+            "s_e": 0.02,
+        }
         row |= {"evaluations": 10, "mode": -1.0, "error": ""}
         runs.append(seeds.SeededRun("us", k, ("a", "b"), means, np.array([0.1, 0.2]), np.full(2, 400.0), row))
     line = seeds.compare("us", [r.row for r in runs], runs)

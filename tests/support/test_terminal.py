@@ -39,7 +39,7 @@ def test_terminals_that_lack_letters(encoding: str, monkeypatch: pytest.MonkeyPa
     assert call(monkeypatch, "data", "us_hank", "--out", str(folder)) == 0
     assert call(monkeypatch, "data", str(folder / "ř.toml")) == 2
     err.flush()
-    said, told = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))  # type: ignore[attr-defined]
+    said, told = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
     assert "data.csv" in said and "there is no configuration file" in told
     if encoding == "ascii":
         assert r"Zo\xeb" in said and r"\u0159.toml" in told
