@@ -227,8 +227,8 @@ def main() -> None:
     kinds = ", ".join(f"{kind} {number}" for kind, number in summary["by_kind"].items())
     (options.out / "kills.md").write_text(
         f"{summary['survived']} of {summary['kills']} kills survived, in {summary['runs']} runs of "
-        f"`{Path(options.config).stem}` with the profile {options.profile}: their results are equal bit for bit to those "
-        f"of a run left alone. By stage: {stages}. By kind: {kinds}.\n"
+        f"`{Path(options.config).stem}` with the profile {options.profile}: their results are equal bit for bit to "
+        f"those of a run left alone. By stage: {stages}. By kind: {kinds}.\n"
     )
     write_made(options.out, "kills", time.perf_counter() - begun)
     print(f"{summary['survived']} of {summary['kills']} kills survived, equal bit for bit")

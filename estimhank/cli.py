@@ -385,7 +385,7 @@ def main() -> NoReturn:
     except SystemExit as ended:
         code = ended.code
     except EstimhankError as error:
-        print(f"estimhank: {error}", file=sys.stderr)
+        print(f"estimhank: {error.cited}", file=sys.stderr)
         code = error.exit_code
     except OSError:
         unprinted = why_not_printed("\n")
