@@ -151,7 +151,8 @@ def watch(kind: str, first: int, count: int, run: Path, scratch: Path) -> tuple[
             errors = child.stderr.read() if child.stderr else ""
             raise EstimhankError(f"the process that reads {kind} does not come up: {errors[-300:]}")
         at = max(line["at"] for line in lines if "at" in line)
-        wrong.append({"kind": kind, "number": at, "wrong": how or f"the process ended with {child.returncode}"})
+        last = (child.stderr.read() if child.stderr else "").strip().rpartition("\n")[2]
+        wrong.append({"kind": kind, "number": at, "wrong": f"{how}; {last[:160]}"})
         counts["read"] += at - first  # or ended in an error of the package: the process did not live to tell
         counts["died"] += 1
         first = at + 1
@@ -170,7 +171,7 @@ def _wait(child: subprocess.Popen[str], report: Path) -> str:
             child.kill()
             child.wait()
             return f"no end within {PATIENCE:.0f} s"
-    return "" if child.returncode == 0 else f"the process ended with {child.returncode}"
+    return f"the process ended with {child.returncode}" if child.returncode else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> bool:

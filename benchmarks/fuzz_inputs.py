@@ -5,6 +5,7 @@ Every function takes a generator of random numbers first, so that an input is kn
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import struct
@@ -179,16 +180,16 @@ def damage_plain(rng: Random, value: Any) -> Any:
         holder, key = _somewhere(rng, root)
         how = rng.random()
         if how < 0.7:
-            holder[key] = pick(rng, PLAIN_VALUES)
+            holder[key] = copy.deepcopy(pick(rng, PLAIN_VALUES))
         elif holder is root:
             continue
         elif how < 0.8:
             del holder[key]
         elif isinstance(holder, dict):
             other = pick(rng, (key + "x", "", "é", key.upper(), pick(rng, list(holder))))
-            holder[other] = holder[key]
+            holder[other] = copy.deepcopy(holder[key])
         else:
-            holder.append(pick(rng, PLAIN_VALUES))
+            holder.append(copy.deepcopy(pick(rng, PLAIN_VALUES)))
     return root[0]
 
 

@@ -21,7 +21,7 @@ from estimhank.evaluation.executors import BackendWarning
 from estimhank.evaluation.worker import EvaluationError
 from estimhank.report.pdf import find_browser, write_pdf
 from estimhank.run.config import Config, load_config
-from estimhank.run.config_sections import RunConfig
+from estimhank.run.config_sections import MOST_WORKERS, RunConfig
 from estimhank.run.context import RunContext
 from estimhank.run.doctor_verb import add_first_steps
 from estimhank.run.global_verb import add_global_verb
@@ -54,7 +54,7 @@ from estimhank.support.errors import ConfigError, EstimhankError, Interrupted, M
 from estimhank.support.files import expand_user, to_json
 from estimhank.support.progress import ProgressDisplay, format_seconds
 from estimhank.support.runtime import configure
-from estimhank.support.terminal import finish_printing, tolerate_encodings, why_not_printed
+from estimhank.support.terminal import finish_printing, of_a_file, tolerate_encodings, why_not_printed
 
 #: What `estimhank data` prepares data for if it is not told.
 DEFAULT_CONFIG = "configs/us_hank.toml"
@@ -90,10 +90,12 @@ SourceArgument = Annotated[
 FormatOption = Annotated[Form, typer.Option("--format", help="pdf: report.pdf too, printed by Chromium or Chrome.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder; by default one under results/.")]
 ProfileOption = Annotated[str, typer.Option(help="Sizes by name: smoke, default, paper, or one of the file's own.")]
-WorkersOption = Annotated[int | None, typer.Option(min=0, help="Worker processes; 0: one for each core.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=0, max=MOST_WORKERS, help="Worker processes; 0: one for each core.")
+]
 BackendOption = Annotated[Backend | None, typer.Option(help="Where evaluations run.")]
 SchedulerOption = Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every random number.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of every random number.")]
 SourceOption = Annotated[
     str | None,
     typer.Option("--source", help="Raw series: snapshot, fred, fred-csv, fred-cache, or a CSV or Excel file."),
@@ -384,13 +386,12 @@ def main() -> NoReturn:
         app()
     except SystemExit as ended:
         code = ended.code
-    except EstimhankError as error:
-        print(f"estimhank: {error.cited}", file=sys.stderr)
-        code = error.exit_code
-    except OSError:
-        unprinted = why_not_printed("\n")
+    except (EstimhankError, OSError) as raised:
+        unprinted = None if isinstance(raised, EstimhankError) else why_not_printed("\n")
         if unprinted is None:
-            raise  # it is of something else
+            error = of_a_file(raised)
+            print(f"estimhank: {error.cited}", file=sys.stderr)
+            code = error.exit_code
     sys.exit(finish_printing(unprinted) or code)
 
 

@@ -37,7 +37,7 @@ from estimhank.run.config_sections import (
 )
 from estimhank.run.profiles import PROFILES
 from estimhank.support.errors import ConfigError, DataError
-from estimhank.support.files import expand_user, sha256_of, to_json, to_plain
+from estimhank.support.files import expand_user, reading, sha256_of, to_json, to_plain
 from estimhank.support.settings import build, check_numbers, merge, profiles_of, read_toml, unknown_key
 from estimhank.support.shipped import find_bundled, shipped
 from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
@@ -145,7 +145,9 @@ def find_config(path: Path | str) -> Path:
         If there is neither.
     """
     path = expand_user(path)
-    if path.is_file():
+    with reading(path):  # a name that is too long, a folder that may not be looked into
+        there = path.is_file()
+    if there:
         return path
     known = shipped("configs")
     if str(path) in known:  # a bare name

@@ -67,6 +67,7 @@ NUMBERS: Mapping[tuple[str, str], str] = {
     ("DataError", "run/context.py"): "E24",
     ("StorageError", "support/files.py"): "E30",
     ("StorageError", "support/shipped.py"): "E30",
+    ("StorageError", "support/terminal.py"): "E30",
     ("StorageError", "evaluation/store.py"): "E31",
     ("StorageError", "evaluation/store_format.py"): "E31",
     ("StorageError", "emulator/emulator.py"): "E32",

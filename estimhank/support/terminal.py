@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from estimhank.support.errors import EstimhankError
+from estimhank.support.errors import EstimhankError, StorageError
 from estimhank.support.files import explain
 
 
@@ -27,6 +27,21 @@ def why_not_printed(more: str = "") -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def of_a_file(error: EstimhankError | OSError) -> EstimhankError:
+    """What the system says of a file that was only looked for, whose name is too long say, as an error of the package.
+
+    Raises
+    ------
+    OSError
+        The same, if it is of no file: then it is a fault of the package.
+    """
+    if isinstance(error, EstimhankError):
+        return error
+    if error.filename is None:
+        raise error
+    return StorageError(f"cannot use {os.fsdecode(error.filename)}: {explain(error)}")
 
 
 def finish_printing(error: OSError | None = None) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from estimhank import cli, from_log_density
 from estimhank.evaluation.engine import Engine
-from estimhank.run.config import load_config
+from estimhank.run.config import load_config, make_config
 from estimhank.run.context import RunContext
 from estimhank.run.open_posterior import build_target
 from estimhank.support.errors import ConfigError
@@ -90,6 +90,37 @@ def test_a_sentence_is_one_line_whatever_it_shows() -> None:
     assert str(ConfigError("got 'a\nb\r\x1b[31m\u2028\u202e'")) == r"got 'a\nb\r\x1b[31m\u2028\u202e'"
     shown = str(ConfigError("line 3: '" + "9" * 100_000 + "' is not a number"))
     assert len(shown) < 2_000 and shown.startswith("line 3: '9") and shown.endswith("9' is not a number")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("data", "x" * 3_000), ("data", "us_hank", "--out", "x" * 300), ("compare", "x" * 300)]
+)
+def test_names_that_no_disk_takes(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_a_file_that_is_only_looked_for_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise PermissionError(13, "Permission denied", "/secret/run.toml")
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert call(monkeypatch, "version") == 2
+    assert capsys.readouterr().err == "estimhank: cannot use /secret/run.toml: permission is denied [E30]\n"
+
+
+@pytest.mark.parametrize("option", ["--seed", "--workers"])
+def test_numbers_that_nothing_takes(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "data", "us_hank", option, "9" * 30) == 2
+    assert "less than or equal to" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="workers: must be at most"):
+        make_config({"run": {"workers": 100_000}})
 
 
 @pytest.fixture
