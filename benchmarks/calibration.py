@@ -29,6 +29,7 @@ import io
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from benchmarks.ranks import Judged, covers, judge, rank, verdict
 from estimhank.analysis.facts import PosteriorFacts
 from estimhank.analysis.inference_data import arrays_of, read_inference_data
 from estimhank.data.observables import Observable
+from estimhank.data.units import DataWarning
 from estimhank.economics.linear_form import LinearForms, moving_average
 from estimhank.posterior.posterior import Posterior
 from estimhank.run.config import Config, load_config
@@ -129,7 +131,16 @@ def with_sample(config: Config, posterior: Posterior, values: Array, file: Path,
     write_text(file, text.getvalue())
     errors = {o.name: o.measurement_error for o in config.data.observables}
     observables = tuple(
-        Observable(name, name, "level", unit=unit, label=label, demean=False, measurement_error=errors.get(name))
+        Observable(
+            name,
+            name,
+            "level",
+            unit=unit,
+            label=label,
+            demean=False,
+            measurement_error=errors.get(name),
+            allow_outliers=(f"{data.dates[0]} to {data.dates[-1]}",),  # no value that the model makes is a slip
+        )  # fmt: skip
         for name, unit, label in zip(data.names, data.units, data.labels, strict=True)
     )
     source = dataclasses.replace(
@@ -270,6 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> bool:
     options = parser.parse_args(arguments)
     begun = time.perf_counter()
     configure()
+    warnings.simplefilter("ignore", DataWarning)  # draws of the prior may move a series by more than any data
     config = load_config(options.config, options.profile)
     check(config)
     config = dataclasses.replace(

@@ -111,6 +111,7 @@ def test_samples_are_those_of_the_likelihood(posterior: Posterior, reference: di
 def test_a_sample_replaces_the_data_and_nothing_else(posterior: Posterior, tmp_path: Path) -> None:
     config = load_config("configs/us_hank.toml")
     values = np.random.default_rng(0).standard_normal(posterior.data.values.shape)
+    values[100, 1] = 1e4  # which data would not be believed
     other = calibration.with_sample(config, posterior, values, tmp_path / "sample.csv", 5)
     target = Posterior.from_config(other)
     np.testing.assert_array_equal(target.data.values, values)

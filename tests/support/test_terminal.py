@@ -93,7 +93,7 @@ def test_a_sentence_is_one_line_whatever_it_shows() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("data", "x" * 3_000), ("data", "us_hank", "--out", "x" * 300), ("compare", "x" * 300)]
+    "arguments", [("data", "x" * 3_000), ("data", "us_hank", "--out", "x" * 300), ("compare", "x" * 300, "y")]
 )
 def test_names_that_no_disk_takes(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
