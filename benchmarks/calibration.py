@@ -140,7 +140,7 @@ def with_sample(config: Config, posterior: Posterior, values: Array, file: Path,
             demean=False,
             measurement_error=errors.get(name),
             allow_outliers=(f"{data.dates[0]} to {data.dates[-1]}",),  # no value that the model makes is a slip
-        )  # fmt: skip
+        )
         for name, unit, label in zip(data.names, data.units, data.labels, strict=True)
     )
     source = dataclasses.replace(
