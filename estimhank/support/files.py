@@ -249,6 +249,24 @@ def read_json(path: Path | str) -> Any:
         raise StorageError(f"cannot read {path}: {error}") from error
 
 
+def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file, by name.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be read or is no such file.
+    """
+    with reading(path):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except OSError:
+            raise
+        except Exception as error:  # what zip files, compression and headers of arrays raise at other bytes has no end
+            raise StorageError(f"cannot read {path}: it is not a file of arrays ({error!r})") from error
+
+
 def sha256_of(content: bytes | str) -> str:
     """Hexadecimal SHA-256 of bytes, or of a text's UTF-8 bytes."""
     return hashlib.sha256(encode(content) if isinstance(content, str) else content).hexdigest()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import fuzz_readers
 from benchmarks.fuzz import SUBJECTS, make_input, wrong_with
 from estimhank.analysis.inference_data import read_inference_data
 from estimhank.data.dataset import read_dataset
+from estimhank.data.excel import read_sheet
 from estimhank.data.fred_answers import BadAnswer, read_csv
+from estimhank.data.load import load_dataset
 from estimhank.data.series import read_series
 from estimhank.economics.conditions import ScenarioPlan, read_plan
 from estimhank.evaluation.store import read_evaluations
@@ -23,7 +27,7 @@ from estimhank.run.config import load_config, make_config, restore_config
 from estimhank.run.global_config import load_global_config
 from estimhank.run.model_check import read_point
 from estimhank.support.errors import ConfigError, DataError, ResultsError, StorageError
-from estimhank.support.files import read_json
+from estimhank.support.files import read_arrays, read_json
 from estimhank.support.plain import from_plain
 
 #: Kinds whose whole inputs need no run.
@@ -185,3 +189,37 @@ def test_draws_that_lack_a_parameter_or_are_none(tmp_path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(ResultsError, match=r"posterior\.nc (is damaged|lacks)"):
         read_inference_data(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"PK\x03\x04" + b"\x00" * 40, b"\x93NUMPY\x01\x00\x10\x00{'descr': (" + b" " * 40]
+)
+def test_files_of_arrays_that_are_none(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="not a file of arrays"):
+        read_arrays(path)
+    np.savez(path, a=np.arange(5.0))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"'descr': '<f8'", b"'descr': (<f8'"))  # an array's head that cannot be parsed
+    with pytest.raises(StorageError, match="not a file of arrays"):
+        read_arrays(path)
+    path.write_bytes(whole)
+    assert read_arrays(path)["a"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_excel_files_of_another_compression(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    whole = bytearray(fuzz_readers.workbooks(tmp_path)[0])
+    for head, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        for place in re.finditer(re.escape(head), bytes(whole)):
+            whole[place.start() + offset] = 99  # a method of compression that there is not
+    path.write_bytes(whole)
+    with pytest.raises(DataError, match="is not an Excel file, or a damaged one"):
+        read_sheet(path)
+
+
+def test_sources_whose_names_no_disk_takes(tmp_path: Path) -> None:
+    config = make_config({"data": {"source": "x" * 3_000}})
+    with pytest.raises(StorageError, match="File name too long"):
+        load_dataset(config.data, tmp_path)
