@@ -6,14 +6,18 @@ import csv
 import json
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import fuzz_readers
+from benchmarks import fuzz, fuzz_readers
 from benchmarks.fuzz import SUBJECTS, make_input, wrong_with
+from benchmarks.fuzz_inputs import PLAIN_VALUES
 from estimhank.analysis.inference_data import read_inference_data
 from estimhank.data.dataset import read_dataset
 from estimhank.data.excel import read_sheet
@@ -53,6 +57,12 @@ def test_an_input_is_known_by_its_number(tmp_path: Path) -> None:
     whole = subject.whole(tmp_path)
     assert make_input(subject, "csv", 7, whole) == make_input(subject, "csv", 7, whole)
     assert make_input(subject, "csv", 7, whole) != make_input(subject, "csv", 11, whole)
+    subject, before = SUBJECTS["tables"], repr(PLAIN_VALUES)
+    whole = subject.whole(tmp_path)
+    alone = make_input(subject, "tables", 7, whole)
+    for number in range(200):  # none of which may change what the others are made of
+        make_input(subject, "tables", number, whole)
+    assert make_input(subject, "tables", 7, whole) == alone and repr(PLAIN_VALUES) == before
 
 
 def test_foreign_exceptions_and_broken_sentences_are_found(tmp_path: Path) -> None:
@@ -71,6 +81,31 @@ def test_foreign_exceptions_and_broken_sentences_are_found(tmp_path: Path) -> No
 
         assert words in wrong_with(SUBJECTS["csv"]._replace(read=read), tmp_path / "x")[1]
     assert wrong_with(SUBJECTS["csv"]._replace(read=lambda path: None), tmp_path / "x") == ("read", "")
+
+
+@pytest.mark.parametrize(("end", "words"), [("os.kill(os.getpid(), 9)", "ended with -9"), ("time.sleep(60)", "no end")])
+def test_a_process_that_dies_or_hangs_is_found_and_the_rest_is_read(
+    end: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def stand_in(command: list[str], **options: Any) -> subprocess.Popen[str]:
+        first = int(command[command.index("--first") + 1])
+        begun.append(first)
+        lines = [{"at": first}] if len(begun) == 1 else [{"at": first}, {"counts": {"read": 3}}]
+        program = f"""import os, time
+with open({command[command.index("--out") + 1]!r}, "w") as file:
+    file.write({"".join(json.dumps(line) + chr(10) for line in lines)!r})
+{end if len(begun) == 1 else ""}
+"""
+        return start([sys.executable, "-S", "-c", program], **options)
+
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", stand_in)
+    monkeypatch.setattr(fuzz, "PATIENCE", 3.0)
+    counts, wrong = fuzz.watch("point", 5, 4, tmp_path, tmp_path)
+    assert begun == [5, 6] and counts == {"read": 3, "died": 1}
+    assert [w["number"] for w in wrong] == [5] and words in wrong[0]["wrong"]
 
 
 def store_of(head: object = None) -> bytes:
