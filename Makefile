@@ -22,7 +22,7 @@ TEST_ENV := PYTHONDONTWRITEBYTECODE= JAX_PLATFORMS=cpu OMP_NUM_THREADS=1 OPENBLA
 RUN_FIRST = @test -f $(OUT)/report.html || $(MAKE) --no-print-directory estimate ARGS=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-test install-docs docs estimate test durations coverage test-long bench validate robustness zoo holdout global-validation record lint notebook clean
+.PHONY: help install install-test install-docs docs estimate test durations coverage test-long bench validate robustness zoo calibration seeds places fuzz kills holdout global-validation record lint notebook clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -65,6 +65,22 @@ robustness: install-test ## the default model on other samples, into results/rob
 
 zoo: install-test ## whole runs on targets whose truth is known, into results/zoo (ARGS="--only disc student_11": some of them)
 	@$(BIN)/python -m benchmarks.zoo --out results/zoo $(ARGS)
+
+calibration: install-test ## simulated data with known truth: recovery and rank statistics, into results/calibration (ARGS="--replications 100")
+	@$(BIN)/python -m benchmarks.calibration $(ARGS)
+
+seeds: install-test ## five seeds of every configuration that ships, into results/seeds (ARGS="--config configs/us_hank.toml": one)
+	@$(BIN)/python -m benchmarks.seeds $(ARGS)
+
+places: install-test ## one seed with different workers and backends, bit for bit, into results/places
+	@$(BIN)/python -m benchmarks.places $(ARGS)
+
+kills: install-test ## whole runs killed at random moments and resumed, bit for bit, into results/kills
+	@$(BIN)/python -m benchmarks.kills $(ARGS)
+
+fuzz: install-test ## 100,000 damaged inputs and the errors that they end in, into results/fuzz
+	$(RUN_FIRST)
+	@$(BIN)/python -m benchmarks.fuzz --run $(OUT) $(ARGS)
 
 global-validation: install-test ## global solutions of Krusell and Smith's economy by variant and seed, into results/global (some 35 minutes)
 	@$(BIN)/python -m benchmarks.global_validation $(ARGS)

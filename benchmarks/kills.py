@@ -214,7 +214,7 @@ def main() -> None:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    summary = {
+    summary: dict[str, Any] = {
         "command": f"python -m benchmarks.kills --config {options.config} --profile {options.profile} "
         f"--kills {options.kills} --seed {options.seed}",
         "kills": len(rows), "survived": sum(row["equal"] for row in rows),
@@ -223,6 +223,13 @@ def main() -> None:
         "runs": len(found), "differences": found, "estimhank": estimhank.__version__,
     }  # fmt: skip
     (options.out / "kills.json").write_text(json.dumps(summary, indent=2) + "\n")
+    stages = ", ".join(f"{stage} {number}" for stage, number in summary["by_stage"].items())
+    kinds = ", ".join(f"{kind} {number}" for kind, number in summary["by_kind"].items())
+    (options.out / "kills.md").write_text(
+        f"{summary['survived']} of {summary['kills']} kills survived, in {summary['runs']} runs of "
+        f"`{Path(options.config).stem}` with the profile {options.profile}: their results are equal bit for bit to "
+        f"those of a run left alone. By stage: {stages}. By kind: {kinds}.\n"
+    )
     write_made(options.out, "kills", time.perf_counter() - begun)
     print(f"{summary['survived']} of {summary['kills']} kills survived, equal bit for bit")
     sys.exit(any(found))

@@ -52,6 +52,10 @@ BENCHMARKS: Mapping[str, tuple[str, ...]] = {
     "kills": ("kills.csv", "kills.json"),
     "robustness": ("robustness.csv", "samples.csv", "robustness.png"),
     "zoo": ("zoo.csv",),
+    "calibration": ("calibration.csv", "calibration.json", "calibration.png"),
+    "seeds": ("seeds.csv", "seeds_runs.csv"),
+    "places": ("places.json",),
+    "fuzz": ("fuzz.csv",),
     "holdout": ("holdout.csv", "holdout.json", "holdout.png"),
     "global": ("global_validation.csv",),
 }  # fmt: skip
@@ -68,6 +72,11 @@ PLACES = (
     ("bench/economics.md", "docs/economics.md", "economics"),
     ("holdout/holdout.md", "docs/holdout.md", "holdout"),
     ("global/global_validation.md", "docs/global.md", "global"),
+    ("calibration/calibration.md", "docs/calibration.md", "calibration"),
+    ("seeds/seeds.md", "docs/calibration.md", "seeds"),
+    ("places/places.md", "docs/calibration.md", "places"),
+    ("kills/kills.md", "docs/calibration.md", "kills"),
+    ("fuzz/fuzz.md", "docs/calibration.md", "fuzz"),
 )
 
 _LONGEST = 16  # entries of a list that is worth keeping

@@ -21,7 +21,7 @@ from estimhank.evaluation.executors import BackendWarning
 from estimhank.evaluation.worker import EvaluationError
 from estimhank.report.pdf import find_browser, write_pdf
 from estimhank.run.config import Config, load_config
-from estimhank.run.config_sections import RunConfig
+from estimhank.run.config_sections import MOST_WORKERS, RunConfig
 from estimhank.run.context import RunContext
 from estimhank.run.doctor_verb import add_first_steps
 from estimhank.run.global_verb import add_global_verb
@@ -54,6 +54,7 @@ from estimhank.support.errors import ConfigError, EstimhankError, Interrupted, M
 from estimhank.support.files import expand_user, to_json
 from estimhank.support.progress import ProgressDisplay, format_seconds
 from estimhank.support.runtime import configure
+from estimhank.support.terminal import finish_printing, of_a_file, tolerate_encodings, why_not_printed
 
 #: What `estimhank data` prepares data for if it is not told.
 DEFAULT_CONFIG = "configs/us_hank.toml"
@@ -89,10 +90,12 @@ SourceArgument = Annotated[
 FormatOption = Annotated[Form, typer.Option("--format", help="pdf: report.pdf too, printed by Chromium or Chrome.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Results folder; by default one under results/.")]
 ProfileOption = Annotated[str, typer.Option(help="Sizes by name: smoke, default, paper, or one of the file's own.")]
-WorkersOption = Annotated[int | None, typer.Option(min=0, help="Worker processes; 0: one for each core.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=0, max=MOST_WORKERS, help="Worker processes; 0: one for each core.")
+]
 BackendOption = Annotated[Backend | None, typer.Option(help="Where evaluations run.")]
 SchedulerOption = Annotated[str | None, typer.Option(help="Address of a running dask scheduler.")]
-SeedOption = Annotated[int | None, typer.Option(min=0, help="Seed of every random number.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of every random number.")]
 SourceOption = Annotated[
     str | None,
     typer.Option("--source", help="Raw series: snapshot, fred, fred-csv, fred-cache, or a CSV or Excel file."),
@@ -367,21 +370,29 @@ def show_warning(
 def main() -> NoReturn:
     """Entry point: what the user can put right is one sentence on standard error and an exit code.
 
-    Exit codes: 0 done or up to date; 2 bad input; 3 a required certificate failed; 4 the exact posterior has not
-    converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 6 the doctor found a fault; 130
-    interrupted, 143 terminated.
+    Exit codes: 0 done or up to date; 1 nobody reads what it prints; 2 bad input; 3 a required certificate failed; 4 the
+    exact posterior has not converged, or a nonlinear path has not; 5 an evaluation raised or workers died; 6 the doctor
+    found a fault; 130 interrupted, 143 terminated.
     """
+    tolerate_encodings()
     warnings.showwarning = show_warning
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)
+    code: Any = 0
+    unprinted: OSError | None = None
     try:
         if sys.argv[1:2] != ["doctor"]:  # which says what keeps this from being done
             configure()
         app()
-    except EstimhankError as error:
-        print(f"estimhank: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    sys.exit(0)
+    except SystemExit as ended:
+        code = ended.code
+    except (EstimhankError, OSError) as raised:
+        unprinted = None if isinstance(raised, EstimhankError) else why_not_printed("\n")
+        if unprinted is None:
+            error = of_a_file(raised)
+            print(f"estimhank: {error.cited}", file=sys.stderr)
+            code = error.exit_code
+    sys.exit(finish_printing(unprinted) or code)
 
 
 if __name__ == "__main__":

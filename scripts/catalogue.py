@@ -145,3 +145,33 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _text(node.left) + _text(node.right)
     return "…"
+
+
+#: Where the package has the numbers, to show them behind its sentences.
+NUMBERS = PACKAGE / "support" / "error_numbers.py"
+_HEAD = '''"""Numbers of errors by class and module, from ``docs/errors.md``; written by ``scripts/catalogue.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: By class, and the module in which it is made.
+NUMBERS: Mapping[tuple[str, str], str] = {
+'''
+
+
+def numbers_module() -> str:
+    """The text of the package's module of numbers: those places of the page at which something is made."""
+    made = {(site.error, site.module) for site in sites()}
+    lines = [
+        f'    ("{error}", "{module}"): "{kind.number}",\n'
+        for kind in kinds()
+        for error in kind.errors
+        for module in kind.modules
+        if kind.number.startswith("E") and (error, module) in made
+    ]
+    return _HEAD + "".join(lines) + "}\n"
+
+
+if __name__ == "__main__":
+    NUMBERS.write_text(numbers_module(), encoding="utf-8")

@@ -89,7 +89,7 @@ def test_what_the_model_cannot_take_is_one_sentence_and_leaves_nothing(run, tmp_
 
 def test_a_missing_configuration_and_a_wrong_command(run):
     code, _, err = run("data", "no.toml", "--out", "out")
-    assert code == 2 and err == "estimhank: there is no configuration file no.toml\n"
+    assert code == 2 and err == "estimhank: there is no configuration file no.toml [E10]\n"
     assert run("estimte")[0] == 2
     code, _, err = run("mode", "configs/us_hank.toml")  # looks where the data stage would have left its file
     assert code == 2 and "results/us_hank holds no run" in err

@@ -151,11 +151,15 @@ def read_inference_data(path: Path | str) -> xr.DataTree:
         try:
             with xr.open_datatree(path, engine="h5netcdf") as tree:
                 loaded = tree.load()
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever the libraries raise that meet something else than they wrote
             raise ResultsError(f"{path} is damaged or not a netCDF file of draws") from error
     missing = [group for group in _GROUPS if group not in loaded.children]
     if missing:
         raise ResultsError(f"{path} lacks the group {missing[0]}: it was not written by estimhank")
+    try:
+        arrays_of(loaded)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{path} is damaged: {error}") from error
     return loaded
 
 

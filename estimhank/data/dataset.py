@@ -273,16 +273,16 @@ def read_dataset(path: Path | str) -> Dataset:
         if colon:
             try:
                 about[key.strip()] = json.loads(value)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 raise DataError(
                     f"{path}: the comment line '{key.strip()}' is damaged; run the data stage again"
                 ) from None
     missing = {"units", "labels", "means", "sha256", "provenance"} - about.keys()
     if missing or len(lines) < 2:
         raise DataError(f"{path} was not written by the data stage (no {min(missing, default='rows')}); run it again")
-    rows = list(csv.reader(lines))
-    header = rows.pop(0)
     try:
+        rows = list(csv.reader(lines))
+        header = rows.pop(0)
         values = np.array([[float(cell) if cell else math.nan for cell in row[1:]] for row in rows], dtype=np.float64)
         dataset = Dataset(
             tuple(row[0] for row in rows),
@@ -293,7 +293,7 @@ def read_dataset(path: Path | str) -> Dataset:
             np.array(about["means"], dtype=np.float64),
             about["provenance"],  # type: ignore[arg-type]
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError, csv.Error) as error:
         raise DataError(f"{path} is damaged ({error}); run the data stage again") from None
     if dataset.sha256 != about["sha256"]:
         raise DataError(f"{path} was changed after the data stage wrote it; run the data stage again")

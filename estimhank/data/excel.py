@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import zipfile
-import zlib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 from estimhank.data.layout import sheet_of
 from estimhank.data.series_table import Cell, Sheet
-from estimhank.support.errors import DataError
+from estimhank.support.errors import DataError, EstimhankError
 from estimhank.support.extras import OPENPYXL
 from estimhank.support.files import reading
 
@@ -21,19 +19,6 @@ EXCEL = frozenset({".xlsx", ".xlsm"})
 
 #: Endings of spreadsheets that are not.
 OTHER_SHEETS = frozenset({".xls", ".xlsb", ".ods", ".numbers"})
-
-#: What openpyxl raises at files that are damaged or of another kind.
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    SyntaxError,
-    EOFError,
-    KeyError,
-    IndexError,
-    ValueError,
-    AttributeError,
-    TypeError,
-)
 
 
 def read_sheet(path: Path, name: str = "") -> Sheet:
@@ -53,7 +38,6 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
     """
     try:
         import openpyxl  # an extra: only who has Excel files needs it
-        from openpyxl.utils.exceptions import InvalidFileException
     except ImportError:
         raise DataError(f"{path} cannot be read. {OPENPYXL.sentence}; or save the sheet as a CSV file") from None
 
@@ -71,7 +55,9 @@ def read_sheet(path: Path, name: str = "") -> Sheet:
         where = f"{path}, sheet {title}"
         if any(cell is None for row in rows for cell in row):
             _refuse_uncomputed(where, rows, rows_of(values=False)[1])
-    except (InvalidFileException, *_DAMAGED):
+    except EstimhankError:
+        raise
+    except Exception:  # what openpyxl, zip files and XML raise at files that are damaged or of another kind has no end
         raise DataError(
             f"{path} is not an Excel file, or a damaged one; save it again as .xlsx or as a CSV file"
         ) from None

@@ -59,7 +59,10 @@ def read_csv(body: bytes, series: str, whole: bool) -> list[Row]:
     text = _decode(body)
     if text.lstrip()[:1] == "<":
         raise BadAnswer("it sent a web page in place of data")
-    rows = list(csv.reader(io.StringIO(text)))
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise BadAnswer(f"its answer is not a table ({error})") from None
     header = [name.strip() for name in rows[0]] if rows else []
     if len(header) != 2 or header[0].lower() not in ("date", "observation_date") or header[1] != series:
         raise BadAnswer(f"its answer does not begin with observation_date,{series}")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from estimhank.data.quarters import is_date
 from estimhank.data.series_table import Cell, Sheet
+from estimhank.support.errors import DataError
 
 Row = tuple[int, list[Cell]]
 
@@ -32,7 +33,7 @@ def csv_sheet(text: str, where: str) -> Sheet:
     skipped = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     body = "".join(lines[skipped:])
     separator = _separator_of(body)
-    rows = list(_rows_of(body, separator, skipped))
+    rows = list(_rows_of(body, separator, skipped, where))
     return sheet_of(where, "line", rows if separator == "," else _with_points(rows), first_row=skipped + 1)
 
 
@@ -47,11 +48,16 @@ def _separator_of(text: str) -> str:
     return next((separator for separator in _SEPARATORS if separator in head), ",")
 
 
-def _rows_of(text: str, separator: str, skipped: int) -> Iterator[Row]:
+def _rows_of(text: str, separator: str, skipped: int, where: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    for row in reader:
-        if any(cell.strip() for cell in row):
-            yield skipped + reader.line_num, list(row)
+    begun = skipped + 1
+    try:
+        for row in reader:
+            begun = skipped + reader.line_num + 1
+            if any(cell.strip() for cell in row):
+                yield begun - 1, list(row)
+    except csv.Error as error:
+        raise DataError(f"{where}, line {begun}: {error}; is a quotation mark opened that is not closed?") from None
 
 
 def _with_points(rows: Sequence[Row]) -> list[Row]:

@@ -69,7 +69,9 @@ def load_series(
         about = {**table.provenance, "source": SNAPSHOT, "file": SNAPSHOT_FILE, "vintage": SNAPSHOT_VINTAGE}
         return dataclasses.replace(table, provenance=about)
     path = Path(folder) / expand_user(source)
-    if not path.is_file():
+    with reading(path):  # a name that is too long, a folder that may not be looked into
+        there = path.is_file()
+    if not there:
         raise DataError(
             f'the data source {source} is not a file ({path}); "snapshot" is the one shipped with estimhank, '
             'and there are "fred", "fred-csv" and "fred-cache"'

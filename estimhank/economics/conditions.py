@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from estimhank.data.quarters import format_quarter, parse_quarter
 from estimhank.economics.reporting import About
 from estimhank.parameters.parameter_table import nearest
 from estimhank.support.errors import ConfigError
-from estimhank.support.files import read_text
-from estimhank.support.settings import build, option
+from estimhank.support.settings import build, check_numbers, option, read_toml
 
 Array = NDArray[np.float64]
 
@@ -87,10 +85,8 @@ def read_plan[T](path: Path | str, kind: type[T]) -> T:
     StorageError
         If it cannot be read.
     """
-    try:
-        table = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+    table = read_toml(path)
+    check_numbers(table, str(path))
     return build(kind, table, str(path))
 
 

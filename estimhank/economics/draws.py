@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from estimhank.economics.linear_form import LinearForm, LinearForms
 from estimhank.economics.stacked_sample import Stacked, StackedSample
 from estimhank.posterior.posterior import Posterior
 from estimhank.support.errors import EstimhankError
+from estimhank.support.machine import find_cores
 from estimhank.support.progress_event import Progress, ProgressEvent
 
 Array = NDArray[np.float64]
@@ -122,7 +122,7 @@ class ReducedDraws:
         values: list[float] = []
         refused: list[EstimhankError] = []
         waiting: deque[Future[Any]] = deque()
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(find_cores().usable) as pool:
             for done, theta in enumerate(self.theta):
                 if progress is not None and done % _TOLD == 0:
                     progress(ProgressEvent(STAGE, done, len(self), 0))

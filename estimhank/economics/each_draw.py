@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from estimhank.economics.draws import ReducedDraws
 from estimhank.support.errors import EstimhankError
+from estimhank.support.machine import find_cores
 
 Array = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def at_each_draw[T](
     found: list[Mapping[str, Array] | None] = []
     waiting: deque[Future[Mapping[str, Array] | None]] = deque()
     refused = 0
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(find_cores().usable) as pool:
         for theta in draws.theta:
             try:
                 solved = solve(theta)

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -23,7 +22,7 @@ from estimhank.emulator.region import Region
 from estimhank.households.fake_news import accumulated
 from estimhank.support.chebyshev import chebyshev_basis
 from estimhank.support.errors import ResultsError, StorageError
-from estimhank.support.files import reading, replacing, sha256_of, sha256_of_array, to_json
+from estimhank.support.files import read_arrays, replacing, sha256_of, sha256_of_array, to_json
 
 Array = NDArray[np.float64]
 
@@ -195,8 +194,7 @@ def load_emulator(path: Path, fingerprint: Mapping[str, str] | None = None) -> H
         It is of other households than those of a posterior with this ``fingerprint``, as far as both say it.
     """
     try:
-        with reading(path), np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(path)
         about = json.loads(str(arrays.pop("description")))
         if about["format"] != _FORMAT:
             raise ValueError(f"format {about['format']}")
@@ -217,7 +215,7 @@ def load_emulator(path: Path, fingerprint: Mapping[str, str] | None = None) -> H
             fingerprint=dict(about["fingerprint"]),
             **{name: arrays[name] for name in ("coefficients", "mean", "basis")},
         )
-    except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise StorageError(f"cannot read {path}: it is not an emulator ({error!r})") from error
     if fingerprint is not None:
         other = [part for part, value in emulator.fingerprint.items() if fingerprint.get(part, value) != value]

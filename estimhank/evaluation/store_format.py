@@ -96,8 +96,15 @@ def parse_head(content: bytes) -> dict[str, Any]:
     text = content[HEAD.size : HEAD.size + length]
     if len(content) < size or zlib.crc32(text) != crc:
         raise StorageError("its head is damaged")
-    description: dict[str, Any] = json.loads(text)
-    return description
+    try:
+        description = json.loads(text)
+        names, fingerprint = description["names"], description["fingerprint"]
+        of_texts = isinstance(names, list) and isinstance(fingerprint, dict)
+        if not of_texts or not all(isinstance(word, str) for word in (*names, *fingerprint, *fingerprint.values())):
+            raise ValueError("names and fingerprint are not those of a log density")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise StorageError(f"its head is damaged: {error!r}") from None
+    return dict(description)
 
 
 def pack_batch(stage: int, iteration: int, batch: EvaluationBatch) -> bytes:

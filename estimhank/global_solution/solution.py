@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -23,7 +22,7 @@ from estimhank.global_solution.networks import Frame, moments_of
 from estimhank.global_solution.settings import EconomyConfig, NetworkConfig, PublishedConfig, TrainingConfig
 from estimhank.global_solution.training import Solver, State
 from estimhank.support.errors import ConfigError, ResultsError
-from estimhank.support.files import read_json, reading
+from estimhank.support.files import read_arrays, read_json
 from estimhank.support.settings import build
 
 #: Names of the files of a results folder.
@@ -218,14 +217,12 @@ def read_solution(folder: Path) -> GlobalSolution:
                 f"the global solution in {folder} is not finished; go on with `estimhank global --resume`"
             )
     settings = read_json(folder / SETTINGS)
-    with reading(folder / WEIGHTS):
-        try:
-            with np.load(folder / WEIGHTS) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            state = State(**{name: arrays[name] for name in State._fields})
-            histograms = arrays["ergodic"]
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ResultsError(f"{folder / WEIGHTS} is damaged: run it again with --overwrite") from error
+    arrays = read_arrays(folder / WEIGHTS)
+    try:
+        state = State(**{name: arrays[name] for name in State._fields})
+        histograms = arrays["ergodic"]
+    except KeyError as error:
+        raise ResultsError(f"{folder / WEIGHTS} is damaged: run it again with --overwrite") from error
     return GlobalSolution(solver_of(settings), state, histograms, dict(read_json(folder / FIGURES)))
 
 

@@ -15,7 +15,6 @@ left out.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +37,8 @@ from estimhank.run.config_sections import (
 )
 from estimhank.run.profiles import PROFILES
 from estimhank.support.errors import ConfigError, DataError
-from estimhank.support.files import expand_user, read_text, sha256_of, to_json, to_plain
-from estimhank.support.settings import build, check_numbers, merge, unknown_key
+from estimhank.support.files import expand_user, reading, sha256_of, to_json, to_plain
+from estimhank.support.settings import build, check_numbers, merge, profiles_of, read_toml, unknown_key
 from estimhank.support.shipped import find_bundled, shipped
 from estimhank.surrogate.stage_config import PosteriorConfig, SurrogateConfig
 
@@ -146,7 +145,9 @@ def find_config(path: Path | str) -> Path:
         If there is neither.
     """
     path = expand_user(path)
-    if path.is_file():
+    with reading(path):  # a name that is too long, a folder that may not be looked into
+        there = path.is_file()
+    if there:
         return path
     known = shipped("configs")
     if str(path) in known:  # a bare name
@@ -175,11 +176,7 @@ def load_config(path: Path | str, profile: str = "default") -> Config:
         wrong type, value out of range, unknown profile.
     """
     path = find_config(path)
-    try:
-        table = tomllib.loads(read_text(path))
-    except (ValueError, RecursionError) as error:  # not TOML, or a whole number of thousands of digits
-        raise ConfigError(f"{path} is not a TOML file: {error}") from None
-    return make_config(table, profile, str(path))
+    return make_config(read_toml(path), profile, str(path))
 
 
 def make_config(table: Mapping[str, Any], profile: str = "default", path: str = "") -> Config:
@@ -195,9 +192,7 @@ def make_config(table: Mapping[str, Any], profile: str = "default", path: str = 
         raise ConfigError(f"{where} describes an economy to be solved globally: use `estimhank global`")
     check_numbers(table, where)
     own = {key: value for key, value in table.items() if key != "profile"}
-    profiles = table.get("profile", {})
-    if not isinstance(profiles, Mapping):
-        raise ConfigError(f"{where}, [profile]: expected tables like [profile.smoke.sample]")
+    profiles = profiles_of(table, "smoke.sample", where)
     known = {*PROFILES, *profiles}
     if profile not in known:
         raise ConfigError(f"{where} has no profile '{profile}'; there are {', '.join(sorted(known))}")
@@ -218,17 +213,24 @@ def restore_config(canonical: Mapping[str, Any], path: str = "", profile: str = 
     ConfigError
         If this version of the package does not know the settings.
     """
-    table = {key: dict(section) for key, section in canonical.items()}
-    observables = table.get("data", {}).get("observables", [])
-    table["data"] = table.get("data", {}) | {
-        "observables": {entry["name"]: {k: v for k, v in entry.items() if k != "name"} for entry in observables}
-    }
-    for setting in table.get("parameters", {}).values():
-        if "prior" in setting:  # JSON has no infinities: they are text there
-            setting["prior"] = {
-                key: float(value) if key != "family" else value for key, value in setting["prior"].items()
-            }
-    return dataclasses.replace(_resolve(table, path or "configuration"), path=path, profile=profile)
+    where = path or "configuration"
+    try:
+        table = {key: dict(section) for key, section in canonical.items()}
+        observables = table.get("data", {}).get("observables", [])
+        table["data"] = table.get("data", {}) | {
+            "observables": {entry["name"]: {k: v for k, v in entry.items() if k != "name"} for entry in observables}
+        }
+        for setting in table.get("parameters", {}).values():
+            if "prior" in setting:  # JSON has no infinities: they are text there
+                setting["prior"] = {
+                    key: float(value) if key != "family" else value for key, value in setting["prior"].items()
+                }
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{where} is damaged where it was kept: its tables are not those of a run ({error})"
+        ) from None
+    check_numbers(table, where)
+    return dataclasses.replace(_resolve(table, where), path=path, profile=profile)
 
 
 #: A prior is one thing: numbers of one family must not mix with those of another.

@@ -205,6 +205,10 @@ class ReportConfig:
     svg: bool = option(False)
 
 
+#: A slip of the pen rather than a cluster: no address has more ports, and every worker has one.
+MOST_WORKERS = 65_535
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """``[run]``: the seed, and where evaluations run.
@@ -227,7 +231,7 @@ class RunConfig:
     """
 
     seed: int = option(20240101, least=0)
-    workers: int = option(0, least=0)
+    workers: int = option(0, least=0, most=MOST_WORKERS)
     backend: str = option("loky", choices=BACKENDS)
     scheduler: str = option("")
     wait: float = option(60.0, least=0.0)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from estimhank.emulator.region import Region
 from estimhank.evaluation.workers import InTurn, Workers
 from estimhank.posterior.posterior import Posterior
 from estimhank.support.errors import StorageError
-from estimhank.support.files import reading, replacing, sha256_of, sha256_of_array, to_json
+from estimhank.support.files import read_arrays, replacing, sha256_of, sha256_of_array, to_json
 from estimhank.support.seeds import Stream, generator
 
 Array = NDArray[np.float64]
@@ -221,14 +220,14 @@ def _read_kept(path: Path | None, key: str) -> tuple[list[Example | str], Modes 
     if path is None or not path.is_file():
         return [], None
     try:
-        with reading(path), np.load(path, allow_pickle=False) as file:
-            if str(file["key"]) != key:
-                return [], None
-            columns = [file[name] for name in Example._fields]
-            solved = iter([Example(*row) for row in zip(*columns, strict=True)])
-            found = [str(kind) if kind else next(solved) for kind in file["kinds"].tolist()]
-            return found, Modes(file["ahead"], file["since"])
-    except (BadZipFile, EOFError, KeyError, ValueError) as error:
+        file = read_arrays(path)
+        if str(file["key"]) != key:
+            return [], None
+        columns = [file[name] for name in Example._fields]
+        solved = iter([Example(*row) for row in zip(*columns, strict=True)])
+        found = [str(kind) if kind else next(solved) for kind in file["kinds"].tolist()]
+        return found, Modes(file["ahead"], file["since"])
+    except (KeyError, StopIteration, TypeError, ValueError) as error:
         raise StorageError(f"cannot read {path}: it is not what an emulator was trained on ({error!r})") from error
 
 

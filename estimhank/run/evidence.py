@@ -19,6 +19,7 @@ from estimhank.evidence.estimates import Evidence, harmonic_mean, laplace, log_s
 from estimhank.mode.mode_result import read_mode
 from estimhank.run.prior_solutions import prior_reasons
 from estimhank.support.errors import ResultsError
+from estimhank.support.files import read_arrays
 from estimhank.surrogate.surrogate import Surrogate, load_surrogate
 from estimhank.target.protocol import REASONS
 from estimhank.target.transform import Transform
@@ -140,8 +141,8 @@ def _tempered(run: Run) -> list[Estimate]:
     facts = run.manifest.facts(SampleFacts)
     if facts is None or facts.log_evidence is None:
         return []
-    with np.load(run.folder / "sample.npz") as file:
-        return [tempered(facts.log_evidence, file["powers"], len(file["x"]))]
+    file = read_arrays(run.folder / "sample.npz")
+    return [tempered(facts.log_evidence, file["powers"], len(file["x"]))]
 
 
 def _caveats(run: Run) -> list[str]:

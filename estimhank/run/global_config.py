@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from typing import Any
 from estimhank.global_solution.settings import PROFILES, GlobalConfig
 from estimhank.run.config import find_config
 from estimhank.support.errors import ConfigError
-from estimhank.support.files import read_text
-from estimhank.support.settings import build, check_numbers, merge, unknown_key
+from estimhank.support.settings import build, check_numbers, merge, profiles_of, read_toml, unknown_key
 
 
 def load_global_config(path: Path | str, profile: str = "default") -> tuple[GlobalConfig, Path]:
@@ -31,11 +29,7 @@ def load_global_config(path: Path | str, profile: str = "default") -> tuple[Glob
         One sentence that names file, table and key.
     """
     found = find_config(path)
-    try:
-        table = tomllib.loads(read_text(found))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{found} is not a TOML file: {error}") from None
-    return make_global_config(table, profile, str(found)), found
+    return make_global_config(read_toml(found), profile, str(found)), found
 
 
 def make_global_config(
@@ -50,9 +44,7 @@ def make_global_config(
     """
     check_numbers(table, where)
     own = {key: value for key, value in table.items() if key != "profile"}
-    profiles = table.get("profile", {})
-    if not isinstance(profiles, Mapping):
-        raise ConfigError(f"{where}, [profile]: expected tables like [profile.smoke.training]")
+    profiles = profiles_of(table, "smoke.training", where)
     known = {*PROFILES, *profiles}
     if profile not in known:
         raise ConfigError(f"{where} has no profile '{profile}'; there are {', '.join(sorted(known))}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ from estimhank.global_solution.solution import FIGURES, SETTINGS, WEIGHTS, Globa
 from estimhank.global_solution.training import Solver, State
 from estimhank.global_solution.verdict import GlobalVerdict
 from estimhank.run.global_judgement import judge
-from estimhank.support.errors import ResultsError
+from estimhank.support.errors import ResultsError, StorageError
 from estimhank.support.files import (
     expand_user,
     make_folder,
+    read_arrays,
     read_json,
     read_text,
-    reading,
     remove_leftovers,
     sha256_of,
     to_json,
@@ -184,9 +183,9 @@ def _trained(
     before = np.zeros(2)
     if (out / CHECKPOINT).is_file():
         try:
-            with reading(out / CHECKPOINT), np.load(out / CHECKPOINT) as stored:
-                state, before = State(**{name: stored[name] for name in State._fields}), np.asarray(stored["seconds"])
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            stored = read_arrays(out / CHECKPOINT)
+            state, before = State(**{name: stored[name] for name in State._fields}), np.asarray(stored["seconds"])
+        except (StorageError, ValueError, TypeError, KeyError):
             raise ResultsError(
                 f"{out / CHECKPOINT} is damaged, or of another version: begin again with --overwrite"
             ) from None

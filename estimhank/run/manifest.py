@@ -15,7 +15,7 @@ from typing import Any, Literal
 from estimhank.analysis.facts import Facts, find_facts, read_facts
 from estimhank.evaluation.evaluations import FailureExample
 from estimhank.support.errors import ResultsError, StorageError
-from estimhank.support.files import read_json, sha256_of_file, write_json
+from estimhank.support.files import read_json, reading, sha256_of_file, write_json
 from estimhank.support.plain import from_plain
 from estimhank.support.runtime import find_device
 
@@ -196,7 +196,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         If another version of the package wrote it.
     """
     path = folder / FILE_NAME
-    if not path.exists():
+    with reading(path):
+        there = path.exists()
+    if not there:
         return None
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("configuration"), dict):

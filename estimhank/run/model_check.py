@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -167,12 +168,12 @@ def read_point(path: Path) -> dict[str, float]:
     """
     try:
         point = json.loads(read_text(expand_user(path)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not a JSON file: {error}") from None
     if not isinstance(point, dict):
         raise ConfigError(f'{path} holds parameter values by name, {{"phi_pi": 1.5}}')
     for name, value in point.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise ConfigError(f"{path}: the value of {name} is a number, not {value!r}")
     return point
 

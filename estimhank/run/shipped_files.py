@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from estimhank.parameters.parameter_table import nearest
 from estimhank.support.errors import ConfigError
 from estimhank.support.files import make_folder, read_text, reading, write_bytes
+from estimhank.support.settings import read_toml
 from estimhank.support.shipped import shipped
 
 #: Folders of shipped files, and what is done with them.
@@ -82,7 +82,7 @@ def copy_out(name: str, folder: Path | str = ".") -> Copied:
 
 def _files_named_in(path: Path) -> list[str]:
     """Names of the model's file, of modules beside it that it imports, and of a data file, beside the configuration."""
-    table = tomllib.loads(read_text(path))
+    table = read_toml(path)
     model, _, _ = str(table.get("model", table.get("economy", {})).get("name", "")).rpartition(":")
     source = str(table.get("data", {}).get("source", ""))
     names = [text for text in (model, source) if text.endswith((".py", ".csv", ".xlsx"))]

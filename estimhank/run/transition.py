@@ -23,8 +23,8 @@ from estimhank.run.model_check import check_determinate, model_at, open_model, r
 from estimhank.run.results import load
 from estimhank.run.verbs import is_run
 from estimhank.sequence_space.steady_state import SteadyState
-from estimhank.support.errors import ConfigError, ModelWarning
-from estimhank.support.files import expand_user
+from estimhank.support.errors import ConfigError, ModelWarning, StorageError
+from estimhank.support.files import expand_user, read_arrays
 
 if TYPE_CHECKING:
     from estimhank.transition.economy import Economy
@@ -223,9 +223,8 @@ def read_state(
     economy = open_economy(source, at, horizon, model)
     state, model_of = economy.steady, economy.model
     try:
-        with np.load(expand_user(path)) as file:
-            given = {name: np.asarray(file[name], float) for name in file.files}
-    except (OSError, ValueError) as error:
+        given = {name: np.asarray(array, float) for name, array in read_arrays(expand_user(path)).items()}
+    except (StorageError, ValueError, TypeError) as error:
         raise ConfigError(f"{path} is not an NPZ file of arrays: {error}") from None
     names = (
         [f"distribution.{i}" for i in range(len(state.households))] if len(state.households) > 1 else ["distribution"]

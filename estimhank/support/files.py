@@ -179,7 +179,12 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 
 def write_text(path: Path | str, content: str) -> Path:
     """Write UTF-8 text atomically, with newlines as given, and return the path."""
-    return write_bytes(path, content.encode("utf-8"))
+    return write_bytes(path, encode(content))
+
+
+def encode(text: str) -> bytes:
+    """UTF-8 bytes; half characters, as names of files that are no Unicode have them, as JSON's escapes."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def to_plain(value: Any) -> Any:
@@ -240,11 +245,31 @@ def read_json(path: Path | str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise StorageError(f"cannot read {path}: line {error.lineno} is not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:  # a whole number of thousands of digits, or thousands of brackets
+        raise StorageError(f"cannot read {path}: {error}") from error
+
+
+def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file, by name.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be read or is no such file.
+    """
+    with reading(path):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except OSError:
+            raise
+        except Exception as error:  # what zip files, compression and headers of arrays raise at other bytes has no end
+            raise StorageError(f"cannot read {path}: it is not a file of arrays ({error!r})") from error
 
 
 def sha256_of(content: bytes | str) -> str:
     """Hexadecimal SHA-256 of bytes, or of a text's UTF-8 bytes."""
-    return hashlib.sha256(content.encode("utf-8") if isinstance(content, str) else content).hexdigest()
+    return hashlib.sha256(encode(content) if isinstance(content, str) else content).hexdigest()
 
 
 def sha256_of_file(path: Path | str) -> str:

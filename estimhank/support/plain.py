@@ -21,7 +21,10 @@ def from_plain[T](kind: type[T], value: object, where: str) -> T:
     ValueError
         With a sentence on what is absent, unknown or of another type, beginning with ``where``.
     """
-    made: T = _convert(kind, value, where)
+    try:
+        made: T = _convert(kind, value, where)
+    except OverflowError as error:  # a whole number that no float holds
+        raise ValueError(f"{where} cannot be read: {error}") from None
     return made
 
 

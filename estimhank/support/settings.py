@@ -5,15 +5,35 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from estimhank.support.errors import ConfigError
+from estimhank.support.files import read_text
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text in quotes"}
+
+
+def read_toml(path: Path | str) -> dict[str, Any]:
+    """The nested tables of a TOML file.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read.
+    ConfigError
+        If it is not TOML.
+    """
+    text = read_text(path)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a whole number of thousands of digits, or hundreds of brackets
+        raise ConfigError(f"{path} is not a TOML file: {error}") from None
 
 
 def option(default: Any = dataclasses.MISSING, **checks: Any) -> Any:
@@ -162,6 +182,20 @@ def check_numbers(value: Any, where: str) -> None:
 
 def _digits(value: int) -> int:
     return int(abs(value).bit_length() * math.log10(2)) + 1
+
+
+def profiles_of(table: Mapping[str, Any], example: str, where: str) -> Mapping[str, Mapping[str, Any]]:
+    """The tables ``[profile.NAME]`` of a file; ``example``: what messages show, ``"smoke.sample"``.
+
+    Raises
+    ------
+    ConfigError
+        If they are no tables.
+    """
+    profiles = table.get("profile", {})
+    if not isinstance(profiles, Mapping) or not all(isinstance(own, Mapping) for own in profiles.values()):
+        raise ConfigError(f"{where}, [profile]: expected tables like [profile.{example}]")
+    return profiles
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any], whole: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from estimhank.networks.mlp import Weights, evaluate_network, flatten_weights, unflatten_weights
 from estimhank.support.errors import ResultsError, StorageError
-from estimhank.support.files import read_json, reading, replacing, write_json
+from estimhank.support.files import read_arrays, read_json, replacing, write_json
 from estimhank.surrogate.cliff_map import CliffArrays, cliff_inputs
 from estimhank.surrogate.feasibility import Edge, cut_off, uncorrected_edge
 from estimhank.surrogate.quadratic import Quadratic
@@ -300,10 +299,8 @@ def load_surrogate(folder: Path | str, fingerprint: Mapping[str, str] | None = N
     folder = Path(folder)
     description = read_json(folder / DESCRIPTION)
     try:
-        with reading(folder / ARRAYS), np.load(folder / ARRAYS, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        surrogate = _assemble(description, arrays)
-    except (BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+        surrogate = _assemble(description, read_arrays(folder / ARRAYS))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise StorageError(f"cannot read {folder / ARRAYS}: it is not a surrogate ({error!r})") from error
     if fingerprint is not None and dict(fingerprint) != dict(surrogate.fingerprint):
         parts = sorted({*fingerprint, *surrogate.fingerprint})

@@ -5,12 +5,26 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from estimhank.support.errors import EstimhankError
-from scripts.catalogue import CAUGHT, PACKAGE, kinds, modules_of_the_package, raised_in, sentences, sites
+from estimhank.run.config import load_config
+from estimhank.support import error_numbers
+from estimhank.support.errors import ConfigError, EstimhankError
+from scripts.catalogue import (
+    CAUGHT,
+    NUMBERS,
+    PACKAGE,
+    kinds,
+    modules_of_the_package,
+    numbers_module,
+    raised_in,
+    sentences,
+    sites,
+)
 
 
 def find_class(name: str) -> type[Any]:
@@ -32,6 +46,26 @@ def test_every_place_belongs_to_one_kind() -> None:
             f"{site.error} of {site.module}:{site.line} ('{site.sentence}') is of the kinds {fitting}: give it one in "
             "docs/errors.md, by its class and module"
         )
+
+
+def test_the_package_has_the_numbers_of_the_page() -> None:
+    assert NUMBERS.read_text(encoding="utf-8") == numbers_module(), "run scripts/catalogue.py"
+    made = {(site.error, site.module) for site in sites() if site.error not in CAUGHT}
+    errors = {(error, module) for error, module in made if not issubclass(find_class(error), Warning)}
+    assert errors == set(error_numbers.NUMBERS)
+
+
+def test_an_error_knows_its_number(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "none.toml")
+    assert caught.value.number == "E10" and caught.value.cited == f"{caught.value} [E10]"
+    again = pickle.loads(pickle.dumps(caught.value))  # as from a worker
+    assert (again.number, str(again)) == ("E10", str(caught.value))
+
+    class OwnError(ConfigError):
+        """A user's."""
+
+    assert OwnError("x").number == ConfigError("x").number == "" and OwnError("x").cited == "x"
 
 
 def test_every_kind_is_raised_by_each_class_and_module_that_it_names() -> None:
