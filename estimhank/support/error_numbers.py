@@ -164,6 +164,7 @@ NUMBERS: Mapping[tuple[str, str], str] = {
     ("ConfigError", "global_solution/economy.py"): "E77",
     ("ConfigError", "global_solution/solution.py"): "E77",
     ("ConvergenceError", "global_solution/steady.py"): "E78",
+    ("ConvergenceError", "global_solution/planner.py"): "E78",
     ("ConvergenceError", "global_solution/conventional.py"): "E78",
     ("ConvergenceError", "global_solution/foresight.py"): "E78",
     ("ConvergenceError", "run/global_verb.py"): "E78",
