@@ -15,13 +15,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from estimhank.support.chebyshev import cardinal_polynomials, nodes_in_logs
+
 Array = NDArray[np.float64]
 
 #: Horizons from which few dates are worth it, and the first dates, which are all kept.
 SHORTEST, FIRST = 500, 64
 #: Largest error at a date between nodes, as a share of the largest entry of the pair's matrix.
 MISSED = 1e-9
-_NODES, _PER_DOUBLING = 10, 8  # nodes beyond the first dates: so many, and so many more each time the horizon doubles
+_PER_DOUBLING = 8  # nodes beyond the first dates, each time the horizon doubles
 _CHECKED = 6
 
 
@@ -49,27 +51,10 @@ def few_dates(horizon: int) -> FewDates | None:
     """Dates that give all others at a horizon; None where that is too short to be worth it."""
     if horizon < SHORTEST:
         return None
-    end = horizon - 1
-    count = _NODES + int(np.ceil(_PER_DOUBLING * np.log2(end / FIRST)))
-    place = (1 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2  # the extremes of a Chebyshev polynomial
-    nodes = np.unique(np.round(FIRST * (end / FIRST) ** place).astype(int))
+    nodes = nodes_in_logs(FIRST, horizon - 1, _PER_DOUBLING)
     paths = np.zeros((horizon, FIRST + len(nodes)))
     paths[:FIRST, :FIRST] = np.eye(FIRST)
-    paths[FIRST:, FIRST:] = polynomials(np.log(nodes), np.log(np.arange(FIRST, horizon)))
+    paths[FIRST:, FIRST:] = cardinal_polynomials(np.log(nodes), np.log(np.arange(FIRST, horizon)))
     halves = np.setdiff1d((nodes[1:] + nodes[:-1]) // 2, nodes)
     chosen = np.unique(np.linspace(0, len(halves) - 1, _CHECKED).astype(int))
     return FewDates(np.concatenate([np.arange(FIRST), nodes]), paths, halves[chosen])
-
-
-def polynomials(nodes: Array, at: Array) -> Array:
-    """Values at ``at`` (m,) of polynomials that are one at one of the ``nodes`` (n,) and zero at the others: (m, n).
-
-    By the barycentric formula (Berrut and Trefethen 2004), which is stable at nodes like Chebyshev's.
-    """
-    apart = 4 / (nodes[-1] - nodes[0]) * (nodes[:, None] - nodes) + np.eye(len(nodes))
-    weight = 1 / apart.prod(axis=1)
-    gap = at[:, None] - nodes
-    hit = gap == 0
-    share = np.where(hit, 0.0, weight / np.where(hit, 1.0, gap))
-    share[hit.any(axis=1)] = hit[hit.any(axis=1)]
-    return np.asarray(share / share.sum(axis=1, keepdims=True))

@@ -22,6 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from estimhank.support.chebyshev import cardinal_polynomials, nodes_in_logs
+
 #: First and last dates that are all solved for, the fewest that do at the reference values; and horizons from which
 #: fewer dates are worth it.
 ENDS, SHORTEST = ((60, 60), (120, 24), (120, 60), (180, 90), (180, 150)), 250
@@ -35,7 +37,7 @@ FIRST, LAST, MORE_FIRST, MORE_LAST = 0.1, 1 / 30, 0.16, 0.1
 FAILURE, ERROR = 1e-5, 1e-7
 
 _SPARE = 1e-10  # error of an interpolated path that leaves digits to spare at other parameters
-_NODES, _PER_DOUBLING = 10, 10  # nodes between: so many, and so many more each time the horizon doubles
+_PER_DOUBLING = 10  # nodes between, each time the horizon doubles
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,7 @@ class CoarseDates:
     def nodes(self) -> tuple[int, ...]:
         """Dates next to the extremes of a Chebyshev polynomial in the logarithm of the date."""
         end = max(self.horizon - self.last - 1, self.first + 1)
-        count = _NODES + int(np.ceil(_PER_DOUBLING * np.log2(end / self.first)))
-        place = (1 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2
-        dates = np.round(self.first * (end / self.first) ** place).astype(int)
-        return tuple(np.unique(dates).tolist())
+        return tuple(nodes_in_logs(self.first, end, _PER_DOUBLING).tolist())
 
     @cached_property
     def dates(self) -> NDArray[np.intp]:
@@ -107,18 +106,9 @@ class CoarseDates:
 
     @cached_property
     def basis(self) -> NDArray[np.float64]:
-        """Values at the dates between the first and the last of the polynomials that are one at a node, (dates, nodes).
-
-        By the barycentric formula (Berrut and Trefethen 2004), which is stable at nodes like these.
-        """
-        node, date = np.log(np.array(self.nodes)), np.log(np.arange(self.first, self.horizon - self.last))
-        apart = 4 / (node[-1] - node[0]) * (node[:, None] - node) + np.eye(len(node))
-        weight = 1 / apart.prod(axis=1)
-        gap = date[:, None] - node
-        hit = gap == 0
-        share = np.where(hit, 0.0, weight / np.where(hit, 1.0, gap))
-        share[hit.any(axis=1)] = hit[hit.any(axis=1)]
-        return np.asarray(share / share.sum(axis=1, keepdims=True))
+        """Values between the first and the last dates of the polynomials that are one at a node, (dates, nodes)."""
+        between = np.arange(self.first, self.horizon - self.last)
+        return cardinal_polynomials(np.log(np.array(self.nodes)), np.log(between))
 
 
 def horizon_of(coarse: CoarseDates | None, held: int) -> int:

@@ -1,4 +1,5 @@
-"""Polynomials of several variables by products of Chebyshev polynomials, and their least-squares fits."""
+"""Polynomials of several variables by products of Chebyshev polynomials, and their least-squares fits; polynomials
+through values at few dates."""
 
 from __future__ import annotations
 
@@ -69,3 +70,25 @@ def left_out(basis: Array, values: Array, weight: Array) -> tuple[Array, Array]:
     along = q.T @ values
     leverage = np.minimum(np.einsum("ij,ij->i", q, q), 1 - 1e-9)
     return np.linalg.lstsq(r, along, rcond=1e-10)[0], ((values - q @ along).T / (1 - leverage)).T
+
+
+def nodes_in_logs(first: int, end: int, per_doubling: int) -> NDArray[np.intp]:
+    """Whole numbers next to the extremes of a Chebyshev polynomial in the logarithm, from ``first`` to ``end``: ten,
+    and ``per_doubling`` more for each doubling between them."""
+    count = 10 + int(np.ceil(per_doubling * np.log2(end / first)))
+    place = (1 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2
+    return np.unique(np.round(first * (end / first) ** place).astype(int))
+
+
+def cardinal_polynomials(nodes: Array, at: Array) -> Array:
+    """Values at ``at`` (m,) of polynomials that are one at one of the ``nodes`` (n,) and zero at the others: (m, n).
+
+    By the barycentric formula (Berrut and Trefethen 2004), which is stable at nodes like Chebyshev's.
+    """
+    apart = 4 / (nodes[-1] - nodes[0]) * (nodes[:, None] - nodes) + np.eye(len(nodes))
+    weight = 1 / apart.prod(axis=1)
+    gap = at[:, None] - nodes
+    hit = gap == 0
+    share = np.where(hit, 0.0, weight / np.where(hit, 1.0, gap))
+    share[hit.any(axis=1)] = hit[hit.any(axis=1)]
+    return np.asarray(share / share.sum(axis=1, keepdims=True))
