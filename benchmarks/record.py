@@ -46,7 +46,7 @@ TABLES = ("prior_posterior.csv", "certificate.csv", "micro_moments.csv", "mode.c
 BENCHMARKS: Mapping[str, tuple[str, ...]] = {
     "bench": (
         "speed.csv", "speed.png", "first_run.csv", "first_run.json", "scaling_*.csv", "scaling.json",
-        "scaling_algorithms.png", "surrogate_training.csv", "horizon.json", "economics.csv",
+        "scaling_algorithms.png", "surrogate_training.csv", "horizon.json", "economics.csv", "two_asset.csv",
     ),
     "validate": ("validate.csv", "validate.json", "validate.png"),
     "kills": ("kills.csv", "kills.json"),

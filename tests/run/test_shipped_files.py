@@ -57,10 +57,10 @@ def test_a_copy_is_whole_and_its_model_can_be_loaded(name: str, tmp_path: Path) 
     for path in copied.files:
         origin = next(ROOT / kind / path.name for kind in ("configs", "examples") if (ROOT / kind / path.name).exists())
         assert path.read_bytes() == origin.read_bytes()
-    if name.endswith("_global"):
+    if "[economy]" in copied.files[0].read_text():
         path = load_global_config(copied.files[0])[1]
         assert path.parent == tmp_path / "mine"
-        assert (tmp_path / "mine" / "aiyagari_global.py").is_file() == (name == "aiyagari_global")
+        assert (tmp_path / "mine" / f"{name}.py").is_file() == (name != "krusell_smith_global")
     else:
         find_model(load_config(copied.files[0]).model.name, tmp_path / "mine")
     assert set(copied.absent) <= {"sw07_data.csv", "herbst_schorfheide.csv"}
