@@ -64,15 +64,13 @@ class CoarseDates:
         spare (:data:`_SPARE`).
         """
         sure, others = np.asarray(sure, float), np.asarray(others, float)
-        found = {}
+        found, horizon = {}, len(sure)
+        # beyond some horizon no choice has as many as the shares ask for: the one with the most is left
+        least_first, least_last = np.minimum(np.array([FIRST, LAST]) * horizon, np.max(ENDS, axis=0))
         for first, last in ENDS:
-            few = cls(len(sure), first, last)
-            if (
-                first >= FIRST * len(sure)
-                and last >= LAST * len(sure)
-                and len(few.dates) <= len(sure) * 2 // 3
-                and (few._errors(sure) <= ERROR).all()
-            ):
+            few = cls(horizon, first, last)
+            enough = first >= least_first and last >= least_last
+            if enough and len(few.dates) <= horizon * 2 // 3 and (few._errors(sure) <= ERROR).all():
                 found[few] = int((few._errors(others) <= _SPARE).sum())
         return next((few for few, count in found.items() if count == max(found.values())), None)
 

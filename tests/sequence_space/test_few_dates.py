@@ -137,6 +137,13 @@ def test_where_few_dates_do_not_do_there_are_more_before_all() -> None:
     assert CoarseDates(300, 60, 60).more() is None
 
 
+@pytest.mark.parametrize("horizon", [2000, 3000, 6000])
+def test_the_longest_horizons_have_few_dates_too(horizon: int) -> None:
+    slow = 0.985 ** np.arange(horizon)[:, None]
+    few = CoarseDates.that_hold(slow, slow)
+    assert few is not None and len(few.dates) < 450
+
+
 @pytest.mark.long
 def test_the_value_at_more_dates_is_that_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     target = posterior(HOURS, 800)
